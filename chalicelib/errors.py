@@ -1,0 +1,121 @@
+"""The one tree of errors. Facts are attributes; the text is made from them: what failed, on what, why, what to do.
+
+Two branches decide what a worker does: `Retryable` leaves the worker (redelivery, then the dead-letter queue);
+`Permanent` is recorded on the job, which fails with the error's text as its reason. An error that is neither is a
+bug and stays loud.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+
+class FarshoreError(Exception):
+    """An error of ours: `operation` failed on `resource` (in `region`), with AWS's `code` where it has one."""
+
+    def __init__(
+        self,
+        why: str,
+        *,
+        operation: str | None = None,
+        resource: str | None = None,
+        region: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        self.why = why
+        self.operation = operation
+        self.resource = resource
+        self.region = region
+        self.code = code
+        super().__init__(why)
+
+    def __str__(self) -> str:
+        """Say what failed, on what, where, and why, leaving out what is not known."""
+        what = " ".join(
+            word
+            for word in (
+                self.operation and f"{self.operation} failed",
+                self.resource and f"on {self.resource}",
+                self.region and f"in {self.region}",
+            )
+            if word
+        )
+        code = f" [{self.code}]" if self.code else ""
+        return f"{what}: {self.why}{code}" if what else f"{self.why}{code}"
+
+
+class Retryable(FarshoreError):
+    """The same call may succeed later, unchanged."""
+
+
+class Throttled(Retryable):
+    """A request rate limit was hit (EC2 `RequestLimitExceeded` and its like)."""
+
+
+class Unavailable(Retryable):
+    """The other side did not answer, or answered that it cannot now."""
+
+
+class QuotaReached(Retryable):
+    """As many are under way as the account may have (copies at once, pending snapshots)."""
+
+
+class LeaseHeld(Retryable):
+    """Another worker holds the job's lease; poke the job again after `retry_after`."""
+
+    def __init__(self, job_id: str, retry_after: timedelta) -> None:
+        self.retry_after = retry_after
+        super().__init__("another worker holds its lease", operation="advance", resource=job_id)
+
+
+class Permanent(FarshoreError):
+    """The same call will never succeed unchanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of an input: where (`pointer`, RFC 6901), the value met, and what would be right."""
+
+    pointer: str
+    value: Any
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.pointer or '/'}: {self.value!r} - {self.expected}"
+
+
+class InvalidInput(Permanent):
+    """What the caller sent is wrong; every fault found is listed, not only the first."""
+
+    def __init__(self, what: str, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems), operation=f"reading {what}")
+
+
+class NotFound(Permanent):
+    """What was named does not exist."""
+
+
+class Conflict(Permanent):
+    """The world is in a state that does not allow it, e.g. a snapshot in use or an upload already finished."""
+
+
+class SnapshotInUse(Conflict):
+    """An AMI uses the snapshot (`InvalidSnapshot.InUse`): it cannot be deleted before the AMI is deregistered."""
+
+
+class Denied(Permanent):
+    """The credentials do not allow it."""
+
+
+class VaultMissing(Permanent):
+    """The vault's bucket or container does not exist, or its provider is unknown."""
+
+
+class IntegrityFailure(Permanent):
+    """Bytes are not what was written. Never retried blindly, never swallowed."""
+
+
+class ScriptFailed(Permanent):
+    """A user's script, or the runner around it, did not do its work."""

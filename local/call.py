@@ -52,7 +52,7 @@ Handler = Callable[[Call, PassOn], Mapping[str, Any] | None]
 """Answer a call as boto3 would show it, or None: moto's answer, untouched (asked for if it was not yet)."""
 
 Emit = Callable[[str, dict[str, Any]], None]
-"""Put an event on a region's default bus: `source`, `detail-type`, `resources`, `detail`; it adds the rest."""
+"""Put an event on a region's default bus: `source`, `detail-type`, `resources`, `detail`."""
 
 
 class StandIn(Protocol):

@@ -57,7 +57,7 @@ class Timeline:
     """The heap of actions, and the pump that runs them."""
 
     def __init__(self, clock: Clock, *, patience: timedelta = timedelta(seconds=120)) -> None:
-        """Run on `clock`; after `patience`, real time, running work no longer holds simulated time."""
+        """Run on `clock`; running work holds simulated time for `patience` of real time at most."""
         self._clock = clock
         self._patience = patience.total_seconds()
         self._heap: list[Entry] = []
@@ -97,7 +97,7 @@ class Timeline:
                 self._run(entry)
 
     def run_until(self, when: datetime) -> None:
-        """Run all that is due up to `when`, in order, moving the clock, until nothing more happens by then."""
+        """Run all that is due up to `when`, in order, moving the clock, until nothing more happens."""
         with self._alone():
             while True:
                 limit = max(when, self._clock.now())

@@ -1,0 +1,226 @@
+"""EC2 and EBS of one region as Farshore needs them: instances, volumes, snapshots.
+
+It lists completely (every page) or raises, and answers in our types. It does not retry, pace or decide.
+Invariant: what it creates is tagged in the creating call, and a call that AWS has no idempotency token for
+is sent once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, cast
+
+from chalicelib.aws.batches import in_batches
+from chalicelib.aws.ec2_types import (
+    AttachedVolume,
+    Instance,
+    Snapshot,
+    Volume,
+    instance_from,
+    snapshot_from,
+    volume_from,
+)
+from chalicelib.aws.errors import calling
+from chalicelib.errors import NotFound
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.literals import ResourceTypeType, VolumeTypeType
+    from mypy_boto3_ec2.type_defs import (
+        CopySnapshotRequestTypeDef,
+        CreateVolumeRequestTypeDef,
+        FilterTypeDef,
+        TagSpecificationTypeDef,
+    )
+
+__all__ = ["AttachedVolume", "Ec2", "Filters", "Instance", "Snapshot", "Volume"]
+
+Filters = Iterable[tuple[str, Iterable[str]]]
+
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html: at most 200 values in one filter.
+FILTER_VALUES = 200
+PAGE = 1000
+LIVING_STATES = ("pending", "running", "stopping", "stopped")
+
+
+class Ec2:
+    """EC2 of `region`. `once` is a client that repeats nothing (`Clients.ec2(region, once=True)`)."""
+
+    def __init__(self, client: "EC2Client", region: str, *, once: "EC2Client") -> None:
+        self._client = client
+        self._once = once
+        self.region = region
+
+    def instances(self, filters: Filters = ()) -> Iterator[Instance]:
+        """List the instances that are or can be running again, page by page; terminated ones are left out."""
+        wanted = [*filters, ("instance-state-name", LIVING_STATES)]
+        with calling("DescribeInstances", None, self.region):
+            pages = self._client.get_paginator("describe_instances").paginate(
+                Filters=_filters(wanted), PaginationConfig={"PageSize": PAGE}
+            )
+            for page in pages:
+                for reservation in page["Reservations"]:
+                    yield from map(instance_from, reservation.get("Instances", ()))
+
+    def instances_by_id(self, ids: Iterable[str]) -> list[Instance]:
+        """Give those of the named instances that are there; missing and terminated ones are left out."""
+        return [
+            instance
+            for batch in in_batches(ids, FILTER_VALUES)
+            for instance in self.instances([("instance-id", batch)])
+        ]
+
+    def volumes(self, ids: Iterable[str]) -> list[Volume]:
+        """Give those of the named volumes that are there."""
+        return [
+            volume
+            for batch in in_batches(ids, FILTER_VALUES)
+            for volume in self._volumes([("volume-id", batch)])
+        ]
+
+    def volumes_tagged(self, key: str, value: str) -> list[Volume]:
+        """List the volumes that carry just this tag and value."""
+        found = self._volumes([(f"tag:{key}", [_literal(value)])])
+        return [volume for volume in found if volume.tags.get(key) == value]
+
+    def snapshots_by_id(self, ids: Iterable[str]) -> list[Snapshot]:
+        """Give those of the named snapshots that are there and are the account's own."""
+        return [
+            snapshot
+            for batch in in_batches(ids, FILTER_VALUES)
+            for snapshot in self._snapshots([("snapshot-id", batch)])
+        ]
+
+    def snapshots_tagged(self, key: str, value: str) -> list[Snapshot]:
+        """List the account's own snapshots that carry just this tag and value, in any state."""
+        found = self._snapshots([(f"tag:{key}", [_literal(value)])])
+        return [snapshot for snapshot in found if snapshot.tags.get(key) == value]
+
+    def create_snapshots(
+        self,
+        instance_id: str,
+        *,
+        boot: bool,
+        exclude_volume_ids: Iterable[str],
+        tags: Mapping[str, str],
+        description: str,
+    ) -> tuple[Snapshot, ...]:
+        """Snapshot an instance's volumes at one moment, crash-consistent; all of them or none.
+
+        `exclude_volume_ids` are data volumes, at most 40 of them; `boot` says whether the root volume takes
+        part. Not idempotent: call it only with the intent recorded. Source:
+        https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshots.html
+        """
+        with calling("CreateSnapshots", instance_id, self.region):
+            answer = self._once.create_snapshots(
+                InstanceSpecification={
+                    "InstanceId": instance_id,
+                    "ExcludeBootVolume": not boot,
+                    "ExcludeDataVolumeIds": list(exclude_volume_ids),
+                },
+                Description=description,
+                TagSpecifications=[_tagged("snapshot", tags)],
+            )
+        return tuple(map(snapshot_from, answer["Snapshots"]))
+
+    def copy_snapshot(
+        self,
+        source_region: str,
+        snapshot_id: str,
+        *,
+        tags: Mapping[str, str],
+        kms_key: str | None,
+        description: str,
+    ) -> str:
+        """Start copying a completed snapshot from another region into this one; give the copy's id.
+
+        With `kms_key` (of this region) the copy is encrypted under it. Not idempotent: call it only with
+        the intent recorded. Source:
+        https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html
+        """
+        request: CopySnapshotRequestTypeDef = {
+            "SourceRegion": source_region,
+            "SourceSnapshotId": snapshot_id,
+            "Description": description,
+            "TagSpecifications": [_tagged("snapshot", tags)],
+        }
+        if kms_key is not None:
+            request |= {"Encrypted": True, "KmsKeyId": kms_key}
+        with calling("CopySnapshot", snapshot_id, self.region):
+            return self._once.copy_snapshot(**request)["SnapshotId"]
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Delete a snapshot; one that is gone is fine.
+
+        Raises:
+            SnapshotInUse: an AMI uses it.
+        """
+        try:
+            with calling("DeleteSnapshot", snapshot_id, self.region):
+                self._client.delete_snapshot(SnapshotId=snapshot_id)
+        except NotFound:
+            return
+
+    def create_volume(
+        self,
+        snapshot_id: str,
+        availability_zone: str,
+        *,
+        size_gib: int | None,
+        type: str | None,
+        tags: Mapping[str, str],
+        client_token: str,
+    ) -> Volume:
+        """Make a volume from a snapshot; None leaves the size to the snapshot and the type to EC2 (gp2).
+
+        Idempotent: one `client_token` (at most 64 ASCII characters) ever makes one volume.
+        Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html
+        """
+        request: CreateVolumeRequestTypeDef = {
+            "SnapshotId": snapshot_id,
+            "AvailabilityZone": availability_zone,
+            "ClientToken": client_token,
+            "TagSpecifications": [_tagged("volume", tags)],
+        }
+        if size_gib is not None:
+            request["Size"] = size_gib
+        if type is not None:
+            request["VolumeType"] = cast("VolumeTypeType", type)  # EC2 refuses what it does not know
+        with calling("CreateVolume", snapshot_id, self.region):
+            return volume_from(self._client.create_volume(**request))
+
+    def availability_zones(self) -> tuple[str, ...]:
+        """Name the zones of the region that this account can use now."""
+        with calling("DescribeAvailabilityZones", None, self.region):
+            answer = self._client.describe_availability_zones(Filters=_filters([("state", ["available"])]))
+        return tuple(zone["ZoneName"] for zone in answer["AvailabilityZones"])
+
+    def _volumes(self, filters: Filters) -> Iterator[Volume]:
+        with calling("DescribeVolumes", None, self.region):
+            pages = self._client.get_paginator("describe_volumes").paginate(
+                Filters=_filters(filters), PaginationConfig={"PageSize": PAGE}
+            )
+            for page in pages:
+                yield from map(volume_from, page["Volumes"])
+
+    def _snapshots(self, filters: Filters) -> Iterator[Snapshot]:
+        with calling("DescribeSnapshots", None, self.region):
+            pages = self._client.get_paginator("describe_snapshots").paginate(
+                OwnerIds=["self"], Filters=_filters(filters), PaginationConfig={"PageSize": PAGE}
+            )
+            for page in pages:
+                yield from map(snapshot_from, page["Snapshots"])
+
+
+def _filters(filters: Filters) -> "list[FilterTypeDef]":
+    return [{"Name": name, "Values": list(values)} for name, values in filters]
+
+
+def _literal(value: str) -> str:
+    """Write a value so that EC2's filters take its wildcards as they stand."""
+    return "".join(f"\\{char}" if char in "*?\\" else char for char in value)
+
+
+def _tagged(resource: "ResourceTypeType", tags: Mapping[str, str]) -> "TagSpecificationTypeDef":
+    return {
+        "ResourceType": resource,
+        "Tags": [{"Key": key, "Value": value} for key, value in sorted(tags.items())],
+    }

@@ -1,0 +1,121 @@
+"""EC2's things as our types, and how they are read from EC2's answers.
+
+Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Types.html
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import (
+        InstanceTypeDef,
+        SnapshotInfoTypeDef,
+        SnapshotTypeDef,
+        TagTypeDef,
+        VolumeResponseTypeDef,
+        VolumeTypeDef,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedVolume:
+    """A volume as an instance has it; `device` is the name it is attached under, `boot` marks the root."""
+
+    volume_id: str
+    device: str
+    boot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One EC2 instance; `volumes` are its EBS volumes only, in the order EC2 gives them."""
+
+    id: str
+    state: str
+    availability_zone: str
+    tags: Mapping[str, str]
+    root_device: str | None
+    volumes: tuple[AttachedVolume, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """One EBS volume. States: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html"""
+
+    id: str
+    state: str
+    availability_zone: str
+    size_gib: int
+    type: str
+    tags: Mapping[str, str]
+    snapshot_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One EBS snapshot; `state` is pending, completed, error, recoverable or recovering.
+
+    `message` says why it is in error. `size_gib` is its volume's size, not its own. `volume_id` means
+    nothing on a copy.
+    """
+
+    id: str
+    volume_id: str
+    state: str
+    progress: str
+    size_gib: int
+    started_at: datetime
+    tags: Mapping[str, str]
+    message: str | None = None
+
+
+def _tags(tags: "Iterable[TagTypeDef]") -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def instance_from(answer: "InstanceTypeDef") -> Instance:
+    """Read an instance of DescribeInstances."""
+    root = answer.get("RootDeviceName")
+    return Instance(
+        id=answer["InstanceId"],
+        state=answer["State"]["Name"],
+        availability_zone=answer["Placement"]["AvailabilityZone"],
+        tags=_tags(answer.get("Tags", ())),
+        root_device=root,
+        volumes=tuple(
+            AttachedVolume(
+                mapping["Ebs"]["VolumeId"], mapping["DeviceName"], boot=mapping["DeviceName"] == root
+            )
+            for mapping in answer.get("BlockDeviceMappings", ())
+            if "Ebs" in mapping
+        ),
+    )
+
+
+def volume_from(answer: "VolumeTypeDef | VolumeResponseTypeDef") -> Volume:
+    """Read a volume of DescribeVolumes or CreateVolume."""
+    return Volume(
+        id=answer["VolumeId"],
+        state=answer["State"],
+        availability_zone=answer["AvailabilityZone"],
+        size_gib=answer["Size"],
+        type=answer["VolumeType"],
+        tags=_tags(answer.get("Tags", ())),
+        snapshot_id=answer.get("SnapshotId") or None,
+    )
+
+
+def snapshot_from(answer: "SnapshotTypeDef | SnapshotInfoTypeDef") -> Snapshot:
+    """Read a snapshot of DescribeSnapshots or CreateSnapshots (which tells no StateMessage)."""
+    return Snapshot(
+        id=answer["SnapshotId"],
+        volume_id=answer["VolumeId"],
+        state=answer["State"],
+        progress=answer.get("Progress", ""),
+        size_gib=answer["VolumeSize"],
+        started_at=answer["StartTime"],
+        tags=_tags(answer.get("Tags", ())),
+        message=str(answer.get("StateMessage") or "") or None,
+    )

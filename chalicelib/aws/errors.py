@@ -1,0 +1,190 @@
+"""What the SDK raises, put into our own tree of errors: one table for every AWS service.
+
+Invariant: only codes that the table knows (or that their form tells, such as `*.NotFound`) are put into
+words of ours; any other exception passes through untouched, because a code nobody has met yet is a bug to
+be seen, not a state to be guessed at. Nothing here retries.
+
+Codes: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html,
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html,
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html,
+https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html#API_SendCommand_Errors
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from botocore.exceptions import ConnectionError as SdkConnectionError
+
+from chalicelib.errors import (
+    Conflict,
+    Denied,
+    FarshoreError,
+    IntegrityFailure,
+    NotFound,
+    Permanent,
+    QuotaReached,
+    Retryable,
+    SnapshotInUse,
+    Throttled,
+    Unavailable,
+    VaultMissing,
+)
+
+_CODES: dict[type[FarshoreError], tuple[str, ...]] = {
+    Throttled: (
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "SnapshotCreationPerVolumeRateExceeded",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    ),
+    QuotaReached: (
+        "ConcurrentSnapshotLimitExceeded",
+        "MaxIOPSLimitExceeded",
+        "OverLimit",
+        "PendingSnapshotLimitExceeded",
+        "ResourceLimitExceeded",
+        "SnapshotLimitExceeded",
+        "VolumeLimitExceeded",
+    ),
+    Unavailable: (
+        "ExpiredToken",  # the next call signs with fresh credentials
+        "ExpiredTokenException",
+        "IncompleteBody",
+        "InsufficientVolumeCapacity",
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServiceError",
+        "OperationAborted",
+        "RequestExpired",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "Unavailable",
+    ),
+    Retryable: (
+        "ConditionalRequestConflict",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    ),
+    Denied: (
+        "AccessDenied",
+        "AccessDeniedException",
+        "AllAccessDisabled",
+        "AuthFailure",
+        "Blocked",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "KMSAccessDeniedException",
+        "OptInRequired",
+        "SignatureDoesNotMatch",
+        "UnauthorizedOperation",
+        "UnrecognizedClientException",
+    ),
+    VaultMissing: ("NoSuchBucket",),
+    NotFound: (
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "InvalidCommandId",
+        "InvocationDoesNotExist",
+        "NoSuchKey",
+        "NoSuchUpload",
+        "NoSuchVersion",
+        "QueueDoesNotExist",
+        "ResourceNotFoundException",
+    ),
+    SnapshotInUse: ("InvalidSnapshot.InUse",),
+    Conflict: (
+        "IncorrectInstanceState",
+        "IncorrectState",
+        "InvalidInstanceId",  # SSM: no agent of that instance can take a command now
+        "InvalidObjectState",
+        "InvalidPart",
+        "InvalidPartOrder",
+        "PreconditionFailed",
+        "VolumeInUse",
+    ),
+    IntegrityFailure: ("BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"),
+    Permanent: (
+        "EntityTooLarge",
+        "EntityTooSmall",
+        "IdempotentParameterMismatch",
+        "InvalidDocument",
+        "InvalidParameterCombination",
+        "InvalidParameterValue",
+        "InvalidParameters",
+        "MaxDocumentSizeExceeded",
+        "PermanentRedirect",  # S3: the bucket lies in another region than the settings say
+        "UnknownVolumeType",
+        "UnsupportedPlatformType",
+    ),
+}
+_ERROR_OF = {code: error for error, codes in _CODES.items() for code in codes}
+# A HEAD has no body, so S3's answer to one carries the status alone as its code.
+_ERROR_OF_STATUS: dict[int, type[FarshoreError]] = {403: Denied, 404: NotFound, 412: Conflict, 429: Throttled}
+
+
+def translate(
+    exc: ClientError | BotoCoreError, *, operation: str, resource: str | None, region: str | None
+) -> FarshoreError | None:
+    """Put an SDK exception into our tree; None when the table does not know it: leave that one loud."""
+    if isinstance(exc, ClientError):
+        code = exc.response.get("Error", {}).get("Code", "")
+        error = _error_of(code, exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        why = exc.response.get("Error", {}).get("Message") or code
+    else:
+        code = type(exc).__name__
+        # These are raised when no whole answer came: the call may or may not have taken effect.
+        unanswered = isinstance(exc, (SdkConnectionError, HTTPClientError, IncompleteReadError))
+        error = Unavailable if unanswered else None
+        why = str(exc)
+    if error is None:
+        return None
+    return error(why, operation=operation, resource=resource, region=region, code=code)
+
+
+def code_of(exc: ClientError) -> str:
+    """Read AWS's error code, for the rare caller that must tell codes apart before they are translated."""
+    return exc.response.get("Error", {}).get("Code", "")
+
+
+@contextmanager
+def calling(operation: str, resource: str | None = None, region: str | None = None) -> Iterator[None]:
+    """Raise what the SDK raises inside the block as an error of ours, the SDK's own as its cause.
+
+    Raises:
+        FarshoreError: for every code that the table knows; others leave unchanged.
+    """
+    try:
+        yield
+    except (ClientError, BotoCoreError) as exc:
+        error = translate(exc, operation=operation, resource=resource, region=region)
+        if error is None:
+            raise
+        raise error from exc
+
+
+def _error_of(code: str, status: int) -> type[FarshoreError] | None:
+    known = _ERROR_OF.get(code)
+    if known is not None:
+        return known
+    if code.endswith(".NotFound"):
+        return NotFound
+    if code.endswith(".Malformed"):
+        return Permanent
+    if status >= 500:
+        return Unavailable
+    return _ERROR_OF_STATUS.get(status) if code == str(status) else None

@@ -1,0 +1,152 @@
+"""Systems Manager as Farshore needs it: which agents answer, and shell scripts run through them.
+
+Invariant: `send` sends one command at most, and only to one instance. AWS has no idempotency token for it,
+so the caller's `comment` is what a crashed caller finds its command by; the runner on the instance refuses
+a second run.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from chalicelib.aws.batches import in_batches
+from chalicelib.aws.errors import calling
+from chalicelib.errors import NotFound
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+
+DOCUMENT = "AWS-RunShellScript"
+# How long SSM tries to hand a command to an agent that is not listening; 30 s at least.
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html
+DELIVERY_TIMEOUT = timedelta(minutes=10)
+COMMENT_LENGTH = 100
+PAGE = 50
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
+UNFINISHED = frozenset({"Pending", "InProgress", "Delayed", "Cancelling"})
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One command on one instance. `stdout` holds its first 24,000 characters at most, `stderr` 8,000.
+
+    `exit_code` is None until the script has ended by itself; `details` tells apart what `status` lumps
+    together (`TimedOut`: `DeliveryTimedOut` or `Execution Timed Out`, `Failed`: also `Undeliverable`,
+    `Terminated` ...).
+    """
+
+    status: str
+    details: str
+    exit_code: int | None
+    stdout: str
+    stderr: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether the status can change no more."""
+        return self.status not in UNFINISHED
+
+
+class Ssm:
+    """SSM of the home region. `once` is a client that repeats nothing (`Clients.ssm(once=True)`)."""
+
+    def __init__(self, client: "SSMClient", *, once: "SSMClient") -> None:
+        self._client = client
+        self._once = once
+        self._region = client.meta.region_name
+
+    def online(self, instance_ids: Iterable[str]) -> frozenset[str]:
+        """Say which of the instances have an agent that answers now (PingStatus `Online`)."""
+        found = set[str]()
+        with calling("DescribeInstanceInformation", None, self._region):
+            paginator = self._client.get_paginator("describe_instance_information")
+            for batch in in_batches(instance_ids, PAGE):
+                for page in paginator.paginate(
+                    Filters=[
+                        {"Key": "InstanceIds", "Values": batch},
+                        {"Key": "PingStatus", "Values": ["Online"]},
+                    ],
+                    PaginationConfig={"PageSize": PAGE},
+                ):
+                    found.update(agent["InstanceId"] for agent in page["InstanceInformationList"])
+        return frozenset(found)
+
+    def send(
+        self,
+        instance_id: str,
+        script: str,
+        *,
+        comment: str,
+        timeout: timedelta,
+        working_directory: str | None,
+    ) -> str:
+        """Run a shell script on an instance; give the command's id.
+
+        `timeout` (1 s to 48 h) is the script's own, counted from its start. `working_directory` None is the
+        agent's. Not idempotent: call it only with the intent recorded.
+
+        Raises:
+            Conflict: the instance has no agent that could take it.
+        """
+        if not 0 < len(comment) <= COMMENT_LENGTH:
+            raise ValueError(f"a command's comment has 1 to {COMMENT_LENGTH} characters: {comment!r}")
+        parameters = {"commands": [script], "executionTimeout": [str(int(timeout.total_seconds()))]}
+        if working_directory is not None:
+            parameters["workingDirectory"] = [working_directory]
+        with calling("SendCommand", instance_id, self._region):
+            answer = self._once.send_command(
+                DocumentName=DOCUMENT,
+                InstanceIds=[instance_id],
+                Parameters=parameters,
+                TimeoutSeconds=int(DELIVERY_TIMEOUT.total_seconds()),
+                Comment=comment,
+            )
+        return answer["Command"]["CommandId"]
+
+    def invocation(self, command_id: str, instance_id: str) -> Invocation | None:
+        """Look how a command stands on an instance; None when SSM knows none (yet)."""
+        try:
+            with calling("GetCommandInvocation", f"{command_id} on {instance_id}", self._region):
+                answer = self._client.get_command_invocation(CommandId=command_id, InstanceId=instance_id)
+        except NotFound:
+            return None
+        code = answer.get("ResponseCode", -1)  # -1: not started, or not ended by itself
+        return Invocation(
+            status=answer["Status"],
+            details=answer.get("StatusDetails", ""),
+            exit_code=None if code < 0 else code,
+            stdout=answer.get("StandardOutputContent", ""),
+            stderr=answer.get("StandardErrorContent", ""),
+        )
+
+    def commands_commented(self, comment: str, since: datetime) -> tuple[str, ...]:
+        """List the ids of the commands sent after `since` under just this comment."""
+        after = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        with calling("ListCommands", comment, self._region):
+            pages = self._client.get_paginator("list_commands").paginate(
+                Filters=[{"key": "InvokedAfter", "value": after}], PaginationConfig={"PageSize": PAGE}
+            )
+            return tuple(
+                command["CommandId"]
+                for page in pages
+                for command in page["Commands"]
+                if command.get("Comment") == comment
+            )
+
+    def comment_of(self, command_id: str) -> str | None:
+        """Read back the comment a command was sent under; None when SSM knows no such command."""
+        try:
+            with calling("ListCommands", command_id, self._region):
+                commands = self._client.list_commands(CommandId=command_id)["Commands"]
+        except NotFound:
+            return None
+        return commands[0].get("Comment") if commands else None
+
+    def cancel(self, command_id: str) -> None:
+        """Ask for a command to be stopped, which it may outrun; one that ended or is unknown is fine."""
+        try:
+            with calling("CancelCommand", command_id, self._region):
+                self._client.cancel_command(CommandId=command_id)
+        except NotFound:
+            return

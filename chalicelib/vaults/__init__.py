@@ -1,0 +1,1 @@
+"""Where recovery points are kept: S3 buckets, and any object storage that libcloud speaks to."""

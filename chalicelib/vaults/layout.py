@@ -1,0 +1,116 @@
+"""The keys and sizes of what lies in a vault. Pure: everything else asks here where a thing lies.
+
+    restore.sh                                               opens what lies in this vault without us
+    points/<service>/<rule>/<nominal time>-<recovery point>/ one folder per recovery point
+        manifest.json                                        what it is, and the hash of every byte of it
+        data                                                 a service backup as one object (S3)
+        segments/000001 ...                                  or cut into objects of a fixed size (off-site)
+
+Invariant: different names never share a folder, and a key holds nothing but `A-Z a-z 0-9 . _ - /`, so that
+it means the same in a URL, in a file system and in every provider.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+MIB = 1024 * 1024
+
+RESTORE_SCRIPT_KEY = "restore.sh"
+POINTS_PREFIX = "points/"
+
+SEGMENT_BYTES = 16 * MIB
+
+# S3 takes at most 10,000 parts of 5 MiB to 5 GiB.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+MAX_PARTS = 10_000
+FIRST_PART_BYTES = 8 * MIB
+LARGEST_PART_BYTES = 640 * MIB
+PARTS_PER_SIZE = 32
+
+# A file system's longest name is 255 bytes; a folder's name is kept well below it.
+_LONGEST_NAME = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One piece of a file, stored as an object of its own: `size_bytes` bytes from offset `start`."""
+
+    number: int
+    start: int
+    size_bytes: int
+
+
+def service_folder(service: str, rule: str) -> str:
+    """Name the folder that holds every recovery point of a service's rule; it ends with a slash."""
+    return f"{POINTS_PREFIX}{encode_name(service)}/{encode_name(rule)}/"
+
+
+def point_folder(service: str, rule: str, nominal_at: datetime, recovery_point: str) -> str:
+    """Name a recovery point's folder; it ends with a slash. Folders of a rule sort by nominal time."""
+    stamp = nominal_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{service_folder(service, rule)}{stamp}-{encode_name(recovery_point)}/"
+
+
+def manifest_key(folder: str) -> str:
+    """Name the manifest in a recovery point's folder."""
+    return f"{folder}manifest.json"
+
+
+def data_key(folder: str) -> str:
+    """Name the object that holds a service backup whole."""
+    return f"{folder}data"
+
+
+def segment_name(number: int) -> str:
+    """Name a segment (counted from 1) relative to its folder, as the manifest lists it."""
+    return f"segments/{number:06d}"
+
+
+def segment_key(folder: str, number: int) -> str:
+    """Name the object that holds a segment."""
+    return f"{folder}{segment_name(number)}"
+
+
+def encode_name(name: str) -> str:
+    """Write any name with letters, digits, `-`, `.` and `_` alone; different names stay different.
+
+    `_` is written `__`, every other byte `_XX`; a leading dot too. A name too long for a folder ends in its
+    hash.
+    """
+    encoded = "".join(_encode_character(character, first=not at) for at, character in enumerate(name))
+    if not encoded:
+        return "_00"
+    if len(encoded) <= _LONGEST_NAME:
+        return encoded
+    # No name is encoded with "_-" in it, so a shortened one is never mistaken for another. What is cut off
+    # must not leave a "_" behind, which would make it "__-".
+    digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+    return f"{encoded[: _LONGEST_NAME - 34].rstrip('_')}_-{digest}"
+
+
+def part_sizes() -> Iterator[int]:
+    """Give the size of each part of an upload whose length is not known, in order.
+
+    Sizes double every 32 parts from 8 MiB up to 640 MiB: a small backup is sent in small parts, and 5 TiB
+    still fits in the 10,000 parts that S3 takes.
+    """
+    for number in range(MAX_PARTS):
+        yield min(FIRST_PART_BYTES << (number // PARTS_PER_SIZE), LARGEST_PART_BYTES)
+
+
+def segments(size_bytes: int, segment_bytes: int = SEGMENT_BYTES) -> Iterator[Segment]:
+    """Cut a file into segments: in order, without gap or overlap, all of one size but the last."""
+    if segment_bytes < 1:
+        raise ValueError(f"a segment of {segment_bytes} bytes holds nothing")
+    for number, start in enumerate(range(0, size_bytes, segment_bytes), start=1):
+        yield Segment(number, start, min(segment_bytes, size_bytes - start))
+
+
+def _encode_character(character: str, *, first: bool) -> str:
+    if character == "_":
+        return "__"
+    if character.isascii() and (character.isalnum() or character == "-" or (character == "." and not first)):
+        return character
+    return "".join(f"_{byte:02X}" for byte in character.encode())

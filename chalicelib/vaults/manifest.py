@@ -1,0 +1,153 @@
+"""The manifest beside every artefact: what it is, where it came from, the hash of every byte of it. Pure.
+
+It is JSON with one list entry to a line and keys in a fixed order, because `restore.sh`, which has no JSON
+reader, must find its way in it. Invariant: `from_json(to_json(m)) == m`, and what is read is either a whole
+manifest of a format version we know, whose sizes add up, or an `IntegrityFailure` that says what is wrong
+with it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
+
+from chalicelib.errors import IntegrityFailure
+
+FORMAT_VERSION = 1
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=0)]
+# restore.sh joins it to a folder: relative, and with nothing in it that a shell or a URL would read
+# otherwise.
+RelativeKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
+
+
+@dataclass(frozen=True, slots=True)
+class PartHash:
+    """One part as the instance uploaded it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    size_bytes: Size
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHash:
+    """One segment: an object of its own; `key` is relative to the manifest's folder."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    key: RelativeKey
+    size_bytes: Size
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOf:
+    """One snapshot of a recovery point, with what is needed to make its volume again."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    snapshot_id: str
+    region: str
+    volume_id: str
+    device: str | None
+    size_gib: Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One recovery point in one vault.
+
+    A service backup has `sha256` and either `segments` (off-site) or none of them: then it is the object
+    `data`. A snapshot has `snapshots` and no `sha256`; `size_bytes` is then the full size of its volumes.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    format_version: Literal[1] = 1
+    recovery_point: str
+    service: str
+    plan: str
+    rule: str
+    kind: Literal["service", "snapshot"]
+    nominal_at: AwareDatetime
+    created_at: AwareDatetime
+    source: Mapping[str, str]
+    size_bytes: Size
+    sha256: Sha256 | None = None
+    encryption: None = None
+    hooks: None = None
+    parts: tuple[PartHash, ...] = ()
+    segments: tuple[SegmentHash, ...] = ()
+    snapshots: tuple[SnapshotOf, ...] = ()
+
+    def to_json(self) -> bytes:
+        """Write the manifest: one top-level key, or one entry of a list, to a line."""
+        lines = ",\n".join(f"  {json.dumps(key)}: {_value_text(value)}" for key, value in self._values())
+        return f"{{\n{lines}\n}}\n".encode()
+
+    def _values(self) -> Iterator[tuple[str, Any]]:
+        for key, value in asdict(self).items():
+            yield key, _rfc3339(value) if isinstance(value, datetime) else value
+
+
+def from_json(text: bytes, *, where: str) -> Manifest:
+    """Read a manifest; `where` names it (vault and key) in the error.
+
+    Raises:
+        IntegrityFailure: it is not JSON, lacks or adds a key, has a format version we do not know, or its
+            sizes do not add up.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as exc:
+        raise _unreadable(f"it is not JSON: {exc}", where) from exc
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if version != FORMAT_VERSION:
+        raise _unreadable(
+            f"its format version is {version!r}, and this Farshore reads {FORMAT_VERSION}", where
+        )
+    try:
+        # As JSON, where a list may stand for a tuple and a string for a time even when types are strict.
+        manifest = _reader().validate_json(text)
+    except ValidationError as exc:
+        faults = (f"{'/'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors())
+        raise _unreadable("; ".join(faults), where) from exc
+    fault = _contradiction(manifest)
+    if fault:
+        raise _unreadable(fault, where)
+    return manifest
+
+
+@cache
+def _reader() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)
+
+
+def _contradiction(manifest: Manifest) -> str | None:
+    for name, pieces in (("parts", manifest.parts), ("segments", manifest.segments)):
+        total = sum(piece.size_bytes for piece in pieces)
+        if pieces and total != manifest.size_bytes:
+            return f"its {name} have {total} bytes together, and it says {manifest.size_bytes}"
+    if manifest.kind == "service" and (manifest.sha256 is None or manifest.snapshots):
+        return "a service backup has a sha256 and no snapshots"
+    if manifest.kind == "snapshot" and (manifest.sha256 or manifest.parts or manifest.segments):
+        return "a snapshot has neither sha256 nor parts nor segments"
+    return None
+
+
+def _unreadable(why: str, where: str) -> IntegrityFailure:
+    return IntegrityFailure(why, operation="reading manifest", resource=where)
+
+
+def _value_text(value: Any) -> str:
+    if not (isinstance(value, (list, tuple)) and value):
+        return json.dumps(value)
+    entries = ",\n".join(f"    {json.dumps(entry)}" for entry in value)
+    return f"[\n{entries}\n  ]"
+
+
+def _rfc3339(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

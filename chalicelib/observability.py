@@ -1,0 +1,54 @@
+"""What the functions tell the operator: structured log lines and metrics, through Powertools.
+
+One logger per process, service `farshore`, one JSON object a line; its level is `POWERTOOLS_LOG_LEVEL`. A
+metric is written at once, as one line in CloudWatch's embedded metric format, so that a worker killed later
+has told it.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+import sys
+from functools import cache
+from typing import IO, cast
+
+from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+
+SERVICE = "farshore"
+NAMESPACE = "Farshore"
+
+
+class _Stdout:
+    """Standard output as it is when a line is written, not as it was when the logger was made."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+@cache
+def logger() -> Logger:
+    """Give the process's logger; facts go into `extra` or `append_keys`, not into the message."""
+    return Logger(service=SERVICE, stream=cast("IO[str]", _Stdout()), utc=True, use_rfc3339=True)
+
+
+def count(name: str, value: float = 1, **dimensions: str) -> None:
+    """Tell how often something happened; dimensions split the metric, so keep their values few."""
+    _measure(name, MetricUnit.Count, value, dimensions)
+
+
+def seconds(name: str, value: float, **dimensions: str) -> None:
+    """Tell how long something took or how old it is."""
+    _measure(name, MetricUnit.Seconds, value, dimensions)
+
+
+def _measure(name: str, unit: MetricUnit, value: float, dimensions: dict[str, str]) -> None:
+    with single_metric(
+        name=name,
+        unit=unit,
+        value=value,
+        namespace=NAMESPACE,
+        default_dimensions=dimensions | {"service": SERVICE},
+    ):
+        pass

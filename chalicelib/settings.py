@@ -1,0 +1,150 @@
+"""What an operator sets for a stage: read from the environment of the functions, checked before use.
+
+The vaults document (`FARSHORE_VAULTS`) names where recovery points are kept. Invariant: settings that were
+read are whole and consistent; every fault of the document is reported, with a pointer to it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+from chalicelib.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+PRIMARY = "primary"
+_WHAT = "the vaults document"
+
+VaultName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class S3VaultConfig(_Document):
+    """A bucket and the EBS snapshots of its region; `kms_key`, of that region, encrypts copies there."""
+
+    kind: Literal["s3"]
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html; dots break TLS host names.
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
+    kms_key: Text | None = None
+
+
+class OffsiteVaultConfig(_Document):
+    """A container in another cloud; `provider` is any storage provider name of libcloud.
+
+    `credentials` is the id of a Secrets Manager secret, a JSON object of the driver's arguments such as
+    `key` and `secret`; `options` are more arguments of the driver (host, port, secure ...), nothing secret
+    among them.
+    """
+
+    kind: Literal["libcloud"]
+    provider: Text
+    container: Text
+    credentials: Text | None = None
+    options: dict[str, JsonValue] = {}
+
+
+VaultConfig = S3VaultConfig | OffsiteVaultConfig
+Vaults = Mapping[str, VaultConfig]
+_VAULTS: TypeAdapter[dict[VaultName, VaultConfig]] = TypeAdapter(
+    dict[VaultName, Annotated[VaultConfig, Field(discriminator="kind")]]
+)
+_MODELS: Mapping[object, type[_Document]] = {"s3": S3VaultConfig, "libcloud": OffsiteVaultConfig}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one stage; `vaults` holds them all by name, `primary` among them."""
+
+    stage: str
+    table: str
+    jobs_queue_url: str
+    primary: S3VaultConfig
+    vaults: Vaults
+
+    @property
+    def home_region(self) -> str:
+        """Where the protected instances, the catalog and the queues are."""
+        return self.primary.region
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from environment variables.
+
+    Raises:
+        InvalidInput: one is missing, or the vaults document is not right; every fault is listed.
+    """
+    missing = [
+        Problem(f"/{name}", environ.get(name), "this environment variable must be set")
+        for name in ("FARSHORE_STAGE", "FARSHORE_TABLE", "FARSHORE_JOBS_QUEUE_URL", "FARSHORE_VAULTS")
+        if not environ.get(name)
+    ]
+    if missing:
+        raise InvalidInput("the environment", missing)
+    primary, vaults = read_vaults(environ["FARSHORE_VAULTS"])
+    return Settings(
+        stage=environ["FARSHORE_STAGE"],
+        table=environ["FARSHORE_TABLE"],
+        jobs_queue_url=environ["FARSHORE_JOBS_QUEUE_URL"],
+        primary=primary,
+        vaults=vaults,
+    )
+
+
+def read_vaults(document: str) -> tuple[S3VaultConfig, Vaults]:
+    """Read a vaults document (JSON); give the primary vault, and all of them by name.
+
+    Raises:
+        InvalidInput: it is not right; every fault is listed.
+    """
+    try:
+        vaults = _VAULTS.validate_json(document)
+    except ValidationError as exc:
+        raise InvalidInput(_WHAT, map(_problem, exc.errors(include_url=False))) from exc
+    problems = list(_shared_buckets(vaults))
+    match vaults.get(PRIMARY):
+        case S3VaultConfig() as primary if not problems:
+            return primary, vaults
+        case S3VaultConfig():
+            pass
+        case None:
+            problems.append(Problem(f"/{PRIMARY}", None, 'a vault of this name and of kind "s3" is required'))
+        case OffsiteVaultConfig():
+            problems.append(Problem(f"/{PRIMARY}/kind", "libcloud", '"s3": backups are made in S3 first'))
+    raise InvalidInput(_WHAT, problems)
+
+
+def _shared_buckets(vaults: Vaults) -> Iterator[Problem]:
+    """Find buckets named twice: a copy beside its original is no copy."""
+    owner = dict[str, str]()
+    for name, vault in vaults.items():
+        if isinstance(vault, S3VaultConfig) and owner.setdefault(vault.bucket, name) != name:
+            expected = f"a bucket of its own, as vault {owner[vault.bucket]} keeps this one"
+            yield Problem(f"/{name}/bucket", vault.bucket, expected)
+
+
+def _problem(error: "ErrorDetails") -> Problem:
+    # The second step of a path is the union's tag ("s3"), which the document does not have.
+    path, tag = error["loc"][:1] + error["loc"][2:], error["loc"][1:2]
+    pointer = "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+    match error["type"]:
+        case "extra_forbidden":
+            known = ", ".join(_MODELS[tag[0]].model_fields)
+            return Problem(pointer, "(not shown)", f"no such key; there are {known}")
+        case "missing":
+            return Problem(pointer, None, "this key is required")
+        case "union_tag_invalid" | "union_tag_not_found":
+            return Problem(f"{pointer}/kind", _kind(error["input"]), '"s3" or "libcloud"')
+        case _:
+            return Problem(pointer, error["input"], error["msg"])
+
+
+def _kind(vault: Any) -> Any:
+    return vault.get("kind") if isinstance(vault, dict) else None

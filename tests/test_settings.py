@@ -1,0 +1,94 @@
+"""The vaults document is read whole, or every fault of it is named."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from chalicelib.errors import InvalidInput
+from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig, read_settings, read_vaults
+
+PRIMARY = {"kind": "s3", "region": "eu-central-1", "bucket": "farshore-home"}
+DR = {"kind": "s3", "region": "eu-west-1", "bucket": "farshore-dr", "kms_key": "alias/dr"}
+AZURE = {
+    "kind": "libcloud",
+    "provider": "azure_blobs",
+    "container": "backups",
+    "credentials": "farshore/azure",
+    "options": {"host": "127.0.0.1", "port": 10000, "secure": False},
+}
+
+
+def faults(document: Any) -> dict[str, Any]:
+    with pytest.raises(InvalidInput) as refused:
+        read_vaults(document if isinstance(document, str) else json.dumps(document))
+    return {problem.pointer: problem.value for problem in refused.value.problems}
+
+
+def test_every_kind_of_vault_is_read() -> None:
+    primary, vaults = read_vaults(json.dumps({"primary": PRIMARY, "dr": DR, "azure": AZURE}))
+    assert (
+        primary
+        == vaults["primary"]
+        == S3VaultConfig(kind="s3", region="eu-central-1", bucket="farshore-home")
+    )
+    assert vaults["dr"] == S3VaultConfig(
+        kind="s3", region="eu-west-1", bucket="farshore-dr", kms_key="alias/dr"
+    )
+    azure = vaults["azure"]
+    assert isinstance(azure, OffsiteVaultConfig)
+    assert azure.credentials == "farshore/azure"
+    assert azure.options == {"host": "127.0.0.1", "port": 10000, "secure": False}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ("", {"": ""}),
+        ("{", {"": "{"}),
+        ([], {"": []}),
+        ({}, {"/primary": None}),
+        ({"primary": AZURE}, {"/primary/kind": "libcloud"}),
+        ({"primary": 3}, {"/primary": 3}),
+        ({"primary": {}}, {"/primary/kind": None}),
+        ({"primary": PRIMARY | {"kind": "ftp"}}, {"/primary/kind": "ftp"}),
+        ({"primary": {"kind": "s3"}}, {"/primary/region": None, "/primary/bucket": None}),
+        ({"primary": PRIMARY | {"region": "Frankfurt"}}, {"/primary/region": "Frankfurt"}),
+        ({"primary": PRIMARY | {"region": "eu-central-1\n"}}, {"/primary/region": "eu-central-1\n"}),
+        ({"primary": PRIMARY | {"bucket": "Not.A.Bucket"}}, {"/primary/bucket": "Not.A.Bucket"}),
+        ({"primary": PRIMARY, "Off/Site": AZURE}, {"/Off~1Site": "Off/Site"}),
+        ({"primary": PRIMARY, "dr": PRIMARY}, {"/dr/bucket": "farshore-home"}),
+        ({"primary": PRIMARY, "x": AZURE | {"container": ""}}, {"/x/container": ""}),
+    ],
+)
+def test_a_faulty_vaults_document_is_refused_with_pointers(
+    document: Any, expected: Mapping[str, Any]
+) -> None:
+    assert faults(document) == expected
+
+
+def test_an_unknown_key_is_refused_without_showing_what_may_be_a_secret() -> None:
+    document = {"primary": PRIMARY, "azure": AZURE | {"secret": "hunter2"}}
+    with pytest.raises(InvalidInput, match="no such key; there are kind, provider, container") as refused:
+        read_vaults(json.dumps(document))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_every_missing_variable_is_named_at_once() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_settings({"FARSHORE_STAGE": "prod", "FARSHORE_TABLE": ""})
+    pointers = [problem.pointer for problem in refused.value.problems]
+    assert pointers == ["/FARSHORE_TABLE", "/FARSHORE_JOBS_QUEUE_URL", "/FARSHORE_VAULTS"]
+
+
+def test_the_home_region_is_the_primary_vaults() -> None:
+    settings = read_settings(
+        {
+            "FARSHORE_STAGE": "prod",
+            "FARSHORE_TABLE": "farshore-prod",
+            "FARSHORE_JOBS_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/farshore-prod-jobs",
+            "FARSHORE_VAULTS": json.dumps({"primary": PRIMARY, "dr": DR}),
+        }
+    )
+    assert settings.home_region == "eu-central-1"

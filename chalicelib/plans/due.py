@@ -1,0 +1,70 @@
+"""Whether a rule is due now. It opens nothing: it names the run, and the run's nominal time makes it unique.
+
+Invariant: asked again with the run it named as the last one, it names none before the next is due; so missed
+runs are caught up by one run, the latest, and never by a burst.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+from chalicelib.plans.schedule import EPOCH, Schedule
+
+# Two ticks of the default schedule: one may be late without the run being called late.
+GRACE = timedelta(minutes=10)
+MOST_COUNTED = 1_000
+_FIRST_LOOK = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class DueRun:
+    """A run to open: its nominal time, whether that is long past, and how many before it never ran."""
+
+    nominal_at: datetime
+    late: bool
+    missed: int
+
+
+def due_run(
+    schedule: Schedule, last_run: datetime, now: datetime, *, grace: timedelta = GRACE
+) -> DueRun | None:
+    """Find the latest run in `(last_run, now]`; it is late when `grace` has passed since.
+
+    `last_run` is the nominal time of the rule's last run or, when it never ran, the time the plan was stored:
+    what lay before that is not missed. `missed` counts up to `MOST_COUNTED`.
+    """
+    nominal_at = _latest(schedule, last_run, now)
+    if nominal_at is None:
+        return None
+    missed = sum(1 for _ in islice(schedule.between(last_run, nominal_at), MOST_COUNTED + 1)) - 1
+    return DueRun(nominal_at, late=now - nominal_at > grace, missed=missed)
+
+
+def due_by_rpo(
+    rpo: timedelta, newest_point_at: datetime | None, tick: timedelta, now: datetime
+) -> DueRun | None:
+    """Find out whether the newest point would be older than `rpo` at the next tick, `tick` from `now`.
+
+    `newest_point_at` is the nominal time of the newest good point or of a backup under way; None when there
+    is neither, and then a run is due at once. The nominal time is `now` on the grid of ticks, so that a
+    repeated tick names the same run.
+    """
+    if newest_point_at is not None and newest_point_at + rpo > now + tick:
+        return None
+    nominal_at = EPOCH + ((now - EPOCH) // tick) * tick
+    if newest_point_at is not None and newest_point_at >= nominal_at:
+        return None
+    late = newest_point_at is not None and newest_point_at + rpo < now - tick
+    return DueRun(nominal_at, late=late, missed=0)
+
+
+def _latest(schedule: Schedule, after: datetime, now: datetime) -> datetime | None:
+    """Look back in growing windows, so that a long pause costs no more than a short one."""
+    window = _FIRST_LOOK
+    while after < now:
+        start = max(after, now - min(window, now - after))
+        latest = max(schedule.between(start, now), default=None)
+        if latest is not None or start == after:
+            return latest
+        window *= 8
+    return None

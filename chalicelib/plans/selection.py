@@ -1,0 +1,96 @@
+"""Which instances, and which of their volumes, a plan covers: by their tags alone.
+
+A value is a pattern in EC2's own filter language: `*` is any run of characters, also none, `?` is any one,
+and a backslash makes the character after it plain (EC2 API Reference, DescribeInstances, "Filters"). Keys are
+plain.
+
+Invariant: `ec2_filters` never leaves out an instance that `matches` accepts; it may let others through.
+"""
+
+import fnmatch
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+Patterns = Mapping[str, tuple[str, ...]]
+
+# EC2 User Guide, "List and filter your resources": 50 filters, and 200 values of one filter, in one request.
+_MOST_FILTERS = 50
+_MOST_VALUES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Instances that have every tag of `tags`, in one of its values, and no tag of `exclude_tags`."""
+
+    tags: Patterns
+    exclude_tags: Patterns = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeChoice:
+    """Volumes of an instance: with or without the boot volume, and none that has a tag of `exclude_tags`."""
+
+    boot: bool = True
+    exclude_tags: Patterns = field(default_factory=dict)
+
+
+def matches(selection: Selection, tags: Mapping[str, str]) -> bool:
+    """Tell whether an instance with these tags is selected; no `tags` in the selection selects nothing."""
+    return (
+        bool(selection.tags)
+        and all(_has(tags, key, patterns) for key, patterns in selection.tags.items())
+        and not any(_has(tags, key, patterns) for key, patterns in selection.exclude_tags.items())
+    )
+
+
+def chooses(volumes: VolumeChoice, *, boot: bool, tags: Mapping[str, str]) -> bool:
+    """Tell whether a volume with these tags, the boot volume or not, is part of the recovery point."""
+    if boot and not volumes.boot:
+        return False
+    return not any(_has(tags, key, patterns) for key, patterns in volumes.exclude_tags.items())
+
+
+def ec2_filters(selection: Selection) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Make the filters, name and values, that narrow DescribeInstances to a superset of what is selected.
+
+    Escaped characters become `?`, and an empty value only asks for the key, so that nothing hangs on how a
+    server reads a backslash or an empty text.
+    """
+    filters: dict[str, tuple[str, ...]] = {}
+    for key, patterns in selection.tags.items():
+        if all(patterns) and len(patterns) <= _MOST_VALUES:
+            filters[f"tag:{key}"] = tuple(dict.fromkeys(_widened(pattern) for pattern in patterns))
+        else:
+            filters.setdefault("tag-key", (key,))
+    return tuple(filters.items())[:_MOST_FILTERS]
+
+
+def _has(tags: Mapping[str, str], key: str, patterns: tuple[str, ...]) -> bool:
+    return key in tags and any(fnmatch.fnmatchcase(tags[key], _fnmatch(pattern)) for pattern in patterns)
+
+
+def _characters(pattern: str) -> Iterator[tuple[str, bool]]:
+    """Yield each character and whether it is plain; a backslash at the very end stands for itself."""
+    characters = iter(pattern)
+    for character in characters:
+        if character == "\\":
+            yield next(characters, "\\"), True
+        else:
+            yield character, character not in "*?"
+
+
+@lru_cache(maxsize=1024)
+def _fnmatch(pattern: str) -> str:
+    """Say the pattern in fnmatch's language, where plain characters that it would read as its own stand in
+    brackets."""
+    return "".join(
+        f"[{character}]" if plain and character in "*?[" else character
+        for character, plain in _characters(pattern)
+    )
+
+
+def _widened(pattern: str) -> str:
+    return "".join(
+        "?" if plain and character in "*?\\" else character for character, plain in _characters(pattern)
+    )

@@ -1,0 +1,222 @@
+"""Runs the stack's functions as Lambda would: environment, context, payload limits, one at a time.
+
+A handler string is imported from this process's path (the checkout), not from the packaged zip: the tests
+import the same modules, and two copies of them in one process would not recognise each other's classes.
+Environment, timeout and memory size come from the template. Limits follow
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
+
+Invariant: one function runs at a time, so requests signed with the functions' credentials belong to that one
+invocation. A function cannot be stopped from outside; one that is killed or runs past its time is cut off
+instead: every further request of it is refused, and it counts as crashed whatever it returns.
+"""
+
+import importlib
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TextIO, cast
+
+from local.call import ACCOUNT
+
+LOG = logging.getLogger(__name__)
+FUNCTION_KEY = "ASIALOCALFUNCTION0000"
+FUNCTION_SECRET = "secret-of-the-local-functions"
+FUNCTION_SESSION = "session-of-the-local-functions"
+SYNCHRONOUS_PAYLOAD_BYTES = 6 * 1024 * 1024
+ENVIRONMENT_BYTES = 4096
+OPERATORS_OWN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")
+"""Variables of this machine's user that must not reach a function."""
+
+
+class FunctionError(Exception):
+    """A function failed: it raised, was killed, ran past its time, or broke a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the stack."""
+
+    name: str
+    handler: str
+    region: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout: timedelta = timedelta(seconds=3)
+    memory_mb: int = 128
+    dead_letter_arn: str | None = None
+
+    @property
+    def arn(self) -> str:
+        """Answer the function's ARN."""
+        return f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{self.name}"
+
+
+@dataclass
+class Execution:
+    """The invocation that runs now, as the endpoint sees it."""
+
+    deadline: float = 0.0
+    killed: bool = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the invocation may still call AWS."""
+        return not self.killed and time.monotonic() < self.deadline
+
+    def kill(self) -> None:
+        """Cut the invocation off."""
+        self.killed = True
+
+
+class Context:
+    """The context object (https://docs.aws.amazon.com/lambda/latest/dg/python-context.html).
+
+    The remaining time is counted in real seconds: a jump of the simulated clock takes nothing from an
+    invocation.
+    """
+
+    function_version = "$LATEST"
+    identity = None
+    client_context = None
+
+    def __init__(self, function: Function, deadline: float) -> None:
+        self.function_name = function.name
+        self.invoked_function_arn = function.arn
+        self.memory_limit_in_mb = str(function.memory_mb)
+        self.aws_request_id = str(uuid.uuid4())
+        self.log_group_name = f"/aws/lambda/{function.name}"
+        self.log_stream_name = f"local/[$LATEST]{uuid.uuid4().hex}"
+        self._deadline = deadline
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Answer the real milliseconds left before the timeout."""
+        return max(0, int((self._deadline - time.monotonic()) * 1000))
+
+
+class StandardError:
+    """Standard error as it is at the time of each write: what functions print goes there."""
+
+    def write(self, text: str) -> int:
+        """Write to the present standard error."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush the present standard error."""
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Answer that nobody sits in front of a function's output."""
+        return False
+
+
+class Functions:
+    """The functions of the stack, by name, and the one execution they share."""
+
+    def __init__(self, endpoint_url: str, execution: Execution) -> None:
+        """Give every function `endpoint_url` as its AWS."""
+        self._endpoint_url = endpoint_url
+        self._execution = execution
+        self._functions: dict[str, Function] = {}
+        self._one_at_a_time = threading.Lock()
+        self._output = cast(TextIO, StandardError())
+
+    def add(self, function: Function) -> None:
+        """Deploy a function; its environment must fit Lambda's limit."""
+        size = sum(len(name) + len(value) for name, value in function.environment.items())
+        if size > ENVIRONMENT_BYTES:
+            raise ValueError(f"the environment of {function.name} has {size} bytes; Lambda takes 4096")
+        self._functions[function.name] = function
+
+    def clear(self) -> None:
+        """Forget every function."""
+        self._functions.clear()
+
+    def get(self, name_or_arn: str) -> Function:
+        """Answer a function by name or ARN; KeyError if it is not deployed."""
+        return self._functions[name_or_arn.rpartition(":")[2]]
+
+    def invoke(self, name_or_arn: str, event: object, *, at_most: timedelta | None = None) -> Any:
+        """Run a function on an event and answer what it returned, both as JSON.
+
+        Args:
+            name_or_arn: the function.
+            event: its payload.
+            at_most: a limit of the caller's, shorter than the function's own.
+
+        Raises:
+            FunctionError: the invocation failed.
+        """
+        function = self.get(name_or_arn)
+        payload = json.dumps(event)
+        if len(payload) > SYNCHRONOUS_PAYLOAD_BYTES:
+            raise FunctionError(f"the event of {len(payload)} bytes for {function.name} is too large")
+        with self._one_at_a_time:
+            allowed = min(function.timeout, at_most or function.timeout).total_seconds()
+            self._execution.killed = False
+            self._execution.deadline = time.monotonic() + allowed
+            try:
+                with environment(function, self._endpoint_url), redirect_stdout(self._output):
+                    handler = resolve(function.handler)
+                    answer = handler(json.loads(payload), Context(function, self._execution.deadline))
+                    returned = json.dumps(answer)
+            except Exception as error:
+                LOG.warning("%s failed", function.name, exc_info=error)
+                raise FunctionError(f"{function.name} raised {type(error).__name__}: {error}") from error
+            if not self._execution.is_alive:
+                raise FunctionError(f"{function.name} was killed or ran past its {allowed:g} s")
+        if len(returned) > SYNCHRONOUS_PAYLOAD_BYTES:
+            raise FunctionError(f"{function.name} answered {len(returned)} bytes, Lambda takes 6 MB")
+        return json.loads(returned)
+
+
+def resolve(handler: str) -> Callable[[object, Context], object]:
+    """Import the object that a handler string names."""
+    module, _, name = handler.rpartition(".")
+    return cast(Callable[[object, Context], object], getattr(importlib.import_module(module), name))
+
+
+@contextmanager
+def environment(function: Function, endpoint_url: str) -> Iterator[None]:
+    """Give the process a function's environment for as long as it runs.
+
+    The names are Lambda's (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html); the
+    endpoint and the operator's own AWS files are pointed at the local cloud and at nothing.
+    """
+    variables = {
+        **function.environment,
+        "AWS_REGION": function.region,
+        "AWS_DEFAULT_REGION": function.region,
+        "AWS_ACCESS_KEY_ID": FUNCTION_KEY,
+        "AWS_SECRET_ACCESS_KEY": FUNCTION_SECRET,
+        "AWS_SESSION_TOKEN": FUNCTION_SESSION,
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+        "_HANDLER": function.handler,
+        "NO_PROXY": "127.0.0.1",
+    }
+    before = {name: os.environ.get(name) for name in (*variables, *OPERATORS_OWN)}
+    for name in OPERATORS_OWN:
+        os.environ.pop(name, None)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

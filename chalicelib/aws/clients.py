@@ -78,6 +78,8 @@ def _config(service: str, *, once: bool) -> Config:
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=S3_READ_TIMEOUT_SECONDS if service == "s3" else READ_TIMEOUT_SECONDS,
         tcp_keepalive=True,
+        # Without it the SDK presigns S3 URLs with the old signature, which most regions never took.
+        signature_version="s3v4" if service == "s3" else None,
         # Without it a presigned URL names the global endpoint, which sends a request for another region's
         # bucket on by a redirect that its signature does not survive.
         s3={"addressing_style": "virtual"} if service == "s3" else None,

@@ -7,7 +7,7 @@ with it.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -83,17 +83,18 @@ class Manifest:
     segments: tuple[SegmentHash, ...] = ()
     snapshots: tuple[SnapshotOf, ...] = ()
 
-    def to_json(self) -> bytes:
-        """Write the manifest: one top-level key, or one entry of a list, to a line."""
-        lines = ",\n".join(f"  {json.dumps(key)}: {_value_text(value)}" for key, value in self._values())
-        return f"{{\n{lines}\n}}\n".encode()
 
-    def _values(self) -> Iterator[tuple[str, Any]]:
-        for key, value in asdict(self).items():
-            yield key, _rfc3339(value) if isinstance(value, datetime) else value
+def to_json(manifest: Manifest) -> str:
+    """Write a manifest: one top-level key, or one entry of a list, to a line."""
+    values = asdict(manifest) | {
+        "nominal_at": _rfc3339(manifest.nominal_at),
+        "created_at": _rfc3339(manifest.created_at),
+    }
+    lines = ",\n".join(f"  {json.dumps(key)}: {_value_text(value)}" for key, value in values.items())
+    return f"{{\n{lines}\n}}\n"
 
 
-def from_json(text: bytes, *, where: str) -> Manifest:
+def from_json(text: str | bytes, *, where: str) -> Manifest:
     """Read a manifest; `where` names it (vault and key) in the error.
 
     Raises:

@@ -1,0 +1,139 @@
+"""A vault in an S3 bucket: the promises of `vault`, copies inside S3, and the uploads of `s3_uploads`.
+
+It does not retry. Invariant: a method that returns has done all it says, and one that is repeated after a
+crash does no harm.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from botocore.exceptions import ClientError
+
+from chalicelib.aws.errors import code_of
+from chalicelib.errors import IntegrityFailure, NotFound, VaultMissing
+from chalicelib.vaults.s3_uploads import CopySource, S3Object, S3Uploads, UploadedPart
+from chalicelib.vaults.vault import StoredObject
+
+__all__ = ["MAX_COPY_BYTES", "CopySource", "S3Object", "S3Vault", "UploadedPart"]
+
+# "5 GB": https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html. Larger objects go in parts.
+MAX_COPY_BYTES: Final = 5_000_000_000
+
+
+class S3Vault(S3Uploads):
+    """One bucket, as a `Vault`."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store the whole of `data`; S3 compares its SHA-256 before it takes it."""
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        with self._calling("PutObject", key):
+            self._client.put_object(
+                Bucket=self.bucket, Key=key, Body=data, ChecksumSHA256=digest, **self._encryption
+            )
+
+    def get(self, key: str) -> bytes:
+        """Fetch a whole object."""
+        with self._calling("GetObject", key):
+            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    def read(self, key: str, start: int, length: int) -> bytes:
+        """Fetch exactly `length` bytes from offset `start`."""
+        with self._calling("GetObject", key):
+            data = self._read_up_to(key, start, length)
+        if len(data) != length:
+            raise IntegrityFailure(
+                f"it ends before byte {start + length}",
+                operation="GetObject",
+                resource=self._named(key),
+                region=self.region,
+            )
+        return data
+
+    def size(self, key: str) -> int | None:
+        """Tell an object's size in bytes, None when there is none."""
+        found = self.head(key)
+        return found.size_bytes if found else None
+
+    def head(self, key: str) -> S3Object | None:
+        """Describe an object, None when there is none; a missing bucket raises."""
+        try:
+            with self._calling("HeadObject", key):
+                answer = self._client.head_object(Bucket=self.bucket, Key=key)
+        except NotFound:
+            self._require_bucket()
+            return None
+        return S3Object(key, answer["ContentLength"], answer["ETag"])
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """List every object whose key starts with `prefix`."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        with self._calling("ListObjectsV2", prefix):
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield StoredObject(entry["Key"], entry["Size"])
+
+    def delete(self, key: str) -> None:
+        """Delete an object; a versioned bucket keeps it as long as the bucket's own rules say."""
+        with self._calling("DeleteObject", key):
+            self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    def copy_from(self, source: "S3Vault", source_key: str, key: str, etag: str) -> S3Object:
+        """Copy an object of at most `MAX_COPY_BYTES` from another vault, inside S3, with its tags.
+
+        Raises:
+            Conflict: the source is no longer the object that `etag` names.
+        """
+        pinned = source.copy_source(source_key, etag)
+        with self._calling("CopyObject", key):
+            self._client.copy_object(
+                Bucket=self.bucket,
+                Key=key,
+                CopySource=pinned.location,
+                CopySourceIfMatch=pinned.etag,
+                **self._encryption,
+            )
+        made = self.head(key)
+        if made is None:
+            raise NotFound(
+                "the copy just made is not there", operation="CopyObject", resource=self._named(key)
+            )
+        return made
+
+    def copy_source(self, key: str, etag: str) -> CopySource:
+        """Name an object of this vault for `copy_part` of another."""
+        return CopySource(self.bucket, key, etag)
+
+    def presign_get(self, key: str, expires: timedelta) -> str:
+        """Presign the GET of a whole object; it dies with the credentials that sign."""
+        with self._calling("presigning GetObject", key):
+            return self._client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self.bucket, "Key": key},
+                ExpiresIn=int(expires.total_seconds()),
+            )
+
+    def _read_up_to(self, key: str, start: int, length: int) -> bytes:
+        span = f"bytes={start}-{start + length - 1}"
+        try:
+            return self._client.get_object(Bucket=self.bucket, Key=key, Range=span)["Body"].read()
+        except ClientError as exc:
+            if code_of(exc) != "InvalidRange":  # the object ends before `start`
+                raise
+            return b""
+
+    def _require_bucket(self) -> None:
+        """Tell a missing bucket from a missing object, which a HEAD, having no body, answers alike."""
+        try:
+            with self._calling("HeadBucket", ""):
+                self._client.head_bucket(Bucket=self.bucket)
+        except NotFound as exc:
+            raise VaultMissing(
+                f"vault {self.name} has no bucket {self.bucket}",
+                operation="HeadBucket",
+                resource=self.name,
+                region=self.region,
+                code=exc.code,
+            ) from exc

@@ -1,0 +1,218 @@
+"""Uploads in parts to one S3 bucket: begun, found again after a crash, filled from four sides, finished once.
+
+Parts come from an instance (presigned URLs), from this process (`put_part`), from another bucket
+(`copy_part`). It does not retry and decides nothing: which upload to adopt and when to finish is the jobs'
+work. Invariant: a method that returns has done all it says, and one that is repeated after a crash does no
+harm.
+
+The client must be made for the bucket's region and sign with SigV4 (`signature_version="s3v4"`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from botocore.exceptions import FlexibleChecksumError
+
+from chalicelib.aws.errors import calling
+from chalicelib.errors import IntegrityFailure, NotFound, VaultMissing
+from chalicelib.vaults.part_urls import PartUrls, sign_parts
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, CopySourceTypeDef
+
+
+@dataclass(frozen=True, slots=True)
+class S3Object:
+    """An object as S3 describes it. The ETag names these very bytes, but is no hash of them."""
+
+    key: str
+    size_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedPart:
+    """A part that S3 holds of an upload that is not finished."""
+
+    number: int
+    size_bytes: int
+    etag: str
+
+
+class S3Uploads:
+    """The uploads of one bucket; `kms_key` encrypts what is written (default: the bucket's own setting)."""
+
+    def __init__(
+        self, name: str, client: "S3Client", bucket: str, region: str, kms_key: str | None = None
+    ) -> None:
+        self.name = name
+        self.bucket = bucket
+        self.region = region
+        self._client = client
+        self._encryption: dict[str, Any] = (
+            {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key, "BucketKeyEnabled": True}
+            if kms_key
+            else {}
+        )
+
+    def start_upload(self, key: str, tags: Mapping[str, str]) -> str:
+        """Begin an upload and return its id; the object that it becomes will carry `tags`."""
+        with self._calling("CreateMultipartUpload", key):
+            answer = self._client.create_multipart_upload(
+                Bucket=self.bucket, Key=key, Tagging=urlencode(tags), **self._encryption
+            )
+        return answer["UploadId"]
+
+    def find_upload(self, key: str) -> str | None:
+        """Find the upload of `key` that was begun first and is not finished: the one to adopt."""
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=key)
+        with self._calling("ListMultipartUploads", key):
+            uploads = [
+                (upload["Initiated"], upload["UploadId"])
+                for page in pages
+                for upload in page.get("Uploads", ())
+                if upload["Key"] == key
+            ]
+        return min(uploads)[1] if uploads else None
+
+    def uploaded_parts(self, key: str, upload_id: str) -> tuple[UploadedPart, ...]:
+        """List the parts that S3 holds, by number.
+
+        Raises:
+            NotFound: there is no such upload; it was finished or aborted, or never begun.
+        """
+        pages = self._client.get_paginator("list_parts").paginate(
+            Bucket=self.bucket, Key=key, UploadId=upload_id
+        )
+        with self._calling("ListParts", key):
+            parts = [
+                UploadedPart(part["PartNumber"], part["Size"], part["ETag"])
+                for page in pages
+                for part in page.get("Parts", ())
+            ]
+        return tuple(sorted(parts, key=lambda part: part.number))
+
+    def put_part(self, key: str, upload_id: str, number: int, data: bytes) -> UploadedPart:
+        """Upload one part, in place of an earlier one of that number; all but the last have 5 MiB or more."""
+        with self._calling("UploadPart", key):
+            answer = self._client.upload_part(
+                Bucket=self.bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data
+            )
+        return UploadedPart(number, len(data), answer["ETag"])
+
+    def copy_part(
+        self, source: "CopySource", key: str, upload_id: str, number: int, span: tuple[int, int]
+    ) -> UploadedPart:
+        """Copy `span` (offset and length in bytes) of an object into one part, inside S3.
+
+        Raises:
+            Conflict: the source is no longer the object that was to be copied.
+        """
+        start, length = span
+        with self._calling("UploadPartCopy", key):
+            answer = self._client.upload_part_copy(
+                Bucket=self.bucket,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                CopySource=source.location,
+                CopySourceIfMatch=source.etag,
+                CopySourceRange=f"bytes={start}-{start + length - 1}",
+            )
+        return UploadedPart(number, length, answer["CopyPartResult"]["ETag"])
+
+    def finish_upload(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_absent: bool = True
+    ) -> S3Object:
+        """Make the object of just these parts; with `if_absent`, only if nothing has that key.
+
+        Raises:
+            Conflict: an object has that key already: this upload's, if it was finished before a crash.
+            NotFound: there is no such upload any more.
+        """
+        completed: list[CompletedPartTypeDef] = [
+            {"PartNumber": part.number, "ETag": part.etag} for part in parts
+        ]
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        with self._calling("CompleteMultipartUpload", key):
+            answer = self._client.complete_multipart_upload(
+                Bucket=self.bucket,
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": completed},
+                **condition,
+            )
+        return S3Object(key, sum(part.size_bytes for part in parts), answer["ETag"])
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Drop an upload and its parts; one that is gone is dropped already."""
+        try:
+            with self._calling("AbortMultipartUpload", key):
+                self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+        except NotFound:
+            return
+
+    def presign_parts(self, key: str, upload_id: str, count: int, expires: timedelta) -> PartUrls:
+        """Presign the PUTs of parts 1 to `count`, at one instant. They die with the credentials that sign."""
+        signers: list[Any] = []
+
+        def remember(request_signer: Any, **_: Any) -> None:
+            signers.append(request_signer)
+
+        # The SDK tells who signs to those who listen, and in no other public way.
+        self._client.meta.events.register("before-sign.s3.UploadPart", remember)
+        try:
+            first_url = self.presign_part(key, upload_id, 1, expires)
+        finally:
+            self._client.meta.events.unregister("before-sign.s3.UploadPart", remember)
+        auth = signers[0].get_auth_instance("s3", self.region, "s3v4")
+        return sign_parts(first_url, auth.credentials.secret_key, count)
+
+    def presign_part(self, key: str, upload_id: str, number: int, expires: timedelta) -> str:
+        """Presign the PUT of one part."""
+        part = {"Bucket": self.bucket, "Key": key, "UploadId": upload_id, "PartNumber": number}
+        with self._calling("presigning UploadPart", key):
+            return self._client.generate_presigned_url(
+                "upload_part", Params=part, ExpiresIn=int(expires.total_seconds())
+            )
+
+    @contextmanager
+    def _calling(self, operation: str, key: str) -> Iterator[None]:
+        resource = self._named(key)
+        try:
+            with calling(operation, resource, self.region):
+                yield
+        except VaultMissing as exc:
+            raise VaultMissing(
+                f"vault {self.name} has no bucket {self.bucket}",
+                operation=operation,
+                resource=resource,
+                region=self.region,
+                code=exc.code,
+            ) from exc
+        except FlexibleChecksumError as exc:
+            raise IntegrityFailure(
+                str(exc), operation=operation, resource=resource, region=self.region
+            ) from exc
+
+    def _named(self, key: str) -> str:
+        return f"{self.name}:{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class CopySource:
+    """An object to copy from, pinned to the bytes that `etag` names."""
+
+    bucket: str
+    key: str
+    etag: str
+
+    @property
+    def location(self) -> "CopySourceTypeDef":
+        """Name it as S3 wants it."""
+        return {"Bucket": self.bucket, "Key": self.key}

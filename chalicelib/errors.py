@@ -1,8 +1,8 @@
-"""The one tree of errors. Facts are attributes; the text is made from them: what failed, on what, why, what to do.
+"""The one tree of errors. Facts are attributes; the text is made from them: what failed, on what, why.
 
-Two branches decide what a worker does: `Retryable` leaves the worker (redelivery, then the dead-letter queue);
-`Permanent` is recorded on the job, which fails with the error's text as its reason. An error that is neither is a
-bug and stays loud.
+Two branches decide what a worker does: after a `Retryable` the job is tried again later; a `Permanent` is
+recorded on the job, which fails with the error's text as its reason. An error that is neither is a bug and
+stays loud: it leaves the worker, and its message ends in the dead-letter queue.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,8 @@ from typing import Any
 
 
 class FarshoreError(Exception):
-    """An error of ours: `operation` failed on `resource` (in `region`), with AWS's `code` where it has one."""
+    """An error of ours: `operation` failed on `resource` (in `region`), with AWS's `code` where it has
+    one."""
 
     def __init__(
         self,
@@ -98,11 +99,13 @@ class NotFound(Permanent):
 
 
 class Conflict(Permanent):
-    """The world is in a state that does not allow it, e.g. a snapshot in use or an upload already finished."""
+    """The world is in a state that does not allow it, e.g. a snapshot in use or an upload already
+    finished."""
 
 
 class SnapshotInUse(Conflict):
-    """An AMI uses the snapshot (`InvalidSnapshot.InUse`): it cannot be deleted before the AMI is deregistered."""
+    """An AMI uses the snapshot (`InvalidSnapshot.InUse`): it cannot be deleted before the AMI is
+    deregistered."""
 
 
 class Denied(Permanent):

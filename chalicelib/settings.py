@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PRIMARY = "primary"
+# Snapshot copies at once per destination region; the quota may have been raised for an account
+# (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html).
+COPY_SLOTS = 20
 _WHAT = "the vaults document"
 
 VaultName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
@@ -68,6 +71,7 @@ class Settings:
     jobs_queue_url: str
     primary: S3VaultConfig
     vaults: Vaults
+    copy_slots: int = COPY_SLOTS
 
     @property
     def home_region(self) -> str:
@@ -95,7 +99,15 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         jobs_queue_url=environ["FARSHORE_JOBS_QUEUE_URL"],
         primary=primary,
         vaults=vaults,
+        copy_slots=_count(environ, "FARSHORE_COPY_SLOTS", COPY_SLOTS),
     )
+
+
+def _count(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        raise InvalidInput("the environment", [Problem(f"/{name}", text, "a whole number, 1 or more")])
+    return int(text)
 
 
 def read_vaults(document: str) -> tuple[S3VaultConfig, Vaults]:

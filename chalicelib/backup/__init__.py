@@ -1,0 +1,1 @@
+"""Makes recovery points: by snapshot, and by the users' own scripts."""

@@ -1,0 +1,1 @@
+"""What exists: jobs, recovery points, plans. A cache that can be rebuilt from the vaults."""

@@ -1,0 +1,1 @@
+"""Copies recovery points into other vaults: to another region, and to another cloud."""

@@ -1,0 +1,1 @@
+"""Lets recovery points go: what the lifecycle no longer keeps, and only that."""

@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#ser
 """
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 from chalice.app import SQSEvent, SQSRecord
 
@@ -14,13 +16,19 @@ from chalicelib.observability import count, logger
 BatchAnswer = dict[str, list[dict[str, str]]]
 
 
-def work_off(event: SQSEvent, work: Callable[[SQSRecord], None]) -> BatchAnswer:
+def work_off(event: SQSEvent, work: Callable[[SQSRecord], object]) -> BatchAnswer:
     """Do `work` for each message; answer Lambda with those that failed."""
     failed = [record for record in event if not _done(record, work)]
     return {"batchItemFailures": [{"itemIdentifier": _message_id(record)} for record in failed]}
 
 
-def _done(record: SQSRecord, work: Callable[[SQSRecord], None]) -> bool:
+def remaining_time(event: SQSEvent) -> timedelta:
+    """Tell how long Lambda lets this invocation run on."""
+    context: Any = event.context  # Chalice's hints say a dict; it is Lambda's context object
+    return timedelta(milliseconds=context.get_remaining_time_in_millis())
+
+
+def _done(record: SQSRecord, work: Callable[[SQSRecord], object]) -> bool:
     log = logger()
     try:
         work(record)

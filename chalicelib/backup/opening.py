@@ -1,0 +1,89 @@
+"""Which backups are to be made: what is due, of which services, on which instances.
+
+Invariant: one request per plan, rule, service and occasion, however often an instance is listed or a tick
+repeated.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chalicelib.aws.ec2 import Ec2
+from chalicelib.catalog.job import JobRequest
+from chalicelib.catalog.requests import Occasion, backup_request
+from chalicelib.plans.due import DueRun, due_by_rpo, due_run
+from chalicelib.plans.model import Plan, Rule, rule_document, service_of
+from chalicelib.plans.selection import ec2_filters, matches
+
+TICK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a plan covers now: instance ids by service, and the selected instances that lack the service's
+    tag."""
+
+    services: Mapping[str, tuple[str, ...]]
+    nameless: tuple[str, ...] = ()
+
+    def limited_to(self, instances: Iterable[str]) -> "Covered":
+        """Return what remains when only these instances are meant."""
+        wanted = set(instances)
+        left = {name: tuple(i for i in ids if i in wanted) for name, ids in self.services.items()}
+        return Covered({name: ids for name, ids in left.items() if ids}, self.nameless)
+
+
+def covered_by(plan: Plan, ec2: Ec2) -> Covered:
+    """Look up the instances that the plan selects, by service; each instance once, in the order of their
+    ids."""
+    selected = {
+        instance.id: instance.tags
+        for instance in ec2.instances(ec2_filters(plan.selection))
+        if matches(plan.selection, instance.tags)
+    }
+    services: dict[str, list[str]] = {}
+    nameless: list[str] = []
+    for instance_id in sorted(selected):
+        service = service_of(plan, selected[instance_id])
+        if service is None:
+            nameless.append(instance_id)
+        else:
+            services.setdefault(service, []).append(instance_id)
+    return Covered({name: tuple(ids) for name, ids in services.items()}, tuple(nameless))
+
+
+def due_by_schedule(rule: Rule, served_until: datetime, now: datetime) -> DueRun | None:
+    """Return the run of a scheduled rule that is due: the latest since it was last served. Pure."""
+    return due_run(rule.schedule, served_until, now) if rule.schedule else None
+
+
+def due_by_age(rule: Rule, newest: datetime | None, now: datetime) -> DueRun | None:
+    """Return the run that a service needs lest its newest point grow older than the rule's RPO. Pure."""
+    return due_by_rpo(rule.rpo, newest, TICK, now) if rule.rpo else None
+
+
+def occasion_of(run: DueRun) -> Occasion:
+    """Say why a backup is made: its nominal time, whether late, and what was missed before it."""
+    reason = f"due at {run.nominal_at:%Y-%m-%d %H:%M} UTC"
+    if run.late:
+        reason += ", late"
+    if run.missed:
+        reason += f", {run.missed} runs before it were missed"
+    return Occasion(run.nominal_at, reason)
+
+
+def requests_for(plan: Plan, rule: Rule, covered: Covered, occasion: Occasion) -> tuple[JobRequest, ...]:
+    """Return a backup request for each service. Pure."""
+    document = rule_document(rule)
+    return tuple(
+        backup_request(
+            plan=plan.name,
+            rule=rule.name,
+            kind=rule.kind,
+            service=service,
+            instances=instances,
+            occasion=occasion,
+            rule_document=document,
+        )
+        for service, instances in covered.services.items()
+    )

@@ -1,0 +1,106 @@
+"""The tick: opens the backups that are due, by schedule and by RPO, for every plan.
+
+Invariant: jobs are opened before the schedule is recorded as served, under ids made of the nominal time; so
+a tick
+that dies, comes twice or comes late loses no run and doubles none. One bad plan stops no other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chalicelib.aws.ec2 import Ec2
+from chalicelib.backup.opening import (
+    TICK,
+    Covered,
+    covered_by,
+    due_by_age,
+    due_by_schedule,
+    occasion_of,
+    requests_for,
+)
+from chalicelib.catalog.advance import Engine
+from chalicelib.catalog.store import PlanStore, StoredPlan
+from chalicelib.errors import FarshoreError, Retryable
+from chalicelib.observability import count, logger
+from chalicelib.plans.due import DueRun
+from chalicelib.plans.model import Plan, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class BackupTick:
+    """Opens what is due. `now` is the clock."""
+
+    engine: Engine
+    plans: PlanStore
+    ec2: Ec2
+    now: Callable[[], datetime]
+
+    def run(self, stored_plans: tuple[StoredPlan, ...]) -> None:
+        """Open the due backups of all plans.
+
+        Raises:
+            Retryable: a plan could not be served now; the others have been, and the tick is to be run again.
+        """
+        later: Retryable | None = None
+        for stored in stored_plans:
+            try:
+                self._run_plan(stored)
+            except FarshoreError as error:
+                logger().error("plan not served", extra={"plan": stored.plan.name, "error": str(error)})
+                count("PlanNotServed", plan=stored.plan.name)
+                later = error if isinstance(error, Retryable) else later
+        if later is not None:
+            raise later
+
+    def _run_plan(self, stored: StoredPlan) -> None:
+        now = self.now()
+        due = {
+            rule.name: due_by_schedule(rule, stored.served.get(rule.name, now), now)
+            for rule in stored.plan.rules
+        }
+        by_age = [rule for rule in stored.plan.rules if rule.rpo is not None]
+        if not by_age and not any(due.values()):
+            return
+        covered = covered_by(stored.plan, self.ec2)
+        if not covered.services:
+            logger().warning("the plan selects no instance", extra={"plan": stored.plan.name})
+            count("PlanSelectsNothing", plan=stored.plan.name)
+        for rule in stored.plan.rules:
+            run = due[rule.name]
+            if run is not None:
+                self._open(stored.plan, rule, covered, run)
+                self.plans.serve(stored.plan.name, rule.name, run.nominal_at)
+        for rule in by_age:
+            self._open_aged(stored.plan, rule, covered, now)
+
+    def _open(self, plan: Plan, rule: Rule, covered: Covered, run: DueRun) -> None:
+        jobs = self.engine.open(requests_for(plan, rule, covered, occasion_of(run)))
+        facts = {"plan": plan.name, "rule": rule.name, "jobs": [job.id for job in jobs], "late": run.late}
+        logger().info("opened backups", extra=facts)
+        if run.late:
+            count("LateRun", plan=plan.name, rule=rule.name)
+
+    def _open_aged(self, plan: Plan, rule: Rule, covered: Covered, now: datetime) -> None:
+        newest = {
+            each.service: each.newest_at
+            for each in self.engine.points.lineages(plan.name)
+            if each.rule == rule.name
+        }
+        for service, instances in covered.services.items():
+            if due_by_age(rule, newest.get(service), now) is None:
+                continue
+            run = due_by_age(rule, self._under_way(plan, rule, service, now) or newest.get(service), now)
+            if run is not None:
+                self._open(plan, rule, Covered({service: instances}), run)
+
+    def _under_way(self, plan: Plan, rule: Rule, service: str, now: datetime) -> datetime | None:
+        """Return the nominal time of the service's last backup while it runs, or has failed a short time
+        ago."""
+        filters = {"service": service, "plan": plan.name, "rule": rule.name, "kind": "backup"}
+        last = self.engine.jobs.list(filters=filters, limit=1, cursor=None).items
+        if not last:
+            return None
+        retry_after = max(TICK, (rule.rpo or timedelta()) / 4)
+        recent = now - last[0].nominal_at < retry_after
+        return last[0].nominal_at if not last[0].state.final or recent else None

@@ -1,0 +1,119 @@
+"""A recovery point: one restorable state of one service at one time, and its artefacts, one in each vault.
+Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NewType
+
+from chalicelib.plans.model import Kind
+
+PointId = NewType("PointId", str)
+
+# On every artefact, in the creating call; nothing of ours is ever found by name or by id alone.
+TAG_POINT = "farshore:recovery-point"
+TAG_JOB = "farshore:job"
+TAG_SERVICE = "farshore:service"
+TAG_PLAN = "farshore:plan"
+TAG_RULE = "farshore:rule"
+TAG_SOURCE = "farshore:source-snapshot"
+
+
+class PointState(StrEnum):
+    """Where a recovery point, or its artefact in one vault, stands."""
+
+    CREATING = "CREATING"
+    AVAILABLE = "AVAILABLE"
+    EXPIRED = "EXPIRED"
+    DELETED = "DELETED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRef:
+    """A snapshot of an artefact, and the volume it was first made of (a copy's own volume id means
+    nothing)."""
+
+    id: str
+    volume_id: str
+    size_gib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A recovery point as it lies in one vault: snapshots in a region, or a file (whole, or in segments).
+
+    `folder` is where its manifest lies; `etag` pins a whole object; `segments` counts the segments of one
+    that is not.
+    `verified_at` is when its bytes were last read back and found right; None means never.
+    """
+
+    vault: str
+    state: PointState
+    region: str | None = None
+    snapshots: tuple[SnapshotRef, ...] = ()
+    folder: str | None = None
+    key: str | None = None
+    etag: str | None = None
+    segments: int = 0
+    sha256: str | None = None
+    verified_at: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPoint:
+    """One restorable state of `service`. `nominal_at` is the moment it was due; `created_at` when its data
+    was taken.
+
+    `source` says what it was made of (instances, volumes) and how it is put back (the restore and verify
+    scripts).
+    """
+
+    id: PointId
+    service: str
+    plan: str
+    rule: str
+    kind: Kind
+    state: PointState
+    nominal_at: datetime
+    created_at: datetime
+    source: Mapping[str, Any]
+    size_bytes: int = 0
+    reason: str = ""
+    artefacts: Mapping[str, Artefact] = field(default_factory=dict)
+
+    def in_vault(self, vault: str) -> Artefact | None:
+        """Return the artefact in `vault`, in whatever state, or None where there never was one."""
+        return self.artefacts.get(vault)
+
+    def available_in(self) -> tuple[str, ...]:
+        """Return the names of the vaults it can be restored from, `primary` first."""
+        names = (name for name, artefact in self.artefacts.items() if artefact.state is PointState.AVAILABLE)
+        return tuple(sorted(names, key=lambda name: (name != "primary", name)))
+
+    def with_artefact(self, artefact: Artefact) -> "RecoveryPoint":
+        """Return the point with `artefact` in place of the one in the same vault; its state follows its
+        artefacts'."""
+        artefacts = {**self.artefacts, artefact.vault: artefact}
+        return replace(self, artefacts=artefacts, state=state_of(artefacts.values(), self.state))
+
+    def tags(self, job_id: str) -> dict[str, str]:
+        """Return the tags that every artefact of this point carries from its creating call on."""
+        return point_tags(self.id, job_id, self.service, self.plan, self.rule)
+
+
+def point_tags(point_id: str, job_id: str, service: str, plan: str, rule: str) -> dict[str, str]:
+    """Return the tags of an artefact of the point `point_id` made by the job `job_id`."""
+    return {TAG_POINT: point_id, TAG_JOB: job_id, TAG_SERVICE: service, TAG_PLAN: plan, TAG_RULE: rule}
+
+
+def state_of(artefacts: Any, otherwise: PointState) -> PointState:
+    """Return a point's state from its artefacts': available while one is, deleted when all are, else as it
+    was."""
+    states = {artefact.state for artefact in artefacts}
+    for state in (PointState.AVAILABLE, PointState.EXPIRED):
+        if state in states:
+            return state
+    return PointState.DELETED if states == {PointState.DELETED} else otherwise

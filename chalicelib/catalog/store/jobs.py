@@ -1,0 +1,196 @@
+"""Jobs in the table: opened once, leased by one worker at a time, saved only by the one that holds the lease.
+
+A job that is not over has a `wake_at`: the moment at which it should have moved by itself. `reconcile`
+pokes every job
+whose moment has passed, and needs no other knowledge.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from chalicelib.catalog.job import Job, JobId, JobKind, JobState
+from chalicelib.catalog.store.table import Item, Lookup, Page, Refused, Table, moment, stamp
+from chalicelib.errors import LeaseHeld
+
+# A finished job is remembered this long; then DynamoDB's TTL removes it.
+REMEMBERED = timedelta(days=90)
+
+# An opened job whose first message was lost is poked after this.
+FIRST_POKE_WITHIN = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to advance `job` until `until`; `token` is in the table as long as it is ours."""
+
+    job: Job
+    token: str
+    until: datetime
+
+
+class JobStore:
+    """Opens, leases, saves and lists jobs."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def open(self, job: Job) -> bool:
+        """Store a new job; say whether it is new. A job that exists already is left as it is."""
+        return self._table.create(_item(job, wake_at=job.created_at + FIRST_POKE_WITHIN))
+
+    def get(self, job_id: str) -> Job | None:
+        """Return the job, or None."""
+        item = self._table.get(f"job#{job_id}", "job")
+        return _job(item) if item else None
+
+    def lease(self, job_id: str, *, now: datetime, until: datetime) -> Lease | None:
+        """Take the lease of a job that is not over; None when it is over or unknown.
+
+        Raises:
+            LeaseHeld: another worker holds the lease.
+        """
+        token = uuid.uuid4().hex
+        answer = self._table.update(
+            f"job#{job_id}",
+            "job",
+            "SET lease_token = :token, lease_until = :until, wake_at = :until",
+            values={":token": token, ":until": stamp(until), ":now": stamp(now)},
+            condition="attribute_exists(wake) AND (attribute_not_exists(lease_until) OR lease_until < :now)",
+        )
+        if not isinstance(answer, Refused):
+            return Lease(_job(answer), token, until)
+        if answer.item is None or "wake" not in answer.item:
+            return None
+        raise LeaseHeld(job_id, moment(answer.item["lease_until"]) - now)
+
+    def save(self, lease: Lease, job: Job) -> Lease:
+        """Store the job's new state under the lease and keep the lease.
+
+        Raises:
+            LeaseHeld: the lease was lost; nothing was stored.
+        """
+        self._write(lease, job, {"wake_at": stamp(lease.until)}, release=False)
+        return replace(lease, job=job)
+
+    def park(self, lease: Lease, job: Job, wake_at: datetime) -> None:
+        """Store the job, to be looked at again at `wake_at`, and give the lease back."""
+        self._write(lease, job, {"wake_at": stamp(wake_at)}, release=True)
+
+    def finish(self, lease: Lease, job: Job, now: datetime) -> None:
+        """Store the finished job, give the lease back and let the job be forgotten in time."""
+        self._write(lease, job, {"expires_at": int((now + REMEMBERED).timestamp())}, release=True, over=True)
+
+    def overdue(self, now: datetime) -> Iterator[JobId]:
+        """Yield the ids of the jobs that should have moved by `now`, the longest overdue first."""
+        lookup = Lookup("wake", "wake", {}, {}, before=stamp(now), newest_first=False)
+        for item in self._table.every(lookup):
+            yield JobId(item["id"])
+
+    def postpone(self, job_id: str, *, now: datetime, wake_at: datetime) -> bool:
+        """Move an overdue job's wake-up on, unless somebody did so already; say whether it was moved."""
+        answer = self._table.update(
+            f"job#{job_id}",
+            "job",
+            "SET wake_at = :later",
+            values={":later": stamp(wake_at), ":now": stamp(now)},
+            condition="attribute_exists(wake) AND wake_at < :now",
+        )
+        return not isinstance(answer, Refused)
+
+    def list(self, *, filters: dict[str, str], limit: int, cursor: str | None) -> Page[Job]:
+        """Return a page of jobs, newest first; `filters` among service, plan, rule, kind, state."""
+        page = self._table.page(_lookup(filters), limit=limit, cursor=cursor)
+        return Page(tuple(_job(item) for item in page.items), page.cursor)
+
+    def unfinished(self, service: str) -> Iterator[Job]:
+        """Yield the service's jobs that are not over."""
+        for state in (JobState.QUEUED, JobState.RUNNING):
+            lookup = _lookup({"service": service, "state": state})
+            yield from (_job(item) for item in self._table.every(lookup))
+
+    def _write(
+        self, lease: Lease, job: Job, also: dict[str, Any], *, release: bool, over: bool = False
+    ) -> None:
+        values: dict[str, Any] = {
+            "state": str(job.state),
+            "updated_at": stamp(job.updated_at),
+            "reason": job.reason,
+            "progress": json.dumps(job.progress),
+            "intents": json.dumps({name: stamp(at) for name, at in job.intents.items()}),
+            "attempts": job.attempts,
+            **also,
+        }
+        removed = ["lease_token", "lease_until"] if release else []
+        removed += ["wake", "wake_at"] if over else []
+        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
+        if removed:
+            expression += " REMOVE " + ", ".join(removed)
+        answer = self._table.update(
+            f"job#{job.id}",
+            "job",
+            expression,
+            names={f"#{name}": name for name in values},
+            values={f":{name}": value for name, value in values.items()} | {":token": lease.token},
+            condition="lease_token = :token",
+        )
+        if isinstance(answer, Refused):
+            raise LeaseHeld(job.id, timedelta(seconds=30))
+
+
+def _lookup(filters: dict[str, str]) -> Lookup:
+    service = filters.get("service")
+    equal = {name: value for name, value in filters.items() if name != "service"}
+    if service is not None:
+        return Lookup("by_service", f"job#{service}", equal, {})
+    return Lookup("by_type", "job", equal, {})
+
+
+def _item(job: Job, *, wake_at: datetime) -> Item:
+    return {
+        "pk": f"job#{job.id}",
+        "sk": "job",
+        "type": "job",
+        "service_type": f"job#{job.service}",
+        "sorted_at": f"{stamp(job.created_at)}#{job.id}",
+        "wake": "wake",
+        "wake_at": stamp(wake_at),
+        "id": job.id,
+        "kind": str(job.kind),
+        "method": job.method,
+        "state": str(job.state),
+        "service": job.service,
+        "plan": job.plan,
+        "rule": job.rule,
+        "nominal_at": stamp(job.nominal_at),
+        "created_at": stamp(job.created_at),
+        "updated_at": stamp(job.updated_at),
+        "reason": job.reason,
+        "work": json.dumps(job.work),
+        "progress": json.dumps(job.progress),
+        "intents": "{}",
+        "attempts": 0,
+    }
+
+
+def _job(item: Item) -> Job:
+    return Job(
+        id=JobId(item["id"]),
+        kind=JobKind(item["kind"]),
+        method=item["method"],
+        state=JobState(item["state"]),
+        service=item["service"],
+        plan=item["plan"],
+        rule=item["rule"],
+        nominal_at=moment(item["nominal_at"]),
+        created_at=moment(item["created_at"]),
+        updated_at=moment(item["updated_at"]),
+        reason=item["reason"],
+        work=json.loads(item["work"]),
+        progress=json.loads(item["progress"]),
+        intents={name: moment(at) for name, at in json.loads(item["intents"]).items()},
+        attempts=int(item["attempts"]),
+    )

@@ -1,0 +1,88 @@
+"""Plans in the table, each with the moment up to which every rule's schedule has been served."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from chalicelib.catalog.store.table import Item, Refused, Table, moment, stamp
+from chalicelib.plans.model import Plan, parse_plan
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """A plan; by rule, the moment up to which its schedule has been served; the day its lifecycles were
+    last swept."""
+
+    plan: Plan
+    served: Mapping[str, datetime]
+    updated_at: datetime
+    swept_on: str = ""
+
+
+class PlanStore:
+    """Stores, removes and lists plans."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def put(self, plan: Plan, now: datetime) -> StoredPlan:
+        """Store the plan. A rule that keeps its name keeps what was served; a new rule is served from now
+        on."""
+        known = self.get(plan.name)
+        served = {rule.name: known.served.get(rule.name, now) if known else now for rule in plan.rules}
+        stored = StoredPlan(plan, served, now, known.swept_on if known else "")
+        self._table.put(
+            {
+                "pk": "plan",
+                "sk": plan.name,
+                "document": json.dumps(plan.to_document()),
+                "served": {rule: stamp(at) for rule, at in served.items()},
+                "updated_at": stamp(now),
+                "swept_on": stored.swept_on,
+            }
+        )
+        return stored
+
+    def get(self, name: str) -> StoredPlan | None:
+        """Return the plan, or None."""
+        item = self._table.get("plan", name)
+        return _stored(item) if item else None
+
+    def delete(self, name: str) -> bool:
+        """Remove the plan; say whether there was one. Its recovery points stay."""
+        return self._table.delete("plan", name)
+
+    def all(self) -> Iterator[StoredPlan]:
+        """Yield every plan in the order of their names."""
+        return map(_stored, self._table.partition("plan"))
+
+    def serve(self, plan: str, rule: str, until: datetime) -> bool:
+        """Record that the rule is served up to `until`; say whether it was (not, when the plan or rule is
+        gone)."""
+        answer = self._table.update(
+            "plan",
+            plan,
+            "SET served.#rule = :until",
+            names={"#rule": rule},
+            values={":until": stamp(until)},
+            condition="attribute_exists(served.#rule)",
+        )
+        return not isinstance(answer, Refused)
+
+    def note_sweep(self, plan: str, day: str) -> None:
+        """Record the day on which the plan's lifecycles were swept."""
+        self._table.update(
+            "plan", plan, "SET swept_on = :day", values={":day": day}, condition="attribute_exists(pk)"
+        )
+
+
+def _stored(item: Item) -> StoredPlan:
+    served: dict[str, Any] = item["served"]
+    return StoredPlan(
+        plan=parse_plan(json.loads(item["document"]), vaults=None),
+        served={rule: moment(at) for rule, at in served.items()},
+        updated_at=moment(item["updated_at"]),
+        swept_on=item["swept_on"],
+    )

@@ -1,0 +1,164 @@
+"""Turns what an operator asks for into a restore job, or refuses it with every reason. Pure.
+
+A dry run is this plan, shown and not opened.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from chalicelib.catalog.job import JobKind, JobRequest
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
+from chalicelib.plans.durations import render_duration
+from chalicelib.plans.model import Kind, Plan, ServiceRule
+
+WHAT = "the restore request"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A restore as it was asked for; `key` makes it one of its kind, `vault` None leaves the choice to us."""
+
+    vault: str | None
+    target: Mapping[str, Any]
+    key: str
+    now: datetime
+
+
+def newest_at(points: Sequence[RecoveryPoint], at: datetime | None) -> RecoveryPoint | None:
+    """Return the newest point that can be restored and is not younger than `at`."""
+    usable = [p for p in points if p.available_in() and (at is None or p.created_at <= at)]
+    return max(usable, key=lambda point: point.created_at, default=None)
+
+
+def plan_restore(
+    point: RecoveryPoint, plan: Plan | None, order: Order, staging_vault: Callable[[], str]
+) -> JobRequest:
+    """Return the job that restores `point` as ordered; `plan` is its plan as it is now, None when it is gone.
+
+    `staging_vault` names the S3 vault in which an off-site copy is put together; it is asked only when one
+    is needed.
+
+    Raises:
+        InvalidInput: the target is not one for this kind of point.
+        Conflict: the point cannot be restored from there.
+    """
+    artefact = _artefact(point, order.vault)
+    if point.kind is Kind.SNAPSHOT:
+        return _volume_request(point, artefact, order)
+    return _service_request(point, artefact, plan, order, staging_vault)
+
+
+def _artefact(point: RecoveryPoint, vault: str | None) -> Artefact:
+    available = point.available_in()
+    if not available:
+        raise Conflict(
+            f"it is {point.state} and lies in no vault any more"
+            + (f" ({point.reason})" if point.reason else ""),
+            operation="restoring",
+            resource=point.id,
+        )
+    chosen = vault or available[0]
+    artefact = point.in_vault(chosen)
+    if artefact is None or artefact.state is not PointState.AVAILABLE:
+        raise NotFound(
+            f"it is not in vault {chosen!r}; it can be restored from: {', '.join(available)}",
+            operation="restoring",
+            resource=point.id,
+        )
+    return artefact
+
+
+def _volume_request(point: RecoveryPoint, artefact: Artefact, order: Order) -> JobRequest:
+    target, region = order.target, artefact.region or ""
+    problems = _unknown(target, ("availability_zone", "size", "type"))
+    zone = target.get("availability_zone")
+    if not isinstance(zone, str) or not zone.startswith(region) or zone == region:
+        expected = f"a zone of {region}, where vault {artefact.vault} keeps the snapshots, e.g. {region}a"
+        problems.append(Problem("/target/availability_zone", zone, expected))
+    size, largest = target.get("size"), max(ref.size_gib for ref in artefact.snapshots)
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < largest):
+        problems.append(Problem("/target/size", size, f"GiB, at least the snapshot's {largest}"))
+    if target.get("type") is not None and not isinstance(target["type"], str):
+        problems.append(Problem("/target/type", target["type"], "an EBS volume type, e.g. gp3"))
+    if problems:
+        raise InvalidInput(WHAT, problems)
+    work = {
+        "recovery_point": point.id,
+        "vault": artefact.vault,
+        "region": region,
+        "snapshots": [ref.id for ref in artefact.snapshots],
+        "target": {"type": "gp3", **{name: value for name, value in target.items() if value is not None}},
+    }
+    return _request(point, "volume", order, work, f"restore of {point.id} from {artefact.vault} to {zone}")
+
+
+def _service_request(
+    point: RecoveryPoint,
+    artefact: Artefact,
+    plan: Plan | None,
+    order: Order,
+    staging_vault: Callable[[], str],
+) -> JobRequest:
+    target = order.target
+    problems = _unknown(target, ("instance_id",))
+    instance = target.get("instance_id")
+    if not isinstance(instance, str) or not instance.startswith("i-"):
+        problems.append(Problem("/target/instance_id", instance, "the id of a running instance, i-..."))
+    rule = plan.rule(point.rule) if plan else None
+    rule = rule if isinstance(rule, ServiceRule) else None
+    restore = (rule and rule.restore) or point.source.get("restore")
+    if not restore:
+        problems.append(
+            Problem(
+                "/recovery_point",
+                point.id,
+                f"a `restore` script in rule {point.rule!r} of plan {point.plan!r}",
+            )
+        )
+    if problems:
+        raise InvalidInput(WHAT, problems)
+    work = {
+        "recovery_point": point.id,
+        "vault": artefact.vault,
+        "folder": artefact.folder,
+        "key": artefact.key,
+        "segments": artefact.segments,
+        "staging_vault": staging_vault() if artefact.segments else None,
+        "size_bytes": point.size_bytes,
+        "sha256": artefact.sha256,
+        "restore": restore,
+        "verify": rule.verify if rule else point.source.get("verify"),
+        "timeout": render_duration(rule.timeout) if rule else "1h",
+        "working_directory": rule.working_directory if rule else None,
+        "target": {"instance_id": instance},
+    }
+    return _request(
+        point, "service", order, work, f"restore of {point.id} from {artefact.vault} onto {instance}"
+    )
+
+
+def _unknown(target: Mapping[str, Any], known: Sequence[str]) -> list[Problem]:
+    return [
+        Problem(f"/target/{name}", target[name], f"no such key here; a target has {', '.join(known)}")
+        for name in target
+        if name not in known
+    ]
+
+
+def _request(
+    point: RecoveryPoint, method: str, order: Order, work: Mapping[str, Any], reason: str
+) -> JobRequest:
+    return JobRequest(
+        kind=JobKind.RESTORE,
+        method=method,
+        service=point.service,
+        plan=point.plan,
+        rule=point.rule,
+        nominal_at=order.now,
+        key=(point.id, str(work["vault"]), order.key),
+        work=work,
+        reason=reason,
+    )

@@ -1,0 +1,183 @@
+"""Applies a rule's lifecycle to one lineage, in every vault by that vault's own lifecycle.
+
+Invariant: what is deleted was first judged over a complete list, then marked EXPIRED with its reason, then
+deleted;
+a point that a job still needs is not judged; and what one vault refuses to delete stops nothing else.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from chalicelib.catalog.job import Decision, Do, Finish, Job, JobKind, JobState
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.store import JobStore, PointStore
+from chalicelib.errors import FarshoreError, Retryable, SnapshotInUse
+from chalicelib.plans.lifecycle import Point, decide_lifecycle
+from chalicelib.plans.model import Rule, read_rule
+from chalicelib.retention.artefacts import ArtefactStore
+
+# Deleting stops this long before the worker's time is up.
+MARGIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What becomes of one point in one vault, and why."""
+
+    point: str
+    vault: str
+    keep: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Every point of the lineage, and why some must stay whatever the lifecycle says."""
+
+    points: tuple[RecoveryPoint, ...]
+    pinned: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Take the judgements down: from here on they are carried out, not made again."""
+
+    judgements: tuple[Judgement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Delete the artefacts that are no longer kept."""
+
+    artefacts: tuple[tuple[RecoveryPoint, Artefact, str], ...]
+
+
+Action = Judge | Release
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Applies lifecycles. `artefacts` deletes what lies in the vaults."""
+
+    jobs: JobStore
+    points: PointStore
+    artefacts: ArtefactStore
+    now: Callable[[], datetime]
+
+    def observe(self, job: Job) -> Seen:
+        """List the lineage's points, and the jobs that still need one of them."""
+        points = self.points.of_lineage(job.plan, job.rule, job.service)
+        pinned = {} if "judged" in job.progress else _pins(self.jobs.unfinished(job.service))
+        return Seen(points, pinned)
+
+    def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
+        """Judge once; then release what is not kept."""
+        if "error" in job.progress:
+            return self.give_up(job, str(job.progress["error"]), now)
+        if "judged" not in job.progress:
+            judgements = judge(seen, read_rule(job.work["rule"]), now)
+            return Do(Judge(judgements), f"judged {len(judgements)} artefacts")
+        refused = job.progress.get("refused", {})
+        due = _due(job, seen.points, refused)
+        if due:
+            return Do(Release(due), f"deleting {len(due)} artefacts")
+        judged = [Judgement(*each) for each in job.progress["judged"]]
+        let_go = sum(not each.keep for each in judged)
+        text = f"kept {len(judged) - let_go}, deleted {let_go - len(refused)}"
+        if refused:
+            text += f", could not delete {len(refused)} yet: " + "; ".join(refused.values())
+        return Finish(JobState.COMPLETED, text)
+
+    def act(self, job: Job, action: Action, until: datetime) -> Mapping[str, Any]:
+        """Carry out one action."""
+        match action:
+            case Judge(judgements=judgements):
+                return {"judged": [[each.point, each.vault, each.keep, each.reason] for each in judgements]}
+            case Release(artefacts=artefacts):
+                return {"refused": self._release(job, artefacts, until)}
+
+    def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
+        """End with what was not deleted still there; the next lifecycle job finds it."""
+        return Finish(JobState.FAILED, reason)
+
+    def _release(
+        self, job: Job, artefacts: Iterable[tuple[RecoveryPoint, Artefact, str]], until: datetime
+    ) -> Mapping[str, str]:
+        refused = dict(job.progress.get("refused", {}))
+        for point, artefact, reason in artefacts:
+            if self.now() >= until - MARGIN:
+                break
+            expired = replace(artefact, state=PointState.EXPIRED, reason=reason)
+            if artefact.state is not PointState.EXPIRED:
+                self.points.put_artefact(point.id, expired)
+            try:
+                self.artefacts.delete(artefact)
+            except Retryable:
+                raise
+            except FarshoreError as error:
+                refused[f"{point.id} {artefact.vault}"] = _refusal(error)
+                self.points.put_artefact(point.id, replace(expired, reason=_refusal(error)))
+                continue
+            self.points.put_artefact(point.id, replace(expired, state=PointState.DELETED))
+        return refused
+
+
+def judge(seen: Seen, rule: Rule, now: datetime) -> tuple[Judgement, ...]:
+    """Judge every artefact of a lineage that is there, each vault by its own lifecycle. Pure."""
+    vaults = sorted({vault for point in seen.points for vault in point.artefacts})
+    judgements: list[Judgement] = []
+    for vault in vaults:
+        here = [point for point in seen.points if _is_there(point.in_vault(vault))]
+        candidates = [
+            Point(
+                id=point.id,
+                at=point.created_at,
+                good=_is_good(point.in_vault(vault)),
+                pinned=seen.pinned.get(point.id),
+            )
+            for point in here
+        ]
+        verdicts = decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True)
+        judgements += [Judgement(verdict.id, vault, verdict.keep, verdict.reason) for verdict in verdicts]
+    return tuple(judgements)
+
+
+def _is_there(artefact: Artefact | None) -> bool:
+    return artefact is not None and artefact.state is not PointState.DELETED
+
+
+def _is_good(artefact: Artefact | None) -> bool:
+    """An artefact whose deletion was decided before, and refused, is good for nothing any more."""
+    return artefact is not None and artefact.state is PointState.AVAILABLE
+
+
+def _pins(unfinished: Iterable[Job]) -> dict[str, str]:
+    """Return, by point, why it must stay: a copy or restore of it is under way."""
+    return {
+        str(job.work["recovery_point"]): f"{job.kind} {job.id} of it is under way"
+        for job in unfinished
+        if job.kind in (JobKind.COPY, JobKind.RESTORE, JobKind.BACKUP)
+    }
+
+
+def _due(
+    job: Job, points: Sequence[RecoveryPoint], refused: Mapping[str, str]
+) -> tuple[tuple[RecoveryPoint, Artefact, str], ...]:
+    by_id = {point.id: point for point in points}
+    due = []
+    for point_id, vault, keep, reason in job.progress["judged"]:
+        point = by_id.get(point_id)
+        artefact = point.in_vault(vault) if point else None
+        if keep or point is None or artefact is None or f"{point_id} {vault}" in refused:
+            continue
+        if artefact.state is not PointState.DELETED:
+            due.append((point, artefact, reason))
+    return tuple(due)
+
+
+def _refusal(error: FarshoreError) -> str:
+    if isinstance(error, SnapshotInUse):
+        return f"{error.resource} is used by an AMI; it goes when that is deregistered"
+    return str(error)

@@ -25,6 +25,10 @@ from local.server import Answer
 PLAIN = {"Content-Type": "text/plain"}
 
 
+class PlainError(ServiceException):
+    """An error of ours; of an error class of its own, moto would take the module for a service."""
+
+
 @cache
 def model_of(service: str, operation: str) -> OperationModel:
     """Answer botocore's model of an operation; one it does not know gets an empty model, good for errors."""
@@ -67,7 +71,7 @@ def render_result(target: Target, environ: WSGIEnvironment, result: Mapping[str,
 def render_error(target: Target, environ: WSGIEnvironment, error: AwsError) -> Answer:
     """Write an error; a service botocore does not know gets it in plain text."""
     try:
-        answer = _serialize(target, environ, ServiceException(error.code, error.message))
+        answer = _serialize(target, environ, PlainError(error.code, error.message))
     except (UnknownServiceError, NotImplementedError):
         return Answer(error.status, PLAIN, str(error).encode())
     return Answer(error.status, answer.headers, answer.body)

@@ -1,8 +1,9 @@
 """EventBridge's cron expressions: six fields, read into the set of local times they name. No time zones here.
 
-Source: Amazon EventBridge User Guide, "Cron expressions reference" (eb-cron-expressions.html). Where that
-page is silent, what Quartz does is taken: `W` stays within its month, `LW` is the month's last weekday. What
-Quartz and EventBridge might read differently (ranges that wrap, steps as large as the field) is refused.
+Source: Amazon EventBridge User Guide, "Cron expressions reference" (eb-cron-expressions.html), whose example
+`0/30 20-2 ? * MON-FRI *` shows that a range may wrap; the days are then those of each run itself. Where the
+page is silent, what Quartz does is taken: `W` stays within its month, `LW` is the month's last weekday, and
+both stand alone in their field, as `L` and `#` do.
 
 Invariant: a `Cron` names at least one date between 1970 and 2199; `local_times` is ascending, and its cost
 follows the times it yields, not the years it passes.
@@ -53,20 +54,28 @@ class Field:
         """Read a list of values, ranges, `*` and steps, ascending and without doubles."""
         return tuple(sorted({number for term in text.split(",") for number in self._term(term)}))
 
-    def _term(self, text: str) -> range:
+    def _term(self, text: str) -> list[int]:
         found = _TERM.fullmatch(text)
         if found is None or (found["first"] == "*" and found["last"]):
             raise self.refuse(text, "write a value, a range a-b, *, a step a/n, or a list of these")
-        first = self.least if found["first"] == "*" else self.number(found["first"])
+        every = found["first"] == "*"
+        first = self.least if every else self.number(found["first"])
         last = self.number(found["last"]) if found["last"] else first
-        if last < first:
-            raise self.refuse(text, "a range runs upwards; write two ranges, joined by a comma")
-        if found["step"] is None:
-            return range(first, (self.most if found["first"] == "*" else last) + 1)
-        step = int(found["step"])
+        if every or (found["step"] and not found["last"]):
+            last = self.most
+        step = int(found["step"] or 1)
         if not 1 <= step <= self.most:
             raise self.refuse(text, f"a step is from 1 to {self.most}")
-        return range(first, (last if found["last"] else self.most) + 1, step)
+        return self._count(first, last, step, text)
+
+    def _count(self, first: int, last: int, step: int, text: str) -> list[int]:
+        """Count from `first` to `last`, on from the start of the field where `last` is less."""
+        if last < first and self is YEAR:
+            raise self.refuse(text, "a range of years runs upwards")
+        size = self.most - self.least + 1
+        return [
+            self.least + (first - self.least + up) % size for up in range(0, (last - first) % size + 1, step)
+        ]
 
 
 MINUTES = Field("minutes", 0, 59)

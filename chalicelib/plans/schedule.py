@@ -97,8 +97,8 @@ def zone_named(name: str) -> ZoneInfo:
 
 @cache
 def _zone_names() -> frozenset[str]:
-    """List the zones once: the database is a directory of some 600 files."""
-    return frozenset(available_timezones())
+    """List the zones once: the database is a directory of some 600 files, and two of them are no places."""
+    return frozenset(available_timezones()) - {"localtime", "Factory"}
 
 
 def _pattern(expression: str, anchor: datetime) -> Cron | Rate:

@@ -54,8 +54,8 @@ def chooses(volumes: VolumeChoice, *, boot: bool, tags: Mapping[str, str]) -> bo
 def ec2_filters(selection: Selection) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Make the filters, name and values, that narrow DescribeInstances to a superset of what is selected.
 
-    Escaped characters become `?`, and an empty value only asks for the key, so that nothing hangs on how a
-    server reads a backslash or an empty text.
+    Characters that a server may read as its own become `?`, and an empty value only asks for the key, so that
+    nothing hangs on how it reads a backslash, a bracket or an empty text.
     """
     filters: dict[str, tuple[str, ...]] = {}
     for key, patterns in selection.tags.items():
@@ -92,5 +92,5 @@ def _fnmatch(pattern: str) -> str:
 
 def _widened(pattern: str) -> str:
     return "".join(
-        "?" if plain and character in "*?\\" else character for character, plain in _characters(pattern)
+        "?" if plain and character in "*?\\[" else character for character, plain in _characters(pattern)
     )

@@ -1,0 +1,1 @@
+"""The pure core: what a plan means. Tables and properties, no doubles."""

@@ -1,0 +1,109 @@
+"""What the functions may do: named actions on named resources; they destroy only Farshore's own."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+ROLES = ("ApiHandlerRole", "TickRole", "AdvanceJobsRole", "CompletionsRole")
+# Actions for which AWS knows no resource, so that only "*" can stand there.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
+WITHOUT_RESOURCE = frozenset(
+    {
+        "ec2:DescribeAvailabilityZones",
+        "ec2:DescribeInstances",
+        "ec2:DescribeSnapshots",
+        "ec2:DescribeVolumes",
+        "ssm:CancelCommand",
+        "ssm:DescribeInstanceInformation",
+        "ssm:GetCommandInvocation",
+        "ssm:ListCommands",
+    }
+)
+Statement = Mapping[str, Any]
+
+
+def statements(template: Mapping[str, Any], role: str) -> Iterator[Statement]:
+    """Give a role's statements; those that hang on a condition of the stack too."""
+    for policy in template["Resources"][role]["Properties"]["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            yield statement["Fn::If"][1] if "Fn::If" in statement else statement
+
+
+def allowing(template: Mapping[str, Any], role: str, action: str) -> list[Statement]:
+    return [statement for statement in statements(template, role) if action in statement["Action"]]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_statement_allows_named_actions_on_named_resources(
+    template: Mapping[str, Any], role: str
+) -> None:
+    for statement in statements(template, role):
+        assert statement["Effect"] == "Allow"
+        assert not {"NotAction", "NotResource"} & statement.keys()
+        assert not [action for action in statement["Action"] if "*" in action], statement["Sid"]
+        if "*" in (resource := statement["Resource"]) or resource == "*":
+            assert set(statement["Action"]) <= WITHOUT_RESOURCE, statement["Sid"]
+
+
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [
+        ("ApiHandlerRole", "api"),
+        ("TickRole", "tick"),
+        ("AdvanceJobsRole", "advance-jobs"),
+        ("CompletionsRole", "completions"),
+    ],
+)
+def test_a_function_writes_to_its_own_log_group_only(
+    template: Mapping[str, Any], role: str, name: str
+) -> None:
+    (logs,) = allowing(template, role, "logs:PutLogEvents")
+    assert logs["Resource"]["Fn::Sub"].endswith(f":log-group:/farshore/${{Stage}}/{name}:*")
+    function = template["Resources"]["APIHandler" if role == "ApiHandlerRole" else role.removesuffix("Role")]
+    group = template["Resources"][function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]]
+    assert group["Properties"]["LogGroupName"] == {"Fn::Sub": f"/farshore/${{Stage}}/{name}"}
+
+
+def test_only_the_worker_changes_what_is_protected(template: Mapping[str, Any]) -> None:
+    for role in ("ApiHandlerRole", "TickRole", "CompletionsRole"):
+        services = {
+            action.partition(":")[0]
+            for statement in statements(template, role)
+            for action in statement["Action"]
+            if action not in WITHOUT_RESOURCE
+        }
+        assert services == {"logs", "dynamodb", "sqs"}
+
+
+@pytest.mark.parametrize(
+    ("action", "key"),
+    [
+        ("ec2:DeleteSnapshot", "aws:ResourceTag/farshore:recovery-point"),
+        ("ec2:CopySnapshot", "aws:ResourceTag/farshore:recovery-point"),
+        ("ec2:CopySnapshot", "aws:RequestTag/farshore:recovery-point"),
+        ("ec2:CreateVolume", "aws:RequestTag/farshore:job"),
+    ],
+)
+def test_snapshots_and_volumes_are_touched_only_under_farshores_tags(
+    template: Mapping[str, Any], action: str, key: str
+) -> None:
+    found = allowing(template, "AdvanceJobsRole", action)
+    assert found
+    assert all("Null" in statement["Condition"] for statement in found)
+    assert {"Null": {key: "false"}} in [statement["Condition"] for statement in found]
+
+
+def test_tags_are_set_only_in_the_creating_call(template: Mapping[str, Any]) -> None:
+    (tagging,) = allowing(template, "AdvanceJobsRole", "ec2:CreateTags")
+    assert tagging["Condition"] == {
+        "StringEquals": {"ec2:CreateAction": ["CopySnapshot", "CreateSnapshots", "CreateVolume"]}
+    }
+
+
+def test_commands_go_through_one_document_to_instances_of_the_region(template: Mapping[str, Any]) -> None:
+    (sending,) = allowing(template, "AdvanceJobsRole", "ssm:SendCommand")
+    document, instances = (resource["Fn::Sub"] for resource in sending["Resource"])
+    assert document.endswith("${AWS::Region}::document/AWS-RunShellScript")
+    assert instances.endswith("${AWS::Region}:${AWS::AccountId}:instance/*")

@@ -1,4 +1,4 @@
-# Every target sets up what it needs. `make help` lists them.
+# Every target sets up what it needs by itself. `make help` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
@@ -8,7 +8,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WHEELS := $(VENV)/wheels
 TEMPLATE := build/package/sam.json
-SOURCES := app.py $(shell find chalicelib -type f -not -name '*.pyc' 2>/dev/null) $(wildcard .chalice/*.json .chalice/*.yaml) requirements.txt
+CODE := app.py chalicelib local tests $(wildcard demo benchmarks)
+SOURCES := app.py $(shell find chalicelib -type f -not -name '*.pyc') $(wildcard .chalice/*.json) requirements.txt
+SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
+say = @printf '\033[1m%s\033[0m\n' $(1) >&2
 
 .PHONY: help setup format check lint types imports shell cfn test package local demo clean
 
@@ -18,11 +21,59 @@ help: ## list the targets
 setup: $(READY) ## make .venv with everything a checkout needs
 
 $(READY): requirements.txt requirements-dev.txt
-	@echo "setting up $(VENV) (once) ..."
+	$(call say,"setting up $(VENV), once: about a minute")
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Farshore needs Python 3.11 or newer")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@$(BIN)/pip download --quiet --disable-pip-version-check --dest $(WHEELS) -r requirements.txt
 	@touch $@
 
+format: $(READY) ## write the code the way the formatter wants it
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check --fix $(CODE)
+
+check: lint types imports shell cfn test ## everything that must hold before a commit
+
+lint: $(READY) ## format and style
+	$(call say,"ruff")
+	@$(BIN)/ruff format --check --quiet --diff $(CODE)
+	@$(BIN)/ruff check $(CODE)
+
+types: $(READY) ## mypy, strict
+	$(call say,"mypy")
+	@$(BIN)/mypy --strict $(CODE)
+
+imports: $(READY) ## who may import whom
+	$(call say,"import-linter")
+	@$(BIN)/lint-imports --no-cache
+
+shell: $(READY) ## the shell scripts
+	$(call say,"shellcheck")
+	@$(BIN)/shellcheck $(SCRIPTS)
+
+cfn: $(TEMPLATE) ## the packaged template and the DR region's
+	$(call say,"cfn-lint")
+	@$(BIN)/cfn-lint $(TEMPLATE) .chalice/dr-region.yaml
+
+test: $(TEMPLATE) ## the tests, in parallel; ARGS="-k words" picks some
+	$(call say,"pytest")
+	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+package: $(TEMPLATE) ## the template and the zip that are deployed, in build/package; needs no network
+	@ls -l $(<D) | awk 'NR > 1 {printf "  $(<D)/%-16s %6.2f MB\n", $$NF, $$5 / 1e6}'
+
+# Chalice asks for a region that nothing in the template depends on.
+$(TEMPLATE): $(READY) $(SOURCES)
+	$(call say,"packaging")
+	@rm -rf .chalice/deployments
+	@AWS_DEFAULT_REGION=us-east-1 PIP_NO_INDEX=1 PIP_FIND_LINKS=$(abspath $(WHEELS)) \
+	  $(BIN)/chalice package --stage prod --merge-template .chalice/resources.json $(@D) >&2
+
+local: $(TEMPLATE) ## an AWS on this machine with Farshore on it; AWS_PORT, API_PORT, CONTROL_PORT choose its ports
+	@exec $(BIN)/python -m local
+
+demo: $(TEMPLATE) ## the whole story on the local cloud; JSON=1 for one document on standard output
+	@exec $(BIN)/python -m demo
+
 clean: ## remove what was built, keep .venv
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf build .chalice/deployments .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -69,7 +69,7 @@ def occasion_of(run: DueRun) -> Occasion:
         reason += ", late"
     if run.missed:
         reason += f", {run.missed} runs before it were missed"
-    return Occasion(run.nominal_at, reason)
+    return Occasion(run.nominal_at, reason, late=run.late)
 
 
 def requests_for(plan: Plan, rule: Rule, covered: Covered, occasion: Occasion) -> tuple[JobRequest, ...]:

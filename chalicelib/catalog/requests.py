@@ -20,6 +20,7 @@ class Occasion:
     nominal_at: datetime
     reason: str
     key: str = "schedule"
+    late: bool = False
 
 
 def backup_request(
@@ -38,6 +39,7 @@ def backup_request(
         "recovery_point": point_id(*identity),
         "instances": sorted(instances),
         "rule": rule_document,
+        "late": occasion.late,
     }
     return JobRequest(
         JobKind.BACKUP, kind, service, plan, rule, occasion.nominal_at, identity, work, occasion.reason
@@ -49,10 +51,11 @@ def point_id(*identity: str) -> PointId:
     return PointId(f"rp-{fingerprint(*identity)}")
 
 
-def copy_request(point: RecoveryPoint, vault: str, method: str) -> JobRequest:
+def copy_request(point: RecoveryPoint, vault: str, method: str, occasion: str = "") -> JobRequest:
     """Ask that `point` be copied into `vault`; `method` is `snapshot`, `object` or `segments`.
 
-    One job per point and vault. A copy that failed is asked for again under a new id by the API.
+    One job per point, vault and occasion: the rule's own copy has none, one asked for by an operator has
+    its own.
     """
     return JobRequest(
         kind=JobKind.COPY,
@@ -61,7 +64,7 @@ def copy_request(point: RecoveryPoint, vault: str, method: str) -> JobRequest:
         plan=point.plan,
         rule=point.rule,
         nominal_at=point.nominal_at,
-        key=(point.id, vault),
+        key=(point.id, vault, occasion),
         work={"recovery_point": point.id, "vault": vault},
         reason=f"copy of {point.id} into {vault}",
     )

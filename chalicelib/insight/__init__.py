@@ -1,0 +1,1 @@
+"""Shows what there is: jobs, recovery points, plans and their preview, the state of each service."""

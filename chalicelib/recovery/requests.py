@@ -27,9 +27,16 @@ class Order:
     now: datetime
 
 
-def newest_at(points: Sequence[RecoveryPoint], at: datetime | None) -> RecoveryPoint | None:
-    """Return the newest point that can be restored and is not younger than `at`."""
-    usable = [p for p in points if p.available_in() and (at is None or p.created_at <= at)]
+def newest_at(
+    points: Sequence[RecoveryPoint], at: datetime | None, vault: str | None
+) -> RecoveryPoint | None:
+    """Return the newest point, no younger than `at`, that can be restored (from `vault`, where one is named)."""
+    usable = [
+        point
+        for point in points
+        if (vault in point.available_in() if vault else point.available_in())
+        and (at is None or point.created_at <= at)
+    ]
     return max(usable, key=lambda point: point.created_at, default=None)
 
 

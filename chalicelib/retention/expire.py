@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.catalog.job import Decision, Do, Finish, Job, JobKind, JobState
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint
 from chalicelib.catalog.store import JobStore, PointStore
 from chalicelib.errors import FarshoreError, Retryable, SnapshotInUse
 from chalicelib.plans.lifecycle import Point, decide_lifecycle
@@ -69,21 +69,21 @@ class Expire:
     def observe(self, job: Job) -> Seen:
         """List the lineage's points, and the jobs that still need one of them."""
         points = self.points.of_lineage(job.plan, job.rule, job.service)
-        pinned = {} if "judged" in job.progress else _pins(self.jobs.unfinished(job.service))
+        pinned = {} if _judged(job) else pins(self.jobs.unfinished(job.service))
         return Seen(points, pinned)
 
     def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
         """Judge once; then release what is not kept."""
         if "error" in job.progress:
             return self.give_up(job, str(job.progress["error"]), now)
-        if "judged" not in job.progress:
+        if not _judged(job):
             judgements = judge(seen, read_rule(job.work["rule"]), now)
             return Do(Judge(judgements), f"judged {len(judgements)} artefacts")
         refused = job.progress.get("refused", {})
         due = _due(job, seen.points, refused)
         if due:
             return Do(Release(due), f"deleting {len(due)} artefacts")
-        judged = [Judgement(*each) for each in job.progress["judged"]]
+        judged = _judged(job)
         let_go = sum(not each.keep for each in judged)
         text = f"kept {len(judged) - let_go}, deleted {let_go - len(refused)}"
         if refused:
@@ -153,7 +153,13 @@ def _is_good(artefact: Artefact | None) -> bool:
     return artefact is not None and artefact.state is PointState.AVAILABLE
 
 
-def _pins(unfinished: Iterable[Job]) -> dict[str, str]:
+def _judged(job: Job) -> tuple[Judgement, ...]:
+    """Return the judgements the job carries out: those it took down, or those it was opened with."""
+    rows = job.progress.get("judged") or job.work.get("judged") or ()
+    return tuple(Judgement(*row) for row in rows)
+
+
+def pins(unfinished: Iterable[Job]) -> dict[str, str]:
     """Return, by point, why it must stay: a copy or restore of it is under way."""
     return {
         str(job.work["recovery_point"]): f"{job.kind} {job.id} of it is under way"
@@ -167,13 +173,13 @@ def _due(
 ) -> tuple[tuple[RecoveryPoint, Artefact, str], ...]:
     by_id = {point.id: point for point in points}
     due = []
-    for point_id, vault, keep, reason in job.progress["judged"]:
-        point = by_id.get(point_id)
-        artefact = point.in_vault(vault) if point else None
-        if keep or point is None or artefact is None or f"{point_id} {vault}" in refused:
+    for each in _judged(job):
+        point = by_id.get(PointId(each.point))
+        artefact = point.in_vault(each.vault) if point else None
+        if each.keep or point is None or artefact is None or f"{each.point} {each.vault}" in refused:
             continue
         if artefact.state is not PointState.DELETED:
-            due.append((point, artefact, reason))
+            due.append((point, artefact, each.reason))
     return tuple(due)
 
 

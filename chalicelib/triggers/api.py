@@ -1,14 +1,234 @@
-"""The API: JSON over API Gateway, signed by IAM."""
+"""The API: JSON over API Gateway, signed by IAM. Each route reads its input, asks one part, answers.
 
-from chalice.app import Blueprint, IAMAuthorizer
+What may be asked and what is answered is in docs/api.md.
+"""
 
-from chalicelib.observability import SERVICE
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+from chalice.app import Blueprint, IAMAuthorizer, Request, Response
+
+from chalicelib.backup.opening import covered_by
+from chalicelib.catalog.job import Job, JobKind, JobState
+from chalicelib.catalog.recovery_point import RecoveryPoint
+from chalicelib.errors import InvalidInput, NotFound, Problem
+from chalicelib.insight.documents import job_document, point_document
+from chalicelib.insight.preview import preview, warnings_of
+from chalicelib.insight.status import Promise, service_status
+from chalicelib.plans.model import Kind, Plan, parse_plan
+from chalicelib.triggers import asked
+from chalicelib.triggers.http import (
+    CONTENT_TYPES,
+    answer,
+    answering,
+    body_of,
+    flag_of,
+    limit_of,
+    no_content,
+    query_of,
+)
+from chalicelib.triggers.once import key_of, once
+from chalicelib.wiring import farshore
 
 blueprint = Blueprint(__name__)
 SIGNED = IAMAuthorizer()
 
 
+def _request() -> Request:
+    request: Request = blueprint.current_request
+    return request
+
+
+@blueprint.route("/plans", methods=["GET"], authorizer=SIGNED)
+@answering
+def list_plans() -> Response:
+    """List the plans."""
+    query_of(_request())
+    return answer({"items": [stored.plan.to_document() for stored in farshore().plans.all()], "cursor": None})
+
+
+@blueprint.route("/plans/{name}", methods=["GET"], authorizer=SIGNED)
+@answering
+def get_plan(name: str) -> Response:
+    """Show a plan."""
+    return answer(_plan(unquote(name)).to_document())
+
+
+@blueprint.route("/plans/{name}", methods=["PUT"], authorizer=SIGNED, content_types=CONTENT_TYPES)
+@answering
+def put_plan(name: str) -> Response:
+    """Store a plan, or with `?dry_run=true` show what it would do."""
+    app, request = farshore(), _request()
+    dry_run = flag_of(query_of(request, "dry_run"), "dry_run")
+    document = {"name": unquote(name), **body_of(request)}
+    if document["name"] != unquote(name):
+        expected = f"the name in the path, {unquote(name)!r}"
+        raise InvalidInput("the plan", [Problem("/name", document["name"], expected)])
+    plan = parse_plan(document, vaults=app.vault_kinds)
+    covered = covered_by(plan, app.home_ec2)
+    if dry_run:
+        return answer(preview(plan, covered.services, covered.nameless, app.now()))
+    app.plans.put(plan, app.now())
+    warnings = warnings_of(plan, covered.services, covered.nameless)
+    return answer({**plan.to_document(), "warnings": warnings})
+
+
+@blueprint.route("/plans/{name}", methods=["DELETE"], authorizer=SIGNED)
+@answering
+def delete_plan(name: str) -> Response:
+    """Remove a plan; its recovery points stay."""
+    if not farshore().plans.delete(unquote(name)):
+        raise _no_plan(unquote(name))
+    return no_content()
+
+
+@blueprint.route("/backups", methods=["POST"], authorizer=SIGNED, content_types=CONTENT_TYPES)
+@answering
+def post_backups() -> Response:
+    """Back up now."""
+    app, request = farshore(), _request()
+    body = body_of(request, known=frozenset({"plan", "rule", "instance_ids"}), required=("plan",))
+    wanted = asked.BackupsAsked.read(body)
+
+    def work() -> Any:
+        plan = _plan(wanted.plan)
+        covered = asked.limited(wanted, covered_by(plan, app.home_ec2))
+        return _opened(asked.backups(wanted, plan, covered, app.now(), _occasion_key(request)))
+
+    return once(app, request, work, HTTPStatus.ACCEPTED)
+
+
+@blueprint.route("/jobs", methods=["GET"], authorizer=SIGNED)
+@answering
+def list_jobs() -> Response:
+    """List jobs, newest first."""
+    query = query_of(_request(), "service", "plan", "kind", "state", "limit", "cursor")
+    asked.check_one_of(query, "kind", JobKind)
+    asked.check_one_of(query, "state", JobState)
+    filters = {name: text for name, text in query.items() if name not in ("limit", "cursor")}
+    page = farshore().jobs.list(filters=filters, limit=limit_of(query), cursor=query.get("cursor"))
+    return answer({"items": [job_document(job) for job in page.items], "cursor": page.cursor})
+
+
+@blueprint.route("/jobs/{job_id}", methods=["GET"], authorizer=SIGNED)
+@answering
+def get_job(job_id: str) -> Response:
+    """Show a job."""
+    job = farshore().jobs.get(job_id)
+    if job is None:
+        raise NotFound("no such job", operation="GET", resource=job_id)
+    return answer(job_document(job))
+
+
+@blueprint.route("/recovery-points", methods=["GET"], authorizer=SIGNED)
+@answering
+def list_recovery_points() -> Response:
+    """List recovery points, newest first."""
+    names = ("service", "plan", "rule", "kind", "state", "vault")
+    query = query_of(_request(), *names, "before", "limit", "cursor")
+    asked.check_one_of(query, "kind", Kind)
+    page = farshore().points.list(
+        filters={name: query[name] for name in names if name in query},
+        before=asked.moment_of(query, "before"),
+        limit=limit_of(query),
+        cursor=query.get("cursor"),
+    )
+    return answer({"items": [point_document(point) for point in page.items], "cursor": page.cursor})
+
+
+@blueprint.route("/recovery-points/{point_id}", methods=["GET"], authorizer=SIGNED)
+@answering
+def get_recovery_point(point_id: str) -> Response:
+    """Show a recovery point."""
+    return answer(point_document(_point(point_id)))
+
+
+@blueprint.route("/recovery-points/{point_id}", methods=["DELETE"], authorizer=SIGNED)
+@answering
+def delete_recovery_point(point_id: str) -> Response:
+    """Delete a recovery point in every vault, unless it is the newest good one or a job needs it."""
+    app, point = farshore(), _point(point_id)
+    lineage = app.points.of_lineage(point.plan, point.rule, point.service)
+    request = asked.deletion(point, lineage, tuple(app.jobs.unfinished(point.service)), app.now())
+    return answer(_opened((request,)), HTTPStatus.ACCEPTED)
+
+
+@blueprint.route(
+    "/recovery-points/{point_id}/copies", methods=["POST"], authorizer=SIGNED, content_types=CONTENT_TYPES
+)
+@answering
+def post_copies(point_id: str) -> Response:
+    """Copy a recovery point into another vault."""
+    app, request = farshore(), _request()
+    body = body_of(request, known=frozenset({"vault"}), required=("vault",))
+
+    def work() -> Any:
+        return _opened(
+            (asked.copy(_point(point_id), body["vault"], app.vault_kinds, _occasion_key(request)),)
+        )
+
+    return once(app, request, work, HTTPStatus.ACCEPTED)
+
+
+@blueprint.route("/restores", methods=["POST"], authorizer=SIGNED, content_types=CONTENT_TYPES)
+@answering
+def post_restores() -> Response:
+    """Restore a recovery point, or with `dry_run` show what that would do."""
+    app, request = farshore(), _request()
+    known = frozenset({"recovery_point", "service", "rule", "at", "vault", "target", "dry_run"})
+    wanted = asked.RestoreAsked.read(body_of(request, known=known, required=("target",)))
+
+    def work() -> Any:
+        planned = asked.restore(app, wanted, _occasion_key(request))
+        if wanted.dry_run:
+            return {"jobs": [], "would": {"reason": planned.reason, "method": planned.method, **planned.work}}
+        return _opened((planned,))
+
+    return once(app, request, work, HTTPStatus.OK if wanted.dry_run else HTTPStatus.ACCEPTED)
+
+
 @blueprint.route("/status", methods=["GET"], authorizer=SIGNED)
-def status() -> dict[str, str]:
-    """Say what answers here."""
-    return {"service": SERVICE}
+@answering
+def status() -> Response:
+    """Show how each service of each plan stands."""
+    app = farshore()
+    query = query_of(_request(), "service", "plan")
+    items = []
+    for stored in app.plans.all():
+        plan = stored.plan
+        known = {lineage.service for lineage in app.points.lineages(plan.name)}
+        for service in sorted(known | set(covered_by(plan, app.home_ec2).services)):
+            if query.get("service", service) != service or query.get("plan", plan.name) != plan.name:
+                continue
+            points = [p for rule in plan.rules for p in app.points.of_lineage(plan.name, rule.name, service)]
+            items.append(service_status(Promise(plan.name, service, plan.objectives.rpo), points, app.now()))
+    return answer({"items": items, "cursor": None})
+
+
+def _opened(requests: Any) -> dict[str, Any]:
+    jobs: tuple[Job, ...] = farshore().engine.open(tuple(requests))
+    return {"jobs": [job.id for job in jobs]}
+
+
+def _occasion_key(request: Request) -> str:
+    """Return what makes this request one of its kind: its idempotency key, or API Gateway's id of it."""
+    return key_of(request) or str(request.context["requestId"])
+
+
+def _plan(name: str) -> Plan:
+    stored = farshore().plans.get(name)
+    if stored is None:
+        raise _no_plan(name)
+    return stored.plan
+
+
+def _no_plan(name: str) -> NotFound:
+    return NotFound("no such plan", operation="looking up", resource=f"plan {name}")
+
+
+def _point(point_id: str) -> RecoveryPoint:
+    point = farshore().points.get(point_id)
+    if point is None:
+        raise NotFound("no such recovery point", operation="looking up", resource=point_id)
+    return point

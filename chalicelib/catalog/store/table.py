@@ -69,13 +69,13 @@ class Table:
     allow for it."""
 
     def __init__(self, client: "DynamoDBClient", name: str) -> None:
-        self._client = client
+        self.client = client
         self.name = name
 
     def get(self, pk: str, sk: str) -> Item | None:
         """Return the item under the key, or None."""
         with calling("GetItem", pk):
-            answer = self._client.get_item(
+            answer = self.client.get_item(
                 TableName=self.name, Key={"pk": _encode(pk), "sk": _encode(sk)}, ConsistentRead=True
             )
         return decoded(answer["Item"]) if "Item" in answer else None
@@ -83,7 +83,7 @@ class Table:
     def put(self, item: Item) -> None:
         """Store the item, whatever lay there."""
         with calling("PutItem", str(item["pk"])):
-            self._client.put_item(TableName=self.name, Item=encoded(item))
+            self.client.put_item(TableName=self.name, Item=encoded(item))
 
     def create(self, item: Item, *, or_state: str | None = None) -> bool:
         """Store the item unless its key is taken; say whether it was stored.
@@ -99,7 +99,7 @@ class Table:
             }
         try:
             with calling("PutItem", str(item["pk"])):
-                self._client.put_item(TableName=self.name, Item=encoded(item), **request)
+                self.client.put_item(TableName=self.name, Item=encoded(item), **request)
         except ClientError as refusal:
             if _is_conditional(refusal):
                 return False
@@ -133,7 +133,7 @@ class Table:
             request["ConditionExpression"] = condition
         try:
             with calling("UpdateItem", pk):
-                answer = self._client.update_item(**request)
+                answer = self.client.update_item(**request)
         except ClientError as refusal:
             if not _is_conditional(refusal):
                 raise
@@ -144,7 +144,7 @@ class Table:
     def delete(self, pk: str, sk: str) -> bool:
         """Remove the item; say whether there was one."""
         with calling("DeleteItem", pk):
-            answer = self._client.delete_item(
+            answer = self.client.delete_item(
                 TableName=self.name, Key={"pk": _encode(pk), "sk": _encode(sk)}, ReturnValues="ALL_OLD"
             )
         return "Attributes" in answer
@@ -156,7 +156,7 @@ class Table:
         ]
         try:
             with calling("TransactWriteItems", self.name):
-                self._client.transact_write_items(TransactItems=named)
+                self.client.transact_write_items(TransactItems=named)
         except ClientError as refusal:
             if refusal.response["Error"]["Code"] == "TransactionCanceledException":
                 return False
@@ -179,7 +179,7 @@ class Table:
             if start:
                 request["ExclusiveStartKey"] = start
             with calling("Query", pk):
-                answer = self._client.query(**request)
+                answer = self.client.query(**request)
             yield from map(decoded, answer["Items"])
             start = answer.get("LastEvaluatedKey")
             if not start or limit:
@@ -196,7 +196,7 @@ class Table:
         while True:
             request = self._query(lookup, limit, start)
             with calling("Query", lookup.partition):
-                answer = self._client.query(**request)
+                answer = self.client.query(**request)
             found += map(decoded, answer["Items"])
             start = answer.get("LastEvaluatedKey")
             if len(found) > limit or (len(found) == limit and start):

@@ -1,0 +1,47 @@
+"""Deletes one recovery point because an operator asks for it, guarded as the lifecycle is. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chalicelib.catalog.job import Job, JobKind, JobRequest
+from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
+from chalicelib.errors import Conflict
+from chalicelib.retention.expire import pins
+
+
+def deletion_request(
+    point: RecoveryPoint, lineage: Sequence[RecoveryPoint], unfinished: Sequence[Job], now: datetime
+) -> JobRequest:
+    """Return the request that deletes `point` in every vault; `lineage` are all points of its lineage.
+
+    Raises:
+        Conflict: it is the newest good point of its lineage, a job needs it, or it is gone.
+    """
+    refusal = _refusal(point, lineage, unfinished)
+    if refusal:
+        raise Conflict(refusal, operation="deleting", resource=point.id)
+    there = [name for name, each in point.artefacts.items() if each.state is not PointState.DELETED]
+    return JobRequest(
+        kind=JobKind.EXPIRE,
+        method="lifecycle",
+        service=point.service,
+        plan=point.plan,
+        rule=point.rule,
+        nominal_at=now,
+        key=("delete", point.id, now.isoformat()),
+        work={"judged": [[point.id, vault, False, "deleted by request"] for vault in sorted(there)]},
+        reason=f"deletion of {point.id}",
+    )
+
+
+def _refusal(point: RecoveryPoint, lineage: Sequence[RecoveryPoint], unfinished: Sequence[Job]) -> str | None:
+    if point.state in (PointState.DELETED, PointState.CREATING):
+        return f"it is {point.state}"
+    pinned = pins(unfinished).get(point.id)
+    if pinned:
+        return pinned
+    good = [each for each in lineage if each.available_in()]
+    newest = max(good, key=lambda each: each.created_at, default=None)
+    if newest is not None and newest.id == point.id:
+        return "it is the newest good point of its lineage, which is never deleted"
+    return None

@@ -1,0 +1,237 @@
+"""What the bodies and queries of the API ask for: read, checked, and turned into requests for jobs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.backup.handover import copy_method
+from chalicelib.backup.opening import Covered, requests_for
+from chalicelib.catalog.job import Job, JobRequest
+from chalicelib.catalog.recovery_point import RecoveryPoint
+from chalicelib.catalog.requests import Occasion, copy_request
+from chalicelib.errors import Conflict, FarshoreError, InvalidInput, NotFound, Problem, Unavailable
+from chalicelib.plans.model import Kind, Plan
+from chalicelib.recovery.requests import Order, newest_at, plan_restore
+from chalicelib.retention.by_request import deletion_request
+
+if TYPE_CHECKING:
+    from chalicelib.wiring import Farshore
+
+
+@dataclass(frozen=True, slots=True)
+class BackupsAsked:
+    """`POST /backups`: a plan, perhaps only one of its rules, perhaps only some of its instances."""
+
+    plan: str
+    rule: str | None
+    instance_ids: tuple[str, ...] | None
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> "BackupsAsked":
+        """Read the body.
+
+        Raises:
+            InvalidInput: a value has the wrong type.
+        """
+        problems = _texts(body, "plan", "rule")
+        ids = body.get("instance_ids")
+        if ids is not None and not (
+            isinstance(ids, list) and ids and all(isinstance(each, str) for each in ids)
+        ):
+            problems.append(Problem("/instance_ids", ids, "a list of one or more instance ids, or nothing"))
+        if problems:
+            raise InvalidInput("the body", problems)
+        return cls(body["plan"], body.get("rule"), tuple(ids) if ids is not None else None)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreAsked:
+    """`POST /restores`: a recovery point by its id, or the newest of a service's rule; where from and where
+    to."""
+
+    point: str | None
+    service: str | None
+    rule: str | None
+    at: datetime | None
+    vault: str | None
+    target: Mapping[str, Any]
+    dry_run: bool
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> "RestoreAsked":
+        """Read the body.
+
+        Raises:
+            InvalidInput: a value has the wrong type, or it is not said what to restore.
+        """
+        problems = _texts(body, "recovery_point", "service", "rule", "at", "vault")
+        if not isinstance(body["target"], dict):
+            problems.append(Problem("/target", body["target"], "an object"))
+        if not isinstance(body.get("dry_run", False), bool):
+            problems.append(Problem("/dry_run", body["dry_run"], "true or false"))
+        by_id, by_rule = "recovery_point" in body, "service" in body and "rule" in body
+        if by_id == by_rule or (by_id and ("service" in body or "rule" in body or "at" in body)):
+            expected = "either `recovery_point`, or `service` and `rule` and perhaps `at`"
+            problems.append(Problem("", sorted(body), expected))
+        if problems:
+            raise InvalidInput("the body", problems)
+        at = moment_of(body, "at")
+        names = ("recovery_point", "service", "rule")
+        point, service, rule = (body.get(name) for name in names)
+        return cls(point, service, rule, at, body.get("vault"), body["target"], body.get("dry_run", False))
+
+
+def limited(asked: BackupsAsked, covered: Covered) -> Covered:
+    """Return what is covered of the instances asked for.
+
+    Raises:
+        InvalidInput: the plan does not select one of them.
+        Conflict: the plan selects no instance at all.
+    """
+    selected = {instance for ids in covered.services.values() for instance in ids}
+    strange = [each for each in asked.instance_ids or () if each not in selected]
+    if strange:
+        problem = Problem("/instance_ids", strange, f"instances that plan {asked.plan!r} selects")
+        raise InvalidInput("the body", [problem])
+    if not selected:
+        raise Conflict("it selects no instance now", operation="backing up", resource=f"plan {asked.plan}")
+    return covered if asked.instance_ids is None else covered.limited_to(asked.instance_ids)
+
+
+def backups(
+    asked: BackupsAsked, plan: Plan, covered: Covered, now: datetime, key: str
+) -> tuple[JobRequest, ...]:
+    """Return the requests for backups of the rules asked for.
+
+    Raises:
+        InvalidInput: the plan has no such rule.
+    """
+    rules = [rule for rule in plan.rules if asked.rule in (None, rule.name)]
+    if not rules:
+        expected = f"a rule of plan {plan.name!r}: {', '.join(rule.name for rule in plan.rules)}"
+        raise InvalidInput("the body", [Problem("/rule", asked.rule, expected)])
+    occasion = Occasion(now, "asked for through the API", key=key)
+    return tuple(request for rule in rules for request in requests_for(plan, rule, covered, occasion))
+
+
+def copy(point: RecoveryPoint, vault: Any, vault_kinds: Mapping[str, str], key: str) -> JobRequest:
+    """Return the request for a copy.
+
+    Raises:
+        InvalidInput: there is no such vault to copy into, or it cannot hold this kind of point.
+        Conflict: the point has no original to copy from, or is there already.
+    """
+    others = sorted(name for name in vault_kinds if name != "primary")
+    if vault not in others:
+        problem = Problem("/vault", vault, f"a configured vault: {', '.join(others) or 'there is none'}")
+        raise InvalidInput("the body", [problem])
+    if point.kind is Kind.SNAPSHOT and vault_kinds[vault] != "s3":
+        raise InvalidInput(
+            "the body", [Problem("/vault", vault, "an S3 vault: snapshots off-site are not supported yet")]
+        )
+    if "primary" not in point.available_in():
+        raise Conflict(f"it is {point.state} and not in primary", operation="copying", resource=point.id)
+    if vault in point.available_in():
+        raise Conflict(f"it is in {vault} already", operation="copying", resource=point.id)
+    return copy_request(point, vault, copy_method(point.kind, vault_kinds[vault]), occasion=key)
+
+
+def deletion(
+    point: RecoveryPoint, lineage: Sequence[RecoveryPoint], unfinished: Sequence[Job], now: datetime
+) -> JobRequest:
+    """Return the request that deletes a point.
+
+    Raises:
+        Conflict: it is the newest good point of its lineage, a job needs it, or it is gone.
+    """
+    return deletion_request(point, lineage, unfinished, now)
+
+
+def restore(app: "Farshore", asked: RestoreAsked, key: str) -> JobRequest:
+    """Return the request for a restore.
+
+    Raises:
+        NotFound: there is no such point, or none of that age.
+        InvalidInput: the target is not one for this kind of point, or the vault is not configured.
+    """
+    if asked.vault is not None and asked.vault not in app.vault_kinds:
+        expected = f"a configured vault: {', '.join(sorted(app.vault_kinds))}"
+        raise InvalidInput("the body", [Problem("/vault", asked.vault, expected)])
+    point = app.points.get(asked.point) if asked.point else _newest(app, asked)
+    if point is None:
+        what = asked.point or f"a point of {asked.service}, rule {asked.rule}"
+        raise NotFound("there is none that can be restored", operation="looking up", resource=what)
+    stored = app.plans.get(point.plan)
+    order = Order(asked.vault, asked.target, key, app.now())
+    return plan_restore(point, stored.plan if stored else None, order, lambda: reachable_s3_vault(app))
+
+
+def _newest(app: "Farshore", asked: RestoreAsked) -> RecoveryPoint | None:
+    filters = {"service": asked.service or "", "rule": asked.rule or ""}
+    if asked.vault:
+        filters["vault"] = asked.vault
+    cursor: str | None = None
+    while True:
+        page = app.points.list(filters=filters, before=None, limit=100, cursor=cursor)
+        found = newest_at(page.items, asked.at, asked.vault)
+        if found or page.cursor is None:
+            return found
+        cursor = page.cursor
+
+
+def reachable_s3_vault(app: "Farshore") -> str:
+    """Name the first S3 vault that answers, `primary` first: there an off-site copy is put together.
+
+    Raises:
+        Unavailable: none does; it says what each answered.
+    """
+    answers = []
+    in_s3 = (name for name, kind in app.vault_kinds.items() if kind == "s3")
+    for name in sorted(in_s3, key=lambda name: (name != "primary", name)):
+        try:
+            app.vault(name).size("staging/reachable")
+        except FarshoreError as error:
+            answers.append(f"{name}: {error}")
+        else:
+            return name
+    raise Unavailable("no S3 vault answers; " + "; ".join(answers), operation="staging")
+
+
+def check_one_of(query: Mapping[str, str], name: str, values: type[StrEnum]) -> None:
+    """Check a parameter that has a fixed set of values.
+
+    Raises:
+        InvalidInput: it has another one.
+    """
+    if name in query and query[name] not in set(values):
+        raise InvalidInput("the query", [Problem(f"/{name}", query[name], "one of " + ", ".join(values))])
+
+
+def moment_of(values: Mapping[str, Any], name: str) -> datetime | None:
+    """Return a moment given as RFC 3339 with a zone, None when it is not given.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    text = values.get(name)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidInput(
+            "the request", [Problem(f"/{name}", text, "RFC 3339 with a zone: 2026-11-22T14:00:00Z")]
+        )
+    return moment.astimezone(UTC)
+
+
+def _texts(body: Mapping[str, Any], *names: str) -> list[Problem]:
+    return [
+        Problem(f"/{name}", body[name], "a text")
+        for name in names
+        if name in body and not (isinstance(body[name], str) and body[name])
+    ]

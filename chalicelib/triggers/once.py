@@ -1,0 +1,95 @@
+"""Idempotency keys: a POST that is repeated under the same `Idempotency-Key` is answered again, not done
+again.
+
+Kept for a day in the catalog's table, by Powertools. The key belongs to a route; the same key with another
+body is
+refused (https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/).
+"""
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.utilities.idempotency import (
+    DynamoDBPersistenceLayer,
+    IdempotencyConfig,
+    idempotent_function,
+)
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyValidationError,
+)
+from chalice.app import Request, Response
+
+from chalicelib.errors import InvalidInput, Problem
+from chalicelib.triggers.http import answer, problem, text_of
+from chalicelib.wiring import Farshore
+
+REMEMBERED_SECONDS = 24 * 60 * 60
+LONGEST_KEY = 255
+
+
+def once(app: Farshore, request: Request, work: Callable[[], Any], status: HTTPStatus) -> Response:
+    """Do `work` and answer with what it returns (JSON-able); under a key that was used before, answer as
+    then.
+
+    Raises:
+        InvalidInput: the key is empty or too long.
+    """
+    key = key_of(request)
+    if key is None:
+        return answer(work(), status)
+    store = DynamoDBPersistenceLayer(
+        table_name=app.settings.table,
+        key_attr="pk",
+        sort_key_attr="sk",
+        static_pk_value="idempotency",
+        expiry_attr="expires_at",
+        boto3_client=app.table.client,
+    )
+    config = IdempotencyConfig(
+        event_key_jmespath="[route, key]",
+        payload_validation_jmespath="body",
+        expires_after_seconds=REMEMBERED_SECONDS,
+        lambda_context=None,
+    )
+
+    def done_once(*, asked: dict[str, str]) -> Any:
+        return work()
+
+    done_once = idempotent_function(
+        done_once, data_keyword_argument="asked", persistence_store=store, config=config
+    )
+    asked = {"route": request.path, "key": key, "body": _canonical(text_of(request))}
+    try:
+        return answer(done_once(asked=asked), status)
+    except IdempotencyValidationError:
+        return problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"Idempotency-Key {key!r} was used before with another body"
+        )
+    except IdempotencyAlreadyInProgressError:
+        return problem(
+            HTTPStatus.CONFLICT, f"the request with Idempotency-Key {key!r} is still being worked on"
+        )
+
+
+def key_of(request: Request) -> str | None:
+    """Return the request's idempotency key, None when it has none.
+
+    Raises:
+        InvalidInput: it is empty or too long.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= LONGEST_KEY:
+        expected = f"1 to {LONGEST_KEY} characters"
+        raise InvalidInput("the headers", [Problem("/Idempotency-Key", key, expected)])
+    return str(key) if key is not None else None
+
+
+def _canonical(body: str) -> str:
+    """Return a body so that two spellings of one JSON document are the same."""
+    try:
+        return json.dumps(json.loads(body), sort_keys=True)
+    except ValueError:
+        return body

@@ -50,6 +50,7 @@ class Function:
     environment: Mapping[str, str] = field(default_factory=dict)
     timeout: timedelta = timedelta(seconds=3)
     memory_mb: int = 128
+    retries: int = 2
     dead_letter_arn: str | None = None
 
     @property

@@ -1,0 +1,175 @@
+"""The whole local cloud, put together: one clock, one timeline, one endpoint, the stand-ins, the stacks.
+
+    with Cloud(root) as cloud:
+        cloud.deploy(plan)
+        cloud.advance(timedelta(hours=1))
+
+Invariants: one cloud at a time per process (the clock and moto's state are the process's), and after `reset`
+nothing of what was before is left but the servers and their addresses.
+"""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import botocore.session
+from botocore.config import Config
+from moto.core.base_backend import BackendDict
+
+from local.buckets import TokenBuckets
+from local.call import ACCOUNT, Ground, Quotas, StandIn
+from local.clock import Clock
+from local.control import Control
+from local.ec2 import Ec2
+from local.endpoint import CallCount, Endpoint
+from local.event_bus import EventBus
+from local.faults import Faults
+from local.functions import FUNCTION_KEY, FUNCTION_SECRET, Execution, Functions
+from local.gateway import Gateway
+from local.invocations import Invocations
+from local.queues import Queues
+from local.resources import Workshop
+from local.server import Server
+from local.ssm import Ssm
+from local.template import Stack, StackPlan
+from local.timeline import Timeline
+
+OPERATOR_KEY, OPERATOR_SECRET = "test", "test"
+IDLE_SECONDS = 0.5
+
+
+class Cloud:
+    """An AWS on one machine; a context manager."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        start_at: datetime | None = None,
+        quotas: Quotas | None = None,
+        aws_port: int = 0,
+        api_port: int = 0,
+        control_port: int = 0,
+    ) -> None:
+        """Prepare a cloud whose instances and volumes lie below `root`; a port of 0 is any free one."""
+        self.root = root
+        self.clock = Clock(start_at)
+        self.timeline = Timeline(self.clock)
+        self.calls = CallCount()
+        self.faults = Faults()
+        self._quotas = quotas or Quotas()
+        self._session = botocore.session.Session()
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._end = ExitStack()
+        self._closing = threading.Event()
+        execution = Execution()
+        self._buckets = TokenBuckets(self.clock.now)
+        buckets = self._buckets if self._quotas.throttled else None
+        self._endpoint = Endpoint(calls=self.calls, faults=self.faults, buckets=buckets, execution=execution)
+        self.aws = Server(self._endpoint, aws_port)
+        self.functions = Functions(self.aws.url, execution)
+        self.gateway = Gateway(self.clock, self.functions)
+        self.api = Server(self.gateway, api_port)
+        self.queues = Queues(self.clock, self.timeline, self.functions)
+        invocations = Invocations(self.timeline, self.functions, self.queues.deliver)
+        self.bus = EventBus(self.clock, self.timeline, self.faults, invocations, self.queues)
+        self.ec2, self.ssm = self._machines()
+        stand_ins: tuple[StandIn, ...] = (self.queues, self.bus, self.ec2, self.ssm)
+        self._endpoint.attach(stand_ins)
+        control = Control(
+            clock=self.clock,
+            timeline=self.timeline,
+            calls=self.calls,
+            faults=self.faults,
+            instances=self.ec2.directories,
+        )
+        self.control = Server(control, control_port)
+
+    def __enter__(self) -> Self:
+        """Start the clock and serve."""
+        self._end.enter_context(self.clock)
+        for server in (self.aws, self.api, self.control):
+            server.start()
+            self._end.callback(server.close)
+        self._end.callback(self.reset)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End running scripts, stop serving, give the process its clock back."""
+        self._closing.set()
+        self._end.close()
+
+    def deploy(self, plans: Iterable[StackPlan]) -> list[Stack]:
+        """Deploy stacks in order; their own calls are not counted."""
+        workshop = Workshop(self.client, self.functions, self.queues, self.bus, self.gateway)
+        stacks = [Stack(plan, workshop) for plan in plans]
+        for stack in stacks:
+            stack.deploy()
+        self.calls.clear()
+        return stacks
+
+    def reset(self) -> None:
+        """Empty the cloud: no resources, no stacks, nothing due, nothing running, no faults, no calls."""
+        for part in (self.ssm, self.ec2):
+            part.reset()
+        self.timeline.clear()
+        for holder in (self.queues, self.bus, self.gateway, self.functions, self._buckets, self.calls):
+            holder.clear()
+        self.faults.replace([])
+        BackendDict.reset()
+        shutil.rmtree(self.root / "instances", ignore_errors=True)
+        shutil.rmtree(self.root / "ebs", ignore_errors=True)
+
+    def advance(self, by: timedelta) -> datetime:
+        """Let simulated time pass, run all that is due, and answer the time."""
+        self.timeline.run_until(self.clock.now() + by)
+        return self.clock.now()
+
+    def settle(self) -> None:
+        """Run all that is due now, wait for running scripts, until nothing more happens."""
+        self.timeline.run_until(self.clock.now())
+
+    def keep_up(self) -> None:
+        """Run what becomes due as real time passes, until the cloud closes."""
+        while not self._closing.is_set():
+            self.timeline.wait_for_due(IDLE_SECONDS)
+            self.timeline.run_due()
+
+    def client(self, service: str, region: str) -> Any:
+        """Answer a boto3 client of the operator's; one is made per service and region."""
+        if (service, region) not in self._clients:
+            self._clients[service, region] = self._session.create_client(
+                service,
+                region_name=region,
+                endpoint_url=self.aws.url,
+                aws_access_key_id=OPERATOR_KEY,
+                aws_secret_access_key=OPERATOR_SECRET,
+                config=Config(retries={"total_max_attempts": 1}),
+            )
+        return self._clients[service, region]
+
+    def put_secret(self, name: str, value: object, region: str) -> None:
+        """Keep a secret (a JSON document) in Secrets Manager."""
+        self.client("secretsmanager", region).create_secret(Name=name, SecretString=json.dumps(value))
+
+    def _machines(self) -> tuple[Ec2, Ssm]:
+        ground = Ground(self.clock, self.timeline, self.bus.emit, self.root, self._quotas)
+        ec2 = Ec2(ground)
+        ssm = Ssm(ground, ec2.directory, ec2.instance_state)
+        ec2.on_running.append(ssm.running)
+
+        def ended(region: str, instance_id: str) -> None:
+            stops = ec2.instance_state(ACCOUNT, region, instance_id) in ("stopping", "stopped")
+            (ssm.stopped if stops else ssm.gone)(region, instance_id)
+
+        ec2.on_gone.append(ended)
+        return ec2, ssm
+
+
+KNOWN_SECRETS = {FUNCTION_KEY: FUNCTION_SECRET, OPERATOR_KEY: OPERATOR_SECRET}
+"""The secrets that presigned requests may be signed with, by access key."""

@@ -1,0 +1,54 @@
+"""Asynchronous invocations: events on their way to functions, tried again as Lambda tries them.
+
+A function that fails is tried twice more, after one minute and after two
+(https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html); then the event goes to
+the function's dead-letter queue, if it has one, with the attributes Lambda adds
+(https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html).
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from local.functions import FunctionError, Functions
+from local.timeline import Timeline
+
+LOG = logging.getLogger(__name__)
+RETRY_AFTER = (timedelta(minutes=1), timedelta(minutes=2))
+Deliver = Callable[[str, str, Mapping[str, str]], None]
+"""Put a message on a queue: (queue ARN, body, attributes)."""
+
+
+class Invocations:
+    """Events that wait for a function to run."""
+
+    def __init__(self, timeline: Timeline, functions: Functions, deliver: Deliver) -> None:
+        self._timeline = timeline
+        self._functions = functions
+        self._deliver = deliver
+
+    def send(self, function: str, event: object) -> None:
+        """Have a function run on an event, as soon as its turn comes."""
+        self._timeline.after(timedelta(0), lambda: self._try(function, event, 0), f"invoke {function}")
+
+    def _try(self, function: str, event: object, retries: int) -> None:
+        try:
+            self._functions.invoke(function, event)
+        except FunctionError as error:
+            if retries < self._functions.get(function).retries:
+                again = retries + 1
+                self._timeline.after(
+                    RETRY_AFTER[retries], lambda: self._try(function, event, again), f"retry {function}"
+                )
+            else:
+                self._give_up(function, event, error)
+
+    def _give_up(self, function: str, event: object, error: FunctionError) -> None:
+        arn = self._functions.get(function).dead_letter_arn
+        if arn is None:
+            LOG.error("an event for %s is lost: %s", function, error)
+            return
+        attributes = {"RequestID": str(uuid.uuid4()), "ErrorCode": "200", "ErrorMessage": str(error)[:1024]}
+        self._deliver(arn, json.dumps(event), attributes)

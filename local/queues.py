@@ -1,0 +1,179 @@
+"""SQS event source mappings: messages become batches, batches invocations, answers deletions.
+
+Follows https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html: a batch whose function
+fails comes back after the queue's visibility timeout; with ReportBatchItemFailures only the messages named
+do. moto keeps the queues and moves messages to their dead-letter queues. Nothing polls: whatever makes a
+message visible sets an action on the timeline for that moment.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from local.call import ACCOUNT, Call, Handler, PassOn
+from local.clock import Clock
+from local.functions import FunctionError, Functions
+from local.passing import lock_of, moto_backend
+from local.timeline import Timeline
+
+LOG = logging.getLogger(__name__)
+JUST_AFTER = timedelta(milliseconds=1)
+"""A message is visible after its moment, not at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMapping:
+    """A function fed from a queue."""
+
+    queue_arn: str
+    function: str
+    batch_size: int = 10
+    reports_failures: bool = False
+
+
+class Queues:
+    """The stand-in for SQS: feeds functions from queues."""
+
+    service = "sqs"
+
+    def __init__(self, clock: Clock, timeline: Timeline, functions: Functions) -> None:
+        self._clock = clock
+        self._timeline = timeline
+        self._functions = functions
+        self._mappings: dict[str, SourceMapping] = {}
+        self._wakes: dict[str, datetime] = {}
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Look at every call that can make a message visible."""
+        names = ("SendMessage", "SendMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch")
+        return dict.fromkeys((*names, "SetQueueAttributes"), self._pass_and_wake)
+
+    def connect(self, mapping: SourceMapping) -> None:
+        """Feed a function from a queue from now on."""
+        self._mappings[mapping.queue_arn] = mapping
+        self._wake(mapping.queue_arn)
+
+    def clear(self) -> None:
+        """Forget every mapping."""
+        self._mappings.clear()
+        self._wakes.clear()
+
+    def deliver(self, queue_arn: str, body: str, attributes: Mapping[str, str] | None = None) -> None:
+        """Put a message on a queue, as another AWS service does."""
+        _, _, _, region, account, name = queue_arn.split(":", 5)
+        typed = {
+            key: {"data_type": "String", "string_value": value} for key, value in (attributes or {}).items()
+        }
+        with lock_of("sqs"):
+            moto_backend("sqs")[account][region].send_message(name, body, message_attributes=typed)
+        self._wake(queue_arn)
+
+    def _pass_and_wake(self, call: Call, pass_on: PassOn) -> None:
+        pass_on()
+        name = str(call.params.get("QueueUrl", "")).rpartition("/")[2]
+        self._wake(f"arn:aws:sqs:{call.region}:{ACCOUNT}:{name}")
+
+    def _wake(self, queue_arn: str, not_before: datetime | None = None) -> None:
+        """Set the next look at a queue for when its next message becomes visible."""
+        if queue_arn not in self._mappings or (due := next_visible_at(queue_arn)) is None:
+            return
+        due = max(due, not_before or due)
+        planned = self._wakes.get(queue_arn)
+        if planned is None or due < planned:
+            self._wakes[queue_arn] = due
+            self._timeline.at(due, lambda: self._look(queue_arn, due), f"messages on {queue_arn}")
+
+    def _look(self, queue_arn: str, due: datetime) -> None:
+        if self._wakes.get(queue_arn) != due:
+            return  # an earlier look has been set since
+        del self._wakes[queue_arn]
+        mapping = self._mappings[queue_arn]
+        messages = receive(mapping)
+        if messages:
+            remove(queue_arn, self._run(mapping, messages))
+        self._wake(queue_arn, None if messages else self._clock.now() + timedelta(seconds=1))
+
+    def _run(self, mapping: SourceMapping, messages: list[Any]) -> list[Any]:
+        """Run the function on a batch and answer the messages that are done."""
+        records = [record_of(mapping.queue_arn, message) for message in messages]
+        try:
+            answer = self._functions.invoke(mapping.function, {"Records": records})
+        except FunctionError as error:
+            LOG.warning("%d messages of %s will come back: %s", len(messages), mapping.queue_arn, error)
+            return []
+        failed = (
+            failed_ids(answer, {message.id for message in messages}) if mapping.reports_failures else set()
+        )
+        return [message for message in messages if message.id not in failed]
+
+
+def next_visible_at(queue_arn: str) -> datetime | None:
+    """Answer when a queue's next message can be received; None if it is empty or gone."""
+    _, _, _, region, account, name = queue_arn.split(":", 5)
+    with lock_of("sqs"):
+        queue = moto_backend("sqs")[account][region].queues.get(name)
+        moments = [max(each.visible_at, each.delayed_until) for each in queue._messages] if queue else []
+    if not moments:
+        return None
+    return datetime.fromtimestamp(max(min(moments), 0) / 1000, UTC) + JUST_AFTER
+
+
+def receive(mapping: SourceMapping) -> list[Any]:
+    """Take a batch of moto's messages off a queue, for its visibility timeout."""
+    _, _, _, region, account, name = mapping.queue_arn.split(":", 5)
+    with lock_of("sqs"):
+        backend = moto_backend("sqs")[account][region]
+        timeout = int(backend.get_queue(name).visibility_timeout)
+        messages: list[Any] = backend.receive_message(name, mapping.batch_size, 0, timeout, ["All"])
+    return messages
+
+
+def remove(queue_arn: str, messages: list[Any]) -> None:
+    """Delete messages that are done."""
+    _, _, _, region, account, name = queue_arn.split(":", 5)
+    with lock_of("sqs"):
+        backend = moto_backend("sqs")[account][region]
+        for message in messages:
+            backend.delete_message(name, message.receipt_handle)
+
+
+def failed_ids(answer: Any, ids: set[str]) -> set[str]:
+    """Read a partial batch response: which messages failed.
+
+    No failures listed is success; an answer that names none of the batch's messages, or is malformed, fails
+    the whole batch, as the page above says.
+    """
+    if not answer:
+        return set()
+    try:
+        failures = answer["batchItemFailures"] or []
+        failed = {failure["itemIdentifier"] for failure in failures}
+    except (KeyError, TypeError):
+        return ids
+    return failed if failed <= ids else ids
+
+
+def record_of(queue_arn: str, message: Any) -> dict[str, Any]:
+    """Write a message as Lambda's event shows it (https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html)."""
+    return {
+        "messageId": message.id,
+        "receiptHandle": message.receipt_handle,
+        "body": message.body,
+        "attributes": {
+            "ApproximateReceiveCount": str(message.approximate_receive_count),
+            "SentTimestamp": str(message.sent_timestamp),
+            "SenderId": str(message.sender_id),
+            "ApproximateFirstReceiveTimestamp": str(message.approximate_first_receive_timestamp),
+        },
+        "messageAttributes": {
+            name: {"stringValue": value.get("string_value"), "dataType": value.get("data_type")}
+            for name, value in message.message_attributes.items()
+        },
+        "md5OfBody": hashlib.md5(message.body.encode(), usedforsecurity=False).hexdigest(),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": queue_arn,
+        "awsRegion": queue_arn.split(":")[3],
+    }

@@ -86,7 +86,7 @@ def find_problems(
     """List every problem, in the order of the document's places."""
     found: dict[Place, Problem] = {}
     for place, value, expected in (
-        *_empty_values(document, ()),
+        *_unfit_values(document, ()),
         *_ties(document, vaults),
         *(_in_words(document, error) for error in errors),
     ):
@@ -150,12 +150,14 @@ def _near(text: Any, known: Collection[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _empty_values(value: Any, place: Place, depth: int = 8) -> Iterator[Found]:
-    """Find the keys that stand there without a value: YAML's empty values and JSON's null."""
+def _unfit_values(value: Any, place: Place, depth: int = 8) -> Iterator[Found]:
+    """Find keys without a value (YAML's empty values, JSON's null) and texts that are no Unicode text."""
     if value is None:
         yield place, None, "has no value: write one, or leave the key out"
+    elif isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        yield place, value, "a text without halves of surrogate pairs: such a text cannot be stored"
     for part, inner in _children(value) if depth else ():
-        yield from _empty_values(inner, (*place, part), depth - 1)
+        yield from _unfit_values(inner, (*place, part), depth - 1)
 
 
 def _ties(document: Mapping[str, Any], vaults: Collection[str] | None) -> Iterator[Found]:
@@ -271,7 +273,7 @@ def _pointer(place: Place) -> str:
 def _shown(value: Any) -> Any:
     """Give back a value as JSON can carry it, and short."""
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
         text = value = str(value)
     return value if len(text) <= 200 else f"{text[:200]}..."

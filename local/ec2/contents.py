@@ -22,10 +22,11 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import astuple, dataclass
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NewType
+from typing import NamedTuple, NewType
+
+from local.ec2.scan import Kind, Seen, look, scan
 
 TreeId = NewType("TreeId", str)
 
@@ -33,25 +34,7 @@ PATIENCE_SECONDS = 0.5
 CHUNK_BYTES = 1024 * 1024
 
 
-class Kind(StrEnum):
-    """What an entry of a tree is."""
-
-    FILE = "file"
-    DIRECTORY = "directory"
-    LINK = "link"
-    PIPE = "pipe"
-
-
-KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.LINK,
-    stat.S_IFIFO: Kind.PIPE,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a listing; `content` is a file's digest or a link's target, else empty."""
 
     path: str
@@ -72,19 +55,6 @@ class Tree:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """All that betrays a change of a file: the inode's times change with any write, even one that
-    restores mtime.
-    """
-
-    inode: int
-    mode: int
-    size_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-
-
 class ChangedError(Exception):
     """A file changed or went while it was read; the pass does not count."""
 
@@ -101,8 +71,8 @@ class Contents:
         self._partial = itertools.count()
         self._holds: Counter[TreeId] = Counter()
         self._uses: Counter[str] = Counter()
-        self._digests: dict[tuple[int, int], tuple[Seen, str]] = {}
-        self._unused: set[str] = set()
+        self._stored: set[str] = set()
+        self._known: dict[tuple[int, int], tuple[Seen, str]] = {}
 
     def capture(self, folder: Path, *, without: Collection[str] = ()) -> Tree:
         """Take a tree of `folder`, leaving out its children named in `without`, and hold it once.
@@ -113,10 +83,12 @@ class Contents:
         while True:
             last = time.monotonic() > give_up_at
             now_ns = self._file_system_now_ns()
-            before = _scan(folder, without)
-            entries = self._list(folder, before, now_ns, forgiving=last)
-            quiet = all(max(seen.mtime_ns, seen.ctime_ns) < now_ns for seen in before.values())
-            if last or (quiet and len(entries) == len(before) and _scan(folder, without) == before):
+            before = scan(folder, without)
+            entries = self._list(folder, before, now_ns, last=last)
+            quiet = len(entries) == len(before) and all(
+                seen.is_older_than(now_ns) for seen in before.values()
+            )
+            if last or (quiet and scan(folder, without) == before):
                 return self._store(entries)
 
     def hold(self, tree: TreeId) -> None:
@@ -137,7 +109,7 @@ class Contents:
             self._uses[digest] -= 1
             if not self._uses[digest]:
                 del self._uses[digest]
-                self._blob(digest).unlink()
+                self._drop(digest)
 
     def materialise(self, tree: TreeId, folder: Path) -> None:
         """Write `tree` into `folder`, which is made if need be and should hold nothing the tree names."""
@@ -148,44 +120,37 @@ class Contents:
         for entry in reversed(entries):
             _dress(entry, folder / entry.path)
 
-    def _list(self, folder: Path, scanned: dict[str, Seen], now_ns: int, *, forgiving: bool) -> list[Entry]:
-        """Make the listing of what was scanned; a file that changes under us is left out unless
-        `forgiving`.
+    def _list(self, folder: Path, scanned: dict[str, Seen], now_ns: int, *, last: bool) -> list[Entry]:
+        """Make the listing of what was scanned; what changes under us is left out, unless it is
+        the last try.
         """
         entries = []
         for path, seen in scanned.items():
-            try:
-                entries.append(self._entry(folder / path, path, seen, now_ns, forgiving=forgiving))
-            except (ChangedError, FileNotFoundError):
-                continue
+            kind = seen.kind
+            content = ""
+            if kind in (Kind.FILE, Kind.LINK):
+                try:
+                    content = self._content(folder / path, seen, now_ns, last=last)
+                except (ChangedError, FileNotFoundError):
+                    continue
+            size = seen.size_bytes if kind is Kind.FILE else 0
+            mode = stat.S_IMODE(seen.mode)
+            entries.append(Entry(path, kind, mode, seen.uid, seen.gid, seen.mtime_ns, size, content))
         return entries
 
-    def _entry(self, file: Path, path: str, seen: Seen, now_ns: int, *, forgiving: bool) -> Entry:
-        kind = KINDS[stat.S_IFMT(seen.mode)]
-        status = file.lstat()
-        content = ""
-        if kind is Kind.FILE:
-            content = self._digest(file, status, seen, now_ns, forgiving=forgiving)
-        elif kind is Kind.LINK:
-            content = str(file.readlink())
-        size = seen.size_bytes if kind is Kind.FILE else 0
-        mode = stat.S_IMODE(seen.mode)
-        return Entry(path, kind, mode, status.st_uid, status.st_gid, seen.mtime_ns, size, content)
-
-    def _digest(self, file: Path, status: os.stat_result, seen: Seen, now_ns: int, *, forgiving: bool) -> str:
-        """Answer the digest of `file`, reading and storing it only if it may have changed since
+    def _content(self, file: Path, seen: Seen, now_ns: int, *, last: bool) -> str:
+        """Answer a file's digest or a link's target, reading it only if it may have changed since
         we last did.
         """
-        key = (status.st_dev, status.st_ino)
-        known = self._digests.get(key)
-        if known and known[0] == seen and self._blob(known[1]).exists():
+        known = self._known.get((seen.device, seen.inode))
+        if known and known[0] == seen and (seen.kind is Kind.LINK or known[1] in self._stored):
             return known[1]
-        digest = self._take(file)
-        if _seen(file.lstat()) != seen and not forgiving:
+        content = str(file.readlink()) if seen.kind is Kind.LINK else self._take(file)
+        if look(file) != seen and not last:
             raise ChangedError(file)
-        if max(seen.mtime_ns, seen.ctime_ns) < now_ns:  # else a later write could leave the same times
-            self._digests[key] = (seen, digest)
-        return digest
+        if seen.is_older_than(now_ns):  # else a later write could leave the same times
+            self._known[seen.device, seen.inode] = (seen, content)
+        return content
 
     def _take(self, file: Path) -> str:
         """Copy the bytes of `file` into the store and answer their digest."""
@@ -197,23 +162,22 @@ class Contents:
                     digest.update(chunk)
                     sink.write(chunk)
             blob = self._blob(digest.hexdigest())
-            if not blob.exists():
+            if digest.hexdigest() not in self._stored:
                 blob.parent.mkdir(exist_ok=True)
                 partial.replace(blob)
-                self._unused.add(digest.hexdigest())
+                self._stored.add(digest.hexdigest())
         finally:
             partial.unlink(missing_ok=True)
         return digest.hexdigest()
 
     def _store(self, entries: list[Entry]) -> Tree:
-        listing = "".join(json.dumps(astuple(entry)) + "\n" for entry in entries)
+        listing = "".join(json.dumps(entry) + "\n" for entry in entries)
         tree = TreeId(hashlib.sha256(listing.encode()).hexdigest())
         if not self._holds[tree]:
             (self._trees / tree).write_text(listing)
             self._uses.update(_digests(entries))
-        for digest in self._unused - self._uses.keys():
-            self._blob(digest).unlink()
-        self._unused.clear()
+        for digest in self._stored - self._uses.keys():
+            self._drop(digest)
         self._holds[tree] += 1
         return Tree(tree, sum(entry.size_bytes for entry in entries))
 
@@ -233,6 +197,10 @@ class Contents:
             case Kind.PIPE:
                 os.mkfifo(target)
 
+    def _drop(self, digest: str) -> None:
+        self._stored.remove(digest)
+        self._blob(digest).unlink()
+
     def _blob(self, digest: str) -> Path:
         return self._blobs / digest[:2] / digest
 
@@ -243,41 +211,6 @@ class Contents:
         probe = self._trees / "now"
         probe.write_bytes(b".")
         return probe.stat().st_mtime_ns
-
-
-def _scan(folder: Path, without: Collection[str]) -> dict[str, Seen]:
-    """Look at all below `folder`, parents before children, in the order of the names."""
-    found: dict[str, Seen] = {}
-    ahead = [""]
-    while ahead:
-        parent = ahead.pop()
-        for name, status in _children(folder / parent):
-            path = f"{parent}/{name}" if parent else name
-            if path in without or stat.S_IFMT(status.st_mode) not in KINDS:
-                continue
-            found[path] = _seen(status)
-            if stat.S_ISDIR(status.st_mode):
-                ahead.append(path)
-    return found
-
-
-def _children(folder: Path) -> list[tuple[str, os.stat_result]]:
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    children = []
-    for name in names:
-        try:
-            children.append((name, (folder / name).lstat()))
-        except FileNotFoundError:
-            continue
-    return children
-
-
-def _seen(status: os.stat_result) -> Seen:
-    return Seen(status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _digests(entries: Collection[Entry] | Iterator[Entry]) -> set[str]:

@@ -36,17 +36,20 @@ class Bench:
         endpoint.attach([self.ec2])
         self.server = Server(endpoint)
         self.server.start()
+        self._clients: dict[str, Any] = {}
 
     def client(self, region: str = HOME) -> Any:
-        """Make a boto3 client of EC2."""
-        return boto3.client(
-            "ec2",
-            region_name=region,
-            endpoint_url=self.server.url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        """Answer a boto3 client of EC2."""
+        if region not in self._clients:
+            self._clients[region] = boto3.client(
+                "ec2",
+                region_name=region,
+                endpoint_url=self.server.url,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+                config=Config(retries={"total_max_attempts": 1}),
+            )
+        return self._clients[region]
 
     def wait(self, seconds: float = 60) -> None:
         """Let simulated time pass."""

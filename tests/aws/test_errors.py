@@ -1,0 +1,108 @@
+"""What the SDK raises becomes an error of ours, or stays as it is."""
+
+import socket
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
+
+from chalicelib.aws.clients import Clients
+from chalicelib.aws.errors import calling, translate
+from chalicelib.errors import (
+    Conflict,
+    Denied,
+    FarshoreError,
+    NotFound,
+    Permanent,
+    QuotaReached,
+    Retryable,
+    SnapshotInUse,
+    Throttled,
+    Unavailable,
+    VaultMissing,
+)
+
+
+def answered(code: str, status: int = 400) -> ClientError:
+    response: Any = {
+        "Error": {"Code": code, "Message": "as AWS says"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(response, "Operation")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        ("RequestLimitExceeded", 503, Throttled),
+        ("ThrottlingException", 400, Throttled),
+        ("SlowDown", 503, Throttled),
+        ("ProvisionedThroughputExceededException", 400, Throttled),
+        ("SnapshotCreationPerVolumeRateExceeded", 400, Throttled),
+        ("ResourceLimitExceeded", 400, QuotaReached),
+        ("ConcurrentSnapshotLimitExceeded", 400, QuotaReached),
+        ("PendingSnapshotLimitExceeded", 400, QuotaReached),
+        ("SnapshotLimitExceeded", 400, QuotaReached),
+        ("InternalError", 500, Unavailable),
+        ("ServiceUnavailable", 503, Unavailable),
+        ("NeverHeardOf", 502, Unavailable),
+        ("ExpiredTokenException", 400, Unavailable),
+        ("TransactionConflictException", 400, Retryable),
+        ("AccessDenied", 403, Denied),
+        ("UnauthorizedOperation", 403, Denied),
+        ("403", 403, Denied),
+        ("NoSuchBucket", 404, VaultMissing),
+        ("NoSuchKey", 404, NotFound),
+        ("404", 404, NotFound),
+        ("InvalidSnapshot.NotFound", 400, NotFound),
+        ("InvalidInstanceID.NotFound", 400, NotFound),
+        ("ResourceNotFoundException", 400, NotFound),
+        ("InvalidSnapshotID.Malformed", 400, Permanent),
+        ("InvalidSnapshot.InUse", 400, SnapshotInUse),
+        ("PreconditionFailed", 412, Conflict),
+        ("InvalidInstanceId", 400, Conflict),
+    ],
+)
+def test_a_known_code_becomes_an_error_of_ours(code: str, status: int, expected: type[FarshoreError]) -> None:
+    error = translate(answered(code, status), operation="Operation", resource="snap-1", region="eu-west-1")
+    assert type(error) is expected
+    assert (error.operation, error.resource, error.region, error.code) == (
+        "Operation",
+        "snap-1",
+        "eu-west-1",
+        code,
+    )
+    assert "as AWS says" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("NeverHeardOf", 400), ("FunctionKilled", 400), ("NeverHeardOf", 403), ("", 400)]
+)
+def test_an_unknown_code_stays_loud(code: str, status: int) -> None:
+    raised = answered(code, status)
+    with pytest.raises(ClientError) as loud, calling("Operation"):
+        raise raised
+    assert loud.value is raised
+
+
+def test_the_sdks_own_exception_is_kept_as_the_cause() -> None:
+    raised = answered("AccessDenied", 403)
+    with pytest.raises(Denied) as denied, calling("Operation"):
+        raise raised
+    assert denied.value.__cause__ is raised
+
+
+def test_missing_credentials_stay_loud() -> None:
+    with pytest.raises(NoCredentialsError), calling("Operation"):
+        raise NoCredentialsError
+
+
+def test_a_port_that_nobody_listens_on_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    client = Clients("eu-central-1").ec2(once=True)
+    with pytest.raises(Unavailable, match="Could not connect"), calling("DescribeInstances"):
+        client.describe_instances()

@@ -9,10 +9,12 @@ nothing of what was before is left but the servers and their addresses.
 """
 
 import json
+import logging
 import shutil
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -39,8 +41,18 @@ from local.ssm import Ssm
 from local.template import Stack, StackPlan
 from local.timeline import Timeline
 
+LOG = logging.getLogger(__name__)
 OPERATOR_KEY, OPERATOR_SECRET = "test", "test"
 IDLE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the three servers listen; 0 is any free port."""
+
+    aws: int = 0
+    api: int = 0
+    control: int = 0
 
 
 class Cloud:
@@ -52,11 +64,10 @@ class Cloud:
         *,
         start_at: datetime | None = None,
         quotas: Quotas | None = None,
-        aws_port: int = 0,
-        api_port: int = 0,
-        control_port: int = 0,
+        ports: Ports | None = None,
     ) -> None:
-        """Prepare a cloud whose instances and volumes lie below `root`; a port of 0 is any free one."""
+        """Prepare a cloud whose instances and volumes lie below `root`."""
+        ports = ports or Ports()
         self.root = root
         self.clock = Clock(start_at)
         self.timeline = Timeline(self.clock)
@@ -71,10 +82,10 @@ class Cloud:
         self._buckets = TokenBuckets(self.clock.now)
         buckets = self._buckets if self._quotas.throttled else None
         self._endpoint = Endpoint(calls=self.calls, faults=self.faults, buckets=buckets, execution=execution)
-        self.aws = Server(self._endpoint, aws_port)
+        self.aws = Server(self._endpoint, ports.aws)
         self.functions = Functions(self.aws.url, execution)
         self.gateway = Gateway(self.clock, self.functions)
-        self.api = Server(self.gateway, api_port)
+        self.api = Server(self.gateway, ports.api)
         self.queues = Queues(self.clock, self.timeline, self.functions)
         invocations = Invocations(self.timeline, self.functions, self.queues.deliver)
         self.bus = EventBus(self.clock, self.timeline, self.faults, invocations, self.queues)
@@ -88,7 +99,7 @@ class Cloud:
             faults=self.faults,
             instances=self.ec2.directories,
         )
-        self.control = Server(control, control_port)
+        self.control = Server(control, ports.control)
 
     def __enter__(self) -> Self:
         """Start the clock and serve."""
@@ -138,7 +149,10 @@ class Cloud:
         """Run what becomes due as real time passes, until the cloud closes."""
         while not self._closing.is_set():
             self.timeline.wait_for_due(IDLE_SECONDS)
-            self.timeline.run_due()
+            try:
+                self.timeline.run_due()
+            except Exception:
+                LOG.exception("an action on the timeline broke")
 
     def client(self, service: str, region: str) -> Any:
         """Answer a boto3 client of the operator's; one is made per service and region."""

@@ -31,6 +31,8 @@ class SourceMapping:
     queue_arn: str
     function: str
     batch_size: int = 10
+    window: timedelta = timedelta(0)
+    """How long Lambda gathers a batch after its first message."""
     reports_failures: bool = False
 
 
@@ -78,9 +80,10 @@ class Queues:
 
     def _wake(self, queue_arn: str, not_before: datetime | None = None) -> None:
         """Set the next look at a queue for when its next message becomes visible."""
-        if queue_arn not in self._mappings or (due := next_visible_at(queue_arn)) is None:
+        mapping = self._mappings.get(queue_arn)
+        if mapping is None or (due := next_visible_at(queue_arn)) is None:
             return
-        due = max(due, not_before or due)
+        due = max(due + mapping.window, not_before or due)
         planned = self._wakes.get(queue_arn)
         if planned is None or due < planned:
             self._wakes[queue_arn] = due

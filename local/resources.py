@@ -255,12 +255,13 @@ def connect(workshop: Workshop, place: Place, function: Function, event: Propert
             only(place, properties, ("Pattern",))
             make_rule(workshop, place, {"EventPattern": properties["Pattern"], "Targets": target})
         case "SQS":
-            known = ("Queue", "BatchSize", "FunctionResponseTypes")
-            only(place, properties, (*known, "MaximumBatchingWindowInSeconds", "ScalingConfig", "Enabled"))
+            known = ("Queue", "BatchSize", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds")
+            only(place, properties, (*known, "ScalingConfig"))
             mapping = SourceMapping(
                 queue_arn=properties["Queue"],
                 function=function.name,
                 batch_size=int(properties.get("BatchSize", 10)),
+                window=timedelta(seconds=int(properties.get("MaximumBatchingWindowInSeconds", 0))),
                 reports_failures="ReportBatchItemFailures" in properties.get("FunctionResponseTypes", ()),
             )
             workshop.queues.connect(mapping)

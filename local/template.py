@@ -124,7 +124,8 @@ class Stack:
                 raise TemplateError(
                     f"{self.plan.template.name}: {name} must be one of {parameter['AllowedValues']}"
                 )
-            values[name] = value
+            is_list = parameter["Type"] == "CommaDelimitedList"
+            values[name] = value.split(",") if is_list else value
         return values
 
     def _is_wanted(self, name: str) -> bool:

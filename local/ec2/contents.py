@@ -130,7 +130,7 @@ class Contents:
             content = ""
             if kind in (Kind.FILE, Kind.LINK):
                 try:
-                    content = self._content(folder / path, seen, now_ns, last=last)
+                    content = self._remembered(seen) or self._read_now(folder / path, seen, now_ns, last=last)
                 except (ChangedError, FileNotFoundError):
                     continue
             size = seen.size_bytes if kind is Kind.FILE else 0
@@ -138,13 +138,19 @@ class Contents:
             entries.append(Entry(path, kind, mode, seen.uid, seen.gid, seen.mtime_ns, size, content))
         return entries
 
-    def _content(self, file: Path, seen: Seen, now_ns: int, *, last: bool) -> str:
-        """Answer a file's digest or a link's target, reading it only if it may have changed since
-        we last did.
-        """
+    def _remembered(self, seen: Seen) -> str | None:
+        """Answer the content of what looked just so when we last read it, if we still have it."""
         known = self._known.get((seen.device, seen.inode))
-        if known and known[0] == seen and (seen.kind is Kind.LINK or known[1] in self._stored):
+        if known and known[0] == seen and (known[1] in self._stored or seen.kind is Kind.LINK):
             return known[1]
+        return None
+
+    def _read_now(self, file: Path, seen: Seen, now_ns: int, *, last: bool) -> str:
+        """Answer a file's digest, after storing its bytes, or a link's target.
+
+        Raises:
+            ChangedError: it does not look as `seen` any more, and this is not the last try.
+        """
         content = str(file.readlink()) if seen.kind is Kind.LINK else self._take(file)
         if look(file) != seen and not last:
             raise ChangedError(file)

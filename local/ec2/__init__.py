@@ -36,11 +36,11 @@ class Ec2:
     def __init__(self, ground: Ground) -> None:
         """Stand on `ground`; the bytes lie below its root."""
         world = World(ground)
-        contents = Contents(ground.root / "ebs")
-        self._disks = Disks(ground.root, contents)
+        self._contents = Contents(ground.root / "ebs")
+        self._disks = Disks(ground.root, self._contents)
         states = SnapshotStates()
         self._volumes = Volumes(world, self._disks, states)
-        self._snapshots = Snapshots(world, self._disks, contents, states)
+        self._snapshots = Snapshots(world, self._disks, self._contents, states)
         self._instances = Instances(world, self._volumes, self._disks)
         self._parts = (
             self._instances,
@@ -48,7 +48,7 @@ class Ec2:
             self._volumes,
             self._snapshots,
             SnapshotListing(world, states),
-            Copies(world, contents, states, self._snapshots),
+            Copies(world, self._contents, states, self._snapshots),
             Images(self._snapshots),
         )
 
@@ -91,9 +91,9 @@ class Ec2:
         self._snapshots.fail(resource_id, reason)
 
     def reset(self) -> None:
-        """Forget everything but what lies on disk."""
-        for part in (self._instances, self._volumes, self._snapshots):
-            part.reset()
+        """Forget everything, and delete all bytes; moto's resources are moto's to reset."""
+        for part in (self._instances, self._volumes, self._snapshots, self._disks, self._contents):
+            part.clear()
 
 
 def in_our_words(handler: Handler) -> Handler:

@@ -63,11 +63,9 @@ class Contents:
     """The store, in one folder of its own."""
 
     def __init__(self, root: Path) -> None:
-        """Keep blobs and listings below `root`."""
+        """Keep blobs and listings below `root`, in folders that are made when first needed."""
         self._blobs = root / "blobs"
         self._trees = root / "trees"
-        for folder in (self._blobs, self._trees):
-            folder.mkdir(parents=True, exist_ok=True)
         self._partial = itertools.count()
         self._holds: Counter[TreeId] = Counter()
         self._uses: Counter[str] = Counter()
@@ -120,6 +118,13 @@ class Contents:
         for entry in reversed(entries):
             _dress(entry, folder / entry.path)
 
+    def clear(self) -> None:
+        """Forget and delete all."""
+        for folder in (self._blobs, self._trees):
+            shutil.rmtree(folder, ignore_errors=True)
+        for table in (self._holds, self._uses, self._stored, self._known):
+            table.clear()
+
     def _list(self, folder: Path, scanned: dict[str, Seen], now_ns: int, *, last: bool) -> list[Entry]:
         """Make the listing of what was scanned; what changes under us is left out, unless it is
         the last try.
@@ -160,6 +165,7 @@ class Contents:
 
     def _take(self, file: Path) -> str:
         """Copy the bytes of `file` into the store and answer their digest."""
+        self._blobs.mkdir(parents=True, exist_ok=True)
         partial = self._blobs / f"partial-{next(self._partial)}"
         digest = hashlib.sha256()
         try:
@@ -214,6 +220,7 @@ class Contents:
         """Answer the time the file system would stamp on a write now; the process's own clock is
         simulated.
         """
+        self._trees.mkdir(parents=True, exist_ok=True)
         probe = self._trees / "now"
         probe.write_bytes(b".")
         return probe.stat().st_mtime_ns

@@ -20,16 +20,14 @@ class Disks:
     """The directories of volumes and instances below one root."""
 
     def __init__(self, root: Path, contents: Contents) -> None:
-        """Keep them below `root`, and their snapshots in `contents`."""
+        """Keep them below `root`, in folders made when first needed, and their snapshots in `contents`."""
         self._volumes = root / "ebs" / "volumes"
         self._instances = root / "instances"
         self._contents = contents
-        for folder in (self._volumes, self._instances):
-            folder.mkdir(parents=True, exist_ok=True)
 
     def create(self, volume_id: str, tree: Tree | None) -> None:
         """Make a volume's directory, empty or with what `tree` holds."""
-        (self._volumes / volume_id).mkdir()
+        (self._volumes / volume_id).mkdir(parents=True)
         if tree:
             self._contents.materialise(tree.id, self._volumes / volume_id)
 
@@ -83,6 +81,11 @@ class Disks:
     def remove_instance(self, instance_id: str) -> None:
         """Delete an instance's directory; its volumes are detached by now."""
         shutil.rmtree(self.instance(instance_id), ignore_errors=True)
+
+    def clear(self) -> None:
+        """Delete every volume and every instance's directory."""
+        for folder in (self._volumes, self._instances):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _is_root(self, place: Path) -> bool:
         return place.parent == self._instances.resolve()

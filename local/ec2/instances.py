@@ -143,10 +143,10 @@ class Instances:
             if instance.state != "terminated"
         }
 
-    def reset(self) -> None:
+    def clear(self) -> None:
         """Forget all instances; their directories stay."""
         self._known.clear()
-        self._launching.reset()
+        self._launching.clear()
 
     def _begin_to_run(self, region: Region, instance: Instance) -> None:
         self._set(region, instance, "pending")

@@ -73,7 +73,7 @@ class Launching:
             self._requests[region, token] = reservation.id
         return reservation
 
-    def reset(self) -> None:
+    def clear(self) -> None:
         """Forget the requests."""
         self._requests.clear()
 

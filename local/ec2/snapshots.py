@@ -166,7 +166,7 @@ class Snapshots:
             state.snapshot.status = "completed"
         return Outcome(state.id, state.region.name, state.source_arn, state.snapshot.status, state.message)
 
-    def reset(self) -> None:
+    def clear(self) -> None:
         """Forget all."""
         self._states.clear()
         self._failures.clear()

@@ -214,7 +214,7 @@ class Volumes:
             region, volume_changed(region.account, region.name, volume_id, "deleteVolume", "deleted")
         )
 
-    def reset(self) -> None:
+    def clear(self) -> None:
         """Forget what is under way."""
         self._creating.clear()
         self._requests.clear()

@@ -2,6 +2,7 @@
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.core.base_backend import BackendDict
 
 from tests.local.ec2.conftest import HOME, Bench
 
@@ -199,3 +200,19 @@ def test_launch_that_is_refused_leaves_nothing_behind(bench: Bench) -> None:
     assert code(failure) == "InvalidSnapshot.NotFound"
     assert ec2.describe_instances()["Reservations"] == []
     assert ec2.describe_volumes()["Volumes"] == []
+
+
+def test_nothing_is_left_after_a_reset_and_all_works_again(bench: Bench) -> None:
+    ec2 = bench.client()
+    instance_id = bench.launch()
+    ec2.create_snapshots(InstanceSpecification={"InstanceId": instance_id})
+    bench.ec2.reset()
+    bench.timeline.clear()
+    BackendDict.reset()
+    assert bench.ec2.directories() == {}
+    assert [path for path in bench.ground.root.rglob("*") if path.is_file()] == []
+    instance_id = bench.launch()
+    (bench.ec2.directory(instance_id) / "volumes" / "sdf" / "rows").write_bytes(b"rows")
+    ec2.create_snapshots(InstanceSpecification={"InstanceId": instance_id})
+    bench.wait()
+    assert {one["State"] for one in ec2.describe_snapshots()["Snapshots"]} == {"completed"}

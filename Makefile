@@ -11,7 +11,8 @@ TEMPLATE := build/package/sam.json
 CODE := app.py chalicelib local tests $(wildcard demo benchmarks)
 SOURCES := app.py $(shell find chalicelib -type f -not -name '*.pyc') $(wildcard .chalice/*.json) requirements.txt
 SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
-say = @printf '\033[1m%s\033[0m\n' $(1) >&2
+# One line of progress, without a comma; standard output is left to what a target is asked for.
+say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
 .PHONY: help setup format check lint types imports shell cfn test package local demo clean
 
@@ -21,7 +22,7 @@ help: ## list the targets
 setup: $(READY) ## make .venv with everything a checkout needs
 
 $(READY): requirements.txt requirements-dev.txt
-	$(call say,"setting up $(VENV), once: about a minute")
+	$(call say,setting up $(VENV) (once; about a minute))
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Farshore needs Python 3.11 or newer")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
@@ -35,28 +36,28 @@ format: $(READY) ## write the code the way the formatter wants it
 check: lint types imports shell cfn test ## everything that must hold before a commit
 
 lint: $(READY) ## format and style
-	$(call say,"ruff")
+	$(call say,ruff)
 	@$(BIN)/ruff format --check --quiet --diff $(CODE)
 	@$(BIN)/ruff check $(CODE)
 
 types: $(READY) ## mypy, strict
-	$(call say,"mypy")
+	$(call say,mypy)
 	@$(BIN)/mypy --strict $(CODE)
 
 imports: $(READY) ## who may import whom
-	$(call say,"import-linter")
+	$(call say,import-linter)
 	@$(BIN)/lint-imports --no-cache
 
 shell: $(READY) ## the shell scripts
-	$(call say,"shellcheck")
+	$(call say,shellcheck)
 	@$(BIN)/shellcheck $(SCRIPTS)
 
 cfn: $(TEMPLATE) ## the packaged template and the DR region's
-	$(call say,"cfn-lint")
+	$(call say,cfn-lint)
 	@$(BIN)/cfn-lint $(TEMPLATE) .chalice/dr-region.yaml
 
 test: $(TEMPLATE) ## the tests, in parallel; ARGS="-k words" picks some
-	$(call say,"pytest")
+	$(call say,pytest)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 package: $(TEMPLATE) ## the template and the zip that are deployed, in build/package; needs no network
@@ -64,7 +65,7 @@ package: $(TEMPLATE) ## the template and the zip that are deployed, in build/pac
 
 # Chalice asks for a region that nothing in the template depends on.
 $(TEMPLATE): $(READY) $(SOURCES)
-	$(call say,"packaging")
+	$(call say,packaging)
 	@rm -rf .chalice/deployments
 	@AWS_DEFAULT_REGION=us-east-1 PIP_NO_INDEX=1 PIP_FIND_LINKS=$(abspath $(WHEELS)) \
 	  $(BIN)/chalice package --stage prod --merge-template .chalice/resources.json $(@D) >&2

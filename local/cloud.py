@@ -27,15 +27,17 @@ from local.buckets import TokenBuckets
 from local.call import ACCOUNT, Ground, Quotas, StandIn
 from local.clock import Clock
 from local.control import Control
+from local.dynamodb import DynamoDb
 from local.ec2 import Ec2
 from local.endpoint import CallCount, Endpoint
 from local.event_bus import EventBus
 from local.faults import Faults
-from local.functions import FUNCTION_KEY, FUNCTION_SECRET, Execution, Functions
+from local.functions import FUNCTION_KEY, FUNCTION_SECRET, FUNCTION_SESSION, Execution, Functions
 from local.gateway import Gateway
 from local.invocations import Invocations
 from local.queues import Queues
 from local.resources import Workshop
+from local.s3 import S3
 from local.server import Server
 from local.ssm import Ssm
 from local.template import Stack, StackPlan
@@ -43,6 +45,8 @@ from local.timeline import Timeline
 
 LOG = logging.getLogger(__name__)
 OPERATOR_KEY, OPERATOR_SECRET = "test", "test"
+KNOWN_SECRETS = {FUNCTION_KEY: FUNCTION_SECRET, OPERATOR_KEY: OPERATOR_SECRET}
+"""What requests to S3 may be signed with, by access key."""
 IDLE_SECONDS = 0.5
 
 
@@ -89,8 +93,11 @@ class Cloud:
         self.queues = Queues(self.clock, self.timeline, self.functions)
         invocations = Invocations(self.timeline, self.functions, self.queues.deliver)
         self.bus = EventBus(self.clock, self.timeline, self.faults, invocations, self.queues)
-        self.ec2, self.ssm = self._machines()
-        stand_ins: tuple[StandIn, ...] = (self.queues, self.bus, self.ec2, self.ssm)
+        self._tables = DynamoDb(self.clock, self.timeline)
+        ground = Ground(self.clock, self.timeline, self.bus.emit, self.root, self._quotas)
+        self.ec2, self.ssm = machines(ground)
+        s3 = S3(ground, KNOWN_SECRETS, {FUNCTION_KEY: FUNCTION_SESSION})
+        stand_ins: tuple[StandIn, ...] = (self.queues, self.bus, self._tables, self.ec2, self.ssm, s3)
         self._endpoint.attach(stand_ins)
         control = Control(
             clock=self.clock,
@@ -129,7 +136,15 @@ class Cloud:
         for part in (self.ssm, self.ec2):
             part.reset()
         self.timeline.clear()
-        for holder in (self.queues, self.bus, self.gateway, self.functions, self._buckets, self.calls):
+        for holder in (
+            self.queues,
+            self.bus,
+            self.gateway,
+            self.functions,
+            self._tables,
+            self._buckets,
+            self.calls,
+        ):
             holder.clear()
         self.faults.replace([])
         BackendDict.reset()
@@ -171,19 +186,16 @@ class Cloud:
         """Keep a secret (a JSON document) in Secrets Manager."""
         self.client("secretsmanager", region).create_secret(Name=name, SecretString=json.dumps(value))
 
-    def _machines(self) -> tuple[Ec2, Ssm]:
-        ground = Ground(self.clock, self.timeline, self.bus.emit, self.root, self._quotas)
-        ec2 = Ec2(ground)
-        ssm = Ssm(ground, ec2.directory, ec2.instance_state)
-        ec2.on_running.append(ssm.running)
 
-        def ended(region: str, instance_id: str) -> None:
-            stops = ec2.instance_state(ACCOUNT, region, instance_id) in ("stopping", "stopped")
-            (ssm.stopped if stops else ssm.gone)(region, instance_id)
+def machines(ground: Ground) -> tuple[Ec2, Ssm]:
+    """Make EC2 and SSM, and let SSM's agents follow EC2's instances."""
+    ec2 = Ec2(ground)
+    ssm = Ssm(ground, ec2.directory, ec2.instance_state)
 
-        ec2.on_gone.append(ended)
-        return ec2, ssm
+    def ended(region: str, instance_id: str) -> None:
+        stops = ec2.instance_state(ACCOUNT, region, instance_id) in ("stopping", "stopped")
+        (ssm.stopped if stops else ssm.gone)(region, instance_id)
 
-
-KNOWN_SECRETS = {FUNCTION_KEY: FUNCTION_SECRET, OPERATOR_KEY: OPERATOR_SECRET}
-"""The secrets that presigned requests may be signed with, by access key."""
+    ec2.on_running.append(ssm.running)
+    ec2.on_gone.append(ended)
+    return ec2, ssm

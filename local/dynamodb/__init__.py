@@ -1,0 +1,151 @@
+"""The stand-in for DynamoDB: items in order, and items that expire.
+
+moto looks through the whole table for each Query, and sorts it twice; here it is shown only the items of the
+partition that is asked for, so that its rules stay and a table may grow. Time to live deletes as on AWS,
+some time after (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html); moto
+keeps expired items.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from moto.core.exceptions import ServiceException
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.parsing.key_condition_expression import parse_expression
+
+from local.call import ACCOUNT, Call, Handler, PassOn
+from local.clock import Clock
+from local.dynamodb.order import TableOrder, primary_of, value_of
+from local.passing import lock_of, moto_backend
+from local.timeline import Timeline
+
+SWEEP_EVERY = timedelta(hours=6)
+"""AWS promises days; sooner here, so that forty days show it."""
+REARRANGING = ("UpdateTable", "ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction")
+"""Operations after which a table's order is made anew."""
+
+
+class DynamoDb:
+    """DynamoDB of one cloud."""
+
+    service = "dynamodb"
+
+    def __init__(self, clock: Clock, timeline: Timeline) -> None:
+        self._clock = clock
+        self._timeline = timeline
+        self._orders: dict[tuple[str, str], TableOrder] = {}
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Narrow queries, follow writes, let items expire."""
+        return {
+            "Query": self._query,
+            "PutItem": self._follow,
+            "UpdateItem": self._follow,
+            "DeleteItem": self._follow,
+            "BatchWriteItem": self._follow,
+            "TransactWriteItems": self._follow,
+            "UpdateTimeToLive": self._expire_items,
+            **dict.fromkeys(REARRANGING, self._forget_orders),
+        }
+
+    def clear(self) -> None:
+        """Forget every order."""
+        self._orders.clear()
+
+    def _query(self, call: Call, pass_on: PassOn) -> None:
+        """Let moto answer from one partition; what it would refuse it sees whole, and refuses."""
+        order = self._order(call.region, str(call.params.get("TableName")))
+        partition = partition_asked_for(call.params, order) if order else None
+        if order is None or partition is None:
+            pass_on()
+            return
+        items = order.items_in(call.params.get("IndexName"), partition)
+        order.table.all_items = lambda: items  # shadows the method for this call; calls run one at a time
+        try:
+            pass_on()
+        finally:
+            del order.table.all_items
+
+    def _follow(self, call: Call, pass_on: PassOn) -> None:
+        """Let moto write, then take over what has become of each item named."""
+        pass_on()
+        for table, attributes in written(call.params):
+            order = self._orders.get((call.region, table))
+            if order is not None and order.is_of(find_table(call.region, table)):
+                order.refresh(attributes)
+
+    def _forget_orders(self, _: Call, pass_on: PassOn) -> None:
+        pass_on()
+        self._orders.clear()
+
+    def _order(self, region: str, name: str) -> TableOrder | None:
+        """Answer a table's order, made when it is first asked for; None if there is no such table."""
+        table = find_table(region, name)
+        if table is None:
+            return None
+        order = self._orders.get((region, name))
+        if order is None or not order.is_of(table):
+            order = self._orders[region, name] = TableOrder(table)
+        return order
+
+    def _expire_items(self, call: Call, pass_on: PassOn) -> None:
+        if pass_on().status_code == 200:
+            self._plan_sweep(call.region, call.params["TableName"])
+
+    def _plan_sweep(self, region: str, name: str) -> None:
+        self._timeline.after(SWEEP_EVERY, lambda: self._sweep(region, name), f"expired items of {name}")
+
+    def _sweep(self, region: str, name: str) -> None:
+        """Delete the items whose time is past, and come back later; a table that is gone is let be."""
+        with lock_of("dynamodb"):
+            order = self._order(region, name)
+            if order is None or order.table.ttl.get("TimeToLiveStatus") != "ENABLED":
+                return
+            now = self._clock.now().timestamp()
+            attribute = order.table.ttl["AttributeName"]
+            for item in list(order.items.values()):
+                expires_at = item.attrs.get(attribute)
+                if expires_at is not None and expires_at.type == "N" and float(expires_at.value) < now:
+                    order.table.delete_item(item.hash_key, item.range_key)
+                    order.remove(primary_of(item.attrs, order.key))
+        self._plan_sweep(region, name)
+
+
+def find_table(region: str, name: str) -> Any | None:
+    """Answer moto's table."""
+    return moto_backend("dynamodb")[ACCOUNT][region].tables.get(name)
+
+
+def partition_asked_for(params: Mapping[str, Any], order: TableOrder) -> Any | None:
+    """Answer the partition that a Query's key condition names; None where moto has to say what is wrong."""
+    ordering = order.orderings.get(params.get("IndexName"))
+    expression = params.get("KeyConditionExpression")
+    if ordering is None or not expression:
+        return None
+    try:
+        names = params.get("ExpressionAttributeNames", {})
+        conditions, _, _ = parse_expression(
+            expression, params.get("ExpressionAttributeValues", {}), names, ordering.schema
+        )
+    except (ServiceException, ValueError, KeyError):
+        return None
+    if len(conditions) != 1:
+        return None
+    [(_, typed)] = conditions
+    return value_of(DynamoType(typed))
+
+
+def written(params: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Yield table and key attributes (among others) of every item that a write names."""
+    if "TableName" in params:
+        yield params["TableName"], params.get("Item") or params.get("Key", {})
+    for table, requests in params.get("RequestItems", {}).items():
+        for request in requests:
+            yield (
+                table,
+                request.get("PutRequest", {}).get("Item") or request.get("DeleteRequest", {}).get("Key", {}),
+            )
+    for action in params.get("TransactItems", ()):
+        for write in action.values():
+            yield write["TableName"], write.get("Item") or write.get("Key", {})

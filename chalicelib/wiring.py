@@ -65,7 +65,7 @@ class Farshore:
     @cached_property
     def points(self) -> PointStore:
         """The recovery points of the catalog."""
-        return PointStore(self.table)
+        return PointStore(self.table, self.now)
 
     @cached_property
     def jobs(self) -> JobStore:

@@ -22,6 +22,7 @@ from chalicelib.catalog.job import Decision, Do, Finish, Job, JobKind, JobReques
 from chalicelib.catalog.recovery_point import PointState
 from chalicelib.catalog.store import JobStore, Lease, Lineage, PointStore
 from chalicelib.errors import LeaseHeld, Permanent, QuotaReached, Retryable, Throttled
+from chalicelib.observability import count, logger
 
 # A shorter wait ends with a delayed message; a longer one is left to reconcile, which comes round as often
 # as this.
@@ -33,6 +34,9 @@ POKE_MAY_TAKE = timedelta(minutes=1)
 FIRST_BACKOFF = timedelta(seconds=5)
 LONGEST_BACKOFF = timedelta(minutes=15)
 GIVE_UP_AFTER_ATTEMPTS = 24
+# A worker stops taking steps this long before its lease ends.
+LAST_SECONDS = timedelta(seconds=5)
+GIVE_UP_AFTER_DEAD_WORKERS = 10
 
 
 class Method(Protocol):
@@ -59,6 +63,15 @@ class Pokes(Protocol):
 
     def poke_all(self, job_ids: Any) -> None:
         """Have the jobs advanced."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """One worker's turn at one job: what it holds, and the job as it stands by now."""
+
+    lease: Lease
+    job: Job
+    method: Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,79 +103,89 @@ class Engine:
         """
         lease = self.jobs.lease(job_id, now=self.now(), until=until)
         if lease is None:
-            return None
-        method = self.methods[lease.job.kind, lease.job.method]
+            return
         job = replace(lease.job, state=JobState.RUNNING)
-        while True:
-            try:
-                decision = method.decide(job, method.observe(job), self.now())
-            except Retryable as error:
-                return self._back_off(lease, job, error)
-            except Permanent as error:
-                if "error" in job.progress:
-                    return self._finish(
-                        lease, job, method.give_up(job, str(job.progress["error"]), self.now())
-                    )
-                job = job.progressed({"error": str(error)}, self.now())
-                continue
+        if lease.in_vain >= GIVE_UP_AFTER_DEAD_WORKERS and "error" not in job.progress:
+            job = job.progressed({"error": f"{lease.in_vain} workers died over this job"}, self.now())
+        turn = Turn(lease, job, self.methods[job.kind, job.method])
+        while self._goes_on(turn):
+            continue
+
+    def _goes_on(self, turn: "Turn") -> bool:
+        """Take one step; say whether another one can follow at once."""
+        try:
+            now = self.now()
+            decision = turn.method.decide(turn.job, turn.method.observe(turn.job), now)
             match decision:
                 case Wait():
-                    return self._park(lease, job, decision)
+                    self._park(turn, decision)
+                    return False
                 case Finish():
-                    return self._finish(lease, job, decision)
-                case Do() if self.now() >= until - timedelta(seconds=5):
-                    return self._park(lease, job, Wait(self.now(), decision.reason))
-                case Do():
-                    job = replace(job, reason=decision.reason)
-            try:
-                lease, job = self._act(lease, job, method, decision)
-            except Retryable as error:
-                made_not = isinstance(error, QuotaReached | Throttled)
-                job = job.without_intent(decision.intent) if made_not else job
-                return self._back_off(lease, job, error)
-
-    def _act(self, lease: Lease, job: Job, method: Method, decision: Do[Any]) -> tuple[Lease, Job]:
-        """Record the intent, act, record the result. A permanent error is recorded for `decide` to clean up
-        after."""
-        if decision.intent:
-            job = job.intended(decision.intent, self.now())
-            lease = self.jobs.save(lease, job)
-        try:
-            changes = method.act(job, decision.action, lease.until)
+                    self._finish(turn, decision)
+                    return False
+                case Do() if now >= turn.lease.until - LAST_SECONDS:
+                    self._park(turn, Wait(now, decision.reason))
+                    return False
+            self._act(turn, decision)
+        except Retryable as error:
+            self._back_off(turn, error)
+            return False
         except Permanent as error:
-            if "error" in job.progress:
-                changes = {"clean_up_error": str(error)}
-            else:
-                job = job.without_intent(decision.intent)
-                changes = {"error": str(error)}
-        job = job.progressed(changes, self.now())
-        return self.jobs.save(lease, job), job
+            return self._fail(turn, error)
+        return True
 
-    def _back_off(self, lease: Lease, job: Job, error: Retryable) -> None:
+    def _act(self, turn: "Turn", decision: Do[Any]) -> None:
+        """Record the intent, act, record the result."""
+        turn.job = replace(turn.job, reason=decision.reason)
+        if decision.intent:
+            turn.job = turn.job.intended(decision.intent, self.now())
+            turn.lease = self.jobs.save(turn.lease, turn.job)
+        try:
+            changes = turn.method.act(turn.job, decision.action, turn.lease.until)
+        except (QuotaReached, Throttled, Permanent):  # refused: the call is known not to have been made
+            turn.job = turn.job.without_intent(decision.intent)
+            raise
+        turn.job = turn.job.progressed(changes, self.now())
+        turn.lease = self.jobs.save(turn.lease, turn.job)
+
+    def _fail(self, turn: "Turn", error: Permanent) -> bool:
+        """Record the first permanent error, for `decide` to clean up after; end the job at the second."""
+        if "error" not in turn.job.progress:
+            turn.job = turn.job.progressed({"error": str(error)}, self.now())
+            turn.lease = self.jobs.save(turn.lease, turn.job)
+            return True
+        reason = f"{turn.job.progress['error']}; and cleaning up failed: {error}"
+        self._finish(turn, turn.method.give_up(turn.job, reason, self.now()))
+        return False
+
+    def _back_off(self, turn: "Turn", error: Retryable) -> None:
         """Look again later, each time a little later and never at the same moment as the others.
 
-        A full-jitter backoff (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/);
+        A backoff with jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/);
         only a
         reached quota may be waited for without end.
         """
-        attempts = job.attempts + (0 if isinstance(error, QuotaReached) else 1)
-        if attempts > GIVE_UP_AFTER_ATTEMPTS and "error" not in job.progress:
-            job = job.progressed({"error": f"gave up after {attempts} attempts: {error}"}, self.now())
-            return self._park(lease, job, Wait(self.now(), job.reason))
+        attempts = turn.job.attempts + (0 if isinstance(error, QuotaReached) else 1)
+        if attempts > GIVE_UP_AFTER_ATTEMPTS:
+            gave_up = Permanent(f"gave up after {attempts} attempts: {error}")
+            if self._fail(turn, gave_up):
+                self._park(turn, Wait(self.now(), str(gave_up)))
+            return
         longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(attempts, 10))
         delay = FIRST_BACKOFF + (longest - FIRST_BACKOFF) * random.random()  # noqa: S311 - jitter, not a secret
-        job = replace(job, attempts=attempts)
-        return self._park(lease, job, Wait(self.now() + delay, f"will try again: {error}"))
+        turn.job = replace(turn.job, attempts=attempts)
+        self._park(turn, Wait(self.now() + delay, f"will try again: {error}"))
 
-    def _park(self, lease: Lease, job: Job, wait: Wait) -> None:
+    def _park(self, turn: "Turn", wait: Wait) -> None:
         """Store the job and have it poked at the end of the wait, unless an event does so before."""
         now = self.now()
         delay = max(wait.until - now, timedelta(0))
-        self.jobs.park(lease, replace(job, reason=wait.reason, updated_at=now), now + delay + POKE_MAY_TAKE)
+        job = replace(turn.job, reason=wait.reason, updated_at=now)
+        self.jobs.park(turn.lease, job, now + delay + POKE_MAY_TAKE)
         if delay < RECONCILED_EVERY:
             self.queue.poke(job.id, delay)
 
-    def _finish(self, lease: Lease, job: Job, finish: Finish) -> None:
+    def _finish(self, turn: "Turn", finish: Finish) -> None:
         """Record the point, open what follows, then end the job: in this order, so that a repeat loses
         nothing."""
         now = self.now()
@@ -172,7 +195,11 @@ class Engine:
                 point = finish.point
                 self.points.note_newest(Lineage(point.plan, point.rule, point.service, point.created_at))
         self.open(finish.opens)
-        self.jobs.finish(lease, replace(job, state=finish.state, reason=finish.reason, updated_at=now), now)
+        job = replace(turn.job, state=finish.state, reason=finish.reason, updated_at=now)
+        self.jobs.finish(turn.lease, job, now)
+        facts = {"job": job.id, "job_kind": str(job.kind), "state": str(job.state), "reason": job.reason}
+        logger().info("job over", extra={**facts, "farshore_service": job.service})
+        count("JobsOver", kind=str(job.kind), state=str(job.state))
 
     def reconcile(self) -> int:
         """Poke every job that should have moved by now; return how many."""

@@ -22,7 +22,7 @@ def warnings_of(plan: Plan, services: Mapping[str, Sequence[str]], nameless: Seq
         warnings.append(f"the plan selects no instance now (tags {tags}); backups start when one is there")
     if nameless:
         warnings.append(
-            f"{len(nameless)} selected instances lack the tag that names their service and are not backed up: "
+            f"{len(nameless)} instances lack the tag that names their service and are not backed up: "
             + ", ".join(nameless[:10])
         )
     return warnings

@@ -4,7 +4,7 @@
 back, with every default filled in. Invariant: `parse_plan(plan.to_document())` is the plan.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,8 +82,9 @@ class Plan:
         )
 
 
-def parse_plan(document: Mapping[str, Any], *, vaults: Collection[str] | None) -> Plan:
-    """Read a plan; `vaults` are the configured ones, None to take the vaults of a stored plan as they are.
+def parse_plan(document: Mapping[str, Any], *, vaults: Mapping[str, str] | None) -> Plan:
+    """Read a plan; `vaults` are the configured ones, by name their kind (`s3`, `libcloud`), None to take
+    the vaults of a stored plan as they are.
 
     Raises:
         InvalidInput: with every problem found.

@@ -81,7 +81,7 @@ Place = tuple[str | int, ...]
 
 
 def find_problems(
-    document: Mapping[str, Any], errors: Sequence[ErrorDetails], vaults: Collection[str] | None
+    document: Mapping[str, Any], errors: Sequence[ErrorDetails], vaults: Mapping[str, str] | None
 ) -> list[Problem]:
     """List every problem, in the order of the document's places."""
     found: dict[Place, Problem] = {}
@@ -160,7 +160,7 @@ def _unfit_values(value: Any, place: Place, depth: int = 8) -> Iterator[Found]:
         yield from _unfit_values(inner, (*place, part), depth - 1)
 
 
-def _ties(document: Mapping[str, Any], vaults: Collection[str] | None) -> Iterator[Found]:
+def _ties(document: Mapping[str, Any], vaults: Mapping[str, str] | None) -> Iterator[Found]:
     """Find what is wrong with keys that are right alone; what has the wrong type is passed over here."""
     rules = [
         (("rules", number), rule)
@@ -184,6 +184,7 @@ def _ties(document: Mapping[str, Any], vaults: Collection[str] | None) -> Iterat
         ]
         for where, copy in copies:
             yield from _vault((*where, "vault"), copy.get("vault"), vaults)
+            yield from _snapshot_offsite((*where, "vault"), copy.get("vault"), rule.get("kind"), vaults)
             yield from _lifecycle((*where, "lifecycle"), copy.get("lifecycle"))
         yield from _repeated(copies, "vault", "a rule copies into a vault once")
 
@@ -206,7 +207,7 @@ def _lifecycle(place: Place, lifecycle: Any) -> Iterator[Found]:
         yield (*place, "keep"), {}, _LIFECYCLE_KEYS["keep"]
 
 
-def _vault(place: Place, name: Any, vaults: Collection[str] | None) -> Iterator[Found]:
+def _vault(place: Place, name: Any, vaults: Mapping[str, str] | None) -> Iterator[Found]:
     if vaults is None or not isinstance(name, str):
         return
     targets = sorted(set(vaults) - {PRIMARY})
@@ -219,6 +220,13 @@ def _vault(place: Place, name: Any, vaults: Collection[str] | None) -> Iterator[
         yield place, name, f"every recovery point is made in primary, so it is not copied there; {listed}"
     elif name not in targets:
         yield place, name, f"not a configured vault{_near(name, targets)}; {listed}"
+
+
+def _snapshot_offsite(
+    place: Place, name: Any, kind: Any, vaults: Mapping[str, str] | None
+) -> Iterator[Found]:
+    if kind == "snapshot" and vaults is not None and isinstance(name, str) and vaults.get(name) == "libcloud":
+        yield place, name, "copies of snapshots into another cloud are not supported yet: name an S3 vault"
 
 
 def _repeated(items: Sequence[tuple[Place, Mapping[str, Any]]], key: str, expected: str) -> Iterator[Found]:

@@ -30,7 +30,8 @@ class Order:
 def newest_at(
     points: Sequence[RecoveryPoint], at: datetime | None, vault: str | None
 ) -> RecoveryPoint | None:
-    """Return the newest point, no younger than `at`, that can be restored (from `vault`, where one is named)."""
+    """Return the newest point, no younger than `at`, that can be restored (from `vault`, where one is
+    named)."""
     usable = [
         point
         for point in points

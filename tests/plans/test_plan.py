@@ -27,7 +27,7 @@ from chalicelib.plans.objectives import Objectives
 from chalicelib.plans.schedule import Schedule
 from chalicelib.plans.selection import Selection, VolumeChoice
 
-VAULTS = ("primary", "dr", "azure")
+VAULTS = {"primary": "s3", "dr": "s3", "azure": "s3"}
 
 ORDERS = """
 name: orders
@@ -106,7 +106,7 @@ def test_whole_plan_is_read() -> None:
 
 
 def test_smallest_plan_has_the_defaults() -> None:
-    plan = parse_plan(smallest(), vaults=["primary"])
+    plan = parse_plan(smallest(), vaults={"primary": "s3"})
     rule = plan.rules[0]
     assert isinstance(rule, SnapshotRule)
     assert (plan.service, plan.objectives) == ("web", Objectives())
@@ -120,7 +120,7 @@ def test_smallest_plan_has_the_defaults() -> None:
 
 
 def test_smallest_service_rule_has_the_defaults() -> None:
-    plan = parse_plan(smallest(kind="service", script="pg_dump > $FARSHORE_OUTPUT"), vaults=["primary"])
+    plan = parse_plan(smallest(kind="service", script="pg_dump > $FARSHORE_OUTPUT"), vaults={"primary": "s3"})
     rule = plan.rules[0]
     assert isinstance(rule, ServiceRule)
     assert (rule.target, rule.output, rule.timeout) == ("one", "pipe", timedelta(hours=1))
@@ -155,7 +155,7 @@ def test_stored_plan_is_read_even_when_its_vault_is_gone() -> None:
 )
 def test_service_of_an_instance(service: Any, tags: dict[str, str], expected: str | None) -> None:
     document = smallest() | ({"service": service} if service else {})
-    assert service_of(parse_plan(document, vaults=[]), tags) == expected
+    assert service_of(parse_plan(document, vaults={}), tags) == expected
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_one_word_that_begins_with_a_slash_is_a_path(script: str, expected: bool
 
 
 def test_document_is_json_and_shows_every_default() -> None:
-    document = json.loads(json.dumps(parse_plan(smallest(), vaults=[]).to_document()))
+    document = json.loads(json.dumps(parse_plan(smallest(), vaults={}).to_document()))
     assert document == {
         "name": "web",
         "service": "web",
@@ -282,4 +282,4 @@ def test_rule_a_job_carries_is_the_rule(document: dict[str, Any]) -> None:
 
 
 def test_service_by_tag_is_a_tag_name() -> None:
-    assert parse_plan({**smallest(), "service": {"tag": "Name"}}, vaults=[]).service == TagName("Name")
+    assert parse_plan({**smallest(), "service": {"tag": "Name"}}, vaults={}).service == TagName("Name")

@@ -94,7 +94,7 @@ def test_page_has_its_examples_and_its_nights() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example_of_the_page_is_a_plan(example: str) -> None:
-    plan = parse_plan(yaml.safe_load(example), vaults=["primary", "dr", "azure"])
+    plan = parse_plan(yaml.safe_load(example), vaults={"primary": "s3", "dr": "s3", "azure": "libcloud"})
     assert parse_plan(plan.to_document(), vaults=None) == plan
 
 

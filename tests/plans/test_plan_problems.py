@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chalicelib.errors import InvalidInput, Problem
 from chalicelib.plans.model import parse_plan
 
-VAULTS = ("primary", "dr", "azure")
+VAULTS = {"primary": "s3", "dr": "s3", "azure": "s3"}
 SNAPSHOT = {"name": "daily", "kind": "snapshot", "schedule": "cron(0 2 * * ? *)", "lifecycle": {"count": 7}}
 SERVICE = {
     "name": "nightly",
@@ -251,7 +251,7 @@ def test_every_fault_is_found_at_once() -> None:
 
 def test_where_no_vault_for_copies_is_configured_it_says_so() -> None:
     with pytest.raises(InvalidInput) as refused:
-        parse_plan(rule(copies=[{"vault": "dr"}]), vaults=["primary"])
+        parse_plan(rule(copies=[{"vault": "dr"}]), vaults={"primary": "s3"})
     assert refused.value.problems[0].expected == "not a configured vault; no other vault is configured"
 
 
@@ -327,3 +327,12 @@ def test_no_document_whatever_breaks_the_reading(data: st.DataObject) -> None:
         assert "Input should be" not in problem.expected
     pointers = [problem.pointer for problem in found]
     assert len(pointers) == len(set(pointers))
+
+
+def test_snapshots_are_not_copied_into_another_cloud_yet() -> None:
+    document = rule(copies=[{"vault": "azure"}])
+    with pytest.raises(InvalidInput) as refused:
+        parse_plan(document, vaults={"primary": "s3", "azure": "libcloud"})
+    (problem,) = refused.value.problems
+    assert problem.pointer == "/rules/0/copies/0/vault"
+    assert "not supported yet" in problem.expected

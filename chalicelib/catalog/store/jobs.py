@@ -25,11 +25,15 @@ FIRST_POKE_WITHIN = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to advance `job` until `until`; `token` is in the table as long as it is ours."""
+    """The right to advance `job` until `until`; `token` is in the table as long as it is ours.
+
+    `in_vain` counts the leases taken before this one that ended without a word from their worker.
+    """
 
     job: Job
     token: str
     until: datetime
+    in_vain: int
 
 
 class JobStore:
@@ -57,12 +61,12 @@ class JobStore:
         answer = self._table.update(
             f"job#{job_id}",
             "job",
-            "SET lease_token = :token, lease_until = :until, wake_at = :until",
-            values={":token": token, ":until": stamp(until), ":now": stamp(now)},
+            "SET lease_token = :token, lease_until = :until, wake_at = :until ADD in_vain :one",
+            values={":token": token, ":until": stamp(until), ":now": stamp(now), ":one": 1},
             condition="attribute_exists(wake) AND (attribute_not_exists(lease_until) OR lease_until < :now)",
         )
         if not isinstance(answer, Refused):
-            return Lease(_job(answer), token, until)
+            return Lease(_job(answer), token, until, int(answer["in_vain"]) - 1)
         if answer.item is None or "wake" not in answer.item:
             return None
         raise LeaseHeld(job_id, moment(answer.item["lease_until"]) - now)
@@ -122,6 +126,7 @@ class JobStore:
             "progress": json.dumps(job.progress),
             "intents": json.dumps({name: stamp(at) for name, at in job.intents.items()}),
             "attempts": job.attempts,
+            "in_vain": 0,
             **also,
         }
         removed = ["lease_token", "lease_until"] if release else []

@@ -6,9 +6,9 @@ each other's result.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.catalog.recovery_point import (
@@ -22,6 +22,9 @@ from chalicelib.catalog.store.table import Item, Lookup, Page, Refused, Table, m
 from chalicelib.plans.model import Kind
 
 _ARTEFACT = "artefact#"
+
+# A point that failed or was deleted is remembered this long; then DynamoDB's TTL removes its record.
+REMEMBERED = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +41,18 @@ class Lineage:
 class PointStore:
     """Stores, updates and lists recovery points."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, now: Callable[[], datetime]) -> None:
         self._table = table
+        self._now = now
 
     def settle(self, point: RecoveryPoint) -> None:
         """Store what became of a point that was being created; one that was settled before is left as it
         is."""
-        self._table.create(_item(point), or_state=PointState.CREATING)
+        self._table.create(_item(point, self._now()), or_state=PointState.CREATING)
 
     def create(self, point: RecoveryPoint) -> bool:
         """Store the point unless it exists; say whether it is new."""
-        return self._table.create(_item(point))
+        return self._table.create(_item(point, self._now()))
 
     def get(self, point_id: str) -> RecoveryPoint | None:
         """Return the point, or None."""
@@ -73,13 +77,15 @@ class PointStore:
     def _settle(self, point: RecoveryPoint, recorded: PointState) -> RecoveryPoint:
         """Bring the recorded state in line with the artefacts'; a lost race is mended by whoever comes
         next."""
+        forgotten_at = _forgotten_at(point, self._now())
         if point.state is not recorded:
             self._table.update(
                 f"point#{point.id}",
                 "point",
-                "SET #state = :state",
+                "SET #state = :state" + (", expires_at = :expires" if forgotten_at else ""),
                 names={"#state": "state"},
-                values={":state": str(point.state), ":before": str(recorded)},
+                values={":state": str(point.state), ":before": str(recorded)}
+                | ({":expires": forgotten_at} if forgotten_at else {}),
                 condition="#state = :before",
             )
         return point
@@ -123,7 +129,7 @@ def _lookup(filters: dict[str, str], before: datetime | None) -> Lookup:
     return Lookup("by_type", "point", equal, containing, bound)
 
 
-def _item(point: RecoveryPoint) -> Item:
+def _item(point: RecoveryPoint, now: datetime) -> Item:
     artefacts = {
         _ARTEFACT + vault: json.dumps(_artefact_document(artefact))
         for vault, artefact in point.artefacts.items()
@@ -146,8 +152,16 @@ def _item(point: RecoveryPoint) -> Item:
         "size_bytes": point.size_bytes,
         "reason": point.reason,
         "vaults": set(point.artefacts) or None,
+        "expires_at": _forgotten_at(point, now),
         **artefacts,
     }
+
+
+def _forgotten_at(point: RecoveryPoint, now: datetime) -> int | None:
+    """Return when the record of a point that can never be restored again goes, in seconds of the epoch."""
+    if point.state not in (PointState.FAILED, PointState.DELETED):
+        return None
+    return int((now + REMEMBERED).timestamp())
 
 
 def _point(item: Item) -> RecoveryPoint:

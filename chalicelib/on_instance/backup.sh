@@ -1,0 +1,147 @@
+#!/bin/sh
+# shellcheck shell=sh
+# Runs a user's backup script once, and uploads what it writes while it is made. Runs behind runner.sh.
+#
+#   script ──> $WORK/output ──tee──> $WORK/stream ──> parts, one at a time in $WORK/part ──> curl
+#                              └───> $WORK/copy ────> sha256sum of the whole
+#
+# Invariant: standard output is a whole report, or nothing. The report is written only when the script has exited 0,
+# every byte it wrote is uploaded, and the hash of the whole is that of all these bytes. This script can finish
+# nothing: the object exists when the job that reads the report has finished the upload.
+
+SCRIPT_EXITED=10
+EMPTY_OUTPUT=11
+TRANSFER_FAILED=12
+OUTPUT_TOO_LARGE=13
+WORDS_BYTES=4096
+
+# Uploads standard input in parts; in $WORK/parts a line for each: number, size, SHA-256.
+upload() {
+    child=
+    trap 'kill $child 2>/dev/null; exit 143' TERM
+    exec 3<&0
+    number=0
+    left="$SIGNATURES "
+    for mib in $PART_MIB; do
+        number=$((number + 1))
+        take "$mib" || return $TRANSFER_FAILED
+        size=$(size_of "$WORK/part")
+        [ "$size" -gt 0 ] || break
+        signature=${left%% *}
+        left=${left#* }
+        send || return $TRANSFER_FAILED
+        echo "$number $size $(sha256_of "$WORK/part")" >>"$WORK/parts"
+        [ "$size" -eq $((mib * 1048576)) ] || return 0
+    done
+    take 1 || return $TRANSFER_FAILED
+    [ "$(size_of "$WORK/part")" -eq 0 ] || return $OUTPUT_TOO_LARGE
+}
+
+take() { # MIB
+    in_reach dd bs=1048576 iflag=fullblock count="$1" of="$WORK/part" 2>"$WORK/dd" && return
+    echo "farshore: part $number could not be held in $WORK: $(tail -n 1 "$WORK/dd")" >&2
+    return 1
+}
+
+send() {
+    call "$URL_BASE&partNumber=$number&X-Amz-Signature=$signature" \
+        --header Expect: --upload-file "$WORK/part" --output /dev/null && return
+    echo "farshore: part $number of $size bytes could not be uploaded" >&2
+    return 1
+}
+
+# Starts what reads $WORK/output to its end.
+start_upload() {
+    mkfifo "$WORK/copy" "$WORK/stream"
+    sha256sum <"$WORK/copy" >"$WORK/whole" &
+    hasher=$!
+    upload <"$WORK/stream" &
+    uploader=$!
+    tee "$WORK/copy" <"$WORK/output" >"$WORK/stream" &
+    splitter=$!
+    started="$started $hasher $uploader $splitter"
+}
+
+end_upload() {
+    wait "$splitter"
+    split=$?
+    wait "$hasher"
+    hashed=$?
+    wait "$uploader"
+    uploaded=$?
+}
+
+# A script that never opens the pipe must not leave its reader waiting, and one that opens it again and again must
+# not end it: descriptor 8 is a writer of ours, open as long as the script runs. It is no reader, so that a script
+# whose upload has failed gets SIGPIPE, as it would from any pipe.
+run_piped() {
+    mkfifo "$WORK/output"
+    start_upload
+    exec 8>"$WORK/output"
+    run_script
+    exec 8>&-
+    end_upload
+}
+
+run_to_file() {
+    : >"$WORK/output"
+    run_script
+    [ "$exited" -eq 0 ] || return
+    start_upload
+    end_upload
+}
+
+run_script() {
+    mkfifo "$WORK/said"
+    tail -c $WORDS_BYTES <"$WORK/said" >"$WORK/words" &
+    listener=$!
+    (
+        exec 8>&-
+        become script "$SCRIPT_PATH" "$SCRIPT_TEXT" "$SERVICE" "$FARSHORE_OUTPUT"
+    ) >"$WORK/said" 2>&1 &
+    script=$!
+    started="$started $listener $script"
+    wait "$script"
+    exited=$?
+    # A process that the script left behind may hold its output open for ever.
+    (
+        sleep 2
+        kill "$listener"
+    ) >/dev/null 2>&1 &
+    watchdog=$!
+    wait "$listener" 2>/dev/null
+    kill "$watchdog" 2>/dev/null
+}
+
+judge() {
+    case $uploaded in
+        "$OUTPUT_TOO_LARGE") fail $OUTPUT_TOO_LARGE "the output is larger than its upload has room for" ;;
+        "$TRANSFER_FAILED") fail $TRANSFER_FAILED "the upload failed; the script exited $exited" ;;
+    esac
+    [ "$exited" -eq 0 ] || fail $SCRIPT_EXITED "script exited $exited"
+    [ $((split + hashed + uploaded)) -eq 0 ] || fail $TRANSFER_FAILED "the upload was cut off ($split $hashed $uploaded)"
+    [ -s "$WORK/parts" ] || fail $EMPTY_OUTPUT "the script exited 0 and wrote nothing"
+}
+
+report() {
+    bytes=0
+    while read -r _ size _; do
+        bytes=$((bytes + size))
+    done <"$WORK/parts"
+    read -r whole _ <"$WORK/whole"
+    echo "farshore-report 1"
+    echo "bytes $bytes"
+    echo "sha256 $whole"
+    cat "$WORK/parts"
+    echo "end"
+}
+
+need_tools curl dd find id mkfifo sha256sum sleep tail tee wc
+run_once
+split=0 hashed=0 uploaded=0 exited=
+export FARSHORE_SERVICE="$SERVICE" FARSHORE_JOB="$JOB" FARSHORE_OUTPUT="$WORK/output"
+if [ "$OUTPUT_MODE" = file ]; then run_to_file; else run_piped; fi
+cat "$WORK/words" >&2
+judge
+report
+finish 0

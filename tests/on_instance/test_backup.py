@@ -1,0 +1,293 @@
+"""The backup runner, run for real under every shell that an instance may have, against a real HTTP server."""
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from chalicelib.errors import ScriptFailed
+from chalicelib.on_instance import (
+    EMPTY_OUTPUT,
+    OUTPUT_TOO_LARGE,
+    RAN_BEFORE,
+    SCRIPT_EXITED,
+    TOOL_MISSING,
+    TRANSFER_FAILED,
+    BackupReport,
+    BackupRun,
+    backup_command,
+    parse_report,
+)
+from tests.on_instance.conftest import Bucket, Instance
+
+MIB = 1048576
+
+
+def a_run(bucket: Bucket, script: str, **changes: Any) -> str:
+    """Write the command of a run of `script` with four parts of 1 MiB, but for what `changes` says."""
+    part_sizes: Sequence[int] = changes.pop("part_sizes", (MIB, MIB, MIB, MIB))
+    arguments: dict[str, Any] = {
+        "job": "job-1",
+        "service": "orders",
+        "script": script,
+        "url_base": bucket.url,
+        "signatures": tuple(f"signature-{number}" for number in range(1, len(part_sizes) + 1)),
+        "part_sizes": part_sizes,
+        "retries": 0,
+    }
+    return backup_command(BackupRun(**arguments | changes))
+
+
+def report_of(stdout: str, bucket: Bucket) -> BackupReport:
+    """Read a report and hold it against what the bucket got."""
+    report = parse_report(stdout)
+    assert report.size_bytes == len(bucket.whole)
+    assert report.sha256 == hashlib.sha256(bucket.whole).hexdigest()
+    assert [(part.number, part.size_bytes, part.sha256) for part in report.parts] == [
+        (number, len(data), hashlib.sha256(data).hexdigest()) for number, data in sorted(bucket.parts.items())
+    ]
+    return report
+
+
+@pytest.mark.parametrize("output", ["pipe", "file"])
+@pytest.mark.parametrize(
+    ("size", "parts"), [(1, 1), (MIB - 1, 1), (MIB, 1), (MIB + 1, 2), (3 * MIB, 3), (4 * MIB, 4)]
+)
+def test_what_the_script_writes_is_uploaded_in_parts(
+    instance: Instance, bucket: Bucket, size: int, parts: int, output: str
+) -> None:
+    script = instance.script(f'#!/bin/sh\nhead -c {size} /dev/urandom > "$2"; echo done >&2')
+
+    ended = instance.run(a_run(bucket, script, output=output))
+
+    assert (ended.returncode, ended.stderr) == (0, "done\n")
+    report = report_of(ended.stdout, bucket)
+    assert (report.size_bytes, len(report.parts)) == (size, parts)
+    assert instance.left_behind() == []
+
+
+def test_part_sizes_may_grow(instance: Instance, bucket: Bucket) -> None:
+    script = instance.script('#!/bin/sh\nhead -c 7000000 /dev/urandom > "$2"')
+
+    ended = instance.run(a_run(bucket, script, part_sizes=(MIB, 2 * MIB, 4 * MIB, 8 * MIB)))
+
+    assert [len(bucket.parts[number]) for number in (1, 2, 3)] == [MIB, 2 * MIB, 7_000_000 - 3 * MIB]
+    report_of(ended.stdout, bucket)
+
+
+def test_a_hundred_megabytes_go_through_the_pipe(instance: Instance, bucket: Bucket) -> None:
+    script = instance.script('#!/bin/sh\nhead -c 100000000 /dev/urandom > "$2"')
+
+    ended = instance.run(a_run(bucket, script, part_sizes=(8 * MIB,) * 12))
+
+    assert report_of(ended.stdout, bucket).size_bytes == 100_000_000
+
+
+def test_the_script_gets_its_arguments_and_its_environment(instance: Instance, bucket: Bucket) -> None:
+    script = instance.script(
+        '#!/bin/sh\nprintf "%s|%s|%s|%s|%s" "$#" "$1" "$FARSHORE_SERVICE" "$FARSHORE_JOB" "$PWD" > "$2"\n'
+        '[ "$2" = "$FARSHORE_OUTPUT" ] && [ -p "$2" ] && [ -z "${SIGNATURES-}${URL_BASE-}" ]'
+    )
+
+    instance.run(a_run(bucket, script, service="""a 'quoted' "name" with $HOME `id` \\ and ü日本"""))
+
+    name = """a 'quoted' "name" with $HOME `id` \\ and ü日本"""
+    assert bucket.whole.decode() == f"2|{name}|{name}|job-1|{instance.directory}"
+
+
+@pytest.mark.parametrize(
+    ("script", "written"),
+    [
+        ('printf %s "$1" > "$2"', b"orders"),
+        ('#!/bin/sh -e\nfalse || printf %s "$-" > "$2"; false; exit 0', None),
+        (
+            f"#!{sys.executable}\nimport sys\nopen(sys.argv[2], 'w').write('ü from ' + sys.argv[1])",
+            "ü from orders".encode(),
+        ),
+        ("#!/usr/bin/env python3\nimport sys\nopen(sys.argv[2], 'w').write('x')", b"x"),
+        (
+            "cat > \"$2\" <<'END'\nlines with 'quotes', $dollars,\n  `ticks` and \\ slashes\nEND",
+            b"lines with 'quotes', $dollars,\n  `ticks` and \\ slashes\n",
+        ),
+    ],
+    ids=["sh", "shebang with an option", "python", "env python", "here document"],
+)
+def test_an_inline_script_runs_under_its_own_interpreter(
+    instance: Instance, bucket: Bucket, script: str, written: bytes | None
+) -> None:
+    ended = instance.run(a_run(bucket, script))
+
+    if written is None:
+        assert ended.returncode == SCRIPT_EXITED
+    else:
+        assert (ended.returncode, bucket.whole) == (0, written)
+
+
+def test_a_relative_path_is_looked_up_in_the_working_directory(instance: Instance, bucket: Bucket) -> None:
+    instance.script('#!/bin/sh\necho here > "$2"', "make-backup")
+
+    instance.run(a_run(bucket, "./make-backup"))
+
+    assert bucket.whole == b"here\n"
+
+
+def test_a_script_may_open_the_pipe_again_and_again(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, 'for n in 1 2 3 4 5; do echo $n >> "$2"; sleep 0.05; done'))
+
+    assert bucket.whole == b"1\n2\n3\n4\n5\n"
+    report_of(ended.stdout, bucket)
+
+
+def test_a_script_that_seeks_writes_to_a_file(instance: Instance, bucket: Bucket) -> None:
+    seek = (
+        "#!/usr/bin/env python3\nimport sys\n"
+        "f = open(sys.argv[2], 'r+b')\nf.write(b'x' * 10)\nf.seek(2)\nf.write(b'yy')"
+    )
+
+    ended = instance.run(a_run(bucket, seek, output="file"))
+
+    assert ended.returncode == 0
+    assert bucket.whole == b"xxyyxxxxxx"
+
+
+def test_a_failed_script_leaves_no_report(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, "echo cannot connect; exit 3"))
+
+    assert (ended.returncode, ended.stdout) == (SCRIPT_EXITED, "")
+    assert "farshore: script exited 3" in ended.stderr
+    assert "cannot connect" in ended.stderr
+    assert instance.left_behind() == []
+
+
+@pytest.mark.parametrize("end", ["exit 7", "kill -KILL $$"])
+@pytest.mark.parametrize("output", ["pipe", "file"])
+def test_half_a_backup_leaves_no_report(instance: Instance, bucket: Bucket, output: str, end: str) -> None:
+    ended = instance.run(a_run(bucket, f'head -c 1500000 /dev/zero > "$2"; {end}', output=output))
+
+    assert (ended.returncode, ended.stdout) == (SCRIPT_EXITED, "")
+    assert "script exited" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "script", ["true", ': > "$2"', "echo all is well"], ids=["unopened", "opened", "elsewhere"]
+)
+@pytest.mark.parametrize("output", ["pipe", "file"])
+def test_an_empty_output_is_a_failure(instance: Instance, bucket: Bucket, script: str, output: str) -> None:
+    ended = instance.run(a_run(bucket, script, output=output))
+
+    assert (ended.returncode, ended.stdout, bucket.parts) == (EMPTY_OUTPUT, "", {})
+
+
+@pytest.mark.parametrize("script", ["/no/such/script", "./not-executable"])
+def test_a_script_that_cannot_run_is_named(instance: Instance, bucket: Bucket, script: str) -> None:
+    (instance.directory / "not-executable").write_text("echo x")
+
+    ended = instance.run(a_run(bucket, script))
+
+    assert ended.returncode == SCRIPT_EXITED
+    assert script.removeprefix(".") in ended.stderr
+
+
+@pytest.mark.parametrize("status", [403, 500])
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_a_refused_part_fails_the_run(instance: Instance, bucket: Bucket, number: int, status: int) -> None:
+    bucket.refuse[number] = status
+
+    ended = instance.run(a_run(bucket, 'head -c 4000000 /dev/zero > "$2"'))
+
+    assert (ended.returncode, ended.stdout) == (TRANSFER_FAILED, "")
+    assert f"part {number} of " in ended.stderr
+    assert str(status) in ended.stderr
+    assert sorted(bucket.parts) == list(range(1, number))
+
+
+def test_a_script_whose_upload_failed_is_told_by_its_pipe(instance: Instance, bucket: Bucket) -> None:
+    bucket.refuse[1] = 403
+
+    ended = instance.run(a_run(bucket, 'exec cat /dev/zero > "$2"'))
+
+    assert ended.returncode == TRANSFER_FAILED
+
+
+def test_an_output_larger_than_its_parts_is_a_failure(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, f'head -c {4 * MIB + 1} /dev/zero > "$2"'))
+
+    assert (ended.returncode, ended.stdout) == (OUTPUT_TOO_LARGE, "")
+
+
+def test_a_job_runs_once(instance: Instance, bucket: Bucket) -> None:
+    script = 'echo ran >> ran; echo data > "$2"'
+    first = instance.run(a_run(bucket, script))
+    bucket.parts.clear()
+
+    again = instance.run(a_run(bucket, script))
+
+    assert (first.returncode, again.returncode, again.stdout) == (0, RAN_BEFORE, "")
+    assert (instance.directory / "ran").read_text() == "ran\n"
+    assert bucket.parts == {}
+    assert instance.run(a_run(bucket, script, job="job-2")).returncode == 0
+
+
+def test_a_second_run_leaves_the_first_alone(instance: Instance, bucket: Bucket) -> None:
+    first = instance.start(
+        a_run(bucket, 'while [ ! -e go ]; do sleep 0.02; done; echo data > "$2"; touch went')
+    )
+    while not (instance.state / "farshore" / "job-1" / "output").exists():
+        assert first.poll() is None
+
+    assert instance.run(a_run(bucket, "echo x")).returncode == RAN_BEFORE
+    (instance.directory / "go").touch()
+    stdout, _ = first.communicate(timeout=20)
+
+    assert first.returncode == 0
+    report_of(stdout, bucket)
+
+
+def test_a_state_folder_that_is_not_ours_is_refused(instance: Instance, bucket: Bucket) -> None:
+    elsewhere = instance.directory / "elsewhere"
+    elsewhere.mkdir()
+    (instance.state / "farshore").symlink_to(elsewhere)
+
+    assert instance.run(a_run(bucket, 'echo x > "$2"')).returncode == TOOL_MISSING
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_missing_tool_is_named(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run("PATH=/nowhere\n" + a_run(bucket, 'echo x > "$2"'))
+
+    assert (ended.returncode, ended.stderr) == (TOOL_MISSING, "farshore: this instance has no curl\n")
+
+
+def test_only_the_last_words_of_a_script_are_kept(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, "seq 1 200000; echo the last word; exit 1"))
+
+    assert ended.stderr.endswith("the last word\nfarshore: script exited 1\n")
+    assert len(ended.stderr) < 4200
+
+
+def test_a_process_that_the_script_leaves_behind_does_not_keep_the_run(
+    instance: Instance, bucket: Bucket
+) -> None:
+    ended = instance.run(a_run(bucket, 'sleep 5 2>/dev/null & echo data > "$2"'))
+
+    assert ended.returncode == 0
+    report_of(ended.stdout, bucket)
+
+
+def test_the_largest_report_fits_in_what_ssm_returns() -> None:
+    text = "".join(f"{number} {640 * MIB} {'f' * 64}\n" for number in range(1, 301))
+    stdout = f"farshore-report 1\nbytes {300 * 640 * MIB}\nsha256 {'f' * 64}\n{text}end\n"
+
+    assert len(stdout) < 24_000
+    assert len(parse_report(stdout).parts) == 300
+
+
+@pytest.mark.parametrize("cut", [1, 4, 60, 200, 400])
+def test_a_report_that_is_cut_off_is_refused(cut: int) -> None:
+    whole = f"farshore-report 1\nbytes 3\nsha256 {'a' * 64}\n1 1 {'b' * 64}\n2 2 {'c' * 64}\nend\n"
+    parse_report(whole)
+
+    with pytest.raises(ScriptFailed):
+        parse_report(whole[: -cut - 1] if cut < len(whole) else "")

@@ -1,0 +1,112 @@
+"""The restore runner, run for real under every shell an instance may have, against a real HTTP server."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from chalicelib.on_instance import (
+    RAN_BEFORE,
+    RESTORE_FAILED,
+    TRANSFER_FAILED,
+    VERIFY_FAILED,
+    WRONG_BYTES,
+    RestoreRun,
+    restore_command,
+)
+from tests.on_instance.conftest import Bucket, Instance
+
+DATA = bytes(range(256)) * 5000
+KEEP = 'cat > restored; cmp "$2" restored; echo "$1 $FARSHORE_SERVICE $FARSHORE_JOB" > named'
+
+
+def a_run(bucket: Bucket, **changes: Any) -> str:
+    """Write the command of a restore of `DATA` by `KEEP`, but for what `changes` says."""
+    bucket.served = bucket.served or DATA
+    arguments: dict[str, Any] = {
+        "job": "job-1",
+        "service": "orders db",
+        "url": bucket.url,
+        "size_bytes": len(DATA),
+        "sha256": hashlib.sha256(DATA).hexdigest(),
+        "restore": KEEP,
+        "retries": 0,
+    }
+    return restore_command(RestoreRun(**arguments | changes))
+
+
+def test_the_script_gets_the_backup_on_standard_input_and_as_a_path(
+    instance: Instance, bucket: Bucket
+) -> None:
+    ended = instance.run(a_run(bucket))
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (instance.directory / "restored").read_bytes() == DATA
+    assert (instance.directory / "named").read_text() == "orders db orders db job-1\n"
+    assert ended.stdout == f"farshore-restored 1\nbytes {len(DATA)}\nverified no\nend\n"
+    assert instance.left_behind() == []
+
+
+def test_the_verify_script_runs_after_the_restore(instance: Instance, bucket: Bucket) -> None:
+    verify = instance.script('#!/bin/sh\n[ "$1" = "orders db" ] && cmp "$2" restored', "verify")
+
+    ended = instance.run(a_run(bucket, verify=verify))
+
+    assert ended.returncode == 0
+    assert "verified yes" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("served", "said"),
+    [
+        (DATA[:-1], f"expected {len(DATA)} bytes, got {len(DATA) - 1}"),
+        (DATA + b"x", f"expected {len(DATA)} bytes, got {len(DATA) + 1}"),
+        (b"X" + DATA[1:], f"expected SHA-256 {hashlib.sha256(DATA).hexdigest()}, got "),
+    ],
+    ids=["short", "long", "changed"],
+)
+def test_wrong_bytes_reach_no_script(instance: Instance, bucket: Bucket, served: bytes, said: str) -> None:
+    bucket.served = served
+
+    ended = instance.run(a_run(bucket, restore="touch ran", verify="touch ran"))
+
+    assert (ended.returncode, ended.stdout) == (WRONG_BYTES, "")
+    assert said in ended.stderr
+    assert not (instance.directory / "ran").exists()
+    assert instance.left_behind() == []
+
+
+def test_a_backup_that_cannot_be_fetched_reaches_no_script(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, restore="touch ran", url="http://127.0.0.1:1/nothing?here"))
+
+    assert ended.returncode == TRANSFER_FAILED
+    assert not (instance.directory / "ran").exists()
+
+
+def test_a_failed_restore_is_not_verified(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, restore="echo no room; exit 4", verify="touch verified"))
+
+    assert (ended.returncode, ended.stdout) == (RESTORE_FAILED, "")
+    assert ended.stderr == "no room\nfarshore: restore script exited 4\n"
+    assert not (instance.directory / "verified").exists()
+
+
+def test_a_failed_verify_fails_the_run(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, verify="echo tables are missing; exit 5"))
+
+    assert (ended.returncode, ended.stdout) == (VERIFY_FAILED, "")
+    assert ended.stderr == "tables are missing\nfarshore: verify script exited 5\n"
+
+
+def test_a_restore_runs_once(instance: Instance, bucket: Bucket) -> None:
+    first = instance.run(a_run(bucket, restore="echo ran >> ran"))
+    again = instance.run(a_run(bucket, restore="echo ran >> ran"))
+
+    assert (first.returncode, again.returncode) == (0, RAN_BEFORE)
+    assert (instance.directory / "ran").read_text() == "ran\n"
+
+
+def test_a_server_that_the_script_starts_does_not_keep_the_run(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, restore="sleep 3 & echo started"))
+
+    assert ended.returncode == 0

@@ -1,0 +1,58 @@
+"""Log lines and metrics are one JSON object a line, on standard output as it is now."""
+
+import io
+import json
+from contextlib import redirect_stdout
+from typing import Any
+
+from chalicelib.observability import count, logger, seconds
+
+
+def written(tell: Any) -> dict[str, Any]:
+    """Do something that writes one line, and read it."""
+    with redirect_stdout(io.StringIO()) as out:
+        tell()
+    (line,) = out.getvalue().splitlines()
+    document: dict[str, Any] = json.loads(line)
+    return document
+
+
+def test_a_log_line_carries_its_facts_apart_from_its_message() -> None:
+    line = written(lambda: logger().info("advanced", extra={"job": "job-1"}))
+    assert (line["level"], line["message"], line["service"], line["job"]) == (
+        "INFO",
+        "advanced",
+        "farshore",
+        "job-1",
+    )
+
+
+def test_the_logger_follows_standard_output() -> None:
+    for _ in range(2):
+        assert written(lambda: logger().warning("again"))["message"] == "again"
+
+
+def test_an_exception_is_logged_with_its_trace() -> None:
+    def fail() -> None:
+        try:
+            int("odd")
+        except ValueError:
+            logger().exception("failed")
+
+    line = written(fail)
+    assert line["exception_name"] == "ValueError"
+    assert "test_observability" in line["exception"]
+
+
+def test_a_count_is_a_metric_with_its_dimensions() -> None:
+    metric = written(lambda: count("JobsFailed", 2, kind="backup"))
+    (told,) = metric["_aws"]["CloudWatchMetrics"]
+    assert told["Namespace"] == "Farshore"
+    assert told["Metrics"] == [{"Name": "JobsFailed", "Unit": "Count"}]
+    assert set(told["Dimensions"][0]) == {"service", "kind"}
+    assert (metric["JobsFailed"], metric["kind"], metric["service"]) == ([2.0], "backup", "farshore")
+
+
+def test_a_time_is_told_in_seconds() -> None:
+    (told,) = written(lambda: seconds("RestoreTime", 12.5))["_aws"]["CloudWatchMetrics"]
+    assert told["Metrics"] == [{"Name": "RestoreTime", "Unit": "Seconds"}]

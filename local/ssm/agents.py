@@ -7,14 +7,13 @@ Source: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_Desc
 """
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from moto.backends import get_backend
-
 from local.call import ACCOUNT, AwsError, Ground
+from local.passing import moto_backend
 from local.ssm.pages import page
 
 NO_AGENT = ("local:ssm-agent", "none")
@@ -98,29 +97,36 @@ class Agents:
 
     def targeted(self, region: str, key: str, values: Sequence[str]) -> list[str]:
         """Answer the registered instances that a target (`InstanceIds`, `tag:name`, `tag-key`) means."""
-        wanted = {"Key": key, "Values": values}
-        shown = (self._show(agent) for agent in self._of(region))
-        return [
-            each["InstanceId"] for each in shown if _matches(wanted, each, _tags(region, each["InstanceId"]))
-        ]
+        return [agent.instance_id for agent in self._found(region, [{"Key": key, "Values": values}])]
 
     def describe(self, region: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Answer DescribeInstanceInformation."""
-        filters = _filters(params)
-        shown = [self._show(agent) for agent in self._of(region)]
-        wanted = [
-            each
-            for each in shown
-            if all(_matches(wish, each, _tags(region, each["InstanceId"])) for wish in filters)
-        ]
-        items, token = page(wanted, lambda each: str(each["InstanceId"]), params, PAGE)
-        return {"InstanceInformationList": list(items)} | ({"NextToken": token} if token else {})
+        found = self._found(region, _filters(params))
+        shown, token = page(found, lambda agent: agent.instance_id, params, PAGE)
+        instances = {each.id: each for each in moto_backend("ec2")[ACCOUNT][region].all_instances()}
+        listed = [self._show(agent) | _addresses(instances[agent.instance_id]) for agent in shown]
+        return {"InstanceInformationList": listed} | ({"NextToken": token} if token else {})
 
-    def _of(self, region: str) -> Iterable[Agent]:
-        mine = sorted(
-            (agent.instance_id, agent) for agent in list(self._agents.values()) if agent.region == region
+    def _found(self, region: str, filters: Sequence[Mapping[str, Any]]) -> list[Agent]:
+        """Answer the registered agents that pass all filters, by instance id."""
+        named = [set(each["Values"]) for each in filters if each["Key"] == "InstanceIds"]
+        ids = (
+            set.intersection(*named)
+            if named
+            else {name for where, name in list(self._agents) if where == region}
         )
-        return (agent for name, agent in mine if self.is_registered(region, name))
+        registered = [self._agents[region, name] for name in sorted(ids) if self.is_registered(region, name)]
+        return [agent for agent in registered if all(self._passes(agent, wish) for wish in filters)]
+
+    def _passes(self, agent: Agent, wish: Mapping[str, Any]) -> bool:
+        key, values = wish["Key"], wish["Values"]
+        if key != "tag-key" and not key.startswith("tag:"):
+            return self._show(agent).get(FIELDS.get(key, "")) in values
+        tags = _tags(agent.region, agent.instance_id)
+        if key == "tag-key":
+            return any(value in tags for value in values)
+        name = key.removeprefix("tag:")
+        return name in tags and any(fnmatch.fnmatchcase(tags[name], value) for value in values)
 
     def _runs(self, region: str, instance_id: str) -> bool:
         return self._instance_state(ACCOUNT, region, instance_id) == "running"
@@ -136,7 +142,6 @@ class Agents:
 
     def _show(self, agent: Agent) -> dict[str, Any]:
         online = self.is_online(agent.region, agent.instance_id)
-        instance = get_backend("ec2")[ACCOUNT][agent.region].get_instance(agent.instance_id)
         return {
             "InstanceId": agent.instance_id,
             "PingStatus": "Online" if online else "ConnectionLost",
@@ -148,16 +153,18 @@ class Agents:
             "PlatformVersion": "1",
             "RegistrationDate": agent.registered_at,
             "ResourceType": "EC2Instance",
-            "IPAddress": instance.private_ip,
-            "ComputerName": instance.private_dns_name,
             "SourceId": agent.instance_id,
             "SourceType": "AWS::EC2::Instance",
         }
 
 
-def _tags(region: str, instance_id: str) -> dict[str, str]:
-    instance = get_backend("ec2")[ACCOUNT][region].get_instance(instance_id)
-    return {tag["key"]: tag["value"] for tag in instance.get_tags()}
+def _tags(region: str, instance_id: str) -> Mapping[str, str]:
+    tags: Mapping[str, str] = moto_backend("ec2")[ACCOUNT][region].tags.get(instance_id, {})
+    return tags
+
+
+def _addresses(instance: Any) -> dict[str, str]:
+    return {"IPAddress": instance.private_ip, "ComputerName": instance.private_dns_name}
 
 
 def _filters(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -176,13 +183,3 @@ def _filters(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
                 "InvalidInstanceInformationFilterValue", f"{sorted(wrong)[0]} is not a ping status."
             )
     return filters
-
-
-def _matches(wish: Mapping[str, Any], shown: Mapping[str, Any], tags: Mapping[str, str]) -> bool:
-    key, values = wish["Key"], wish["Values"]
-    if key == "tag-key":
-        return any(value in tags for value in values)
-    if key.startswith("tag:"):
-        name = key.removeprefix("tag:")
-        return name in tags and any(fnmatch.fnmatchcase(tags[name], value) for value in values)
-    return shown.get(FIELDS.get(key, "")) in values

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from moto.backends import get_backend
-
 from local.call import AwsError
+from local.passing import moto_backend
 
 SHELL = "aws:runShellScript"
 DEFAULT_TIMEOUT = "3600"
@@ -77,7 +76,7 @@ def find_document(account: str, region: str, name: str, version: str) -> Mapping
         if version not in ("$DEFAULT", "$LATEST", "1"):
             raise AwsError("InvalidDocumentVersion", "The document version is not valid or does not exist.")
         return OWNED_BY_AWS[name]
-    versions = get_backend("ssm")[account][region]._documents.get(name)
+    versions = moto_backend("ssm")[account][region]._documents.get(name)
     if versions is None:
         raise AwsError("InvalidDocument", f"Document with name {name} does not exist.")
     document = versions.find(None if version == "$DEFAULT" else version, strict=False)

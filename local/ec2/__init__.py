@@ -24,6 +24,7 @@ from local.ec2.instances import Instances
 from local.ec2.snapshot_listing import SnapshotListing
 from local.ec2.snapshot_states import SnapshotStates
 from local.ec2.snapshots import Snapshots
+from local.ec2.volume_listing import VolumeListing
 from local.ec2.volumes import Volumes
 from local.ec2.world import World
 
@@ -46,6 +47,7 @@ class Ec2:
             self._instances,
             InstanceListing(),
             self._volumes,
+            VolumeListing(self._volumes.state),
             self._snapshots,
             SnapshotListing(world, states),
             Copies(world, self._contents, states, self._snapshots),

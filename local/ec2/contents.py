@@ -6,11 +6,11 @@ stored again. `materialise` writes a tree out, byte for byte. Invariants: a blob
 bytes; a tree stays whole as long as somebody holds it, and goes, with the blobs nobody else needs, when
 the last one releases it.
 
-A tree is what the directory was at one instant, as a snapshot of a block device is ("The point-in-time
-snapshot is created immediately", https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html): a
-pass counts only if nothing changed between its start and its end. A directory that is not quiet for the
-length of one pass within half a second is taken as the last pass found it. Sockets and devices are left
-out; hard links become files of their own.
+Trees that are taken together are what their directories were at one instant, as snapshots of volumes are
+("The point-in-time snapshot is created immediately",
+https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html): a pass counts only if nothing changed
+between its start and its end. What is not quiet for the length of one pass within half a second is taken as
+the last pass found it. Sockets and devices are left out; hard links become files of their own.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ import shutil
 import stat
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NewType
@@ -55,6 +55,18 @@ class Tree:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is captured: a folder, but for its children named in `without`."""
+
+    folder: Path
+    without: Collection[str] = ()
+
+    def scan(self) -> dict[str, Seen]:
+        """Look at all of it."""
+        return scan(self.folder, self.without)
+
+
 class ChangedError(Exception):
     """A file changed or went while it was read; the pass does not count."""
 
@@ -72,8 +84,8 @@ class Contents:
         self._stored: set[str] = set()
         self._known: dict[tuple[int, int], tuple[Seen, str]] = {}
 
-    def capture(self, folder: Path, *, without: Collection[str] = ()) -> Tree:
-        """Take a tree of `folder`, leaving out its children named in `without`, and hold it once.
+    def capture(self, sources: Sequence[Source]) -> list[Tree]:
+        """Take a tree of each source, all as they are at one instant, and hold each once.
 
         A folder that does not exist is an empty tree.
         """
@@ -81,13 +93,17 @@ class Contents:
         while True:
             last = time.monotonic() > give_up_at
             now_ns = self._file_system_now_ns()
-            before = scan(folder, without)
-            entries = self._list(folder, before, now_ns, last=last)
-            quiet = len(entries) == len(before) and all(
-                seen.is_older_than(now_ns) for seen in before.values()
+            before = [source.scan() for source in sources]
+            listings = [
+                self._list(source.folder, found, now_ns, last=last)
+                for source, found in zip(sources, before, strict=True)
+            ]
+            quiet = all(
+                len(listing) == len(found) and all(seen.is_older_than(now_ns) for seen in found.values())
+                for listing, found in zip(listings, before, strict=True)
             )
-            if last or (quiet and scan(folder, without) == before):
-                return self._store(entries)
+            if last or (quiet and [source.scan() for source in sources] == before):
+                return self._store(listings)
 
     def hold(self, tree: TreeId) -> None:
         """Need `tree` once more (a copy of the snapshot, for one)."""
@@ -182,14 +198,19 @@ class Contents:
             partial.unlink(missing_ok=True)
         return digest.hexdigest()
 
-    def _store(self, entries: list[Entry]) -> Tree:
+    def _store(self, listings: Sequence[list[Entry]]) -> list[Tree]:
+        """Keep the listings, and drop what was stored for a pass that did not count."""
+        trees = [self._keep(entries) for entries in listings]
+        for digest in self._stored - self._uses.keys():
+            self._drop(digest)
+        return trees
+
+    def _keep(self, entries: list[Entry]) -> Tree:
         listing = "".join(json.dumps(entry) + "\n" for entry in entries)
         tree = TreeId(hashlib.sha256(listing.encode()).hexdigest())
         if not self._holds[tree]:
             (self._trees / tree).write_text(listing)
             self._uses.update(_digests(entries))
-        for digest in self._stored - self._uses.keys():
-            self._drop(digest)
         self._holds[tree] += 1
         return Tree(tree, sum(entry.size_bytes for entry in entries))
 

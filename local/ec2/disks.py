@@ -1,5 +1,4 @@
-"""Where the bytes of volumes lie: each volume is a directory, and an instance's directory is its root
-volume.
+"""Where the bytes of volumes lie: a volume is a directory, and an instance's directory is its root volume.
 
 A volume lies at `ebs/volumes/<id>`. While it is attached it lies in the instance's directory, at
 `volumes/<device without /dev/>`, as if it were mounted there, and `ebs/volumes/<id>` is a link to it; a
@@ -8,9 +7,10 @@ the bytes as long as the volume exists.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from local.ec2.contents import Contents, Tree
+from local.ec2.contents import Contents, Source, Tree
 
 MOUNTS = "volumes"
 """The folder of an instance's directory where its data volumes appear."""
@@ -39,10 +39,12 @@ class Disks:
         """Answer where a volume's bytes lie now."""
         return (self._volumes / volume_id).resolve()
 
-    def capture(self, volume_id: str) -> Tree:
-        """Take a tree of a volume's bytes as they are now."""
-        place = self.path(volume_id)
-        return self._contents.capture(place, without=(MOUNTS,) if self._is_root(place) else ())
+    def capture(self, volume_ids: Sequence[str]) -> list[Tree]:
+        """Take a tree of each volume's bytes, as they all are at one instant."""
+        places = [self.path(volume_id) for volume_id in volume_ids]
+        return self._contents.capture(
+            [Source(place, without=(MOUNTS,) if self._is_root(place) else ()) for place in places]
+        )
 
     def instance(self, instance_id: str) -> Path:
         """Answer an instance's directory."""

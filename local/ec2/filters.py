@@ -93,7 +93,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if hasattr(value, "isoformat"):
-        return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
+        return f"{value:%Y-%m-%dT%H:%M:%S}.000Z"
     return str(value)
 
 

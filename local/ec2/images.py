@@ -1,5 +1,4 @@
-"""Images: what CreateImage and RegisterImage make keeps its block devices, so that its snapshots are in
-use.
+"""Images: what CreateImage and RegisterImage make keeps its block devices, so its snapshots are in use.
 
 An image of an instance is `pending` until the snapshots of its volumes are complete. DeregisterImage,
 moto's own, frees them. The instance is not rebooted.
@@ -16,7 +15,7 @@ from moto.ec2.utils import random_ami_id
 
 from local.call import AwsError, Call, Handler, PassOn
 from local.ec2.instance_listing import instances_in
-from local.ec2.snapshot_states import usable_snapshot
+from local.ec2.snapshot_states import SnapshotState, usable_snapshot
 from local.ec2.snapshots import Snapshots, Wanted
 from local.ec2.tags import requested_tags
 from local.ec2.world import Region, required
@@ -28,20 +27,23 @@ class Image(Ami):
     def __init__(
         self,
         backend: EC2Backend,
-        devices: Sequence[Mapping[str, Any]],
         *,
         instance: Instance | None = None,
         **named: Any,
     ) -> None:
-        """Make it of `devices`, and drop the snapshot that moto makes for every image."""
+        """Make it without devices, and drop the snapshot that moto makes for every image."""
         super().__init__(backend, random_ami_id(), instance=instance, root_device_type="ebs", **named)
         del backend.snapshots[self.ebs_snapshot.id]
-        self._devices = [dict(device) for device in devices]
+        self.devices: list[dict[str, Any]] = []
 
     @property
     def block_device_mappings(self) -> list[dict[str, Any]]:
         """Answer the block devices as EC2 shows them."""
-        return self._devices
+        return self.devices
+
+    def settle(self, states: Sequence[SnapshotState]) -> None:
+        """Become available, or failed if a snapshot of it is."""
+        self.state = "failed" if any(state.state == "error" for state in states) else "available"
 
 
 class Images:
@@ -61,40 +63,14 @@ class Images:
         (instance,) = instances_in(region, [required(call.params, "InstanceId")])
         name = _free_name(region, call.params)
         tags = requested_tags(call.params, "image", "snapshot")
-        mappings = {one["DeviceName"]: one for one in call.params.get("BlockDeviceMappings", ())}
+        asked = {one["DeviceName"]: one for one in call.params.get("BlockDeviceMappings", ())}
         blocks = [
-            (device, block)
+            (device, region.backend.get_volume(block.volume_id), bool(block.delete_on_termination))
             for device, block in instance.get_block_device_mapping
-            if "NoDevice" not in mappings.get(device, {})
-        ]
-        wanted = [Wanted(region.backend.get_volume(block.volume_id), tags["snapshot"]) for _, block in blocks]
-        image_id: list[str] = []
-
-        def complete() -> None:
-            if image := region.backend.amis.get(image_id[0]):
-                failed = any(state.state == "error" for state in states)
-                image.state = "failed" if failed else "available"
-
-        states = self._snapshots.begin(
-            region, wanted, f"Created by CreateImage({instance.id})", None, complete
-        )
-        devices = [
-            {
-                "DeviceName": device,
-                "Ebs": {
-                    "SnapshotId": state.id,
-                    "VolumeSize": one.volume.size,
-                    "VolumeType": one.volume.volume_type,
-                    "DeleteOnTermination": bool(block.delete_on_termination),
-                    "Encrypted": one.volume.encrypted,
-                }
-                | mappings.get(device, {}).get("Ebs", {}),
-            }
-            for (device, block), state, one in zip(blocks, states, wanted, strict=True)
+            if "NoDevice" not in asked.get(device, {})
         ]
         image = Image(
             region.backend,
-            devices,
             instance=instance,
             name=name,
             description=call.params.get("Description", ""),
@@ -102,7 +78,22 @@ class Images:
             state="pending",
             tags=tags["image"],
         )
-        image_id.append(image.id)
+        states = self._snapshots.begin(
+            region,
+            [Wanted(volume, tags["snapshot"]) for _, volume, _ in blocks],
+            f"Created by CreateImage({instance.id}) for {image.id}",
+            None,
+            lambda: image.settle(states),
+        )
+        for (device, volume, goes), state in zip(blocks, states, strict=True):
+            ebs = {
+                "SnapshotId": state.id,
+                "VolumeSize": volume.size,
+                "VolumeType": volume.volume_type,
+                "DeleteOnTermination": goes,
+                "Encrypted": volume.encrypted,
+            }
+            image.devices.append({"DeviceName": device, "Ebs": ebs | asked.get(device, {}).get("Ebs", {})})
         region.backend.amis[image.id] = image
         return {"ImageId": image.id}
 
@@ -111,7 +102,7 @@ class Images:
         region = Region.of(call)
         name = _free_name(region, call.params)
         tags = requested_tags(call.params, "image")["image"]
-        devices = []
+        devices: list[dict[str, Any]] = []
         for mapping in call.params.get("BlockDeviceMappings", ()):
             ebs = mapping.get("Ebs", {})
             if snapshot_id := ebs.get("SnapshotId"):
@@ -120,7 +111,6 @@ class Images:
             devices.append({**mapping, "Ebs": ebs})
         image = Image(
             region.backend,
-            devices,
             name=name,
             description=call.params.get("Description", ""),
             root_device_name=call.params.get("RootDeviceName", "/dev/sda1"),
@@ -128,6 +118,7 @@ class Images:
             virtualization_type=call.params.get("VirtualizationType", "paravirtual"),
             tags=tags,
         )
+        image.devices += devices
         region.backend.amis[image.id] = image
         return {"ImageId": image.id}
 

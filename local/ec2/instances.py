@@ -1,5 +1,4 @@
-"""Instances: from `pending` over `running` to `terminated`, each change told as an event and taking its
-time.
+"""Instances: from `pending` to `terminated`, each change taking its time and told as an event.
 
 An instance's directory exists from the launch until it is terminated; then its volumes are deleted, or
 detached where they are to outlive it. A terminated instance can be seen for an hour more.

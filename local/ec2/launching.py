@@ -18,7 +18,7 @@ from local.call import AwsError, Call
 from local.ec2.disks import Disks
 from local.ec2.snapshot_states import usable_snapshot
 from local.ec2.tags import requested_tags
-from local.ec2.volumes import Volumes, check_size
+from local.ec2.volumes import Volumes, check_device, check_size
 from local.ec2.world import Region, required
 
 ROOT_SIZE_GIB = 8
@@ -51,8 +51,10 @@ class Launching:
         if not image_id:
             raise AwsError("MissingParameter", "The request must contain the parameter ImageId")
         devices = _devices(region, image_id, template, call.params)
-        for device in devices.values():
-            _check_device(region, device)
+        for device_name, device in devices.items():
+            check_device(device_name)
+            self._volumes.check_type(device)
+            _check_source(region, device)
         profile = _profile(call.params)
         reservation = backend.run_instances(
             image_id,
@@ -133,7 +135,7 @@ def _devices(
     return devices
 
 
-def _check_device(region: Region, device: Mapping[str, Any]) -> None:
+def _check_source(region: Region, device: Mapping[str, Any]) -> None:
     """Refuse a device that no volume could be made for."""
     size, snapshot_id = device.get("VolumeSize"), device.get("SnapshotId")
     if size is None and snapshot_id is None:

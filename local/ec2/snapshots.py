@@ -1,5 +1,4 @@
-"""Snapshots of volumes: what CreateSnapshot and CreateSnapshots make, how they complete, and how they are
-deleted.
+"""Snapshots of volumes: how CreateSnapshot and CreateSnapshots begin them, how they end, how they go.
 
 The bytes are taken when the call is made; the snapshot stays `pending` for a while and then completes, or
 ends in `error` where that was asked for. The snapshots of one CreateSnapshots complete together, and if
@@ -31,7 +30,6 @@ from local.ec2.tags import check_tags, requested_tags, tags_of
 from local.ec2.world import Region, World, required
 
 EXCLUDED_VOLUMES = 40
-
 
 Tell = Callable[[Sequence[Outcome], Span], Event]
 """Makes the event of the end of some snapshots."""
@@ -94,13 +92,13 @@ class Snapshots:
         tell: Tell | None,
         done: Callable[[], None] = lambda: None,
     ) -> list[SnapshotState]:
-        """Take the bytes of all volumes and begin their snapshots; later `tell` makes the event
-        of their end.
+        """Take the bytes of all volumes at one instant and begin their snapshots; `tell` makes
+        the last event.
         """
         self._check_quotas(region, wanted)
         started_at = self._world.now()
         due_at = started_at + self._world.quotas.snapshot_pending
-        trees = [self._disks.capture(one.volume.id) for one in wanted]
+        trees = self._disks.capture([one.volume.id for one in wanted])
         states = []
         for one, tree in zip(wanted, trees, strict=True):
             snapshot = region.backend.create_snapshot(one.volume.id, description)
@@ -135,9 +133,7 @@ class Snapshots:
         return {}
 
     def forget(self, snapshot_id: str) -> None:
-        """Let go of a deleted snapshot's bytes; one in progress still counts until it would have
-        completed.
-        """
+        """Let go of a deleted snapshot's bytes; one in progress counts until it would have completed."""
         state = self._states.get(snapshot_id)
         if state is None:
             return

@@ -1,7 +1,7 @@
 """Volumes: created from nothing or from a snapshot's contents, attached, detached, deleted.
 
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html, API_AttachVolume.html,
-API_DetachVolume.html, API_DeleteVolume.html, API_DescribeVolumes.html; idempotency by `ClientToken`:
+API_DetachVolume.html, API_DeleteVolume.html; idempotency by `ClientToken`:
 https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html. Attaching and detaching are done
 at once.
 """
@@ -10,34 +10,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from moto.ec2.models.elastic_block_store import Volume, VolumeAttachment
+from moto.ec2.models.elastic_block_store import Volume
+from moto.ec2.models.instances import Instance
 
 from local.call import AwsError, Call, Handler, PassOn
 from local.ec2.disks import Disks, folder_of
 from local.ec2.events import volume_changed
-from local.ec2.filters import Field, member, page, passes
 from local.ec2.snapshot_states import SnapshotStates, usable_snapshot
-from local.ec2.tags import requested_tags, tags_of
-from local.ec2.world import Region, World, aware, required
+from local.ec2.tags import requested_tags
+from local.ec2.volume_listing import describe_attachment, describe_volume
+from local.ec2.world import Region, World, required
 
 DEVICE = re.compile(r"(/dev/)?[a-z][a-z0-9]{1,15}")
-
-FIELDS: dict[str, Field] = {
-    "attachment.attach-time": member("Attachments", "AttachTime"),
-    "attachment.delete-on-termination": member("Attachments", "DeleteOnTermination"),
-    "attachment.device": member("Attachments", "Device"),
-    "attachment.instance-id": member("Attachments", "InstanceId"),
-    "attachment.status": member("Attachments", "State"),
-    "availability-zone": member("AvailabilityZone"),
-    "create-time": member("CreateTime"),
-    "encrypted": member("Encrypted"),
-    "multi-attach-enabled": member("MultiAttachEnabled"),
-    "size": member("Size"),
-    "snapshot-id": member("SnapshotId"),
-    "status": member("State"),
-    "volume-id": member("VolumeId"),
-    "volume-type": member("VolumeType"),
-}
 
 
 class Volumes:
@@ -58,7 +42,6 @@ class Volumes:
             "AttachVolume": self.attach_volume,
             "DetachVolume": self.detach_volume,
             "DeleteVolume": self.delete_volume,
-            "DescribeVolumes": self.describe_volumes,
         }
 
     def create_volume(self, call: Call, _: PassOn) -> Mapping[str, Any]:
@@ -68,15 +51,14 @@ class Volumes:
         asked = {name: value for name, value in call.params.items() if name != "ClientToken"}
         if token and (region, token) in self._requests:
             before, volume_id = self._requests[region, token]
+            earlier = region.backend.get_volume(volume_id)
             if before != asked:
                 raise AwsError(
                     "IdempotentParameterMismatch",
                     "Arguments on this idempotent request are inconsistent with arguments used in previous "
                     "request(s).",
                 )
-            return describe(
-                region, region.backend.get_volume(volume_id), self.state(region.backend.get_volume(volume_id))
-            )
+            return describe_volume(region, earlier, self.state(earlier))
         tags = requested_tags(call.params, "volume")["volume"]
         volume = self.make(region, required(call.params, "AvailabilityZone"), call.params)
         volume.add_tags(tags)
@@ -88,13 +70,14 @@ class Volumes:
             lambda: self._created(region, volume.id),
             f"{volume.id} available",
         )
-        return describe(region, volume, self.state(volume))
+        return describe_volume(region, volume, self.state(volume))
 
     def make(self, region: Region, zone: str, wanted: Mapping[str, Any]) -> Volume:
-        """Make a volume in `zone` with its bytes; `wanted` has the members of CreateVolume or of
-        a device mapping.
+        """Make a volume in `zone` with its bytes; `wanted` is a CreateVolume or the `Ebs` of a
+        device mapping.
         """
         backend = region.backend
+        self.check_type(wanted)
         if backend.get_zone_by_name(zone) is None:
             raise AwsError("InvalidZone.NotFound", f"The zone '{zone}' does not exist.")
         size = wanted.get("Size", wanted.get("VolumeSize"))
@@ -122,6 +105,12 @@ class Volumes:
         self._disks.create(volume.id, tree)
         return volume
 
+    def check_type(self, wanted: Mapping[str, Any]) -> None:
+        """Refuse a type of volume that there is not."""
+        kinds = self._world.quotas.pending_snapshots_per_volume
+        if (kind := wanted.get("VolumeType")) and kind not in kinds:
+            raise AwsError("UnknownVolumeType", f"Unsupported volume type '{kind}' for volume creation.")
+
     def attach_volume(self, call: Call, _: PassOn) -> Mapping[str, Any]:
         """Attach an available volume to an instance of its zone."""
         region = Region.of(call)
@@ -129,30 +118,13 @@ class Volumes:
         volume = backend.get_volume(required(call.params, "VolumeId"))
         instance = backend.get_instance(required(call.params, "InstanceId"))
         device = required(call.params, "Device")
-        if not DEVICE.fullmatch(device):
-            raise AwsError(
-                "InvalidParameterValue",
-                f"Value ({device}) for parameter device is invalid. {device} is not a valid EBS device name.",
-            )
-        if volume.attachment:
-            raise AwsError("VolumeInUse", f"{volume.id} is already attached to an instance")
-        if volume.id in self._creating:
+        check_device(device)
+        if self.state(volume) == "creating":
             raise AwsError("IncorrectState", f"{volume.id} is not 'available'.")
-        if instance.state not in ("running", "stopped"):
-            raise AwsError("IncorrectState", f"Instance '{instance.id}' is not 'running'.")
-        if volume.availability_zone != instance.availability_zone:
-            raise AwsError(
-                "InvalidVolume.ZoneMismatch",
-                f"The volume '{volume.id}' is not in the same availability zone as instance '{instance.id}'",
-            )
-        if any(folder_of(device) == folder_of(used) for used in instance.block_device_mapping):
-            raise AwsError(
-                "InvalidParameterValue",
-                f"Invalid value '{device}' for unixDevice. Attachment point {device} is already in use",
-            )
+        _check_attachment(volume, instance, device)
         backend.attach_volume(volume.id, instance.id, device)
         self._disks.attach(volume.id, instance.id, device, root=device == instance.root_device_name)
-        return _attachment(*volume.attachments) | {"State": "attaching"}
+        return describe_attachment(*volume.attachments) | {"State": "attaching"}
 
     def detach_volume(self, call: Call, _: PassOn) -> Mapping[str, Any]:
         """Detach a volume; the root volume only from a stopped instance."""
@@ -173,7 +145,7 @@ class Volumes:
                 "OperationNotPermitted",
                 f"Unable to detach root volume '{attachment.device}' from instance '{instance.id}'",
             )
-        answer = _attachment(*volume.attachments) | {"State": "detaching"}
+        answer = describe_attachment(*volume.attachments) | {"State": "detaching"}
         self._disks.detach(volume.id)
         region.backend.detach_volume(volume.id, instance.id, attachment.device)
         return answer
@@ -182,24 +154,6 @@ class Volumes:
         """Delete a volume that is not attached."""
         self.delete(Region.of(call), required(call.params, "VolumeId"))
         return {}
-
-    def describe_volumes(self, call: Call, _: PassOn) -> Mapping[str, Any]:
-        """Describe volumes, filtered and paged."""
-        region = Region.of(call)
-        test = passes(call.params.get("Filters", ()), FIELDS)
-        ids = call.params.get("VolumeIds", ())
-        known = region.backend.volumes
-        for volume_id in ids:
-            region.backend.get_volume(volume_id)
-        found, token = page(
-            [known[volume_id] for volume_id in dict.fromkeys(ids or list(known))],
-            call.params,
-            key=lambda volume: f"{aware(volume.create_time).isoformat()} {volume.id}",
-            ids="volumesSet" if ids else "",
-        )
-        shown = [describe(region, volume, self.state(volume)) for volume in found]
-        answer: dict[str, Any] = {"Volumes": [volume for volume in shown if test(volume)]}
-        return answer | ({"NextToken": token} if token else {})
 
     def state(self, volume: Volume) -> str:
         """Answer `creating`, `available` or `in-use`."""
@@ -227,6 +181,33 @@ class Volumes:
             )
 
 
+def check_device(name: str) -> None:
+    """Refuse what cannot be a device's name."""
+    if not DEVICE.fullmatch(name):
+        raise AwsError(
+            "InvalidParameterValue",
+            f"Value ({name}) for parameter device is invalid. {name} is not a valid EBS device name.",
+        )
+
+
+def _check_attachment(volume: Volume, instance: Instance, device: str) -> None:
+    """Refuse to attach a volume that is in use, or where it does not fit."""
+    if volume.attachment:
+        raise AwsError("VolumeInUse", f"{volume.id} is already attached to an instance")
+    if instance.state not in ("running", "stopped"):
+        raise AwsError("IncorrectState", f"Instance '{instance.id}' is not 'running'.")
+    if volume.availability_zone != instance.availability_zone:
+        raise AwsError(
+            "InvalidVolume.ZoneMismatch",
+            f"The volume '{volume.id}' is not in the same availability zone as instance '{instance.id}'",
+        )
+    if any(folder_of(device) == folder_of(used) for used in instance.block_device_mapping):
+        raise AwsError(
+            "InvalidParameterValue",
+            f"Invalid value '{device}' for unixDevice. Attachment point {device} is already in use",
+        )
+
+
 def check_size(
     size_gib: int, snapshot_id: str, smallest_gib: int, *, code: str = "InvalidParameterValue"
 ) -> None:
@@ -237,36 +218,3 @@ def check_size(
             f"Volume of size {size_gib}GB is smaller than snapshot '{snapshot_id}', "
             f"expect size >= {smallest_gib}GB",
         )
-
-
-def describe(region: Region, volume: Volume, state: str) -> dict[str, Any]:
-    """Show a volume as EC2 does."""
-    shown = {
-        "VolumeId": volume.id,
-        "VolumeType": volume.volume_type,
-        "Size": volume.size,
-        "SnapshotId": volume.snapshot_id or "",
-        "AvailabilityZone": volume.availability_zone,
-        "State": state,
-        "CreateTime": aware(volume.create_time),
-        "Encrypted": volume.encrypted,
-        "KmsKeyId": volume.kms_key_id if volume.encrypted else None,
-        "Iops": volume.iops,
-        "Throughput": volume.throughput,
-        "MultiAttachEnabled": bool(volume.multi_attach_enabled),
-        "Attachments": [_attachment(one) for one in volume.attachments],
-        "Tags": tags_of(region.backend, volume.id) or None,
-    }
-    return {name: value for name, value in shown.items() if value is not None}
-
-
-def _attachment(attachment: VolumeAttachment) -> dict[str, Any]:
-    mapped = attachment.instance.block_device_mapping[attachment.device]
-    return {
-        "VolumeId": attachment.volume.id,
-        "InstanceId": attachment.instance.id,
-        "Device": attachment.device,
-        "State": attachment.status,
-        "AttachTime": aware(attachment.attach_time),
-        "DeleteOnTermination": bool(mapped.delete_on_termination),
-    }

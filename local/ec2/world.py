@@ -44,9 +44,8 @@ class World:
         self.root = ground.root
 
     def now(self) -> datetime:
-        """Answer the simulated time, to the millisecond, as EC2 shows times."""
-        now = self._ground.clock.now()
-        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+        """Answer the simulated time, in whole seconds, as the answers show it."""
+        return self._ground.clock.now().replace(microsecond=0)
 
     def later(self, delay: timedelta, change: Callable[[], None], label: str) -> None:
         """Have `change` made `delay` from now."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.ec2.contents import Contents
+from local.ec2.contents import Contents, Source, Tree
 
 
 def look(folder: Path) -> dict[str, tuple[object, ...]]:
@@ -23,6 +23,11 @@ def look(folder: Path) -> dict[str, tuple[object, ...]]:
         mode = None if path.is_symlink() else status.st_mode
         found[str(path.relative_to(folder))] = (content, mode, status.st_mtime_ns)
     return found
+
+
+def take(store: Contents, folder: Path, *without: str) -> Tree:
+    (tree,) = store.capture([Source(folder, without)])
+    return tree
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def volume(tmp_path: Path) -> Path:
 
 def test_restored_tree_is_the_captured_one_in_every_respect(tmp_path: Path, volume: Path) -> None:
     store = Contents(tmp_path / "store")
-    tree = store.capture(volume)
+    tree = take(store, volume)
     store.materialise(tree.id, tmp_path / "restored")
     assert look(tmp_path / "restored") == look(volume)
     assert tree.size_bytes == 6_000_000 + len("#!/bin/sh\n") + 1 + 4 + 4
@@ -56,7 +61,7 @@ def test_restored_tree_is_the_captured_one_in_every_respect(tmp_path: Path, volu
 
 def test_restoring_does_not_share_files_with_the_store(tmp_path: Path, volume: Path) -> None:
     store = Contents(tmp_path / "store")
-    tree = store.capture(volume)
+    tree = take(store, volume)
     store.materialise(tree.id, tmp_path / "first")
     (tmp_path / "first" / "a" / "rows").write_bytes(b"changed in place")
     store.materialise(tree.id, tmp_path / "second")
@@ -67,26 +72,26 @@ def test_change_that_keeps_size_and_mtime_is_seen(tmp_path: Path, volume: Path) 
     store = Contents(tmp_path / "store")
     file = volume / "a" / "rows"
     before = file.stat()
-    store.capture(volume)
+    take(store, volume)
     file.write_bytes(os.urandom(before.st_size))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    store.materialise(store.capture(volume).id, tmp_path / "restored")
+    store.materialise(take(store, volume).id, tmp_path / "restored")
     assert look(tmp_path / "restored") == look(volume)
 
 
 def test_unchanged_directory_is_the_same_tree_and_costs_no_blob(tmp_path: Path, volume: Path) -> None:
     store = Contents(tmp_path / "store")
-    first = store.capture(volume)
+    first = take(store, volume)
     blobs = sorted((tmp_path / "store" / "blobs").rglob("*"))
-    assert store.capture(volume) == first
+    assert take(store, volume) == first
     assert sorted((tmp_path / "store" / "blobs").rglob("*")) == blobs
 
 
 def test_blobs_stay_while_any_tree_needs_them_and_go_with_the_last(tmp_path: Path, volume: Path) -> None:
     store = Contents(tmp_path / "store")
-    first = store.capture(volume)
+    first = take(store, volume)
     (volume / "more").write_bytes(b"more")
-    second = store.capture(volume)
+    second = take(store, volume)
     store.hold(second.id)
     store.release(first.id)
     store.release(second.id)
@@ -99,21 +104,21 @@ def test_blobs_stay_while_any_tree_needs_them_and_go_with_the_last(tmp_path: Pat
 
 def test_file_restored_after_its_blob_went_is_read_again(tmp_path: Path, volume: Path) -> None:
     store = Contents(tmp_path / "store")
-    store.release(store.capture(volume).id)
-    store.materialise(store.capture(volume).id, tmp_path / "restored")
+    store.release(take(store, volume).id)
+    store.materialise(take(store, volume).id, tmp_path / "restored")
     assert look(tmp_path / "restored") == look(volume)
 
 
 def test_absent_folder_is_an_empty_tree(tmp_path: Path) -> None:
     store = Contents(tmp_path / "store")
-    tree = store.capture(tmp_path / "absent")
+    tree = take(store, tmp_path / "absent")
     store.materialise(tree.id, tmp_path / "restored")
     assert list((tmp_path / "restored").iterdir()) == []
 
 
 def test_excluded_children_are_left_out(tmp_path: Path, volume: Path) -> None:
     store = Contents(tmp_path / "store")
-    tree = store.capture(volume, without=("a", "pipe"))
+    tree = take(store, volume, "a", "pipe")
     store.materialise(tree.id, tmp_path / "restored")
     assert not (tmp_path / "restored" / "a").exists()
     assert (tmp_path / "restored" / "link").is_symlink()
@@ -144,7 +149,7 @@ def test_database_that_is_being_written_to_is_captured_whole(tmp_path: Path) -> 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        trees = [store.capture(folder) for _ in range(15)]
+        trees = [take(store, folder) for _ in range(15)]
     finally:
         stop.set()
         writer.join()
@@ -155,3 +160,37 @@ def test_database_that_is_being_written_to_is_captured_whole(tmp_path: Path) -> 
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)
         assert database.execute("select sum(balance) from account").fetchone() == (20_000,)
         database.close()
+
+
+def test_folders_taken_together_are_of_one_instant(tmp_path: Path) -> None:
+    """A journal is always written before its data; a capture must never show data the journal lacks."""
+    store = Contents(tmp_path / "store")
+    data, journal = tmp_path / "data", tmp_path / "journal"
+    for folder in (data, journal):
+        folder.mkdir()
+        (folder / "number").write_text("0")
+        for other in range(50):
+            (folder / f"other-{other}").write_bytes(os.urandom(1000))
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.wait(0.01):
+            number += 1
+            for folder in (journal, data):
+                (folder / "next").write_text(str(number))
+                (folder / "next").replace(folder / "number")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        pairs = [store.capture([Source(data), Source(journal)]) for _ in range(15)]
+    finally:
+        stop.set()
+        writer.join()
+    for number, (of_data, of_journal) in enumerate(pairs):
+        store.materialise(of_data.id, tmp_path / f"data-{number}")
+        store.materialise(of_journal.id, tmp_path / f"journal-{number}")
+        seen = int((tmp_path / f"data-{number}" / "number").read_text())
+        written = int((tmp_path / f"journal-{number}" / "number").read_text())
+        assert seen in (written, written - 1)

@@ -125,8 +125,9 @@ def test_key_needs_encryption_and_makes_the_copy_encrypted(bench: Bench) -> None
     ec2 = bench.client(AWAY)
     code = refused(ec2.copy_snapshot, SourceRegion=HOME, SourceSnapshotId=source, KmsKeyId=key)
     assert code == "InvalidParameterDependency"
-    copy(bench, source, Encrypted=True, KmsKeyId=key)
-    copy(bench, source, Encrypted=True)
-    given, default = described(bench, AWAY)
+    with_key = copy(bench, source, Encrypted=True, KmsKeyId=key)
+    without = copy(bench, source, Encrypted=True)
+    (given,) = described(bench, AWAY, SnapshotIds=[with_key])
+    (default,) = described(bench, AWAY, SnapshotIds=[without])
     assert (given["Encrypted"], given["KmsKeyId"]) == (True, key)
     assert default["KmsKeyId"].startswith(f"arn:aws:kms:{AWAY}:")

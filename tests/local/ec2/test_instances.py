@@ -185,7 +185,18 @@ def test_ids_and_page_size_cannot_be_combined(bench: Bench) -> None:
     assert code(failure) == "InvalidParameterCombination"
 
 
-def test_launch_that_is_refused_leaves_nothing_behind(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("device", "ebs", "expected"),
+    [
+        ("/dev/sdg", {"SnapshotId": "snap-0123456789abcdef0"}, "InvalidSnapshot.NotFound"),
+        ("/dev/sdg", {"DeleteOnTermination": True}, "MissingParameter"),
+        ("/dev/sdg", {"VolumeSize": 1, "VolumeType": "gp9"}, "UnknownVolumeType"),
+        ("/dev/../../sdg", {"VolumeSize": 1}, "InvalidParameterValue"),
+    ],
+)
+def test_launch_that_is_refused_leaves_nothing_behind(
+    bench: Bench, device: str, ebs: dict[str, object], expected: str
+) -> None:
     ec2 = bench.client()
     with pytest.raises(ClientError) as failure:
         ec2.run_instances(
@@ -194,10 +205,10 @@ def test_launch_that_is_refused_leaves_nothing_behind(bench: Bench) -> None:
             MaxCount=1,
             BlockDeviceMappings=[
                 {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}},
-                {"DeviceName": "/dev/sdg", "Ebs": {"SnapshotId": "snap-0123456789abcdef0"}},
+                {"DeviceName": device, "Ebs": ebs},
             ],
         )
-    assert code(failure) == "InvalidSnapshot.NotFound"
+    assert code(failure) == expected
     assert ec2.describe_instances()["Reservations"] == []
     assert ec2.describe_volumes()["Volumes"] == []
 

@@ -87,6 +87,7 @@ def test_attachments_that_ec2_would_refuse_are_refused(bench: Bench) -> None:
         ({"Size": 1, "AvailabilityZone": "eu-central-1z"}, "InvalidZone.NotFound"),
         ({"AvailabilityZone": ZONE}, "MissingParameter"),
         ({"Size": 0, "AvailabilityZone": ZONE}, "InvalidParameterValue"),
+        ({"Size": 1, "AvailabilityZone": ZONE, "VolumeType": "gp9"}, "UnknownVolumeType"),
         ({"SnapshotId": "snap-0123456789abcdef0", "AvailabilityZone": ZONE}, "InvalidSnapshot.NotFound"),
         (
             {

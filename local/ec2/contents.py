@@ -142,8 +142,8 @@ class Contents:
             table.clear()
 
     def _list(self, folder: Path, scanned: dict[str, Seen], now_ns: int, *, last: bool) -> list[Entry]:
-        """Make the listing of what was scanned; what changes under us is left out, unless it is
-        the last try.
+        """Make the listing of what was scanned, without what changes meanwhile unless this is the
+        last try.
         """
         entries = []
         for path, seen in scanned.items():
@@ -238,9 +238,7 @@ class Contents:
         return self._blobs / digest[:2] / digest
 
     def _file_system_now_ns(self) -> int:
-        """Answer the time the file system would stamp on a write now; the process's own clock is
-        simulated.
-        """
+        """Answer the time that a write now would be stamped with; the process's own clock is simulated."""
         self._trees.mkdir(parents=True, exist_ok=True)
         probe = self._trees / "now"
         probe.write_bytes(b".")

@@ -63,9 +63,7 @@ class Copies:
         return {"SnapshotId": copy.id, "Tags": tags_of(region.backend, copy.id)}
 
     def _make(self, region: Region, source: Snapshot | None, params: Mapping[str, Any]) -> Snapshot:
-        """Make moto's record of the copy; a copy of an encrypted snapshot is encrypted, under the
-        key asked for.
-        """
+        """Make moto's record of the copy; the copy of an encrypted snapshot is encrypted."""
         encrypted = bool(params.get("Encrypted")) or bool(source and source.encrypted)
         key = params.get("KmsKeyId")
         if key and not encrypted:

@@ -65,9 +65,7 @@ class Disks:
         home.symlink_to(place.resolve())
 
     def detach(self, volume_id: str) -> None:
-        """Take a volume out of its instance's directory; if its users removed the folder, the
-        volume is empty.
-        """
+        """Take a volume out of its instance's directory; a folder that was removed is an empty volume."""
         home = self._volumes / volume_id
         place = self.path(volume_id)
         home.unlink()

@@ -104,9 +104,7 @@ class Instances:
         return {"StoppingInstances": [_change(instance, before) for instance in changing]}
 
     def reboot_instances(self, call: Call, _: PassOn) -> Mapping[str, Any]:
-        """Accept a reboot, which changes nothing here. (moto would make the instance run,
-        whatever its state.)
-        """
+        """Accept a reboot, which changes nothing. (moto would make any instance run.)"""
         instances_in(Region.of(call), call.params.get("InstanceIds", ()))
         return {}
 

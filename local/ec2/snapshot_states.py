@@ -28,8 +28,7 @@ class VolumeOfCopies:
 
 @dataclass(slots=True)
 class SnapshotState:
-    """One snapshot, from the call that makes it on; `source_id` is its volume, or the snapshot it is
-    a copy of.
+    """One snapshot; `source_id` is its volume, or the snapshot it is a copy of.
 
     `lineage` is the volume that the first snapshot of the line was taken of.
     """
@@ -65,9 +64,7 @@ class SnapshotState:
 
     @property
     def unfinished(self) -> bool:
-        """Tell whether it counts against the volume's limit: pending, in error, or deleted while
-        in progress.
-        """
+        """Tell whether it counts against its volume's limit: pending, in error, deleted in progress."""
         return self.state != "completed" or (self.deleted and not self.ended_at)
 
     def progress(self, now: datetime) -> str:

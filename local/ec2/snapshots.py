@@ -92,9 +92,7 @@ class Snapshots:
         tell: Tell | None,
         done: Callable[[], None] = lambda: None,
     ) -> list[SnapshotState]:
-        """Take the bytes of all volumes at one instant and begin their snapshots; `tell` makes
-        the last event.
-        """
+        """Take all volumes' bytes at one instant and begin their snapshots; `tell` makes the event."""
         self._check_quotas(region, wanted)
         started_at = self._world.now()
         due_at = started_at + self._world.quotas.snapshot_pending

@@ -7,7 +7,7 @@ from chalicelib.vaults.vault import Vault
 
 
 def put_restore_script(vault: Vault) -> None:
-    """Put the script into the vault unless it is there in this very length."""
+    """Store the script where it is not there yet, or is not the one of this version."""
     script = files(__package__).joinpath("restore.sh").read_bytes()
-    if vault.size(RESTORE_SCRIPT_KEY) != len(script):
+    if vault.size(RESTORE_SCRIPT_KEY) is None or vault.get(RESTORE_SCRIPT_KEY) != script:
         vault.put(RESTORE_SCRIPT_KEY, script)

@@ -1,0 +1,105 @@
+#!/bin/sh
+# Opens one recovery point of this vault without AWS and without Farshore.
+#
+#   restore.sh FOLDER OUTPUT
+#
+# FOLDER holds the recovery point's manifest.json: a folder of files, or an http(s) URL (with ?query, if the store
+# wants one: it is put behind the name of each file). OUTPUT is the file to write; it must not exist yet.
+#
+# It needs a POSIX shell, sha256sum, and curl for a URL. Every object is compared with its hash in the manifest
+# before a byte of it is used, and the whole at the end: OUTPUT is there only if it is what was backed up.
+# manifest.json has one key, or one entry of a list, to a line; this reads it by that form and no other.
+
+set -u
+
+say() {
+    printf 'restore.sh: %s\n' "$*" >&2
+}
+
+fail() { # TEXT
+    say "$1"
+    rm -f "$manifest" "$list" "$piece" "$partial"
+    exit 1
+}
+
+# Fetches a file of FOLDER, named relative to it.
+fetch() { # NAME DESTINATION
+    case $folder in
+        http://* | https://*)
+            printf 'url = "%s/%s%s"\n' "${folder%/}" "$1" "$query" |
+                curl -q --config - --silent --show-error --fail --location --retry 3 --output "$2"
+            ;;
+        *) cat "${folder%/}/$1" >"$2" ;;
+    esac || fail "$1 of $folder cannot be read"
+}
+
+# Compares a file with what the manifest says of it.
+check() { # NAME FILE SIZE SHA256
+    size=$(($(wc -c <"$2")))
+    [ "$size" -eq "$3" ] || fail "$1 is corrupt: it should have $3 bytes and has $size"
+    actual=$(sha256sum <"$2")
+    actual=${actual%% *}
+    [ "$actual" = "$4" ] || fail "$1 is corrupt: its SHA-256 should be $4 and is $actual"
+}
+
+# Reads one of the manifest's own keys: a number, null, or a string without quotes in it.
+field() { # KEY
+    sed -n "s/^  \"$1\": \"\{0,1\}\([^\"]*[^\",]\)\"\{0,1\},\{0,1\}\$/\1/p" "$manifest"
+}
+
+# Lists the segments: name, size, SHA-256.
+segments() {
+    sed -n 's/^    {"key": "\([^"]*\)", "size_bytes": \([0-9]*\), "sha256": "\([0-9a-f]*\)"},\{0,1\}$/\1 \2 \3/p' \
+        "$manifest"
+}
+
+read_manifest() {
+    fetch manifest.json "$manifest"
+    version=$(field format_version)
+    [ "$version" = 1 ] || fail "manifest.json has format version ${version:-none}, and this script opens 1"
+    kind=$(field kind)
+    [ "$kind" = service ] || fail "this recovery point is a ${kind:-thing of no kind}, it has no file to restore"
+    encryption=$(field encryption)
+    [ "$encryption" = null ] || fail "this recovery point is encrypted (${encryption:-see its manifest}), and this \
+script opens only what is not"
+    size_bytes=$(field size_bytes)
+    sha256=$(field sha256)
+    [ -n "$size_bytes" ] && [ ${#sha256} -eq 64 ] || fail "manifest.json does not say what the whole should be"
+}
+
+join_segments() {
+    while read -r name size_of_segment sha256_of_segment; do
+        case $name in
+            /* | *..*) fail "manifest.json names a segment outside of its folder: $name" ;;
+        esac
+        fetch "$name" "$piece"
+        check "$name" "$piece" "$size_of_segment" "$sha256_of_segment"
+        cat "$piece" >>"$partial" || fail "$partial cannot be written"
+    done
+}
+
+if [ $# -ne 2 ]; then
+    say "usage: restore.sh FOLDER_OF_THE_MANIFEST OUTPUT"
+    exit 2
+fi
+folder=${1%%\?*} output=$2 query=
+case $1 in http://*\?* | https://*\?*) query="?${1#*\?}" ;; *) folder=$1 ;; esac
+manifest=$output.manifest list=$output.segments piece=$output.piece partial=$output.partial
+if [ -e "$output" ]; then
+    say "$output exists already"
+    exit 1
+fi
+trap 'fail "stopped"' HUP INT TERM
+
+read_manifest
+: >"$partial" || fail "$partial cannot be written"
+if grep -q '^  "segments": \[\],\{0,1\}$' "$manifest"; then
+    fetch data "$partial"
+else
+    segments >"$list"
+    join_segments <"$list"
+fi
+check "the whole" "$partial" "$size_bytes" "$sha256"
+mv "$partial" "$output" || fail "$output cannot be written"
+rm -f "$manifest" "$list" "$piece"
+say "$output: $size_bytes bytes, SHA-256 $sha256, as backed up"

@@ -2,7 +2,8 @@
 
 Events and answers have the shapes of
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. Routes
-are those of the packaged definition; others get `Missing Authentication Token`, as on AWS. Requests are let
+are those of the packaged definition; others get what it says for `MISSING_AUTHENTICATION_TOKEN`. Requests
+are let
 in unsigned: whoever reaches this loopback port is this machine's operator.
 """
 
@@ -48,6 +49,8 @@ class Api:
     stage: str
     routes: list[Route] = field(default_factory=list)
     binary_types: frozenset[str] = frozenset()
+    own_answers: Mapping[str, Any] = field(default_factory=dict)
+    """SAM's `GatewayResponses`: what the gateway itself answers, by the kind of answer."""
 
 
 class Gateway:
@@ -58,9 +61,11 @@ class Gateway:
         self._functions = functions
         self._api = Api("none", "none")
 
-    def serve(self, api_id: str, stage: str, definition: Mapping[str, Any]) -> None:
+    def serve(
+        self, api_id: str, stage: str, definition: Mapping[str, Any], own_answers: Mapping[str, Any]
+    ) -> None:
         """Serve an API's definition (OpenAPI 2 with API Gateway's extensions) from now on."""
-        self._api = Api(api_id, stage, binary_types=binary_types_of(definition))
+        self._api = Api(api_id, stage, binary_types=binary_types_of(definition), own_answers=own_answers)
         for resource, methods in definition["paths"].items():
             for method, operation in methods.items():
                 self._api.routes.append(route_of(resource, method, operation))
@@ -78,7 +83,7 @@ class Gateway:
             return message(413, "Request Too Long")
         found = self._find(environ["REQUEST_METHOD"], path)
         if found is None:
-            return message(403, "Missing Authentication Token")
+            return self._own_answer("MISSING_AUTHENTICATION_TOKEN", 403, "Missing Authentication Token")
         route, parameters = found
         try:
             event = self._event(environ, route, path, parameters)
@@ -86,6 +91,21 @@ class Gateway:
         except FunctionError:
             return message(502, "Internal server error")
         return self._answer(answer, environ)
+
+    def _own_answer(self, kind: str, status: int, text: str) -> Answer:
+        """Answer as the API's definition has the gateway answer this, or as the gateway does by itself.
+
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-gatewayResponse-definition.html
+        """
+        custom = self._api.own_answers.get(kind)
+        if custom is None:
+            return message(status, text)
+        given = custom.get("ResponseParameters", {}).get("Headers", {})
+        headers = {"Content-Type": "application/json"} | {
+            name: value.strip("'") for name, value in given.items()
+        }
+        body = custom["ResponseTemplates"]["application/json"]
+        return Answer(int(custom.get("StatusCode", status)), headers, body.encode())
 
     def _find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         for route in self._api.routes:

@@ -280,9 +280,10 @@ def connect(workshop: Workshop, place: Place, function: Function, event: Propert
 def make_api(workshop: Workshop, place: Place, properties: Properties) -> Created:
     """Put the gateway in front of the function that the API's definition names."""
     ignored = ("EndpointConfiguration", "MinimumCompressionSize", "Tags", "TracingEnabled", "MethodSettings")
-    only(place, properties, ("Name", "StageName", "DefinitionBody", "Auth", *ignored))
+    only(place, properties, ("Name", "StageName", "DefinitionBody", "GatewayResponses", "Auth", *ignored))
     api_id = place.physical_name.lower()
-    workshop.gateway.serve(api_id, properties["StageName"], properties["DefinitionBody"])
+    own_answers = properties.get("GatewayResponses", {})
+    workshop.gateway.serve(api_id, properties["StageName"], properties["DefinitionBody"], own_answers)
     return Created(api_id, {"RootResourceId": f"{api_id}-root"})
 
 

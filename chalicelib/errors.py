@@ -33,15 +33,12 @@ class FarshoreError(Exception):
 
     def __str__(self) -> str:
         """Say what failed, on what, where, and why, leaving out what is not known."""
-        what = " ".join(
-            word
-            for word in (
-                self.operation and f"{self.operation} failed",
-                self.resource and f"on {self.resource}",
-                self.region and f"in {self.region}",
-            )
-            if word
+        words = (
+            self.operation and f"{self.operation} failed",
+            self.resource and (f"on {self.resource}" if self.operation else self.resource),
+            self.region and f"in {self.region}",
         )
+        what = " ".join(word for word in words if word)
         code = f" [{self.code}]" if self.code else ""
         return f"{what}: {self.why}{code}" if what else f"{self.why}{code}"
 

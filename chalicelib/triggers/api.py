@@ -26,6 +26,7 @@ from chalicelib.triggers.http import (
     flag_of,
     limit_of,
     no_content,
+    page_of,
     query_of,
 )
 from chalicelib.triggers.once import key_of, once
@@ -44,8 +45,9 @@ def _request() -> Request:
 @answering
 def list_plans() -> Response:
     """List the plans."""
-    query_of(_request())
-    return answer({"items": [stored.plan.to_document() for stored in farshore().plans.all()], "cursor": None})
+    query = query_of(_request(), "limit", "cursor")
+    named = {stored.plan.name: stored.plan.to_document() for stored in farshore().plans.all()}
+    return answer(page_of(named, query))
 
 
 @blueprint.route("/plans/{name}", methods=["GET"], authorizer=SIGNED)
@@ -117,7 +119,7 @@ def get_job(job_id: str) -> Response:
     """Show a job."""
     job = farshore().jobs.get(job_id)
     if job is None:
-        raise NotFound("no such job", operation="GET", resource=job_id)
+        raise NotFound("no such job", resource=f"job {job_id}")
     return answer(job_document(job))
 
 
@@ -193,8 +195,8 @@ def post_restores() -> Response:
 def status() -> Response:
     """Show how each service of each plan stands."""
     app = farshore()
-    query = query_of(_request(), "service", "plan")
-    items = []
+    query = query_of(_request(), "service", "plan", "limit", "cursor")
+    items = {}
     for stored in app.plans.all():
         plan = stored.plan
         known = {lineage.service for lineage in app.points.lineages(plan.name)}
@@ -202,8 +204,9 @@ def status() -> Response:
             if query.get("service", service) != service or query.get("plan", plan.name) != plan.name:
                 continue
             points = [p for rule in plan.rules for p in app.points.of_lineage(plan.name, rule.name, service)]
-            items.append(service_status(Promise(plan.name, service, plan.objectives.rpo), points, app.now()))
-    return answer({"items": items, "cursor": None})
+            promise = Promise(plan.name, service, plan.objectives.rpo)
+            items[f"{plan.name}/{service}"] = service_status(promise, points, app.now())
+    return answer(page_of(items, query))
 
 
 def _opened(requests: Any) -> dict[str, Any]:
@@ -224,11 +227,11 @@ def _plan(name: str) -> Plan:
 
 
 def _no_plan(name: str) -> NotFound:
-    return NotFound("no such plan", operation="looking up", resource=f"plan {name}")
+    return NotFound("no such plan", resource=f"plan {name}")
 
 
 def _point(point_id: str) -> RecoveryPoint:
     point = farshore().points.get(point_id)
     if point is None:
-        raise NotFound("no such recovery point", operation="looking up", resource=point_id)
+        raise NotFound("no such recovery point", resource=point_id)
     return point

@@ -162,7 +162,7 @@ def restore(app: "Farshore", asked: RestoreAsked, key: str) -> JobRequest:
     point = app.points.get(asked.point) if asked.point else _newest(app, asked)
     if point is None:
         what = asked.point or f"a point of {asked.service}, rule {asked.rule}"
-        raise NotFound("there is none that can be restored", operation="looking up", resource=what)
+        raise NotFound("there is none that can be restored", resource=what)
     stored = app.plans.get(point.plan)
     order = Order(asked.vault, asked.target, key, app.now())
     return plan_restore(point, stored.plan if stored else None, order, lambda: reachable_s3_vault(app))

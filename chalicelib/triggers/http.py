@@ -5,6 +5,7 @@ an error
 nobody foresaw is a 500, and that one is logged whole.
 """
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -155,6 +156,24 @@ def limit_of(query: Mapping[str, str]) -> int:
             "the query", [Problem("/limit", text, f"a whole number from 1 to {LARGEST_LIMIT}")]
         )
     return int(text)
+
+
+def page_of(items: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
+    """Return a page of a short list, in the order of its keys; the cursor is the last key shown.
+
+    Raises:
+        InvalidInput: the limit is not a number, or the cursor not one of ours.
+    """
+    limit, after = limit_of(query), query.get("cursor", "")
+    try:
+        last = base64.urlsafe_b64decode(after.encode()).decode()
+    except ValueError as fault:
+        foreign = Problem("/cursor", after, "the `cursor` of the page before, unchanged")
+        raise InvalidInput("the query", [foreign]) from fault
+    left = sorted(key for key in items if key > last)
+    shown = left[:limit]
+    cursor = base64.urlsafe_b64encode(shown[-1].encode()).decode() if len(left) > limit else None
+    return {"items": [items[key] for key in shown], "cursor": cursor}
 
 
 def flag_of(query: Mapping[str, str], name: str) -> bool:

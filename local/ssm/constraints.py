@@ -42,7 +42,7 @@ def _constraints(shape: Any, value: Any) -> Iterator[tuple[bool, str]]:
         yield least is None or value >= least, f"have value greater than or equal to {least}"
         yield most is None or value <= most, f"have value less than or equal to {most}"
     if isinstance(value, str):
-        pattern, allowed = shape.metadata.get("pattern"), getattr(shape, "enum", None)
+        pattern, allowed = _in_python(shape.metadata.get("pattern", "")), getattr(shape, "enum", None)
         yield (
             not pattern or bool(re.fullmatch(pattern, value)),
             f"satisfy regular expression pattern: {pattern}",
@@ -62,6 +62,11 @@ def _members(shape: Any, value: Any, path: str) -> Iterator[tuple[Shape, Any, st
         case "map", Mapping():
             for name, member in value.items():
                 yield shape.value, member, f"{path}.{name}.member"
+
+
+def _in_python(pattern: str) -> str:
+    """Answer a Java pattern in Python's words: the classes of letters, digits and separators differ."""
+    return pattern.replace(r"\p{L}", r"\w").replace(r"\p{N}", r"\d").replace(r"\p{Z}", r"\s")
 
 
 def _camel(name: str) -> str:

@@ -1,7 +1,8 @@
 """Commands under way on instances: each runs its steps in a thread of its own, which the timeline waits for.
 
 Invariant: an execution reports its end exactly once, on the timeline, or never if it was abandoned. An
-executionTimeout is real time and simulated time too: whichever is over first.
+executionTimeout is real time and simulated time too: whichever is over first. Of thousands of commands at a
+time only `AT_ONCE` processes run together, which is this machine's limit and not AWS's.
 """
 
 import os
@@ -16,6 +17,7 @@ from local.ssm.documents import Step
 from local.ssm.script import Place, Script, kill_leftovers
 from local.timeline import Work
 
+AT_ONCE = 128
 Report = Callable[[tuple[StepResult, ...]], None]
 
 
@@ -42,6 +44,7 @@ class Executions:
         self._lock = threading.Lock()
         self._running: dict[tuple[str, str], Execution] = {}
         self._used: set[str] = set()
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
 
     def start(self, command: Command, invocation: Invocation, report: Report) -> None:
         """Run the steps of `command`; `report` is called with their results, on the timeline."""
@@ -99,7 +102,8 @@ class Executions:
             for step in execution.command.steps:
                 if not self._prepare(execution, step, first=not results):
                     break
-                results.append(self._run_step(step, execution.script))
+                with self._slots:
+                    results.append(self._run_step(step, execution.script))
             self._end(execution, tuple(results))
 
     def _prepare(self, execution: Execution, step: Step, *, first: bool) -> bool:

@@ -72,43 +72,41 @@ class Script:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped_as: State | None = None
-        self._wake_read, self._wake_write = os.pipe()
+        self._wake: tuple[int, int] | None = None
 
     def run(self, timeout: timedelta) -> Ended:
         """Run it to its end, at most `timeout` of real time, and say how it ended."""
+        with self._lock:
+            self._wake = (read, write) = os.pipe()
         try:
-            return self._run(time.monotonic() + timeout.total_seconds())
+            return self._run(time.monotonic() + timeout.total_seconds(), read)
         finally:
             with self._lock:
-                os.close(self._wake_read)
-                os.close(self._wake_write)
-                self._wake_write = -1
+                self._wake = None
+            os.close(read)
+            os.close(write)
             shutil.rmtree(self._place.folder, ignore_errors=True)
 
     def stop(self, reason: State) -> None:
         """Kill it and all its children; it then ends as `reason`. Nothing happens if it has ended."""
         with self._lock:
-            if self._stopped_as or self._wake_write < 0:
+            if self._process and self._process.returncode is not None:
                 return
-            self._stopped_as = reason
-            if self._process:
+            self._stopped_as = self._stopped_as or reason
+            if self._process and self._wake:
                 _kill_group(self._process)
-            os.write(self._wake_write, b".")
+                os.write(self._wake[1], b".")
 
-    def _run(self, deadline: float) -> Ended:
+    def _run(self, deadline: float, wake: int) -> Ended:
         try:
             process = self._start()
         except OSError as exc:
             return Ended(State.FAILED, 1, "", f"failed to run commands: {exc.strerror}: {exc.filename}")
         if process is None:
             return self._ended(_Output(), _Output(), None)
+        out, err = _Output(), _Output()
         with process:
-            out, err = _Output(), _Output()
-            if (
-                process.stdout
-                and process.stderr
-                and not self._read({process.stdout: out, process.stderr: err}, deadline)
-            ):
+            if not self._read({process.stdout: out, process.stderr: err}, deadline, wake):
                 self.stop(State.EXECUTION_TIMED_OUT)
             exit_code = self._wait(process, deadline)
         return self._ended(out, err, exit_code)
@@ -120,7 +118,7 @@ class Script:
                 return None
             self._place.folder.mkdir(parents=True, exist_ok=True)
             file = self._place.folder / "_script.sh"
-            file.write_text(self._text)
+            file.write_text(self._text, encoding="utf-8")
             file.chmod(0o700)
             self._process = subprocess.Popen(
                 ["sh", "-c", shlex.quote(str(file))],
@@ -133,12 +131,13 @@ class Script:
             )
             return self._process
 
-    def _read(self, streams: Mapping[IO[bytes], _Output], deadline: float) -> bool:
+    def _read(self, streams: Mapping[IO[bytes] | None, _Output], deadline: float, wake: int) -> bool:
         """Read until every stream is closed or the script is stopped; False when time runs out before."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(wake, selectors.EVENT_READ)
             for stream, output in streams.items():
-                selector.register(stream, selectors.EVENT_READ, output)
+                if stream:
+                    selector.register(stream, selectors.EVENT_READ, output)
             while len(selector.get_map()) > 1:
                 if not (ready := selector.select(max(0.0, deadline - time.monotonic()))):
                     return False

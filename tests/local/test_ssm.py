@@ -225,9 +225,11 @@ def test_instances_come_in_pages_of_ten_unless_asked_otherwise(world: World) -> 
     assert code_of(caught) == "InvalidNextToken"
 
 
-def test_script_really_runs_in_the_instances_directory_with_a_bare_environment(world: World) -> None:
+def test_script_really_runs_in_the_instances_directory_with_a_bare_environment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     instance_id = world.online()
-    os.environ["AWS_SECRET_ACCESS_KEY"] = os.environ.get("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing a script may see")
     result = world.run(instance_id, "echo hello > greeting", "pwd", "env")
     assert (result["Status"], result["ResponseCode"]) == ("Success", 0)
     home = world.directory(instance_id)
@@ -255,6 +257,19 @@ def test_script_with_its_own_interpreter_is_run_by_it(world: World) -> None:
         world.run(world.online(), "#!/bin/cat", "no shell")["StandardOutputContent"]
         == "#!/bin/cat\nno shell\n"
     )
+
+
+def test_exit_code_137_counts_as_timed_out_as_the_agent_has_it(world: World) -> None:
+    result = world.run(world.online(), "exit 137")
+    assert (result["Status"], result["ResponseCode"]) == ("TimedOut", 137)
+
+
+def test_background_process_keeps_the_command_in_progress_while_it_holds_an_output(world: World) -> None:
+    instance_id = world.online()
+    free = world.run(instance_id, "sleep 60 > /dev/null 2>&1 &", "echo done")
+    assert (free["Status"], free["StandardOutputContent"]) == ("Success", "done\n")
+    held = world.run(instance_id, "sleep 60 &", "echo done", parameters={"executionTimeout": ["1"]})
+    assert (held["Status"], held["StandardOutputContent"]) == ("TimedOut", "done\n")
 
 
 def test_output_beyond_what_ssm_keeps_is_cut_with_the_agents_mark(world: World) -> None:
@@ -449,6 +464,23 @@ def test_command_to_many_instances_succeeds_when_it_did_on_all(world: World) -> 
     assert (command["Status"], command["TargetCount"], command["ErrorCount"]) == ("Failed", 2, 1)
 
 
+def test_targets_reach_the_instances_with_their_tags(world: World) -> None:
+    orders, _ = world.online(app="orders"), world.online(app="users")
+
+    def statuses(*values: str) -> dict[str, str]:
+        sent = world.ssm.send_command(
+            Targets=[{"Key": "tag:app", "Values": list(values)}],
+            DocumentName="AWS-RunShellScript",
+            Parameters={"commands": ["true"]},
+        )
+        world.advance(60)
+        listed = world.ssm.list_command_invocations(CommandId=sent["Command"]["CommandId"])
+        return {each["InstanceId"]: each["Status"] for each in listed["CommandInvocations"]}
+
+    assert statuses("orders") == {orders: "Success"}
+    assert statuses("nobody") == {}
+
+
 @pytest.mark.parametrize(
     ("params", "code"),
     [
@@ -523,6 +555,27 @@ def test_users_document_runs_with_its_parameters_filled_in(world: World) -> None
             InstanceIds=[instance_id], DocumentName="my-hook", Parameters={"command": ["thaw"]}
         )
     assert code_of(caught) == "InvalidParameters"
+
+
+def test_steps_of_a_document_run_one_after_the_other_and_one_that_fails_fails_all(world: World) -> None:
+    instance_id = world.online()
+    steps = [
+        {"action": "aws:runShellScript", "name": name, "inputs": {"runCommand": [line]}}
+        for name, line in (("first", "echo one > file; exit 5"), ("second", "cat file"))
+    ]
+    content = json.dumps({"schemaVersion": "2.2", "mainSteps": steps})
+    world.ssm.create_document(Content=content, Name="two-steps", DocumentType="Command")
+    sent = world.ssm.send_command(InstanceIds=[instance_id], DocumentName="two-steps")
+    world.advance(60)
+    named = {"CommandId": sent["Command"]["CommandId"], "InstanceId": instance_id}
+    first, second = (
+        world.ssm.get_command_invocation(**named, PluginName=name) for name in ("first", "second")
+    )
+    assert (first["ResponseCode"], second["StandardOutputContent"]) == (5, "one\n")
+    assert world.statuses(INVOCATION_CHANGED)[-1] == "Failed"
+    with pytest.raises(ClientError) as caught:
+        world.ssm.get_command_invocation(**named)
+    assert code_of(caught) == "InvalidPluginName"
 
 
 def test_documents_and_parameters_that_are_not_ours_are_motos(world: World) -> None:

@@ -17,13 +17,12 @@ from typing import Any
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
 from chalicelib.backup.handover import follow_ups
+from chalicelib.backup.point import folder_of, point_without_artefacts, tags_of
 from chalicelib.catalog.job import Decision, Do, Finish, Job, JobState, Wait
 from chalicelib.catalog.recovery_point import (
     Artefact,
-    PointId,
     PointState,
     RecoveryPoint,
-    point_tags,
 )
 from chalicelib.catalog.store import PointStore
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound
@@ -42,8 +41,8 @@ from chalicelib.on_instance.run import (
     recorded,
     why_it_failed,
 )
-from chalicelib.plans.model import Kind, ServiceRule, read_rule
-from chalicelib.vaults.layout import data_key, manifest_key, part_sizes, point_folder
+from chalicelib.plans.model import ServiceRule, read_rule
+from chalicelib.vaults.layout import data_key, manifest_key, part_sizes
 from chalicelib.vaults.manifest import Manifest, PartHash, to_json
 from chalicelib.vaults.read_back import read_back
 from chalicelib.vaults.s3 import S3Vault
@@ -197,7 +196,7 @@ class ServiceBackup:
                 self.points.create(_failed_or_new(job, PointState.CREATING, "being made"))
                 return {"instance": instance}
             case StartUpload(found=found):
-                return {"upload": found or self.primary.start_upload(_key(job), _tags(job))}
+                return {"upload": found or self.primary.start_upload(_key(job), tags_of(job))}
             case Send():
                 return {"command": self._send(job)}
             case Adopt():
@@ -211,7 +210,7 @@ class ServiceBackup:
             case ReadBack():
                 return self._read_back(job, until)
             case Describe(manifest=manifest):
-                self.primary.put(manifest_key(_folder(job)), to_json(manifest).encode())
+                self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return {"described": True}
             case Abort():
                 return self._abort(job)
@@ -304,16 +303,8 @@ def _scripts(job: Job) -> dict[str, str]:
     return {name: text for name, text in (("restore", rule.restore), ("verify", rule.verify)) if text}
 
 
-def _folder(job: Job) -> str:
-    return point_folder(job.service, job.rule, job.nominal_at, job.work["recovery_point"])
-
-
 def _key(job: Job) -> str:
-    return data_key(_folder(job))
-
-
-def _tags(job: Job) -> dict[str, str]:
-    return point_tags(job.work["recovery_point"], job.id, job.service, job.plan, job.rule)
+    return data_key(folder_of(job))
 
 
 def _source(job: Job) -> dict[str, Any]:
@@ -321,18 +312,7 @@ def _source(job: Job) -> dict[str, Any]:
 
 
 def _failed_or_new(job: Job, state: PointState, reason: str) -> RecoveryPoint:
-    return RecoveryPoint(
-        id=PointId(job.work["recovery_point"]),
-        service=job.service,
-        plan=job.plan,
-        rule=job.rule,
-        kind=Kind.SERVICE,
-        state=state,
-        nominal_at=job.nominal_at,
-        created_at=job.created_at,
-        source=_source(job),
-        reason=reason,
-    )
+    return point_without_artefacts(job, state, _source(job), reason)
 
 
 def _point(job: Job, now: datetime) -> RecoveryPoint:
@@ -340,7 +320,7 @@ def _point(job: Job, now: datetime) -> RecoveryPoint:
     artefact = Artefact(
         vault="primary",
         state=PointState.AVAILABLE,
-        folder=_folder(job),
+        folder=folder_of(job),
         key=_key(job),
         etag=job.progress["etag"],
         sha256=report["sha256"],

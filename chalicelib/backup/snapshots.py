@@ -7,12 +7,13 @@ rest of a failed backup, a second set made because the first was not visible) is
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from chalicelib.aws.ec2 import Ec2, Instance, Snapshot, Volume
 from chalicelib.backup.handover import follow_ups
+from chalicelib.backup.point import folder_of, point_without_artefacts, tags_of
 from chalicelib.catalog.job import (
     LOST_EVENT_AFTER,
     Decision,
@@ -27,16 +28,14 @@ from chalicelib.catalog.job import (
 from chalicelib.catalog.recovery_point import (
     TAG_POINT,
     Artefact,
-    PointId,
     PointState,
     RecoveryPoint,
     SnapshotRef,
-    point_tags,
 )
 from chalicelib.catalog.store import PointStore
-from chalicelib.plans.model import Kind, SnapshotRule, read_rule
+from chalicelib.plans.model import SnapshotRule, read_rule
 from chalicelib.plans.selection import VolumeChoice, chooses
-from chalicelib.vaults.layout import manifest_key, point_folder
+from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.manifest import Manifest, SnapshotOf, to_json
 from chalicelib.vaults.vault import Vault
 
@@ -161,7 +160,7 @@ class SnapshotBackup:
                     source.instance,
                     boot=source.boot,
                     exclude_volume_ids=source.left_out,
-                    tags=_tags(job),
+                    tags=tags_of(job),
                     description=f"Farshore {job.work['recovery_point']} of {job.service}",
                 )
                 return {
@@ -172,7 +171,7 @@ class SnapshotBackup:
                     self.ec2.delete_snapshot(snapshot)
                 return {"deleted": [*job.progress.get("deleted", ()), *snapshots]}
             case Describe(point=point, manifest=manifest):
-                self.primary.put(manifest_key(_folder(job)), to_json(manifest).encode())
+                self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return {"described": point.id}
 
     def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
@@ -254,45 +253,19 @@ def _sources(job: Job) -> Sequence[Source]:
     ]
 
 
-def _tags(job: Job) -> dict[str, str]:
-    return point_tags(job.work["recovery_point"], job.id, job.service, job.plan, job.rule)
-
-
-def _folder(job: Job) -> str:
-    return point_folder(job.service, job.rule, job.nominal_at, job.work["recovery_point"])
-
-
 def _new_point(job: Job, state: PointState, reason: str) -> RecoveryPoint:
-    return RecoveryPoint(
-        id=PointId(job.work["recovery_point"]),
-        service=job.service,
-        plan=job.plan,
-        rule=job.rule,
-        kind=Kind.SNAPSHOT,
-        state=state,
-        nominal_at=job.nominal_at,
-        created_at=job.created_at,
-        source={"instances": job.work["instances"]},
-        reason=reason,
-    )
+    return point_without_artefacts(job, state, {"instances": job.work["instances"]}, reason)
 
 
 def _point(job: Job, chosen: Mapping[str, Snapshot], region: str) -> RecoveryPoint:
     devices = {volume: device for source in _sources(job) for volume, device, _ in source.volumes}
     refs = tuple(SnapshotRef(each.id, each.volume_id, each.size_gib) for each in chosen.values())
-    artefact = Artefact("primary", PointState.AVAILABLE, region=region, snapshots=refs, folder=_folder(job))
-    return RecoveryPoint(
-        id=PointId(job.work["recovery_point"]),
-        service=job.service,
-        plan=job.plan,
-        rule=job.rule,
-        kind=Kind.SNAPSHOT,
-        state=PointState.AVAILABLE,
-        nominal_at=job.nominal_at,
+    artefact = Artefact("primary", PointState.AVAILABLE, region=region, snapshots=refs, folder=folder_of(job))
+    source = {"instances": [source.instance for source in _sources(job)], "volumes": devices}
+    return replace(
+        point_without_artefacts(job, PointState.AVAILABLE, source),
         created_at=min(each.started_at for each in chosen.values()),
-        source={"instances": [source.instance for source in _sources(job)], "volumes": devices},
         size_bytes=sum(ref.size_gib for ref in refs) * GIB,
-        reason=job.work.get("reason", ""),
         artefacts={"primary": artefact},
     )
 

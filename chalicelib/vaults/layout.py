@@ -81,11 +81,11 @@ def encode_name(name: str) -> str:
     """
     encoded = "".join(_encode_character(character, first=not at) for at, character in enumerate(name))
     if not encoded:
-        return "_00"
+        return "_-"
     if len(encoded) <= _LONGEST_NAME:
         return encoded
-    # No name is encoded with "_-" in it, so a shortened one is never mistaken for another. What is cut off
-    # must not leave a "_" behind, which would make it "__-".
+    # No other name is encoded with "_-" in it, so a shortened one is never mistaken for another. What is cut
+    # off must not leave a "_" behind, which would make it "__-".
     digest = hashlib.sha256(name.encode()).hexdigest()[:32]
     return f"{encoded[: _LONGEST_NAME - 34].rstrip('_')}_-{digest}"
 

@@ -8,7 +8,7 @@ with it.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
@@ -105,11 +105,17 @@ def from_json(text: str | bytes, *, where: str) -> Manifest:
         document = json.loads(text)
     except ValueError as exc:
         raise _unreadable(f"it is not JSON: {exc}", where) from exc
-    version = document.get("format_version") if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        raise _unreadable("it is not a JSON object", where)
+    version = document.get("format_version")
     if version != FORMAT_VERSION:
         raise _unreadable(
             f"its format version is {version!r}, and this Farshore reads {FORMAT_VERSION}", where
         )
+    # A key that is gone is damage, never a default: without "encryption" a file would pass for plain.
+    missing = {each.name for each in fields(Manifest)} - document.keys()
+    if missing:
+        raise _unreadable(f"it lacks {', '.join(sorted(missing))}", where)
     try:
         # As JSON, where a list may stand for a tuple and a string for a time even when types are strict.
         manifest = _reader().validate_json(text)

@@ -8,6 +8,7 @@ harm.
 The client must be made for the bucket's region and sign with SigV4 (`signature_version="s3v4"`).
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,9 +63,10 @@ class S3Uploads:
 
     def start_upload(self, key: str, tags: Mapping[str, str]) -> str:
         """Begin an upload and return its id; the object that it becomes will carry `tags`."""
+        tagging = urlencode({tag: as_tag_value(value) for tag, value in tags.items()})
         with self._calling("CreateMultipartUpload", key):
             answer = self._client.create_multipart_upload(
-                Bucket=self.bucket, Key=key, Tagging=urlencode(tags), **self._encryption
+                Bucket=self.bucket, Key=key, Tagging=tagging, **self._encryption
             )
         return answer["UploadId"]
 
@@ -202,6 +204,14 @@ class S3Uploads:
 
     def _named(self, key: str) -> str:
         return f"{self.name}:{key}"
+
+
+def as_tag_value(text: str) -> str:
+    """Write any text as S3 takes a tag's value; EC2, where names come from, allows what S3 refuses.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
+    """
+    return re.sub(r"[^\w .:/=+@-]", "_", text)[:256]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import boto3
 import pytest
-from botocore.config import Config
-from moto import mock_aws
 
 from chalicelib.vaults.offsite import open_offsite
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
+from local.cloud import Cloud
 
 REGION: Final = "eu-central-1"
 
@@ -30,8 +28,8 @@ class Ground:
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     """Give each kind of vault in turn, empty."""
     if request.param == "s3":
-        with mock_aws():
-            yield _s3_ground()
+        with Cloud(tmp_path) as cloud:
+            yield _s3_ground(cloud)
     else:
         yield _local_ground(tmp_path)
 
@@ -42,30 +40,31 @@ def vault(ground: Ground) -> Vault:
     return ground.vault
 
 
+@dataclass(frozen=True, slots=True)
+class S3Ground:
+    """S3 of the local cloud, which is as strict as the real one where a vault meets it."""
+
+    cloud: Cloud
+
+    def vault(self, bucket: str, *, exists: bool = True) -> S3Vault:
+        """Make a vault named after its bucket."""
+        client = self.cloud.client("s3", REGION)
+        if exists:
+            client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        return S3Vault(f"the-{bucket}", client, bucket, REGION)
+
+
 @pytest.fixture
-def s3_vaults() -> Iterator[Callable[[str], S3Vault]]:
-    """Give a way to make S3 vaults, each with a bucket of its own name."""
-    with mock_aws():
-        yield make_s3_vault
+def s3(tmp_path: Path) -> Iterator[S3Ground]:
+    """Give an empty S3."""
+    with Cloud(tmp_path) as cloud:
+        yield S3Ground(cloud)
 
 
-def make_s3_vault(bucket: str, *, exists: bool = True) -> S3Vault:
-    client = boto3.client(
-        "s3",
-        region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        aws_session_token="a/token+with=signs",
-        config=Config(signature_version="s3v4", s3={"addressing_style": "virtual"}),
-    )
-    if exists:
-        client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    return S3Vault(f"the-{bucket}", client, bucket, REGION)
-
-
-def _s3_ground() -> Ground:
-    vault = make_s3_vault("kept")
-    return Ground(vault, make_s3_vault("not-there", exists=False), vault.put)
+def _s3_ground(cloud: Cloud) -> Ground:
+    s3 = S3Ground(cloud)
+    vault = s3.vault("kept")
+    return Ground(vault, s3.vault("not-there", exists=False), vault.put)
 
 
 def _local_ground(folder: Path) -> Ground:

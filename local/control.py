@@ -12,7 +12,7 @@ PUT    /faults     [fault, ...]                     puts these in force, and no 
 import json
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -88,10 +88,16 @@ class Control:
         """Read where the clock is to go; it goes forward only."""
         match document:
             case {"advance": advance, **others} if not others:
-                return self._clock.now() + parse_duration(advance)
+                return self._forward(parse_duration(advance))
             case {"now": str(text), **others} if not others:
                 return self._later(text)
         raise ValueError('write {"advance": "1h"} or {"now": "2030-01-01T00:00:00Z"}')
+
+    def _forward(self, by: timedelta) -> datetime:
+        try:
+            return self._clock.now() + by
+        except OverflowError as error:
+            raise ValueError("that is beyond the year 9999") from error
 
     def _later(self, text: str) -> datetime:
         try:

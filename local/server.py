@@ -84,19 +84,25 @@ class Server:
             self._connections.add(connection)
         try:
             with connection, connection.makefile("rb") as stream:
-                while environ := read_request(stream, connection, self.port):
-                    answer = self._application(environ)
-                    keep_alive = keeps_alive(environ)
-                    connection.sendall(render(answer, environ["REQUEST_METHOD"], keep_alive=keep_alive))
-                    if not keep_alive:
-                        return
-        except MalformedRequestError as error:
-            LOG.warning("refused a request on port %s: %s", self.port, error)
+                try:
+                    self._converse(connection, stream)
+                except MalformedRequestError as error:
+                    refusal = Answer(400, {"Content-Type": "text/plain"}, str(error).encode())
+                    connection.sendall(render(refusal, "GET", keep_alive=False))
         except OSError:
             LOG.debug("a client left port %s in the middle of a request", self.port)
         finally:
             with self._lock:
                 self._connections.discard(connection)
+
+    def _converse(self, connection: socket.socket, stream: BinaryIO) -> None:
+        """Answer request after request, until the client or a request ends the connection."""
+        while environ := read_request(stream, connection, self.port):
+            answer = self._application(environ)
+            keep_alive = keeps_alive(environ)
+            connection.sendall(render(answer, environ["REQUEST_METHOD"], keep_alive=keep_alive))
+            if not keep_alive:
+                return
 
 
 def read_request(stream: BinaryIO, connection: socket.socket, port: int) -> WSGIEnvironment | None:

@@ -4,6 +4,7 @@ The protocols are AWS's (https://smithy.io/2.0/aws/protocols/), read and written
 serialisers from botocore's models.
 """
 
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -23,6 +24,8 @@ from local.recognise import LocalRequest, Target
 from local.server import Answer
 
 PLAIN = {"Content-Type": "text/plain"}
+# Faults may have any code; moto warns of those that the service's model lacks.
+warnings.filterwarnings("ignore", r"Exception\(PlainError\)", UserWarning)
 
 
 class PlainError(ServiceException):

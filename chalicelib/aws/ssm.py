@@ -22,6 +22,9 @@ DOCUMENT = "AWS-RunShellScript"
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html
 DELIVERY_TIMEOUT = timedelta(minutes=10)
 COMMENT_LENGTH = 100
+# The agent takes a shorter execution timeout for none and lets the script run for an hour
+# (aws/amazon-ssm-agent, pluginutil.ValidateExecutionTimeout).
+SHORTEST_TIMEOUT_SECONDS = 5
 PAGE = 50
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
 UNFINISHED = frozenset({"Pending", "InProgress", "Delayed", "Cancelling"})
@@ -83,7 +86,8 @@ class Ssm:
     ) -> str:
         """Run a shell script on an instance; give the command's id.
 
-        `timeout` (1 s to 48 h) is the script's own, counted from its start. `working_directory` None is the
+        `timeout` (5 s to 48 h; a shorter one counts as 5 s) is the script's own, counted from its start.
+        `working_directory` None is the
         agent's. Not idempotent: call it only with the intent recorded.
 
         Raises:
@@ -91,7 +95,8 @@ class Ssm:
         """
         if not 0 < len(comment) <= COMMENT_LENGTH:
             raise ValueError(f"a command's comment has 1 to {COMMENT_LENGTH} characters: {comment!r}")
-        parameters = {"commands": [script], "executionTimeout": [str(int(timeout.total_seconds()))]}
+        seconds = max(int(timeout.total_seconds()), SHORTEST_TIMEOUT_SECONDS)
+        parameters = {"commands": [script], "executionTimeout": [str(seconds)]}
         if working_directory is not None:
             parameters["workingDirectory"] = [working_directory]
         with calling("SendCommand", instance_id, self._region):

@@ -131,7 +131,7 @@ class ServiceBackup:
         if "upload" not in job.progress:
             return Seen(upload=self._upload_begun(job))
         if "report" not in job.progress:
-            return Seen(run=observe_run(self.ssm, job))
+            return Seen(run=observe_run(self.ssm, self.ec2, job))
         return Seen()
 
     def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import DELIVERY_TIMEOUT, Invocation, Ssm
 from chalicelib.catalog.job import LOST_EVENT_AFTER, Do, Job, Wait, look_again, may_have_been_made
 from chalicelib.on_instance import RAN_BEFORE
@@ -32,6 +33,7 @@ class RunSeen:
 
     commands: tuple[str, ...] = ()
     invocation: Invocation | None = None
+    instance_gone: bool = False
 
 
 NOTHING_SEEN: Final = RunSeen()
@@ -74,8 +76,13 @@ def job_of_comment(comment: str | None) -> str | None:
     return comment.removeprefix(COMMENT_PREFIX) if comment and comment.startswith(COMMENT_PREFIX) else None
 
 
-def observe_run(ssm: Ssm, job: Job) -> RunSeen:
-    """Look for the job's command, or, once it is known, at how it stands."""
+def observe_run(ssm: Ssm, ec2: Ec2, job: Job) -> RunSeen:
+    """Look for the job's command or, once it is known, at how it stands.
+
+    While the command runs, its instance is looked at too: SSM tells of a terminated one only when the
+    script's
+    time is up.
+    """
     if INTENT not in job.intents:
         return NOTHING_SEEN
     command = job.progress.get("command")
@@ -83,7 +90,9 @@ def observe_run(ssm: Ssm, job: Job) -> RunSeen:
     found: tuple[str, ...] = ()
     if not command or (invocation and invocation.exit_code == RAN_BEFORE):
         found = ssm.commands_commented(comment_of(job.id), job.created_at - timedelta(minutes=1))
-    return RunSeen(found, invocation)
+    running = invocation is not None and not invocation.finished
+    gone = running and not ec2.instances_by_id([job.progress["instance"]])
+    return RunSeen(found, invocation, gone)
 
 
 def decide_run(
@@ -101,6 +110,8 @@ def decide_run(
     if seen.invocation is None or not seen.invocation.finished:
         if now > job.intents[INTENT] + timeout + OVERDUE:
             return Lost(f"command {command} has not ended {timeout + OVERDUE} after it was sent")
+        if seen.instance_gone:
+            return Lost(f"{job.progress['instance']} was terminated while command {command} ran")
         status = seen.invocation.status if seen.invocation else "not visible yet"
         pause = LOST_EVENT_AFTER if seen.invocation else AGENT_LOOK
         return Wait(now + pause, f"command {command} on {job.progress['instance']}: {status}")

@@ -95,7 +95,7 @@ class ServiceRestore:
             wanted = [job.work["target"]["instance_id"]]
             running = tuple(each.id for each in self.ec2.instances_by_id(wanted) if each.state == "running")
             return Seen(running, self.ssm.online(running) if running else frozenset())
-        return Seen(run=observe_run(self.ssm, job))
+        return Seen(run=observe_run(self.ssm, self.ec2, job))
 
     def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
         """Stage or check the file, wait for the instance, run the script, clean up."""

@@ -8,7 +8,7 @@ event can be lost, doubled or late.
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from local.invocations import Invocations
 from local.passing import lock_of, moto_backend
 from local.queues import Queues
 from local.schedule_expressions import NextAfter, next_after
-from local.timeline import Timeline
+from local.timeline import Action, Timeline
 
 Event = dict[str, Any]
 NOT_READ = frozenset({"InputPath", "InputTransformer"})
@@ -53,15 +53,13 @@ class EventBus:
         self._send(region, enveloped(event, region, self._clock.now()))
 
     def _send(self, region: str, event: Event) -> None:
+        self._on_its_way(event, lambda: self._route(region, event))
+
+    def _on_its_way(self, event: Event, arrive: Action) -> None:
+        """Have an event arrive: now and once, or as the faults in force will have it."""
         effect = self._faults.for_event(event["detail-type"]) or Effect.model_construct()
-        if effect.drop:
-            return
-        for _ in range(effect.duplicate or 1):
-            self._timeline.after(
-                effect.delay or timedelta(0),
-                lambda: self._route(region, event),
-                f"event {event['detail-type']}",
-            )
+        for _ in range(0 if effect.drop else effect.duplicate or 1):
+            self._timeline.after(effect.delay or timedelta(0), arrive, f"event {event['detail-type']}")
 
     def _route(self, region: str, event: Event) -> None:
         with lock_of("events"):
@@ -73,6 +71,9 @@ class EventBus:
                 if rule.event_pattern.matches_event(event)
                 for target in rule.targets
             ]
+        self._deliver_to_all(targets, event)
+
+    def _deliver_to_all(self, targets: Iterable[Mapping[str, Any]], event: Event) -> None:
         for target in targets:
             self._deliver(target, event)
 
@@ -147,9 +148,10 @@ class EventBus:
         rule = rules_of(region).get(name)
         if rule is None:
             return False
-        event = {"source": "aws.events", "detail-type": "Scheduled Event", "resources": [arn], "detail": {}}
-        for target in rule.targets if rule.state == "ENABLED" else ():
-            self._deliver(target, enveloped(event, region, due))
+        if rule.state == "ENABLED":
+            told = {"source": "aws.events", "detail-type": "Scheduled Event", "resources": [arn]}
+            event, targets = enveloped(told, region, due), list(rule.targets)
+            self._on_its_way(event, lambda: self._deliver_to_all(targets, event))
         return True
 
 

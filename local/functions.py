@@ -140,8 +140,15 @@ class Functions:
         self._functions.clear()
 
     def get(self, name_or_arn: str) -> Function:
-        """Answer a function by name or ARN; KeyError if it is not deployed."""
-        return self._functions[name_or_arn.rpartition(":")[2]]
+        """Answer a function by name or ARN.
+
+        Raises:
+            FunctionError: it is not deployed.
+        """
+        name = name_or_arn.rpartition(":")[2]
+        if name not in self._functions:
+            raise FunctionError(f"there is no function {name}")
+        return self._functions[name]
 
     def invoke(self, name_or_arn: str, event: object, *, at_most: timedelta | None = None) -> Any:
         """Run a function on an event and answer what it returned, both as JSON.

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from local.functions import FunctionError, Functions
+from local.functions import Function, FunctionError, Functions
 from local.timeline import Timeline
 
 LOG = logging.getLogger(__name__)
@@ -31,24 +31,29 @@ class Invocations:
 
     def send(self, function: str, event: object) -> None:
         """Have a function run on an event, as soon as its turn comes."""
-        self._timeline.after(timedelta(0), lambda: self._try(function, event, 0), f"invoke {function}")
-
-    def _try(self, function: str, event: object, retries: int) -> None:
         try:
-            self._functions.invoke(function, event)
+            found = self._functions.get(function)
         except FunctionError as error:
-            if retries < self._functions.get(function).retries:
+            LOG.warning("an event is lost: %s", error)
+            return
+        self._timeline.after(timedelta(0), lambda: self._try(found, event, 0), f"invoke {function}")
+
+    def _try(self, function: Function, event: object, retries: int) -> None:
+        try:
+            self._functions.invoke(function.name, event)
+        except FunctionError as error:
+            if retries < function.retries:
                 again = retries + 1
                 self._timeline.after(
-                    RETRY_AFTER[retries], lambda: self._try(function, event, again), f"retry {function}"
+                    RETRY_AFTER[retries], lambda: self._try(function, event, again), f"retry {function.name}"
                 )
             else:
                 self._give_up(function, event, error)
 
-    def _give_up(self, function: str, event: object, error: FunctionError) -> None:
-        arn = self._functions.get(function).dead_letter_arn
+    def _give_up(self, function: Function, event: object, error: FunctionError) -> None:
+        arn = function.dead_letter_arn
         if arn is None:
-            LOG.error("an event for %s is lost: %s", function, error)
+            LOG.error("an event for %s is lost: %s", function.name, error)
             return
         attributes = {"RequestID": str(uuid.uuid4()), "ErrorCode": "200", "ErrorMessage": str(error)[:1024]}
         self._deliver(arn, json.dumps(event), attributes)

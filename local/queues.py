@@ -64,13 +64,17 @@ class Queues:
         self._wakes.clear()
 
     def deliver(self, queue_arn: str, body: str, attributes: Mapping[str, str] | None = None) -> None:
-        """Put a message on a queue, as another AWS service does."""
+        """Put a message on a queue, as another AWS service does; it is lost if there is no such queue."""
         _, _, _, region, account, name = queue_arn.split(":", 5)
         typed = {
             key: {"data_type": "String", "string_value": value} for key, value in (attributes or {}).items()
         }
         with lock_of("sqs"):
-            moto_backend("sqs")[account][region].send_message(name, body, message_attributes=typed)
+            backend = moto_backend("sqs")[account][region]
+            if name not in backend.queues:
+                LOG.warning("a message is lost: there is no queue %s", queue_arn)
+                return
+            backend.send_message(name, body, message_attributes=typed)
         self._wake(queue_arn)
 
     def _pass_and_wake(self, call: Call, pass_on: PassOn) -> None:

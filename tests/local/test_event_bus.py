@@ -97,3 +97,23 @@ def test_a_rule_of_any_client_fires_and_stops_when_it_is_deleted(little: LittleS
 def test_a_schedule_that_eventbridge_does_not_take_is_refused(little: LittleStack) -> None:
     with pytest.raises(ClientError, match="ScheduleExpression is not valid"):
         little.events.put_rule(Name="bad", ScheduleExpression="cron(0 25 * * ? *)")
+
+
+def test_a_tick_can_be_lost(little: LittleStack) -> None:
+    little.cloud.faults.replace(
+        [{"match": {"event": "Scheduled Event"}, "effect": {"drop": True}, "count": 1}]
+    )
+    little.pass_time(minutes=15)
+    assert [event["time"][11:16] for event in little.notes("schedule")] == ["12:10", "12:15"]
+
+
+def test_an_event_whose_target_is_gone_is_lost_alone(little: LittleStack) -> None:
+    little.events.put_rule(Name="mine", EventPattern='{"detail-type": ["Told"]}')
+    gone = [
+        {"Id": "f", "Arn": f"arn:aws:lambda:{HOME}:123456789012:function:gone"},
+        {"Id": "q", "Arn": f"arn:aws:sqs:{HOME}:123456789012:gone"},
+    ]
+    little.events.put_targets(Rule="mine", Targets=gone)
+    little.tell()
+    little.cloud.settle()
+    assert len(little.notes("event")) == 1

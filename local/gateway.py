@@ -1,9 +1,8 @@
 """API Gateway in front of the stack's API function: REST, Lambda proxy integration, one stage.
 
 Events and answers have the shapes of
-https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. Routes
-are those of the packaged definition; others get what it says for `MISSING_AUTHENTICATION_TOKEN`. Requests
-are let
+https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. Routes are
+those of the packaged definition; others get what it says for `MISSING_AUTHENTICATION_TOKEN`. Requests are let
 in unsigned: whoever reaches this loopback port is this machine's operator.
 """
 

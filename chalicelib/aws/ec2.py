@@ -171,8 +171,8 @@ class Ec2:
     ) -> Volume:
         """Make a volume from a snapshot; None leaves the size to the snapshot and the type to EC2 (gp2).
 
-        Idempotent: one `client_token` (at most 64 ASCII characters) ever makes one volume.
-        Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html
+        Idempotent: one `client_token` (at most 64 ASCII characters) ever makes one volume. Source:
+        https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html
         """
         request: CreateVolumeRequestTypeDef = {
             "SnapshotId": snapshot_id,

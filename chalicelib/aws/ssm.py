@@ -87,8 +87,7 @@ class Ssm:
         """Run a shell script on an instance; give the command's id.
 
         `timeout` (5 s to 48 h; a shorter one counts as 5 s) is the script's own, counted from its start.
-        `working_directory` None is the
-        agent's. Not idempotent: call it only with the intent recorded.
+        `working_directory` None is the agent's. Not idempotent: call it only with the intent recorded.
 
         Raises:
             Conflict: the instance has no agent that could take it.

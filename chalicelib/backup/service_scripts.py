@@ -1,11 +1,9 @@
 """A service backup: the user's script, run on one of the service's instances, streamed into the primary
 vault.
 
-The instance uploads parts through presigned URLs; only this job, after the script has ended well and what
-S3 holds has
-been compared with what the script wrote, makes an object of them. Invariant: nothing half-made is ever a
-recovery
-point, and a finished point has been read back and found right, part by part.
+The instance uploads parts through presigned URLs; only this job, after the script has ended well and what S3
+holds has been compared with what the script wrote, makes an object of them. Invariant: nothing half-made is
+ever a recovery point, and a finished point has been read back and found right, part by part.
 """
 
 from collections.abc import Callable, Mapping

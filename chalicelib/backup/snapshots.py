@@ -2,8 +2,8 @@
 instance.
 
 Invariant: one snapshot per chosen volume, or no recovery point. What was made under a job's tag and is not
-needed (the
-rest of a failed backup, a second set made because the first was not visible) is deleted before the job ends.
+needed (the rest of a failed backup, a second set made because the first was not visible) is deleted before
+the job ends.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,8 +45,7 @@ GIB = 1024**3
 @dataclass(frozen=True, slots=True)
 class Source:
     """One instance to snapshot: its chosen volumes as (volume id, device, GiB), the data volumes left out,
-    and whether
-    the boot volume is among the chosen.
+    and whether the boot volume is among the chosen.
     """
 
     instance: str

@@ -1,8 +1,7 @@
 """The tick: opens the backups that are due, by schedule and by RPO, for every plan.
 
-Invariant: jobs are opened before the schedule is recorded as served, under ids made of the nominal time; so
-a tick
-that dies, comes twice or comes late loses no run and doubles none. One bad plan stops no other.
+Invariant: jobs are opened before the schedule is recorded as served, under ids made of the nominal time; so a
+tick that dies, comes twice or comes late loses no run and doubles none. One bad plan stops no other.
 """
 
 from collections.abc import Callable

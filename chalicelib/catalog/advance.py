@@ -4,12 +4,9 @@ times.
     lease -> observe -> decide -> (record the intent) -> act -> record -> observe ... -> park or finish
 
 It never waits: what takes time ends in a completion event or a delayed message, which pokes the job again.
-What is
-to be done is decided by a pure function of each kind; this module knows no kind. A worker that dies leaves
-a lease
-that runs out, intents that say what it may have done, and artefacts that carry the job's tag; the next one
-goes on
-from there.
+What is to be done is decided by a pure function of each kind; this module knows no kind. A worker that dies
+leaves a lease that runs out, intents that say what it may have done, and artefacts that carry the job's tag;
+the next one goes on from there.
 """
 
 import random
@@ -172,8 +169,7 @@ class Engine:
         """Look again later, each time a little later and never at the same moment as the others.
 
         A backoff with jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/);
-        only a
-        reached quota may be waited for without end.
+        only a reached quota may be waited for without end.
         """
         attempts = turn.job.attempts + (0 if isinstance(error, QuotaReached) else 1)
         if attempts > GIVE_UP_AFTER_ATTEMPTS:

@@ -1,10 +1,8 @@
 """A job: one piece of work, its states, and what a worker may decide about it. Pure.
 
 A job's id is derived from what it is for, so the same trigger always names the same job. `work` is what was
-asked and
-never changes; `progress` is what was done and only grows; `intents` are the calls about to be made that AWS
-gives no
-idempotency token for, each with the moment it was recorded.
+asked and never changes; `progress` is what was done and only grows; `intents` are the calls about to be made
+that AWS gives no idempotency token for, each with the moment it was recorded.
 """
 
 import hashlib

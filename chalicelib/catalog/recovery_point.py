@@ -45,8 +45,7 @@ class Artefact:
     """A recovery point as it lies in one vault: snapshots in a region, or a file (whole, or in segments).
 
     `folder` is where its manifest lies; `etag` pins a whole object; `segments` counts the segments of one
-    that is not.
-    `verified_at` is when its bytes were last read back and found right; None means never.
+    that is not. `verified_at` is when its bytes were last read back and found right; None means never.
     """
 
     vault: str

@@ -1,8 +1,7 @@
 """One script, run once, on one instance through SSM: what a job of any kind needs for that.
 
-SendCommand has no idempotency token. The intent is recorded, the command carries the job's id in its
-comment, and the
-runner on the instance refuses a second run of one job: together they make it run exactly once.
+SendCommand has no idempotency token. The intent is recorded, the command carries the job's id in its comment,
+and the runner on the instance refuses a second run of one job: together they make it run exactly once.
 """
 
 from collections.abc import Iterable
@@ -80,8 +79,7 @@ def observe_run(ssm: Ssm, ec2: Ec2, job: Job) -> RunSeen:
     """Look for the job's command or, once it is known, at how it stands.
 
     While the command runs, its instance is looked at too: SSM tells of a terminated one only when the
-    script's
-    time is up.
+    script's time is up.
     """
     if INTENT not in job.intents:
         return NOTHING_SEEN

@@ -1,13 +1,10 @@
 """Restores a service backup onto an instance, with the service's own restore script, and proves it with its
-verify
-script.
+verify script.
 
-The instance fetches the file by a presigned URL, checks its size and SHA-256, and only then runs the
-script. A file
-that lies off-site in segments is first put together in an S3 vault (staged), each segment checked, so that
-the
-instance needs nothing but a URL. Invariant: bytes that are not what was backed up never reach a restore
-script.
+The instance fetches the file by a presigned URL, checks its size and SHA-256, and only then runs the script.
+A file that lies off-site in segments is first put together in an S3 vault (staged), each segment checked, so
+that the instance needs nothing but a URL. Invariant: bytes that are not what was backed up never reach a
+restore script.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,8 +1,7 @@
 """Copies a service backup into another S3 vault, server-side: its bytes never pass through here.
 
 Invariant: the copy is of just the object that was verified (pinned by its ETag), and it counts as verified
-only when
-its own bytes have been read back and their SHA-256 compared.
+only when its own bytes have been read back and their SHA-256 compared.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,8 +1,7 @@
 """Copies a service backup into a vault of another cloud, in segments, and with it all that opens it there.
 
-Invariant: the manifest is written last, so a folder without one is a copy that is not finished; it lists
-the hash of
-every segment, taken from the bytes that were sent.
+Invariant: the manifest is written last, so a folder without one is a copy that is not finished; it lists the
+hash of every segment, taken from the bytes that were sent.
 """
 
 from collections.abc import Callable, Mapping

@@ -2,8 +2,7 @@
 waits.
 
 Invariant: one copy per snapshot and vault. A copy carries its original's id in a tag from its creating call
-on, so
-that a crashed worker's copy is found again; its slot is held until it has ended.
+on, so that a crashed worker's copy is found again; its slot is held until it has ended.
 """
 
 from collections.abc import Callable, Mapping

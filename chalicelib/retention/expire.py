@@ -1,8 +1,8 @@
 """Applies a rule's lifecycle to one lineage, in every vault by that vault's own lifecycle.
 
 Invariant: what is deleted was first judged over a complete list, then marked EXPIRED with its reason, then
-deleted;
-a point that a job still needs is not judged; and what one vault refuses to delete stops nothing else.
+deleted; a point that a job still needs is not judged; and what one vault refuses to delete stops nothing
+else.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

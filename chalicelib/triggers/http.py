@@ -1,8 +1,7 @@
 """What every route shares: bodies in, answers out, and a problem document (RFC 9457) for whatever is wrong.
 
 Invariant: whatever a handler raises becomes an `application/problem+json` answer that names the fault; only
-an error
-nobody foresaw is a 500, and that one is logged whole.
+an error nobody foresaw is a 500, and that one is logged whole.
 """
 
 import base64

@@ -2,8 +2,7 @@
 again.
 
 Kept for a day in the catalog's table, by Powertools. The key belongs to a route; the same key with another
-body is
-refused (https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/).
+body is refused (https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/).
 """
 
 import json

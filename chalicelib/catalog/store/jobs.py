@@ -1,8 +1,7 @@
 """Jobs in the table: opened once, leased by one worker at a time, saved only by the one that holds the lease.
 
-A job that is not over has a `wake_at`: the moment at which it should have moved by itself. `reconcile`
-pokes every job
-whose moment has passed, and needs no other knowledge.
+A job that is not over has a `wake_at`: the moment at which it should have moved by itself. `reconcile` pokes
+every job whose moment has passed, and needs no other knowledge.
 """
 
 import json

@@ -1,8 +1,7 @@
 """Recovery points and their lineages in the table.
 
-Each artefact is an attribute of its own (`artefact#VAULT`), so two copies that end at the same moment
-cannot overwrite
-each other's result.
+Each artefact is an attribute of its own (`artefact#VAULT`), so two copies that end at the same moment cannot
+overwrite each other's result.
 """
 
 import json

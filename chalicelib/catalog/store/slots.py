@@ -1,11 +1,9 @@
 """Copy slots: no more copies at once in a region than EC2 lets run, and never fewer while work waits.
 
 EC2 allows 20 concurrent snapshot copies per destination region
-(https://docs.aws.amazon.com/ebs/latest/userguide/ebs-copy-snapshot.html). A slot is taken before the call
-and given
-back when the copy has ended; who finds none stands in a line, and giving back names the one who stood there
-longest.
-Taking and giving back are transactions: the count and the holders cannot part.
+(https://docs.aws.amazon.com/ebs/latest/userguide/ebs-copy-snapshot.html). A slot is taken before the call and
+given back when the copy has ended; who finds none stands in a line, and giving back names the one who stood
+there longest. Taking and giving back are transactions: the count and the holders cannot part.
 """
 
 from collections.abc import Mapping

@@ -1,16 +1,19 @@
 """The vaults that the contract is held against: every kind that this machine has."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
+from libcloud.storage.providers import get_driver
 
 from chalicelib.vaults.offsite import open_offsite
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
 from local.cloud import Cloud
+from tests.vaults.servers import Offsite, azurite, swift
 
 REGION: Final = "eu-central-1"
 
@@ -24,14 +27,38 @@ class Ground:
     spoil: Callable[[str, bytes], None]
 
 
-@pytest.fixture(params=["s3", "local"])
+@pytest.fixture(
+    params=[
+        "s3",
+        "local",
+        pytest.param("azurite", marks=pytest.mark.integration("azurite")),
+        pytest.param("swift", marks=pytest.mark.integration("swift")),
+    ]
+)
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     """Give each kind of vault in turn, empty."""
-    if request.param == "s3":
-        with Cloud(tmp_path) as cloud:
-            yield _s3_ground(cloud)
-    else:
-        yield _local_ground(tmp_path)
+    match request.param:
+        case "s3":
+            with Cloud(tmp_path) as cloud:
+                yield _s3_ground(cloud)
+        case "local":
+            yield _local_ground(tmp_path)
+        case server:
+            yield _server_ground(request.getfixturevalue(f"{server}_server"))
+
+
+@pytest.fixture(scope="session")
+def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offsite]:
+    """Run Azurite as long as the session."""
+    with azurite(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offsite]:
+    """Run Swift as long as the session."""
+    with swift(tmp_path_factory.mktemp("swift")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -79,6 +106,23 @@ def _local_ground(folder: Path) -> Ground:
     return Ground(
         open_local("kept"), open_local("not-there"), lambda key, data: _write(container / key, data)
     )
+
+
+def _server_ground(server: Offsite) -> Ground:
+    container = f"kept-{uuid.uuid4()}"
+    get_driver(server.provider)(**server.options, **server.credentials).create_container(container)
+
+    def open_at_server(name: str, container: str) -> Vault:
+        return open_offsite(
+            name,
+            provider=server.provider,
+            container=container,
+            options=server.options,
+            credentials=server.credentials,
+        )
+
+    vault = open_at_server("the-kept", container)
+    return Ground(vault, open_at_server("the-not-there", "not-there"), vault.put)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -26,7 +26,7 @@ from chalicelib.catalog.job import (
     may_have_been_made,
 )
 from chalicelib.catalog.recovery_point import (
-    TAG_POINT,
+    TAG_JOB,
     Artefact,
     PointState,
     RecoveryPoint,
@@ -113,7 +113,7 @@ class SnapshotBackup:
             instances = tuple(self.ec2.instances_by_id(job.work["instances"]))
             attached = [volume.volume_id for instance in instances for volume in instance.volumes]
             volumes = {volume.id: volume for volume in self.ec2.volumes(attached)}
-        made = self.ec2.snapshots_tagged(TAG_POINT, job.work["recovery_point"]) if job.intents else []
+        made = self.ec2.snapshots_tagged(TAG_JOB, job.id) if job.intents else []
         return Seen(instances, volumes, tuple(made))
 
     def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
@@ -162,9 +162,7 @@ class SnapshotBackup:
                     tags=tags_of(job),
                     description=f"Farshore {job.work['recovery_point']} of {job.service}",
                 )
-                return {
-                    "made": {**job.progress.get("made", {}), **{each.volume_id: each.id for each in made}}
-                }
+                return _taken_down(job, source, {each.volume_id: each.id for each in made})
             case Delete(snapshots=snapshots):
                 for snapshot in snapshots:
                     self.ec2.delete_snapshot(snapshot)
@@ -176,6 +174,15 @@ class SnapshotBackup:
     def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
         """Record the point as failed, so that it is never mistaken for one to restore from."""
         return Finish(JobState.FAILED, reason, _new_point(job, PointState.FAILED, reason))
+
+
+def _taken_down(job: Job, source: Source, made: Mapping[str, str]) -> dict[str, Any]:
+    """Return the progress a CreateSnapshots call makes; one that lacks a chosen volume makes the backup fail."""
+    progress: dict[str, Any] = {"made": {**job.progress.get("made", {}), **made}}
+    missing = [volume for volume, _, _ in source.volumes if volume not in made]
+    if missing:
+        progress["error"] = f"{', '.join(missing)} was detached from {source.instance} during the backup"
+    return progress
 
 
 def _choose(job: Job, seen: Seen, now: datetime, give_up: Any) -> Decision[Action]:

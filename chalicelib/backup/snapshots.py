@@ -177,7 +177,7 @@ class SnapshotBackup:
 
 
 def _taken_down(job: Job, source: Source, made: Mapping[str, str]) -> dict[str, Any]:
-    """Return the progress a CreateSnapshots call makes; one that lacks a chosen volume makes the backup fail."""
+    """Return the progress a CreateSnapshots call makes; one that lacks a chosen volume fails the backup."""
     progress: dict[str, Any] = {"made": {**job.progress.get("made", {}), **made}}
     missing = [volume for volume, _, _ in source.volumes if volume not in made]
     if missing:

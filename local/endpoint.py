@@ -7,7 +7,7 @@ or by moto. Errors of ours are written in the protocol of the service. It knows 
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from wsgiref.types import WSGIEnvironment
 
 from werkzeug.datastructures import Headers
@@ -23,20 +23,26 @@ from local.server import Answer
 from local.wire import parse, render_error, render_result
 
 LOG = logging.getLogger(__name__)
+OnCall = Callable[[Target, WSGIEnvironment, str | None], None]
+"""Look at a call before it is answered; the text names the function that made it."""
 KILLED = AwsError("FunctionKilled", "The function that made this call has been killed.")
 
 
 class CallCount:
-    """How many calls were made, by service, operation and caller."""
+    """How many calls were made, by service, operation and caller; `on_call` are shown each of them."""
 
     def __init__(self) -> None:
+        self.on_call: list[OnCall] = []
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, str, Caller]] = Counter()
 
-    def add(self, service: str, operation: str, caller: Caller) -> None:
-        """Count one call."""
+    def add(self, target: Target, environ: WSGIEnvironment, function: str | None) -> None:
+        """Count one call, made by a function or else by anybody."""
+        caller = Caller.OTHER if function is None else Caller.FUNCTION
         with self._lock:
-            self._counts[service, operation, caller] += 1
+            self._counts[target.service, target.operation, caller] += 1
+        for look in self.on_call:
+            look(target, environ, function)
 
     def clear(self) -> None:
         """Start from zero."""
@@ -89,7 +95,7 @@ class Endpoint:
     def _answer(self, target: Target, environ: WSGIEnvironment) -> Answer:
         by_function = target.access_key == FUNCTION_KEY and target.signed is Signed.HEADER
         caller = Caller.FUNCTION if by_function else Caller.OTHER
-        self._calls.add(target.service, target.operation, caller)
+        self._calls.add(target, environ, self._execution.function if by_function else None)
         if by_function and not self._execution.is_alive:
             raise KILLED
         effect = self._fault(target, environ, caller)

@@ -63,6 +63,7 @@ class Function:
 class Execution:
     """The invocation that runs now, as the endpoint sees it."""
 
+    function: str = ""
     deadline: float = 0.0
     killed: bool = False
 
@@ -167,6 +168,7 @@ class Functions:
             raise FunctionError(f"the event of {len(payload)} bytes for {function.name} is too large")
         with self._one_at_a_time:
             allowed = min(function.timeout, at_most or function.timeout).total_seconds()
+            self._execution.function = function.name
             self._execution.killed = False
             self._execution.deadline = time.monotonic() + allowed
             try:

@@ -42,6 +42,17 @@ def test_calls_of_functions_are_counted_apart(little: LittleStack) -> None:
     assert little.cloud.calls.by_operation(Caller.OTHER) == {"events": {"PutEvents": 1}}
 
 
+def test_each_call_is_shown_with_the_function_that_made_it(little: LittleStack) -> None:
+    seen: list[tuple[str, str | None]] = []
+    little.cloud.calls.on_call.append(
+        lambda target, _, function: seen.append((target.operation, function and function.partition("-")[2]))
+    )
+    little.tell()
+    little.cloud.settle()
+
+    assert seen == [("PutEvents", None), ("UpdateItem", "OnEvent"), ("PutItem", "OnEvent")]
+
+
 @pytest.mark.parametrize("service", CALLS)
 def test_an_error_that_is_asked_for_reaches_the_client_in_its_protocol(cloud: Cloud, service: str) -> None:
     error = {"code": "SlowDown", "status": 503, "message": "Please."}

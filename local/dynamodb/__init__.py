@@ -17,6 +17,7 @@ from moto.dynamodb.parsing.key_condition_expression import parse_expression
 from local.call import ACCOUNT, Call, Handler, PassOn
 from local.clock import Clock
 from local.dynamodb.order import TableOrder, primary_of, value_of
+from local.dynamodb.pace import quicken
 from local.passing import lock_of, moto_backend
 from local.timeline import Timeline
 
@@ -35,6 +36,7 @@ class DynamoDb:
         self._clock = clock
         self._timeline = timeline
         self._orders: dict[tuple[str, str], TableOrder] = {}
+        quicken()
 
     def handlers(self) -> Mapping[str, Handler]:
         """Narrow queries, follow writes, let items expire."""

@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 from libcloud.storage.providers import get_driver
@@ -20,17 +21,18 @@ REGION: Final = "eu-central-1"
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """An empty vault, one like it whose bucket or container does not exist, a way to spoil an object."""
+    """An empty vault, one like it whose bucket or container does not exist, a way to lay objects into it."""
 
     vault: Vault
     missing: Vault
-    spoil: Callable[[str, bytes], None]
+    lay: Callable[[str, bytes], None]
 
 
 @pytest.fixture(
     params=[
         "s3",
         "local",
+        "libcloud's s3",
         pytest.param("azurite", marks=pytest.mark.integration("azurite")),
         pytest.param("swift", marks=pytest.mark.integration("swift")),
     ]
@@ -43,8 +45,15 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
                 yield _s3_ground(cloud)
         case "local":
             yield _local_ground(tmp_path)
+        case "libcloud's s3":
+            with Cloud(tmp_path) as cloud:
+                lay = S3Ground(cloud).vault("kept").put
+                yield replace(_server_ground(_s3_as_any_provider(cloud), "kept"), lay=lay)
         case server:
-            yield _server_ground(request.getfixturevalue(f"{server}_server"))
+            offsite: Offsite = request.getfixturevalue(f"{server}_server")
+            container = f"kept-{uuid.uuid4()}"
+            get_driver(offsite.provider)(**offsite.options, **offsite.credentials).create_container(container)
+            yield _server_ground(offsite, container)
 
 
 @pytest.fixture(scope="session")
@@ -103,15 +112,19 @@ def _local_ground(folder: Path) -> Ground:
             f"the-{name}", provider="local", container=name, options={"key": str(folder)}, credentials={}
         )
 
-    return Ground(
-        open_local("kept"), open_local("not-there"), lambda key, data: _write(container / key, data)
+    return Ground(open_local("kept"), open_local("not-there"), lambda key, data: _lay(container / key, data))
+
+
+def _s3_as_any_provider(cloud: Cloud) -> Offsite:
+    address = urlsplit(cloud.aws.url)
+    return Offsite(
+        "s3",
+        {"host": address.hostname, "port": address.port, "secure": False, "region": REGION},
+        {"key": "test", "secret": "test"},
     )
 
 
-def _server_ground(server: Offsite) -> Ground:
-    container = f"kept-{uuid.uuid4()}"
-    get_driver(server.provider)(**server.options, **server.credentials).create_container(container)
-
+def _server_ground(server: Offsite, container: str) -> Ground:
     def open_at_server(name: str, container: str) -> Vault:
         return open_offsite(
             name,
@@ -125,5 +138,6 @@ def _server_ground(server: Offsite) -> Ground:
     return Ground(vault, open_at_server("the-not-there", "not-there"), vault.put)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _lay(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

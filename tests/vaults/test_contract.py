@@ -63,7 +63,7 @@ def test_a_range_that_reaches_past_the_end_is_an_integrity_failure(
 
 def test_a_range_of_an_object_cut_short_behind_our_back_is_an_integrity_failure(ground: Ground) -> None:
     ground.vault.put("key", b"0123456789")
-    ground.spoil("key", b"01234")
+    ground.lay("key", b"01234")
 
     with pytest.raises(IntegrityFailure):
         ground.vault.read("key", 0, 10)
@@ -104,7 +104,7 @@ def test_a_listing_holds_what_starts_with_the_prefix_and_nothing_else(vault: Vau
 def test_a_listing_goes_on_over_many_pages(ground: Ground) -> None:
     keys = [segment_key(FOLDER, number) for number in range(1, 1004)]
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda key: ground.vault.put(key, b"x"), keys))
+        list(threads.map(lambda key: ground.lay(key, b"x"), keys))
 
     assert sorted(found.key for found in ground.vault.list(FOLDER)) == keys
 

@@ -107,7 +107,7 @@ run_script() {
     (
         sleep 2
         kill "$listener"
-    ) >/dev/null 2>&1 &
+    ) 8>&- >/dev/null 2>&1 &
     watchdog=$!
     wait "$listener" 2>/dev/null
     kill "$watchdog" 2>/dev/null

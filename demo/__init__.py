@@ -1,0 +1,1 @@
+"""A true story, played on the local cloud by an outsider; `make demo` runs it."""

@@ -1,0 +1,100 @@
+"""The orders: a SQLite database that is written to during the whole story, and what a copy of it holds.
+
+Every transaction enters an order and its amount in the ledger, so that a copy torn between the two shows.
+"""
+
+import hashlib
+import random
+import sqlite3
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+TABLES = """
+CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, article TEXT, cents INTEGER NOT NULL);
+CREATE TABLE ledger (orders INTEGER NOT NULL, cents INTEGER NOT NULL);
+INSERT INTO ledger VALUES (0, 0);
+"""
+FIRST_ORDERS = 10_000
+PAUSE_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a database file holds, and its bytes' hash."""
+
+    sha256: str
+    rows: int
+    integrity: str
+    ledger_agrees: bool
+
+
+def read(file: Path) -> Contents:
+    """Read a database file that nobody writes to."""
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        integrity = "; ".join(row[0] for row in database.execute("PRAGMA integrity_check"))
+        rows, cents = database.execute("SELECT count(*), sum(cents) FROM orders").fetchone()
+        ledger = database.execute("SELECT orders, cents FROM ledger").fetchone()
+    return Contents(sha256, rows, integrity, ledger == (rows, cents))
+
+
+class OrderEntry:
+    """Enters orders into a database, some dozens a second, until it is left; a context manager."""
+
+    def __init__(self, file: Path, seed: int) -> None:
+        """Make the database `file` with its first orders."""
+        self._file = file
+        self._random = random.Random(seed)  # noqa: S311 (no secret)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write, name="orders", daemon=True)
+        self._rows = 0
+        self._error: sqlite3.Error | None = None
+        with closing(sqlite3.connect(file)) as database:
+            database.executescript(TABLES)
+            for _ in range(FIRST_ORDERS):
+                self._enter(database)
+            database.commit()
+
+    @property
+    def rows(self) -> int:
+        """Answer how many orders are in the database.
+
+        Raises:
+            sqlite3.Error: an order could not be entered.
+        """
+        if self._error:
+            raise self._error
+        return self._rows
+
+    def __enter__(self) -> Self:
+        """Start to enter orders."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop, with the last order entered whole."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop, with the last order entered whole."""
+        self._stop.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        with closing(sqlite3.connect(self._file, timeout=60)) as database:
+            try:
+                while not self._stop.wait(PAUSE_SECONDS):
+                    self._enter(database)
+                    database.commit()
+            except sqlite3.Error as error:
+                self._error = error
+
+    def _enter(self, database: sqlite3.Connection) -> None:
+        cents = self._random.randrange(100, 100_000)
+        order = (f"customer {self._random.randrange(5000)}", f"article {self._random.randrange(900)}", cents)
+        database.execute("INSERT INTO orders (customer, article, cents) VALUES (?, ?, ?)", order)
+        database.execute("UPDATE ledger SET orders = orders + 1, cents = cents + ?", (cents,))
+        self._rows += 1

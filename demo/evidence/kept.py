@@ -1,0 +1,108 @@
+"""Act 3's evidence: what is left after forty days, in the catalog and in every vault, and why."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from demo.claims import Claims
+from demo.evidence.expected import left
+from demo.farshore import Document, artefact, moment
+from demo.ground import DR, HOME, Ground
+
+REGIONS = {"primary": HOME, "dr": DR}
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The recovery points of one rule of a plan, and the times at which there had to be one."""
+
+    plan: str
+    service: str
+    rule: Mapping[str, Any]
+    expected: list[datetime]
+    points: list[Document]
+
+    @property
+    def name(self) -> str:
+        """Name it in a word."""
+        return f"{self.service}/{self.rule['name']}"
+
+    def lifecycles(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Give each vault with its own lifecycle."""
+        yield "primary", self.rule["lifecycle"]
+        for copy in self.rule["copies"]:
+            yield copy["vault"], copy.get("lifecycle", self.rule["lifecycle"])
+
+
+def check_made(claims: Claims, lineage: Lineage) -> None:
+    """Check that every run of the schedule made its point, and none was made twice."""
+    made = sorted(moment(point["nominal_at"]) for point in lineage.points if point["state"] != "FAILED")
+    claims.same(
+        f"{lineage.name} made a backup every time it had to", lineage.expected, made, f"{len(made)} times"
+    )
+
+
+def check_left(claims: Claims, lineage: Lineage, judged_at: datetime) -> None:
+    """Check that each vault holds exactly what the plan says."""
+    for vault, lifecycle in lineage.lifecycles():
+        expected = sorted(left(lifecycle, lineage.expected, judged_at))
+        found = sorted(moment(point["nominal_at"]) for point in lineage.points if artefact(point, vault))
+        seen = f"{len(found)} of {len(lineage.expected)} are left"
+        claims.same(f"{lineage.name} in {vault}: what is left is what the plan says", expected, found, seen)
+
+
+def check_reasons(claims: Claims, points: list[Document], judged: Mapping[tuple[str, str], Document]) -> None:
+    """Check that everything kept or let go has its reason; `judged` has the last verdict of each."""
+    kept, gone, wrong = 0, 0, []
+    for point in points:
+        for each in point["artefacts"]:
+            verdict = judged.get((point["id"], each["vault"]))
+            is_left = each["state"] == "AVAILABLE"
+            if verdict is None or not verdict["reason"] or verdict["keep"] != is_left:
+                wrong.append(f"{point['id']} in {each['vault']}: {verdict}")
+            kept, gone = kept + is_left, gone + (not is_left)
+    claims.check(
+        "every keep and every delete has a reason",
+        not wrong,
+        wrong[0] if wrong else f"{kept} kept, {gone} deleted",
+    )
+
+
+def check_no_orphans(claims: Claims, ground: Ground, points: list[Document]) -> None:
+    """Check that nothing lies in a vault that is of no recovery point there, and nothing is missing."""
+    for vault, region in REGIONS.items():
+        answer = ground.client("ec2", region).describe_snapshots(OwnerIds=["self"])
+        found = {each["SnapshotId"] for each in answer["Snapshots"]}
+        there = [artefact(point, vault) for point in points]
+        expected = {snapshot for each in there if each for snapshot in each.get("snapshot_ids", ())}
+        claims.same(
+            f"the snapshots in {region} are those of the points", expected, found, f"{len(found)} snapshots"
+        )
+        _check_folders(claims, vault, points, _points_in_bucket(ground, vault, region))
+    if Path(ground.vaults["offsite"]).is_dir():
+        folder = Path(ground.vaults["offsite"])
+        keys = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
+        _check_folders(claims, "offsite", points, _points_of(keys))
+
+
+def _check_folders(claims: Claims, vault: str, points: list[Document], found: set[str]) -> None:
+    expected = {point["id"] for point in points if artefact(point, vault)}
+    claims.same(f"the objects in {vault} are those of the points", expected, found, f"{len(found)} points")
+
+
+def _points_in_bucket(ground: Ground, vault: str, region: str) -> set[str]:
+    bucket = ground.vaults[vault].removeprefix("s3://")
+    pages = ground.client("s3", region).get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return _points_of([each["Key"] for page in pages for each in page.get("Contents", ())])
+
+
+def _points_of(keys: list[str]) -> set[str]:
+    """Answer the recovery points that keys are of; what is of none stands for itself."""
+    found = set()
+    for key in keys:
+        if key != "restore.sh":
+            parts = key.split("/")
+            found.add("rp-" + parts[3].rpartition("rp-")[2] if parts[0] == "points" else key)
+    return found

@@ -1,0 +1,128 @@
+"""Act 2: plans are sent, backups are made and copied; every copy is read by other means than the app's."""
+
+import hashlib
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from demo.claims import Claims
+from demo.database import OrderEntry
+from demo.farshore import Document, artefact, moment
+from demo.ground import DR, HOME, Ground
+from demo.watch import Watch
+
+SOON = timedelta(seconds=10)
+"""A job that goes on this soon after an event goes on because of it: by itself it looks every ten minutes."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """The snapshots that were seen pending, by region."""
+
+    ground: Ground
+    seen: dict[str, set[str]] = field(default_factory=lambda: {HOME: set(), DR: set()})
+
+    def look(self) -> None:
+        """See which are pending now."""
+        for region, seen in self.seen.items():
+            answer = self.ground.client("ec2", region).describe_snapshots(
+                OwnerIds=["self"], Filters=[{"Name": "status", "Values": ["pending"]}]
+            )
+            seen.update(each["SnapshotId"] for each in answer["Snapshots"])
+
+
+def check_snapshots(claims: Claims, pending: Pending, watch: Watch, point: Document) -> None:
+    """Check a point of snapshots against what EC2 shows and what was heard."""
+    for vault, region in (("primary", HOME), ("dr", DR)):
+        there = artefact(point, vault)
+        ids = set(there["snapshot_ids"]) if there else set()
+        seen = pending.seen[region]
+        claims.check(
+            f"snapshots in {vault} were pending first", bool(ids) and ids <= seen, ", ".join(sorted(ids))
+        )
+    ended = {job["kind"]: moment(job["updated_at"]) for job in watch.jobs.values() if _of(job, point)}
+    heard = {
+        "backup": _heard(watch, "createSnapshots", point["created_at"]),
+        "copy": _heard(watch, "copySnapshot", point["created_at"]),
+    }
+    for kind, at in heard.items():
+        went_on = at is not None and kind in ended and timedelta(0) <= ended[kind] - at + SOON / 10 <= SOON
+        seen_text = (
+            f"event at {at:%H:%M:%S}, job ended at {ended[kind]:%H:%M:%S}" if at and kind in ended else "none"
+        )
+        claims.check(
+            f"the {kind} of {point['service']}/{point['rule']} went on with its event", went_on, seen_text
+        )
+
+
+def check_service_backup(claims: Claims, ground: Ground, point: Document, expected: str) -> None:
+    """Check that the very bytes the script wrote lie in the S3 vaults."""
+    name = f"{point['service']}/{point['rule']}"
+    for vault, region in (("primary", HOME), ("dr", DR)):
+        there = artefact(point, vault)
+        bucket = ground.vaults[vault].removeprefix("s3://")
+        if there:
+            body = ground.client("s3", region).get_object(Bucket=bucket, Key=there["key"])["Body"].read()
+            found = hashlib.sha256(body).hexdigest()
+        else:
+            found = "nothing"
+        claims.same(
+            f"{name} in {vault} is what its script wrote", expected, found, f"SHA-256 {found[:16]}..."
+        )
+
+
+def check_opened_offsite(
+    claims: Claims, ground: Ground, point: Document, expected: str, scratch: Path
+) -> None:
+    """Open an off-site copy with nothing but the script that lies in the vault."""
+    folder, there = Path(ground.vaults["offsite"]), artefact(point, "offsite")
+    output = scratch / "opened"
+    if there:
+        command = ["sh", str(folder / "restore.sh"), str(folder / there["folder"]), str(output)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = hashlib.sha256(output.read_bytes()).hexdigest() if ran.returncode == 0 else ran.stderr
+    else:
+        found = "nothing"
+    name = f"the off-site copy of {point['service']} opens without Farshore and without AWS"
+    claims.same(name, expected, found, f"restore.sh of the vault: SHA-256 {found[:16]}...")
+
+
+def script_notes(directory: Path) -> Mapping[str, tuple[str, int]]:
+    """Read what the orders' script noted on its instance: by job, the SHA-256 and rows of the copy."""
+    notes = {}
+    for line in (directory / "backup.log").read_text().splitlines():
+        job, sha256, rows = line.split()
+        notes[job] = (sha256, int(rows))
+    return notes
+
+
+def check_written_while(claims: Claims, orders: OrderEntry, before: int, copied: int) -> None:
+    """Check that the database was written to before, during and after its backup."""
+    after = orders.rows
+    claims.check(
+        "the database was written to while it was backed up",
+        before <= copied < after,
+        f"{before:,} orders before, {copied:,} in the backup, {after:,} after",
+    )
+
+
+def job_that_made(watch: Watch, point: Document) -> str:
+    """Answer the id of the backup job of a point."""
+    return next(str(job["id"]) for job in watch.jobs.values() if job["kind"] == "backup" and _of(job, point))
+
+
+def _of(job: Document, point: Document) -> bool:
+    return bool(job.get("recovery_point") == point["id"] and job["kind"] in ("backup", "copy"))
+
+
+def _heard(watch: Watch, event: str, since: str) -> datetime | None:
+    times = [
+        heard.at
+        for heard in watch.events
+        if heard.detail.get("event") == event
+        and heard.at >= moment(since)
+        and heard.detail["result"] == "succeeded"
+    ]
+    return max(times, default=None)

@@ -1,0 +1,63 @@
+"""Act 4's evidence: what was restored is what was backed up, byte for byte."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from botocore.exceptions import ClientError
+
+from demo.claims import Claims
+from demo.database import Contents
+from demo.files import Tree, read_tree
+from demo.ground import HOME, Ground
+
+
+def check_unreachable(claims: Claims, ground: Ground, instance_id: str) -> None:
+    """Check that the disaster is one."""
+    answer = ground.client("ec2", HOME).describe_instances(InstanceIds=[instance_id])
+    state = answer["Reservations"][0]["Instances"][0]["State"]["Name"]
+    gone = state in ("shutting-down", "terminated") and instance_id not in ground.control.get("/instances")
+    claims.check("the instance is gone, and its directory with it", gone, f"{instance_id} is {state}")
+    try:
+        ground.client("s3", HOME).list_objects_v2(Bucket=home_bucket(ground))
+        said = "it answers"
+    except ClientError as error:
+        said = error.response["Error"]["Code"]
+    claims.same("the home bucket is unreachable", "ServiceUnavailable", said, said)
+
+
+def home_bucket(ground: Ground) -> str:
+    """Name the bucket of the primary vault."""
+    return ground.vaults["primary"].removeprefix("s3://")
+
+
+def unreachable(bucket: str) -> list[Mapping[str, object]]:
+    """Answer the faults that make a bucket answer nothing but errors."""
+    error = {"code": "ServiceUnavailable", "status": 503, "message": "The region is on fire."}
+    return [{"match": {"service": "s3", "resource": bucket}, "effect": {"error": error}}]
+
+
+def check_database(claims: Claims, found: Contents, noted: tuple[str, int]) -> None:
+    """Check a restored database against what the backup script noted when it made the backup."""
+    sha256, rows = noted
+    claims.same(
+        "the restored database is the backup, byte for byte",
+        sha256,
+        found.sha256,
+        f"SHA-256 {sha256[:16]}...",
+    )
+    claims.same("it has every order of the backup", rows, found.rows, f"{rows:,} orders")
+    claims.same("SQLite's integrity check passes", "ok", found.integrity, found.integrity)
+    claims.check("no transaction is torn", found.ledger_agrees, "the ledger agrees with the orders")
+
+
+def check_volume(claims: Claims, volume_id: str, expected: Tree, now: Tree, place: Path) -> None:
+    """Check a restored volume against what the original held when the snapshot was taken."""
+    found = read_tree(place)
+    wrong = sorted(path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path))
+    seen = f"{len(wrong)} files differ: {wrong[:3]}" if wrong else f"{len(found)} files"
+    claims.check(
+        f"{volume_id}, restored abroad, is what it was at the snapshot, byte for byte", not wrong, seen
+    )
+    claims.check(
+        f"and that is not what {volume_id} holds now", dict(now) != found, "its files went on changing"
+    )

@@ -1,0 +1,134 @@
+"""The local cloud as its users have it: `python -m local` in a process of its own, at addresses it prints.
+
+Everything the story does goes through these: AWS calls through boto3, the API and the control server through
+HTTP. Nothing of the app or of the local cloud is imported here.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import boto3
+from botocore.config import Config
+
+HOME, DR = "eu-central-1", "eu-west-1"
+STOP_SECONDS = 30
+CREDENTIALS = ("test", "test")
+"""Any pair will do."""
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""A proxy that the environment names is not for this machine's own addresses."""
+
+
+class RefusedError(Exception):
+    """A server answered an error; `document` is what it said."""
+
+    def __init__(self, request: str, status: int, document: str) -> None:
+        super().__init__(f"{request}: {status} {document}")
+        self.status = status
+        self.document = document
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """An HTTP server that speaks JSON."""
+
+    url: str
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> Any:
+        """Send a request and answer the document that comes back.
+
+        Raises:
+            RefusedError: the answer is an error.
+        """
+        content = None if body is None else json.dumps(body).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(  # noqa: S310 (the address is one that the local cloud printed)
+            self.url + path, content, {"Content-Type": "application/json", **named}, method=method
+        )
+        try:
+            with DIRECT.open(request) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise RefusedError(f"{method} {path}", error.code, error.read().decode()) from error
+
+    def get(self, path: str, **query: str) -> Any:
+        """Ask for what is there."""
+        return self.ask("GET", f"{path}?{urlencode(query)}" if query else path)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The addresses of a local cloud; `vaults` says where each vault can be looked at."""
+
+    aws_url: str
+    api: Server
+    control: Server
+    vaults: Mapping[str, str]
+    session: boto3.Session = field(default_factory=lambda: boto3.Session(*CREDENTIALS))
+    _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def client(self, service: str, region: str) -> Any:
+        """Answer a boto3 client of the AWS endpoint; one is made per service and region."""
+        if (service, region) not in self._clients:
+            make: Any = self.session.client
+            config = Config(retries={"total_max_attempts": 1}, proxies={})
+            self._clients[service, region] = make(
+                service, region_name=region, endpoint_url=self.aws_url, config=config
+            )
+        return self._clients[service, region]
+
+    def now(self) -> datetime:
+        """Answer the simulated time."""
+        return datetime.fromisoformat(self.control.get("/clock")["now"])
+
+    def advance(self, by: timedelta) -> datetime:
+        """Let simulated time pass; all that becomes due happens before this returns."""
+        answer = self.control.ask("POST", "/clock", {"advance": f"{by // timedelta(milliseconds=1)}ms"})
+        return datetime.fromisoformat(answer["now"])
+
+    def advance_to(self, when: datetime) -> datetime:
+        """Let simulated time pass until `when`."""
+        return datetime.fromisoformat(self.control.ask("POST", "/clock", {"now": when.isoformat()})["now"])
+
+    def directory(self, instance_id: str) -> Path:
+        """Answer the directory in which an instance lives."""
+        return Path(self.control.get("/instances")[instance_id])
+
+    def calls(self) -> Mapping[str, Mapping[str, int]]:
+        """Answer how often the app's functions called AWS, by service and operation."""
+        counts: Mapping[str, Mapping[str, int]] = self.control.get("/calls", caller="function")
+        return counts
+
+
+@contextmanager
+def local_cloud(offsite: str) -> Iterator[Ground]:
+    """Run a local cloud for as long as the context lasts; what it says goes to standard error.
+
+    Raises:
+        RuntimeError: it did not start.
+    """
+    environment = {**os.environ, "OFFSITE": offsite, "AWS_PORT": "0", "API_PORT": "0", "CONTROL_PORT": "0"}
+    command = [sys.executable, "-m", "local"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        try:
+            ready = process.stdout.readline() if process.stdout else ""
+            if not ready:
+                raise RuntimeError(f"the local cloud did not start: exit code {process.wait(STOP_SECONDS)}")
+            said = json.loads(ready)
+            yield Ground(said["aws"], Server(said["api"]), Server(said["control"]), said["vaults"])
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,0 +1,72 @@
+"""Listens on EventBridge as any user can: a rule of its own puts EC2's and SSM's events on its own queue."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from demo.ground import Ground
+
+NAME = "demo-listens"
+PATTERN = {"source": ["aws.ec2", "aws.ssm"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An event: when it happened, its kind, and what it tells."""
+
+    at: datetime
+    kind: str
+    region: str
+    detail: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """Say in a line what happened; empty where it is of no interest to a reader."""
+        detail = self.detail
+        match self.kind:
+            case "EBS Snapshot Notification":
+                snapshot = detail["snapshot_id"].rpartition("/")[2]
+                return f"EBS event: {detail['event']} of {snapshot} in {self.region} {detail['result']}"
+            case "EBS Multi-Volume Snapshots Completion Status":
+                return (
+                    f"EBS event: {detail['event']} of {len(detail['snapshots'])} snapshots {detail['result']}"
+                )
+            case "EC2 Command Invocation Status-change Notification":
+                return f"SSM event: command on {detail['instance-id']}: {detail['status']}"
+            case "EC2 Instance State-change Notification":
+                return f"EC2 event: {detail['instance-id']} is {detail['state']}"
+        return ""
+
+
+class Listener:
+    """Hears the events of a region from its making on."""
+
+    def __init__(self, ground: Ground, region: str) -> None:
+        """Make the rule and the queue."""
+        self._sqs, self._events = ground.client("sqs", region), ground.client("events", region)
+        self._queue = self._sqs.create_queue(QueueName=NAME)["QueueUrl"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
+        self._events.put_rule(Name=NAME, EventPattern=json.dumps(PATTERN))
+        self._events.put_targets(Rule=NAME, Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
+
+    def heard(self) -> Iterator[Heard]:
+        """Give what was heard since the last time, once."""
+        while messages := self._receive():
+            for message in messages:
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+                event = json.loads(message["Body"])
+                at = datetime.fromisoformat(event["time"])
+                yield Heard(at, event["detail-type"], event["region"], event["detail"])
+
+    def close(self) -> None:
+        """Take the rule and the queue away."""
+        self._events.remove_targets(Rule=NAME, Ids=["queue"])
+        self._events.delete_rule(Name=NAME)
+        self._sqs.delete_queue(QueueUrl=self._queue)
+
+    def _receive(self) -> list[dict[str, Any]]:
+        answer = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=0)
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        return messages

@@ -1,0 +1,154 @@
+"""What the story ends with: figures and claims, as a table to read or as one JSON document."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from demo.claims import Claim
+from demo.farshore import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """One restore: of what, from which vault, and how long it took by both clocks."""
+
+    what: str
+    vault: str
+    simulated: timedelta
+    wall_seconds: float
+
+
+@dataclass(slots=True)
+class Report:
+    """The figures, filled in as the story goes on."""
+
+    offsite: str
+    days: int = 0
+    wall_seconds: float = 0.0
+    status: Mapping[str, Document] = field(default_factory=dict)
+    restores: dict[str, Restore] = field(default_factory=dict)
+    calls_per_backup: dict[str, dict[str, int]] = field(default_factory=dict)
+    calls_per_tick: float = 0.0
+    calls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    reasons: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def calls_in_all(self) -> int:
+        """Count every call the app made."""
+        return total(self.calls)
+
+    def to_document(self, claims: Sequence[Claim]) -> dict[str, Any]:
+        """Answer everything as JSON-able values."""
+        return {
+            "true": all(claim.true for claim in claims),
+            "claims": [{"name": each.name, "true": each.true, "seen": each.seen} for each in claims],
+            "services": {name: self._service(name) for name in sorted(self.status)},
+            "calls": {
+                "total": self.calls_in_all,
+                "idle_tick": self.calls_per_tick,
+                "by_operation": self.calls,
+            },
+            "reasons": self.reasons,
+            "offsite": self.offsite,
+            "simulated_days": self.days,
+            "wall_seconds": round(self.wall_seconds, 1),
+        }
+
+    def _service(self, name: str) -> dict[str, Any]:
+        status, restore = self.status[name], self.restores.get(name)
+        return {
+            "recovery_points": status["points"],
+            "rpo": status["rpo"],
+            "restore": restore
+            and {
+                "what": restore.what,
+                "vault": restore.vault,
+                "simulated_seconds": restore.simulated.total_seconds(),
+                "wall_seconds": round(restore.wall_seconds, 2),
+            },
+            "calls_per_backup": self.calls_per_backup.get(name, {}),
+        }
+
+    def to_text(self, claims: Sequence[Claim]) -> str:
+        """Answer the table, and below it what is not true."""
+        header = (
+            "service",
+            "recovery points",
+            "",
+            "RPO",
+            "achieved",
+            "restored",
+            "in",
+            "AWS calls per backup",
+        )
+        rows: list[Sequence[str]] = [header]
+        for name in sorted(self.status):
+            rows += self._rows(name)
+        false = [claim for claim in claims if not claim.true]
+        lines = [*aligned(rows), ""]
+        lines.append(
+            f"{self.calls_in_all:,} AWS calls by the app in {self.days} days; an idle tick makes "
+            f"{self.calls_per_tick:g}. {self.wall_seconds:.0f} s of wall time."
+        )
+        lines.append(f"{len(claims) - len(false)} of {len(claims)} claims are true.")
+        lines += [f"NOT TRUE: {claim.name}: {claim.seen}" for claim in false]
+        return "\n".join(lines)
+
+    def _rows(self, name: str) -> Iterable[Sequence[str]]:
+        status, restore = self.status[name], self.restores.get(name)
+        points = [
+            (kind, ", ".join(f"{vault} {count}" for vault, count in vaults.items()))
+            for kind, vaults in sorted(status["points"].items())
+        ]
+        calls = [f"{rule} {count}" for rule, count in self.calls_per_backup.get(name, {}).items()]
+        took = (f"{restore.what} from {restore.vault}", spoken(restore.simulated)) if restore else ("", "")
+        wall = ("", f"{restore.wall_seconds:.1f} s wall") if restore else ("", "")
+        rpo = (spoken_text(status["rpo"]["objective"]), spoken_text(status["rpo"]["achieved"]))
+        for line in range(max(len(points), len(calls), 2)):
+            kind, places = points[line] if line < len(points) else ("", "")
+            called = calls[line] if line < len(calls) else ""
+            first = line == 0
+            yield (
+                name if first else "",
+                kind,
+                places,
+                *(rpo if first else ("", "")),
+                *(took if first else wall if line == 1 else ("", "")),
+                called,
+            )
+
+
+def total(calls: Mapping[str, Mapping[str, int]]) -> int:
+    """Count calls of all services and operations."""
+    return sum(sum(operations.values()) for operations in calls.values())
+
+
+def spoken(duration: timedelta) -> str:
+    """Write a duration for people: `11 h 02 min`, `42 s`."""
+    seconds = round(duration.total_seconds())
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 7200:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    if seconds < 172_800:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    return f"{seconds // 86_400} d {seconds % 86_400 // 3600} h"
+
+
+def spoken_text(duration: str | None) -> str:
+    """Write a duration that the API answered (`39600s`, `1d`) for people."""
+    if duration is None:
+        return "none"
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86_400}[duration[-1]]
+    return spoken(timedelta(seconds=int(duration[:-1]) * unit))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay rows out in columns, with a line below the first."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return lines

@@ -1,0 +1,75 @@
+"""Lets simulated time pass in small steps and tells what happens in each: events, jobs that begin and end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from demo.farshore import Document, Farshore, moment
+from demo.ground import Ground
+from demo.listener import Heard, Listener
+from demo.telling import Teller
+
+STEP = timedelta(seconds=2)
+PATIENCE = timedelta(minutes=30)
+FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+
+
+class TooLongError(Exception):
+    """Jobs have not ended within the simulated time they were given."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """Knows every job it has told of, by id, and every event it has heard."""
+
+    ground: Ground
+    farshore: Farshore
+    listener: Listener
+    teller: Teller
+    jobs: dict[str, Document] = field(default_factory=dict)
+    events: list[Heard] = field(default_factory=list)
+
+    def until_done(self, since: datetime, look: Callable[[], None] = lambda: None) -> list[Document]:
+        """Step until there are jobs created since then and all have ended; answer them, newest first.
+
+        `look` is called in each step.
+
+        Raises:
+            TooLongError: that takes too long.
+        """
+        began = self.ground.now()
+        while True:
+            now = self.ground.advance(STEP)
+            look()
+            jobs = self._tell(since)
+            if jobs and all(job["state"] in FINAL for job in jobs):
+                return jobs
+            if now - began > PATIENCE:
+                open_jobs = [f"{job['id']}: {job['reason']}" for job in jobs if job["state"] not in FINAL]
+                raise TooLongError("; ".join(open_jobs) or "no job was opened")
+
+    def _tell(self, since: datetime) -> list[Document]:
+        """Tell what is new, in the order in which it happened."""
+        new: list[tuple[datetime, str]] = []
+        for heard in self.listener.heard():
+            self.events.append(heard)
+            if heard.text:
+                new.append((heard.at, heard.text))
+        jobs = self.farshore.jobs(since)
+        for job in reversed(jobs):
+            known = self.jobs.get(job["id"])
+            self.jobs[job["id"]] = job
+            if known is None:
+                new.append((moment(job["created_at"]), f"{described(job)} opened"))
+            if job["state"] in FINAL and (known is None or known["state"] != job["state"]):
+                new.append((moment(job["updated_at"]), f"{described(job)} {job['state']}: {job['reason']}"))
+        for at, text in sorted(new, key=lambda each: each[0]):
+            self.teller.say(at, text)
+        return jobs
+
+
+def described(job: Document) -> str:
+    """Name a job in a few words."""
+    into = {"copy": " into ", "restore": " from "}.get(job["kind"])
+    vault = f"{into}{job['vault']}" if into and "vault" in job else ""
+    return f"{job['kind']} of {job['service']}/{job['rule']}{vault}"

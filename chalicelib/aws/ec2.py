@@ -65,7 +65,7 @@ class Ec2:
         return [
             instance
             for batch in in_batches(ids, FILTER_VALUES)
-            for instance in self.instances([("instance-id", batch)])
+            for instance in self.instances([("instance-id", [_literal(id) for id in batch])])
         ]
 
     def volumes(self, ids: Iterable[str]) -> list[Volume]:

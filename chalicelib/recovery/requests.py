@@ -3,6 +3,7 @@
 A dry run is this plan, shown and not opened.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from chalicelib.plans.durations import render_duration
 from chalicelib.plans.model import Kind, Plan, ServiceRule
 
 WHAT = "the restore request"
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]{8}([0-9a-f]{9})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +116,10 @@ def _service_request(
     target = order.target
     problems = _unknown(target, ("instance_id",))
     instance = target.get("instance_id")
-    if not isinstance(instance, str) or not instance.startswith("i-"):
-        problems.append(Problem("/target/instance_id", instance, "the id of a running instance, i-..."))
+    if not isinstance(instance, str) or not _INSTANCE_ID.fullmatch(instance):
+        problems.append(
+            Problem("/target/instance_id", instance, "the id of an instance, e.g. i-0123456789abcdef0")
+        )
     rule = plan.rule(point.rule) if plan else None
     rule = rule if isinstance(rule, ServiceRule) else None
     restore = (rule and rule.restore) or point.source.get("restore")

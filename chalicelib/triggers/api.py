@@ -11,7 +11,7 @@ from chalice.app import Blueprint, IAMAuthorizer, Request, Response
 
 from chalicelib.backup.opening import covered_by
 from chalicelib.catalog.job import Job, JobKind, JobState
-from chalicelib.catalog.recovery_point import RecoveryPoint
+from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.errors import InvalidInput, NotFound, Problem
 from chalicelib.insight.documents import job_document, point_document
 from chalicelib.insight.preview import preview, warnings_of
@@ -19,7 +19,7 @@ from chalicelib.insight.status import Promise, service_status
 from chalicelib.plans.model import Kind, Plan, parse_plan
 from chalicelib.triggers import asked
 from chalicelib.triggers.http import (
-    CONTENT_TYPES,
+    ANY_CONTENT,
     answer,
     answering,
     body_of,
@@ -54,10 +54,11 @@ def list_plans() -> Response:
 @answering
 def get_plan(name: str) -> Response:
     """Show a plan."""
+    query_of(_request())
     return answer(_plan(unquote(name)).to_document())
 
 
-@blueprint.route("/plans/{name}", methods=["PUT"], authorizer=SIGNED, content_types=CONTENT_TYPES)
+@blueprint.route("/plans/{name}", methods=["PUT"], authorizer=SIGNED, content_types=ANY_CONTENT)
 @answering
 def put_plan(name: str) -> Response:
     """Store a plan, or with `?dry_run=true` show what it would do."""
@@ -80,16 +81,18 @@ def put_plan(name: str) -> Response:
 @answering
 def delete_plan(name: str) -> Response:
     """Remove a plan; its recovery points stay."""
+    query_of(_request())
     if not farshore().plans.delete(unquote(name)):
         raise _no_plan(unquote(name))
     return no_content()
 
 
-@blueprint.route("/backups", methods=["POST"], authorizer=SIGNED, content_types=CONTENT_TYPES)
+@blueprint.route("/backups", methods=["POST"], authorizer=SIGNED, content_types=ANY_CONTENT)
 @answering
 def post_backups() -> Response:
     """Back up now."""
     app, request = farshore(), _request()
+    query_of(request)
     body = body_of(request, known=frozenset({"plan", "rule", "instance_ids"}), required=("plan",))
     wanted = asked.BackupsAsked.read(body)
 
@@ -117,6 +120,7 @@ def list_jobs() -> Response:
 @answering
 def get_job(job_id: str) -> Response:
     """Show a job."""
+    query_of(_request())
     job = farshore().jobs.get(job_id)
     if job is None:
         raise NotFound("no such job", resource=f"job {job_id}")
@@ -130,6 +134,7 @@ def list_recovery_points() -> Response:
     names = ("service", "plan", "rule", "kind", "state", "vault")
     query = query_of(_request(), *names, "before", "limit", "cursor")
     asked.check_one_of(query, "kind", Kind)
+    asked.check_one_of(query, "state", PointState)
     page = farshore().points.list(
         filters={name: query[name] for name in names if name in query},
         before=asked.moment_of(query, "before"),
@@ -143,6 +148,7 @@ def list_recovery_points() -> Response:
 @answering
 def get_recovery_point(point_id: str) -> Response:
     """Show a recovery point."""
+    query_of(_request())
     return answer(point_document(_point(point_id)))
 
 
@@ -150,6 +156,7 @@ def get_recovery_point(point_id: str) -> Response:
 @answering
 def delete_recovery_point(point_id: str) -> Response:
     """Delete a recovery point in every vault, unless it is the newest good one or a job needs it."""
+    query_of(_request())
     app, point = farshore(), _point(point_id)
     lineage = app.points.of_lineage(point.plan, point.rule, point.service)
     request = asked.deletion(point, lineage, tuple(app.jobs.unfinished(point.service)), app.now())
@@ -157,12 +164,13 @@ def delete_recovery_point(point_id: str) -> Response:
 
 
 @blueprint.route(
-    "/recovery-points/{point_id}/copies", methods=["POST"], authorizer=SIGNED, content_types=CONTENT_TYPES
+    "/recovery-points/{point_id}/copies", methods=["POST"], authorizer=SIGNED, content_types=ANY_CONTENT
 )
 @answering
 def post_copies(point_id: str) -> Response:
     """Copy a recovery point into another vault."""
     app, request = farshore(), _request()
+    query_of(request)
     body = body_of(request, known=frozenset({"vault"}), required=("vault",))
 
     def work() -> Any:
@@ -173,11 +181,12 @@ def post_copies(point_id: str) -> Response:
     return once(app, request, work, HTTPStatus.ACCEPTED)
 
 
-@blueprint.route("/restores", methods=["POST"], authorizer=SIGNED, content_types=CONTENT_TYPES)
+@blueprint.route("/restores", methods=["POST"], authorizer=SIGNED, content_types=ANY_CONTENT)
 @answering
 def post_restores() -> Response:
     """Restore a recovery point, or with `dry_run` show what that would do."""
     app, request = farshore(), _request()
+    query_of(request)
     known = frozenset({"recovery_point", "service", "rule", "at", "vault", "target", "dry_run"})
     wanted = asked.RestoreAsked.read(body_of(request, known=known, required=("target",)))
 

@@ -13,8 +13,9 @@ from chalicelib.catalog.recovery_point import RecoveryPoint
 from chalicelib.catalog.requests import Occasion, copy_request
 from chalicelib.errors import Conflict, FarshoreError, InvalidInput, NotFound, Problem, Unavailable
 from chalicelib.plans.model import Kind, Plan
-from chalicelib.recovery.requests import Order, newest_at, plan_restore
+from chalicelib.recovery.requests import WHAT, Order, newest_at, plan_restore
 from chalicelib.retention.by_request import deletion_request
+from chalicelib.triggers.http import LONGEST_TEXT_BYTES
 
 if TYPE_CHECKING:
     from chalicelib.wiring import Farshore
@@ -92,11 +93,13 @@ def limited(asked: BackupsAsked, covered: Covered) -> Covered:
     """
     selected = {instance for ids in covered.services.values() for instance in ids}
     strange = [each for each in asked.instance_ids or () if each not in selected]
+    nameless = f" (without the tag that names their service: {', '.join(covered.nameless)})"
     if strange:
-        problem = Problem("/instance_ids", strange, f"instances that plan {asked.plan!r} selects")
-        raise InvalidInput("the body", [problem])
+        expected = f"instances that plan {asked.plan!r} selects" + (nameless if covered.nameless else "")
+        raise InvalidInput("the body", [Problem("/instance_ids", strange, expected)])
     if not selected:
-        raise Conflict("it selects no instance now", operation="backing up", resource=f"plan {asked.plan}")
+        why = "it selects no instance now" + (nameless if covered.nameless else "")
+        raise Conflict(why, operation="backing up", resource=f"plan {asked.plan}")
     return covered if asked.instance_ids is None else covered.limited_to(asked.instance_ids)
 
 
@@ -154,18 +157,49 @@ def restore(app: "Farshore", asked: RestoreAsked, key: str) -> JobRequest:
 
     Raises:
         NotFound: there is no such point, or none of that age.
-        InvalidInput: the target is not one for this kind of point, or the vault is not configured.
+        InvalidInput: the target is not one for this kind of point or is not there, or the vault is not
+            configured.
     """
     if asked.vault is not None and asked.vault not in app.vault_kinds:
         expected = f"a configured vault: {', '.join(sorted(app.vault_kinds))}"
         raise InvalidInput("the body", [Problem("/vault", asked.vault, expected)])
     point = app.points.get(asked.point) if asked.point else _newest(app, asked)
     if point is None:
-        what = asked.point or f"a point of {asked.service}, rule {asked.rule}"
-        raise NotFound("there is none that can be restored", resource=what)
+        raise _no_point(asked)
     stored = app.plans.get(point.plan)
     order = Order(asked.vault, asked.target, key, app.now())
-    return plan_restore(point, stored.plan if stored else None, order, lambda: reachable_s3_vault(app))
+    planned = plan_restore(point, stored.plan if stored else None, order, lambda: reachable_s3_vault(app))
+    _require_target(app, planned)
+    return planned
+
+
+def _no_point(asked: RestoreAsked) -> NotFound:
+    if asked.point:
+        return NotFound("no such recovery point", resource=asked.point)
+    where = f" in vault {asked.vault}" if asked.vault else ""
+    when = f" made by {asked.at:%Y-%m-%d %H:%M:%S} UTC" if asked.at else ""
+    why = f"there is no recovery point that can be restored{where}{when}"
+    return NotFound(why, resource=f"service {asked.service}, rule {asked.rule}")
+
+
+def _require_target(app: "Farshore", planned: JobRequest) -> None:
+    """Check that EC2 knows the target: better refused now than failed later.
+
+    Raises:
+        InvalidInput: there is no such instance or zone.
+    """
+    target = planned.work["target"]
+    if planned.method == "service":
+        instance, region = target["instance_id"], app.settings.home_region
+        if not app.home_ec2.instances_by_id([instance]):
+            expected = f"an instance of {region} that is not terminated"
+            raise InvalidInput(WHAT, [Problem("/target/instance_id", instance, expected)])
+    else:
+        zone, region = target["availability_zone"], planned.work["region"]
+        zones = app.ec2(region).availability_zones()
+        if zone not in zones:
+            expected = f"a zone of {region}, one of {', '.join(zones)}"
+            raise InvalidInput(WHAT, [Problem("/target/availability_zone", zone, expected)])
 
 
 def _newest(app: "Farshore", asked: RestoreAsked) -> RecoveryPoint | None:
@@ -218,20 +252,25 @@ def moment_of(values: Mapping[str, Any], name: str) -> datetime | None:
     text = values.get(name)
     if text is None:
         return None
+    wrong = InvalidInput(
+        "the request", [Problem(f"/{name}", text, "RFC 3339 with a zone: 2026-11-22T14:00:00Z")]
+    )
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidInput(
-            "the request", [Problem(f"/{name}", text, "RFC 3339 with a zone: 2026-11-22T14:00:00Z")]
-        )
-    return moment.astimezone(UTC)
+        if moment.tzinfo is None:
+            raise wrong
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as fault:  # the first and last days of the calendar have no UTC
+        raise wrong from fault
 
 
 def _texts(body: Mapping[str, Any], *names: str) -> list[Problem]:
     return [
-        Problem(f"/{name}", body[name], "a text")
+        Problem(f"/{name}", body[name], f"a text of 1 to {LONGEST_TEXT_BYTES} bytes")
         for name in names
-        if name in body and not (isinstance(body[name], str) and body[name])
+        if name in body and not _is_text(body[name])
     ]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value.encode("utf-8", "replace")) <= LONGEST_TEXT_BYTES

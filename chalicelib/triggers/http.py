@@ -29,12 +29,23 @@ from chalicelib.observability import count, logger
 JSON = "application/json"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 # `curl -d` says it sends a form when nobody tells it otherwise; what it sends here is JSON.
-CONTENT_TYPES = [JSON, *YAML, "application/x-www-form-urlencoded", "text/plain"]
+_AS_JSON = (JSON, "application/x-www-form-urlencoded", "text/plain", "")
+# Chalice lets any body in; `body_of` refuses those it cannot read, with a problem document.
+ANY_CONTENT = ["*/*"]
 
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 500
+# No name or id of ours is as long, and DynamoDB takes no sort key that is longer.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+LONGEST_TEXT_BYTES = 1024
+
+
+class UnknownContent(InvalidInput):
+    """The body is of a type that is not read here."""
+
 
 _STATUS: Mapping[type[FarshoreError], HTTPStatus] = {
+    UnknownContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidInput: HTTPStatus.BAD_REQUEST,
     NotFound: HTTPStatus.NOT_FOUND,
     VaultMissing: HTTPStatus.CONFLICT,
@@ -51,7 +62,7 @@ def answering(handler: Callable[..., Response]) -> Callable[..., Response]:
     def answered(**names: str) -> Response:
         log = logger()
         try:
-            return handler(**names)
+            return _not_so_long(names) or handler(**names)
         except FarshoreError as error:
             return problem_of(error)
         except Exception as error:
@@ -61,6 +72,13 @@ def answering(handler: Callable[..., Response]) -> Callable[..., Response]:
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
     return answered
+
+
+def _not_so_long(names: Mapping[str, str]) -> Response | None:
+    """Return a 404 for a name or id in the path that is longer than any there can be."""
+    strange = [name for name in names.values() if len(name.encode()) > LONGEST_TEXT_BYTES]
+    why = "no name and no id is as long"
+    return problem_of(NotFound(why, resource=f"{strange[0][:50]}...")) if strange else None
 
 
 def problem_of(error: FarshoreError) -> Response:
@@ -98,10 +116,15 @@ def body_of(
     """Read a body that is one JSON object (or YAML mapping).
 
     Raises:
+        UnknownContent: its content type is neither.
         InvalidInput: it is not, or has keys that are not `known`, or lacks a `required` one.
     """
     text = text_of(request)
-    is_yaml = (request.headers.get("content-type") or "").split(";")[0].strip() in YAML
+    content_type = (request.headers.get("content-type") or "").split(";")[0].strip().lower()
+    is_yaml = content_type in YAML
+    if not is_yaml and content_type not in _AS_JSON:
+        expected = f"{JSON} or {YAML[0]}"
+        raise UnknownContent("the headers", [Problem("/Content-Type", content_type, expected)])
     try:
         document = yaml.safe_load(text) if is_yaml else json.loads(text)
     except (ValueError, yaml.YAMLError) as fault:
@@ -130,13 +153,18 @@ def query_of(request: Request, *known: str) -> dict[str, str]:
     """Return the query parameters.
 
     Raises:
-        InvalidInput: there is one that the route does not know.
+        InvalidInput: there is one that the route does not know, or that is too long.
     """
     query: dict[str, str] = dict(request.query_params or {})
     strange = [
         Problem(f"/{name}", query[name], f"no such parameter here; there are {', '.join(known) or 'none'}")
         for name in query
         if name not in known
+    ]
+    strange += [
+        Problem(f"/{name}", f"{text[:50]}...", f"at most {LONGEST_TEXT_BYTES} bytes")
+        for name, text in query.items()
+        if len(text.encode()) > LONGEST_TEXT_BYTES
     ]
     if strange:
         raise InvalidInput("the query", strange)
@@ -150,7 +178,7 @@ def limit_of(query: Mapping[str, str]) -> int:
         InvalidInput: it is not a number from 1 to 500.
     """
     text = query.get("limit", str(DEFAULT_LIMIT))
-    if not text.isdecimal() or not 1 <= int(text) <= LARGEST_LIMIT:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= LARGEST_LIMIT:
         raise InvalidInput(
             "the query", [Problem("/limit", text, f"a whole number from 1 to {LARGEST_LIMIT}")]
         )
@@ -165,7 +193,7 @@ def page_of(items: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, Any
     """
     limit, after = limit_of(query), query.get("cursor", "")
     try:
-        last = base64.urlsafe_b64decode(after.encode()).decode()
+        last = base64.b64decode(after.encode(), altchars=b"-_", validate=True).decode()
     except ValueError as fault:
         foreign = Problem("/cursor", after, "the `cursor` of the page before, unchanged")
         raise InvalidInput("the query", [foreign]) from fault

@@ -282,8 +282,8 @@ def _sealed(item: Item, lookup: Lookup) -> str:
 
 def _opened(cursor: str, lookup: Lookup) -> dict[str, Any]:
     try:
-        key = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        names = set(key)
+        key = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
+        names = {name for name in key if isinstance(key[name], str)}
         partition = key[_INDEX_KEYS[lookup.index][0]]
     except (binascii.Error, ValueError, KeyError, TypeError) as fault:
         raise _foreign(cursor) from fault

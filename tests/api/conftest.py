@@ -1,0 +1,20 @@
+"""One local cloud for these tests; on it a fresh stage for each test, or each module that only looks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.cloud import Cloud
+from tests.farshore import BEGIN, Farshore, fresh_stage
+
+
+@pytest.fixture(scope="package")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with Cloud(tmp_path_factory.mktemp("cloud"), start_at=BEGIN) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def app(cloud: Cloud) -> Iterator[Farshore]:
+    with fresh_stage(cloud) as app:
+        yield app

@@ -115,6 +115,11 @@ def test_a_query_of_an_unknown_index_is_refused(tables: Any) -> None:
         by_kind(tables, "job", IndexName="nope")
 
 
+def test_a_name_that_no_expression_uses_is_refused_even_where_nothing_is_found(tables: Any) -> None:
+    with pytest.raises(ClientError, match="unused"):
+        by_kind(tables, "job", ExpressionAttributeNames={"#unused": "kind"})
+
+
 def test_an_item_whose_time_is_past_goes_within_hours(cloud: Cloud, tables: Any) -> None:
     wanted = {"Enabled": True, "AttributeName": "expires_at"}
     tables.update_time_to_live(TableName="t", TimeToLiveSpecification=wanted)

@@ -82,6 +82,7 @@ class Cloud:
         self._clients: dict[tuple[str, str], Any] = {}
         self._end = ExitStack()
         self._closing = threading.Event()
+        self._keeping_up = threading.Lock()
         execution = Execution()
         self._buckets = TokenBuckets(self.clock.now)
         buckets = self._buckets if self._quotas.throttled else None
@@ -120,7 +121,8 @@ class Cloud:
     def __exit__(self, *_: object) -> None:
         """End running scripts, stop serving, give the process its clock back."""
         self._closing.set()
-        self._end.close()
+        with self._keeping_up:
+            self._end.close()
 
     def deploy(self, plans: Iterable[StackPlan]) -> list[Stack]:
         """Deploy stacks in order; their own calls are not counted."""
@@ -162,12 +164,13 @@ class Cloud:
 
     def keep_up(self) -> None:
         """Run what becomes due as real time passes, until the cloud closes."""
-        while not self._closing.is_set():
-            self.timeline.wait_for_due(IDLE_SECONDS)
-            try:
-                self.timeline.run_due()
-            except Exception:
-                LOG.exception("an action on the timeline broke")
+        with self._keeping_up:
+            while not self._closing.is_set():
+                self.timeline.wait_for_due(IDLE_SECONDS)
+                try:
+                    self.timeline.run_due()
+                except Exception:
+                    LOG.exception("an action on the timeline broke")
 
     def client(self, service: str, region: str) -> Any:
         """Answer a boto3 client of the operator's; one is made per service and region."""

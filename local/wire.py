@@ -50,7 +50,8 @@ def protocol_of(target: Target, environ: WSGIEnvironment) -> str:
 
 
 def parse(target: Target, environ: WSGIEnvironment) -> Mapping[str, Any]:
-    """Read the parameters as boto3 would take them."""
+    """Read the parameters as boto3 would take them; a request can be read again and again."""
+    environ["wsgi.input"].seek(0)
     request = LocalRequest(environ)
     parser = PROTOCOL_PARSERS[protocol_of(target, environ)](model_of(target.service, target.operation))
     parsed: dict[str, Any] = parser.parse(

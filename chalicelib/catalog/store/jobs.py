@@ -140,6 +140,7 @@ class JobStore:
             names={f"#{name}": name for name in values},
             values={f":{name}": value for name, value in values.items()} | {":token": lease.token},
             condition="lease_token = :token",
+            returns=False,
         )
         if isinstance(answer, Refused):
             raise LeaseHeld(job.id, timedelta(seconds=30))

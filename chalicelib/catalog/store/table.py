@@ -115,14 +115,17 @@ class Table:
         names: Mapping[str, str] | None = None,
         values: Mapping[str, Any] | None = None,
         condition: str | None = None,
+        returns: bool = True,
     ) -> Item | Refused:
-        """Apply an update expression; return the item as it then is, or `Refused` when the condition is not
-        met."""
+        """Apply an update expression; return the item as it then is, or `Refused` if the condition is not met.
+
+        Without `returns` the answer to an update that was made is empty, which spares the table the reading.
+        """
         request: dict[str, Any] = {
             "TableName": self.name,
             "Key": {"pk": _encode(pk), "sk": _encode(sk)},
             "UpdateExpression": expression,
-            "ReturnValues": "ALL_NEW",
+            "ReturnValues": "ALL_NEW" if returns else "NONE",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         if names:
@@ -139,7 +142,7 @@ class Table:
                 raise
             old: Any = refusal.response.get("Item")
             return Refused(decoded(old) if old else None)
-        return decoded(answer["Attributes"])
+        return decoded(answer.get("Attributes", {}))
 
     def delete(self, pk: str, sk: str) -> bool:
         """Remove the item; say whether there was one."""

@@ -117,7 +117,7 @@ class Table:
         condition: str | None = None,
         returns: bool = True,
     ) -> Item | Refused:
-        """Apply an update expression; return the item as it then is, or `Refused` if the condition is not met.
+        """Apply an update expression; return the item as it then is, or `Refused` if the condition fails.
 
         Without `returns` the answer to an update that was made is empty, which spares the table the reading.
         """

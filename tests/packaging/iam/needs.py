@@ -1,0 +1,249 @@
+"""Which actions on which resources IAM asks for, by API operation. An operation that is not here is an error.
+
+- S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+- EC2: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html; a copy and a
+  volume are asked for at their source snapshot too,
+  https://aws.amazon.com/blogs/storage/enhancing-resource-level-permissions-for-copying-amazon-ebs-snapshots
+- SSM: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
+- DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+- SQS: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+- Secrets Manager: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from local.call import ACCOUNT
+from tests.packaging.iam.roles import Need
+
+Tags = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A call that a function made; `tags` are those that the snapshot it names had then."""
+
+    function: str
+    service: str
+    operation: str
+    region: str
+    params: Mapping[str, Any]
+    tags: Tags
+
+    def __str__(self) -> str:
+        return f"{self.function} called {self.service}:{self.operation} in {self.region}"
+
+
+Rule = Callable[[Made], Iterator[Need]]
+
+
+def needs_of(made: Made) -> Iterator[Need]:
+    """Answer all that a call needs."""
+    rule = RULES.get((made.service, made.operation))
+    assert rule is not None, f"{made}: say in {__name__} what IAM asks for it"
+    return rule(made)
+
+
+def of_nothing(action: str) -> Rule:
+    """An action for which AWS knows no resource."""
+
+    def rule(_: Made) -> Iterator[Need]:
+        yield Need(action, "*")
+
+    return rule
+
+
+def of_table(action: str) -> Rule:
+    """An action on a table, or on the index that the call names."""
+
+    def rule(made: Made) -> Iterator[Need]:
+        index = f"/index/{made.params['IndexName']}" if "IndexName" in made.params else ""
+        yield Need(action, table_arn(made, made.params["TableName"]) + index)
+
+    return rule
+
+
+def of_transaction(made: Made) -> Iterator[Need]:
+    """Each step of a transaction needs what it would need alone."""
+    actions = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
+    for step in made.params["TransactItems"]:
+        for kind, body in step.items():
+            yield Need(f"dynamodb:{actions[kind]}", table_arn(made, body["TableName"]))
+
+
+def of_queue(action: str) -> Rule:
+    """An action on a queue."""
+
+    def rule(made: Made) -> Iterator[Need]:
+        name = made.params["QueueUrl"].rpartition("/")[2]
+        yield Need(action, f"arn:aws:sqs:{made.region}:{ACCOUNT}:{name}")
+
+    return rule
+
+
+def of_bucket(action: str) -> Rule:
+    """An action on a bucket."""
+
+    def rule(made: Made) -> Iterator[Need]:
+        yield Need(action, bucket_arn(made.params["Bucket"]))
+
+    return rule
+
+
+def of_object(action: str) -> Rule:
+    """An action on an object; setting its tags with it is one more."""
+
+    def rule(made: Made) -> Iterator[Need]:
+        arn = f"{bucket_arn(made.params['Bucket'])}/{made.params['Key']}"
+        yield Need(action, arn)
+        if "Tagging" in made.params:
+            yield Need("s3:PutObjectTagging", arn)
+
+    return rule
+
+
+def of_reading(made: Made) -> Iterator[Need]:
+    """To be told that an object is not there, one must be allowed to list the bucket."""
+    yield from of_object("s3:GetObject")(made)
+    yield from of_bucket("s3:ListBucket")(made)
+
+
+def of_copy(made: Made) -> Iterator[Need]:
+    """A copy reads its source, and takes its tags along unless told otherwise."""
+    yield from of_part_copy(made)
+    assert "TaggingDirective" not in made.params
+    yield Need("s3:GetObjectTagging", bucket_arn(made.params["CopySource"].lstrip("/")))
+    yield Need("s3:PutObjectTagging", f"{bucket_arn(made.params['Bucket'])}/{made.params['Key']}")
+
+
+def of_part_copy(made: Made) -> Iterator[Need]:
+    """A part that is copied reads its source."""
+    yield Need("s3:GetObject", bucket_arn(made.params["CopySource"].lstrip("/")))
+    yield Need("s3:PutObject", f"{bucket_arn(made.params['Bucket'])}/{made.params['Key']}")
+
+
+def of_snapshots(made: Made) -> Iterator[Need]:
+    """CreateSnapshots: the instance, its volumes, the snapshots to be, and the right to tag those."""
+    instance = made.params["InstanceSpecification"]["InstanceId"]
+    tags = requested_tags(made)
+    for resource in (f"instance/{instance}", "volume/vol-attached"):
+        yield Need("ec2:CreateSnapshots", regional(made, resource), tags)
+    yield from making(made, snapshot_arn(made.region, "snap-new"))
+
+
+def of_snapshot_copy(made: Made) -> Iterator[Need]:
+    """CopySnapshot: the source, the copy to be, and the right to tag that."""
+    source = snapshot_arn(made.params["SourceRegion"], made.params["SourceSnapshotId"])
+    yield Need("ec2:CopySnapshot", source, resource_tags(made))
+    yield from making(made, snapshot_arn(made.region, "snap-new"))
+
+
+def of_volume(made: Made) -> Iterator[Need]:
+    """CreateVolume: the source snapshot, the volume to be, and the right to tag that."""
+    source = snapshot_arn(made.region, made.params["SnapshotId"])
+    yield Need("ec2:CreateVolume", source, resource_tags(made))
+    yield from making(made, regional(made, "volume/vol-new"))
+
+
+def of_snapshot(made: Made) -> Iterator[Need]:
+    """DeleteSnapshot: the snapshot, with the tags it has."""
+    yield Need(
+        "ec2:DeleteSnapshot", snapshot_arn(made.region, made.params["SnapshotId"]), resource_tags(made)
+    )
+
+
+def of_command(made: Made) -> Iterator[Need]:
+    """SendCommand: the document (AWS's own have no account) and each instance."""
+    yield Need("ssm:SendCommand", f"arn:aws:ssm:{made.region}::document/{made.params['DocumentName']}")
+    for instance in made.params["InstanceIds"]:
+        yield Need("ssm:SendCommand", regional(made, f"instance/{instance}"))
+
+
+def of_secret(made: Made) -> Iterator[Need]:
+    """GetSecretValue: a secret's ARN ends in six characters of AWS's."""
+    name = f"{made.params['SecretId']}-AbCdEf"
+    yield Need(
+        "secretsmanager:GetSecretValue", f"arn:aws:secretsmanager:{made.region}:{ACCOUNT}:secret:{name}"
+    )
+
+
+def making(made: Made, new: str) -> Iterator[Need]:
+    """Make a resource and tag it in the same call."""
+    tags = requested_tags(made)
+    yield Need(f"ec2:{made.operation}", new, tags)
+    yield Need("ec2:CreateTags", new, {**tags, "ec2:CreateAction": made.operation})
+
+
+def requested_tags(made: Made) -> Tags:
+    """Answer the tags that the call sets, as condition keys."""
+    return {
+        f"aws:RequestTag/{tag['Key']}": tag["Value"]
+        for specification in made.params.get("TagSpecifications", ())
+        for tag in specification["Tags"]
+    }
+
+
+def resource_tags(made: Made) -> Tags:
+    """Answer the tags of the snapshot that the call names, and those it sets, as condition keys."""
+    return {**requested_tags(made), **{f"aws:ResourceTag/{key}": value for key, value in made.tags.items()}}
+
+
+def table_arn(made: Made, table: str) -> str:
+    """Answer the ARN of a table."""
+    return f"arn:aws:dynamodb:{made.region}:{ACCOUNT}:table/{table}"
+
+
+def bucket_arn(path: str) -> str:
+    """Answer the ARN of a bucket, or of bucket/key."""
+    return f"arn:aws:s3:::{path}"
+
+
+def snapshot_arn(region: str, snapshot: str) -> str:
+    """Answer the ARN of a snapshot, which names no account."""
+    return f"arn:aws:ec2:{region}::snapshot/{snapshot}"
+
+
+def regional(made: Made, resource: str) -> str:
+    """Answer the ARN of an instance or a volume."""
+    return f"arn:aws:ec2:{made.region}:{ACCOUNT}:{resource}"
+
+
+RULES: Mapping[tuple[str, str], Rule] = {
+    ("dynamodb", "DeleteItem"): of_table("dynamodb:DeleteItem"),
+    ("dynamodb", "GetItem"): of_table("dynamodb:GetItem"),
+    ("dynamodb", "PutItem"): of_table("dynamodb:PutItem"),
+    ("dynamodb", "Query"): of_table("dynamodb:Query"),
+    ("dynamodb", "TransactWriteItems"): of_transaction,
+    ("dynamodb", "UpdateItem"): of_table("dynamodb:UpdateItem"),
+    ("ec2", "CopySnapshot"): of_snapshot_copy,
+    ("ec2", "CreateSnapshots"): of_snapshots,
+    ("ec2", "CreateVolume"): of_volume,
+    ("ec2", "DeleteSnapshot"): of_snapshot,
+    ("ec2", "DescribeAvailabilityZones"): of_nothing("ec2:DescribeAvailabilityZones"),
+    ("ec2", "DescribeInstances"): of_nothing("ec2:DescribeInstances"),
+    ("ec2", "DescribeSnapshots"): of_nothing("ec2:DescribeSnapshots"),
+    ("ec2", "DescribeVolumes"): of_nothing("ec2:DescribeVolumes"),
+    ("s3", "AbortMultipartUpload"): of_object("s3:AbortMultipartUpload"),
+    ("s3", "CompleteMultipartUpload"): of_object("s3:PutObject"),
+    ("s3", "CopyObject"): of_copy,
+    ("s3", "CreateMultipartUpload"): of_object("s3:PutObject"),
+    ("s3", "DeleteObject"): of_object("s3:DeleteObject"),
+    ("s3", "GetObject"): of_reading,
+    ("s3", "HeadBucket"): of_bucket("s3:ListBucket"),
+    ("s3", "HeadObject"): of_reading,
+    ("s3", "ListMultipartUploads"): of_bucket("s3:ListBucketMultipartUploads"),
+    ("s3", "ListObjectsV2"): of_bucket("s3:ListBucket"),
+    ("s3", "ListParts"): of_object("s3:ListMultipartUploadParts"),
+    ("s3", "PutObject"): of_object("s3:PutObject"),
+    ("s3", "UploadPart"): of_object("s3:PutObject"),
+    ("s3", "UploadPartCopy"): of_part_copy,
+    ("secretsmanager", "GetSecretValue"): of_secret,
+    ("sqs", "SendMessage"): of_queue("sqs:SendMessage"),
+    ("sqs", "SendMessageBatch"): of_queue("sqs:SendMessage"),
+    ("ssm", "CancelCommand"): of_nothing("ssm:CancelCommand"),
+    ("ssm", "DescribeInstanceInformation"): of_nothing("ssm:DescribeInstanceInformation"),
+    ("ssm", "GetCommandInvocation"): of_nothing("ssm:GetCommandInvocation"),
+    ("ssm", "ListCommands"): of_nothing("ssm:ListCommands"),
+    ("ssm", "SendCommand"): of_command,
+}

@@ -1,0 +1,163 @@
+"""The main story, small: every kind of job once, on the local cloud, with each call its functions made.
+
+A call that an instance makes through a presigned URL counts as the worker's: the worker presigns, and AWS
+asks whether the one who signed may do it
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from wsgiref.types import WSGIEnvironment
+
+from chalicelib.wiring import farshore
+from local.cloud import Cloud
+from local.functions import FUNCTION_KEY
+from local.recognise import Target
+from local.stage import DR_REGION, HOME_BUCKET, HOME_REGION, open_stage
+from local.template import Stack
+from local.wire import parse
+from tests.farshore import BEGIN, Document, Farshore
+from tests.packaging.iam.needs import Made
+
+WORKER = "AdvanceJobs"
+LIFECYCLE = {"count": 2}
+COPIES = {
+    "snapshot": [{"vault": "dr", "lifecycle": LIFECYCLE}],
+    "service": [{"vault": vault, "lifecycle": LIFECYCLE} for vault in ("dr", "offsite")],
+}
+SCRIPTS = {
+    "script": 'head -c 100000 /dev/urandom > "$2"',
+    "restore": "cat > restored",
+    "verify": "test -s restored",
+    "timeout": "1m",
+}
+
+
+@dataclass
+class Witness:
+    """Notes the calls of the functions, with the tags that the snapshots they name have at that time."""
+
+    cloud: Cloud
+    made: list[Made] = field(default_factory=list)
+
+    def see(self, target: Target, environ: WSGIEnvironment, function: str | None) -> None:
+        """Note a call."""
+        if target.access_key != FUNCTION_KEY:
+            return
+        by = WORKER if function is None else function.partition("-")[2]
+        params = parse(target, environ)
+        tags = self._tags(target.region, params) if target.service == "ec2" else {}
+        self.made.append(Made(by, target.service, target.operation, target.region, params, tags))
+
+    def _tags(self, region: str, params: Any) -> dict[str, str]:
+        snapshot = params.get("SourceSnapshotId") or params.get("SnapshotId")
+        if not snapshot:
+            return {}
+        ec2 = self.cloud.client("ec2", params.get("SourceRegion", region))
+        found = ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [snapshot]}])
+        return {tag["Key"]: tag["Value"] for tag in found["Tags"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The story's end: the home stack, and every call made."""
+
+    stack: Stack
+    made: tuple[Made, ...]
+
+
+@contextmanager
+def told(root: Path) -> Iterator[Told]:
+    """Play the story; the stack can be asked as long as the context lasts."""
+    farshore.cache_clear()
+    with Cloud(root, start_at=BEGIN) as cloud, open_stage(root) as stage:
+        _, home = stage.deploy(cloud)
+        witness = Witness(cloud)
+        cloud.calls.on_call.append(witness.see)
+        play(Farshore(cloud, stage))
+        yield Told(home, tuple(witness.made))
+    farshore.cache_clear()
+
+
+def play(app: Farshore) -> None:
+    """Back up by the clock and by request, copy, let go, fail, restore, delete; look at everything."""
+    instance = app.launch(app="orders", Name="orders")
+    app.put_plan("orders", plan())
+    app.cloud.advance(timedelta(hours=2))
+    app.finish()
+    for rule in ("blocks", "files"):
+        first, again = (app.post("/backups", {"plan": "orders", "rule": rule}, key=rule) for _ in range(2))
+        assert first == again
+        app.finish()
+        assert app.job(first[0])["state"] == "COMPLETED", app.job(first[0])
+    fail(app)
+    files = {"rule": "files", "vault": "offsite", "target": {"instance_id": instance}}
+    restore(app, files)
+    with home_bucket_unreachable(app):
+        restore(app, files)
+    for vault, region in (("dr", DR_REGION), ("primary", HOME_REGION)):
+        restore(app, {"rule": "blocks", "vault": vault, "target": {"availability_zone": f"{region}a"}})
+    let_go(app)
+    for path in ("/plans", "/plans/orders", "/jobs", "/recovery-points", "/status"):
+        app.get(path)
+    assert app.ask("DELETE", "/plans/orders").status == 204
+
+
+def plan() -> Document:
+    """Answer a plan with both kinds of rule, every kind of copy, and a script that fails."""
+    selection = {"tags": {"app": "orders"}}
+    rules: list[Document] = [
+        {"name": "blocks", "kind": "snapshot", "schedule": "cron(0 * * * ? *)", "copies": COPIES["snapshot"]},
+        {"name": "files", "kind": "service", "schedule": "cron(5 * * * ? *)", "copies": COPIES["service"]},
+        {"name": "broken", "kind": "service", "schedule": "cron(0 0 1 1 ? 2100)", "script": "exit 3"},
+    ]
+    rules[1] |= SCRIPTS
+    return {"selection": selection, "rules": [{"lifecycle": LIFECYCLE} | rule for rule in rules]}
+
+
+def fail(app: Farshore) -> None:
+    """Run the script that fails; its upload is aborted."""
+    [job] = app.post("/backups", {"plan": "orders", "rule": "broken"})
+    app.finish()
+    assert app.job(job)["state"] == "FAILED"
+    assert not app.uploads()
+
+
+def restore(app: Farshore, wanted: Document) -> None:
+    """Restore what is wanted."""
+    [job] = app.post("/restores", {"service": "orders", **wanted})
+    app.finish()
+    assert app.job(job)["state"] == "COMPLETED", app.job(job)
+
+
+@contextmanager
+def home_bucket_unreachable(app: Farshore) -> Iterator[None]:
+    """Let every call that concerns the home bucket fail."""
+    error = {"code": "AccessDenied", "status": 403, "message": "The region is gone."}
+    match = {"service": "s3", "resource": HOME_BUCKET}
+    app.cloud.faults.replace([{"match": match, "effect": {"error": error}}])
+    yield
+    app.cloud.faults.replace([])
+
+
+def let_go(app: Farshore) -> None:
+    """Delete a point by request, and see that the lifecycle has deleted in every vault."""
+    older = [
+        each for each in app.everything("/recovery-points", rule="files") if each["state"] == "AVAILABLE"
+    ]
+    assert app.ask("DELETE", f"/recovery-points/{older[-1]['id']}").status == 202
+    app.finish()
+    assert app.point(older[-1]["id"])["state"] == "DELETED"
+    reasons = {
+        (artefact["vault"], artefact["reason"])
+        for point in app.everything("/recovery-points")
+        for artefact in point["artefacts"]
+        if artefact["state"] == "DELETED"
+    }
+    for vault in ("primary", "dr", "offsite"):
+        assert (vault, "deleted by request") in reasons
+        assert (vault, "no longer kept by count 2, min_keep 1") in reasons

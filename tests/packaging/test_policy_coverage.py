@@ -1,0 +1,165 @@
+"""Each function may do what the main story makes it do, and nothing that no code of it needs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from local.call import ACCOUNT
+from local.stage import DR_BUCKET, DR_REGION, HOME_BUCKET, HOME_REGION, HOME_TEMPLATE
+from tests.packaging.iam.needs import needs_of
+from tests.packaging.iam.roles import Need, Role, roles_of
+from tests.packaging.story import Told, told
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Actions of a statement that the story does not show, and why the functions have them all the same."""
+
+    sid: str
+    functions: tuple[str, ...]
+    actions: tuple[str, ...]
+    why: str
+
+    def grants(self) -> Iterator[tuple[str, str, str]]:
+        """Name each: function, statement, action."""
+        for function in self.functions:
+            for action in self.actions:
+                yield function, self.sid, action
+
+
+UNSEEN = (
+    Unseen(
+        "Log",
+        ("APIHandler", "Tick", "AdvanceJobs", "Completions"),
+        ("logs:CreateLogStream", "logs:PutLogEvents"),
+        "Lambda writes what a function prints, with the function's role; the template makes the log groups. "
+        "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
+    ),
+    Unseen(
+        "Consume",
+        ("AdvanceJobs", "Completions"),
+        ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
+        "Lambda polls the queue with the function's role. "
+        "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-lambda-function-trigger.html",
+    ),
+    Unseen(
+        "LookWhereAwsKnowsNoResource",
+        ("AdvanceJobs",),
+        ("ssm:ListCommands",),
+        "finds the command of a worker that died between SendCommand and writing its id down",
+    ),
+    Unseen(
+        "OtherObjects",
+        ("AdvanceJobs",),
+        ("s3:AbortMultipartUpload",),
+        "drops the parts of a copy, or of a file being put together there, that is given up",
+    ),
+    Unseen(
+        "KeysThroughEbsAndS3",
+        ("AdvanceJobs",),
+        (
+            "kms:Decrypt",
+            "kms:DescribeKey",
+            "kms:GenerateDataKey",
+            "kms:GenerateDataKeyWithoutPlaintext",
+            "kms:ReEncryptFrom",
+            "kms:ReEncryptTo",
+        ),
+        "EBS and S3 use the keys of snapshots and buckets in the caller's name; the story encrypts nothing. "
+        "https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html "
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html",
+    ),
+    Unseen(
+        "GrantsForEbs",
+        ("AdvanceJobs",),
+        ("kms:CreateGrant",),
+        "EBS keeps the use of a key by a grant that the caller makes; the same page on EBS encryption",
+    ),
+)
+
+TAG = "farshore:recovery-point"
+SNAPSHOT = f"arn:aws:ec2:{DR_REGION}::snapshot/snap-1"
+VOLUME = f"arn:aws:ec2:{HOME_REGION}:{ACCOUNT}:volume/vol-1"
+INSTANCE = f"arn:aws:ec2:{HOME_REGION}:{ACCOUNT}:instance/i-1"
+FORBIDDEN = {
+    "delete a snapshot that is not ours": Need("ec2:DeleteSnapshot", SNAPSHOT),
+    "delete what only has our job's tag": Need(
+        "ec2:DeleteSnapshot", SNAPSHOT, {"aws:ResourceTag/farshore:job": "j"}
+    ),
+    "copy a snapshot without tagging the copy": Need("ec2:CopySnapshot", SNAPSHOT),
+    "make a volume of a snapshot that is not ours": Need(
+        "ec2:CreateVolume", SNAPSHOT, {"aws:RequestTag/farshore:job": "j"}
+    ),
+    "make a volume without tagging it": Need("ec2:CreateVolume", VOLUME),
+    "tag what is there already": Need("ec2:CreateTags", SNAPSHOT, {f"aws:RequestTag/{TAG}": "rp"}),
+    "tag an instance it starts": Need("ec2:CreateTags", INSTANCE, {"ec2:CreateAction": "RunInstances"}),
+    "snapshot an instance elsewhere": Need("ec2:CreateSnapshots", INSTANCE.replace(HOME_REGION, DR_REGION)),
+    "run another document": Need(
+        "ssm:SendCommand", f"arn:aws:ssm:{HOME_REGION}::document/AWS-RunRemoteScript"
+    ),
+    "read another bucket": Need("s3:GetObject", f"arn:aws:s3:::{HOME_BUCKET}-other/data"),
+    "delete a version of an object": Need("s3:DeleteObjectVersion", f"arn:aws:s3:::{DR_BUCKET}/data"),
+    "read another secret": Need(
+        "secretsmanager:GetSecretValue",
+        f"arn:aws:secretsmanager:{HOME_REGION}:{ACCOUNT}:secret:orders-AbCdEf",
+    ),
+    "write another table": Need("dynamodb:PutItem", f"arn:aws:dynamodb:{HOME_REGION}:{ACCOUNT}:table/orders"),
+    "send to another queue": Need("sqs:SendMessage", f"arn:aws:sqs:{HOME_REGION}:{ACCOUNT}:orders"),
+}
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    with told(tmp_path_factory.mktemp("cloud")) as story:
+        yield story
+
+
+@pytest.fixture(scope="module")
+def roles(story: Told) -> dict[str, Role]:
+    return roles_of(json.loads(HOME_TEMPLATE.read_text()), story.stack)
+
+
+def test_every_function_and_every_kind_of_work_is_in_the_story(story: Told, roles: dict[str, Role]) -> None:
+    assert {made.function for made in story.made} == roles.keys()
+    assert {
+        "CopyObject",
+        "CopySnapshot",
+        "CreateSnapshots",
+        "CreateVolume",
+        "DeleteObject",
+        "DeleteSnapshot",
+        "GetSecretValue",
+        "SendCommand",
+        "TransactWriteItems",
+        "UploadPart",
+    } <= {made.operation for made in story.made}
+
+
+def test_every_call_of_a_function_is_allowed_by_its_role(story: Told, roles: dict[str, Role]) -> None:
+    refused = {
+        f"{made}, which needs {need.action} on {need.resource}"
+        for made in story.made
+        for need in needs_of(made)
+        if not roles[made.function].allowing(need)
+    }
+    assert not refused, "\n".join(["", *sorted(refused)])
+
+
+def test_no_role_allows_what_its_function_never_needs(story: Told, roles: dict[str, Role]) -> None:
+    granted = {(name, *grant) for name, role in roles.items() for grant in role.grants()}
+    used = {
+        (made.function, *grant)
+        for made in story.made
+        for need in needs_of(made)
+        for grant in roles[made.function].allowing(need)
+    }
+    assert granted - used == {grant for each in UNSEEN for grant in each.grants()}
+
+
+def test_no_function_may_do_what_is_forbidden(roles: dict[str, Role]) -> None:
+    allowed = {
+        what: name for what, need in FORBIDDEN.items() for name, role in roles.items() if role.allowing(need)
+    }
+    assert not allowed

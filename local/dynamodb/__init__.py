@@ -8,6 +8,7 @@ keeps expired items.
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from local.call import ACCOUNT, Call, Handler, PassOn
 from local.clock import Clock
 from local.dynamodb.order import TableOrder, primary_of, value_of
 from local.dynamodb.pace import quicken
+from local.dynamodb.undo import Undo
 from local.passing import lock_of, moto_backend
 from local.timeline import Timeline
 
@@ -61,7 +63,7 @@ class DynamoDb:
             "UpdateItem": self._follow,
             "DeleteItem": self._follow,
             "BatchWriteItem": self._follow,
-            "TransactWriteItems": self._follow,
+            "TransactWriteItems": self._transact,
             "UpdateTimeToLive": self._expire_items,
             **dict.fromkeys(REARRANGING, self._forget_orders),
         }
@@ -86,9 +88,27 @@ class DynamoDb:
             del order.table.all_items
         return None
 
+    def _transact(self, call: Call, pass_on: PassOn) -> None:
+        """Let moto write all or nothing, without a copy of every item that there is."""
+        named: dict[str, list[Mapping[str, Any]]] = {}
+        for name, attributes in written(call.params):
+            named.setdefault(name, []).append(attributes)
+        found = ((find_table(call.region, name), attributes) for name, attributes in named.items())
+        undos = [Undo(table, attributes) for table, attributes in found if table is not None]
+        with ExitStack() as stack:
+            for undo in undos:
+                stack.enter_context(undo.in_place_of_a_copy())
+            done = pass_on().status_code == 200
+        for undo in undos if not done else ():
+            undo.put_back()
+        self._take_over(call)
+
     def _follow(self, call: Call, pass_on: PassOn) -> None:
         """Let moto write, then take over what has become of each item named."""
         pass_on()
+        self._take_over(call)
+
+    def _take_over(self, call: Call) -> None:
         for table, attributes in written(call.params):
             order = self._orders.get((call.region, table))
             if order is not None and order.is_of(find_table(call.region, table)):

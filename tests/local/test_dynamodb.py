@@ -110,6 +110,33 @@ def test_a_refused_write_changes_no_order(tables: Any) -> None:
     assert (by_kind(tables, "job"), by_kind(tables, "done")) == (["p"], [])
 
 
+def test_a_refused_transaction_changes_no_item(tables: Any) -> None:
+    put(tables, "put", "x", kind="job", at="1")
+    put(tables, "updated", "x", kind="job", at="2")
+    put(tables, "deleted", "x", kind="job", at="3")
+    before = sorted(tables.scan(TableName="t")["Items"], key=lambda item: item["pk"]["S"])
+    update = {"UpdateExpression": "SET kind = :kind", "ExpressionAttributeValues": {":kind": {"S": "done"}}}
+    there_already = {"ConditionExpression": "attribute_not_exists(pk)"}
+    writes: list[dict[str, dict[str, Any]]] = [
+        {"Put": {"Item": typed(pk="new", sk="x", kind="job", at="4")}},
+        {"Put": {"Item": typed(pk="put", sk="x", kind="done", at="1")}},
+        {"Update": {"Key": typed(pk="updated", sk="x"), **update}},
+        {"Delete": {"Key": typed(pk="deleted", sk="x")}},
+        {"Put": {"Item": typed(pk="put", sk="y"), **there_already}},
+        {"ConditionCheck": {"Key": typed(pk="other", sk="x"), "ConditionExpression": "attribute_exists(pk)"}},
+    ]
+    in_table: list[Any] = [
+        {kind: {"TableName": "t", **write}} for each in writes for kind, write in each.items()
+    ]
+    with pytest.raises(ClientError, match="TransactionCanceled"):
+        tables.transact_write_items(TransactItems=in_table)
+
+    after = sorted(tables.scan(TableName="t")["Items"], key=lambda item: item["pk"]["S"])
+    assert (after, by_kind(tables, "job")) == (before, ["put", "updated", "deleted"])
+    tables.transact_write_items(TransactItems=in_table[:-1])
+    assert (by_kind(tables, "job"), by_kind(tables, "done")) == (["new"], ["put", "updated"])
+
+
 def test_a_query_of_an_unknown_index_is_refused(tables: Any) -> None:
     with pytest.raises(ClientError, match="nope"):
         by_kind(tables, "job", IndexName="nope")

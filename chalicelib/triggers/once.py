@@ -51,7 +51,7 @@ def once(app: Farshore, request: Request, work: Callable[[], Any], status: HTTPS
         event_key_jmespath="[route, key]",
         payload_validation_jmespath="body",
         expires_after_seconds=REMEMBERED_SECONDS,
-        lambda_context=None,
+        lambda_context=request.lambda_context,  # a request that dies gives its key back when its time is up
     )
 
     def done_once(*, asked: dict[str, str]) -> Any:

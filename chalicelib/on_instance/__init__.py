@@ -44,6 +44,10 @@ _WHY_BY_EXIT_CODE: Final = {
     VERIFY_FAILED: "the verify script failed",
     RAN_BEFORE: "this job has run on the instance before, and runs there only once",
 }
+_OUR_LINE: Final = "farshore: "
+# What SSM's agent adds at the end (aws/amazon-ssm-agent, agent/plugins/runscript/runscript.go).
+_SSM_LINE = re.compile(r"failed to run commands: exit status \d+")
+LAST_WORDS: Final = 600
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -161,10 +165,18 @@ def parse_report(stdout: str) -> BackupReport:
 
 
 def explain_exit(exit_code: int, stderr: str) -> str:
-    """Say why a run failed, from its exit code and its standard error (the script's last words)."""
-    why = _WHY_BY_EXIT_CODE.get(exit_code, f"the runner ended with exit code {exit_code}")
-    said = stderr.strip()
-    return f"{why}: {said}" if said else why
+    """Say why a run failed: what its exit code means, what the runner adds, the script's last words."""
+    why = _WHY_BY_EXIT_CODE.get(exit_code, f"it ended with exit code {exit_code}")
+    ours = (line.removeprefix(_OUR_LINE) for line in stderr.splitlines() if line.startswith(_OUR_LINE))
+    return ": ".join((why, *ours)) + last_words(stderr)
+
+
+def last_words(said: str) -> str:
+    """Quote the end of what a user's script said, as the end of a sentence; what is not its own is left
+    out."""
+    lines = (line for line in said.splitlines() if not line.startswith(_OUR_LINE))
+    words = "\n".join(line for line in lines if not _SSM_LINE.fullmatch(line)).strip()
+    return f"; its last words: {words[-LAST_WORDS:]}" if words else ""
 
 
 def _parse_part(line: str) -> ReportedPart:

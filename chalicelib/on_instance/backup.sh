@@ -2,12 +2,16 @@
 # shellcheck shell=sh
 # Runs a user's backup script once, and uploads what it writes while it is made. Runs behind runner.sh.
 #
-#   script ──> $WORK/output ──tee──> $WORK/stream ──> parts, one at a time in $WORK/part ──> curl
-#                              └───> $WORK/copy ────> sha256sum of the whole
+#   script ──> $WORK/output ──> parts, one at a time in $WORK/part ──> curl
+#                                                      └──> $WORK/copy ──> sha256sum of the whole
 #
 # Invariant: standard output is a whole report, or nothing. The report is written only when the script has exited 0,
 # every byte it wrote is uploaded, and the hash of the whole is that of all these bytes. This script can finish
 # nothing: the object exists when the job that reads the report has finished the upload.
+#
+# The ends of a named pipe wait for each other when they are opened, and one whose partner was killed waits for ever.
+# So every process here inherits both ends of those it needs (descriptors 4 to 6), opens its own end without waiting,
+# and then lets go of them: whatever dies at whatever moment, the others read an end of file.
 
 SCRIPT_EXITED=10
 EMPTY_OUTPUT=11
@@ -15,21 +19,23 @@ TRANSFER_FAILED=12
 OUTPUT_TOO_LARGE=13
 WORDS_BYTES=4096
 
-# Uploads standard input in parts; in $WORK/parts a line for each: number, size, SHA-256.
+let_go() {
+    exec 4>&- 5>&- 6>&-
+}
+
+# Uploads descriptor 3 in parts and copies them to descriptor 7; in $WORK/parts a line for each: number, size, SHA-256.
 upload() {
-    child=
-    trap 'kill $child 2>/dev/null; exit 143' TERM
-    exec 3<&0
     number=0
     left="$SIGNATURES "
     for mib in $PART_MIB; do
         number=$((number + 1))
         take "$mib" || return $TRANSFER_FAILED
         size=$(size_of "$WORK/part")
-        [ "$size" -gt 0 ] || break
+        [ "$size" -gt 0 ] || return 0
         signature=${left%% *}
         left=${left#* }
         send || return $TRANSFER_FAILED
+        cat "$WORK/part" >&7 || return $TRANSFER_FAILED
         echo "$number $size $(sha256_of "$WORK/part")" >>"$WORK/parts"
         [ "$size" -eq $((mib * 1048576)) ] || return 0
     done
@@ -52,32 +58,42 @@ send() {
 
 # Starts what reads $WORK/output to its end.
 start_upload() {
-    mkfifo "$WORK/copy" "$WORK/stream"
-    sha256sum <"$WORK/copy" >"$WORK/whole" &
+    mkfifo "$WORK/copy"
+    exec 4<>"$WORK/copy"
+    (
+        exec <"$WORK/copy" >"$WORK/whole"
+        let_go
+        exec sha256sum
+    ) &
     hasher=$!
-    upload <"$WORK/stream" &
+    (
+        exec 3<"$WORK/output" 7>"$WORK/copy"
+        let_go
+        child=
+        trap 'kill $child 2>/dev/null; exit 143' TERM
+        upload
+    ) &
     uploader=$!
-    tee "$WORK/copy" <"$WORK/output" >"$WORK/stream" &
-    splitter=$!
-    started="$started $hasher $uploader $splitter"
+    started="$started $hasher $uploader"
+    exec 4>&-
 }
 
 end_upload() {
-    wait "$splitter"
-    split=$?
-    wait "$hasher"
-    hashed=$?
     wait "$uploader"
     uploaded=$?
+    wait "$hasher"
+    hashed=$?
 }
 
 # A script that never opens the pipe must not leave its reader waiting, and one that opens it again and again must
-# not end it: descriptor 8 is a writer of ours, open as long as the script runs. It is no reader, so that a script
-# whose upload has failed gets SIGPIPE, as it would from any pipe.
+# not end it: descriptor 8 is a writer of ours, open as long as the script runs, here and in the listener, which
+# outlives this shell if that is killed. It is no reader, so that a script whose upload has failed gets SIGPIPE, as
+# it would from any pipe.
 run_piped() {
     mkfifo "$WORK/output"
+    exec 5<>"$WORK/output"
     start_upload
-    exec 8>"$WORK/output"
+    exec 8>"$WORK/output" 5>&-
     run_script
     exec 8>&-
     end_upload
@@ -93,21 +109,29 @@ run_to_file() {
 
 run_script() {
     mkfifo "$WORK/said"
-    tail -c $WORDS_BYTES <"$WORK/said" >"$WORK/words" &
+    exec 6<>"$WORK/said"
+    (
+        exec <"$WORK/said" >"$WORK/words"
+        let_go
+        exec tail -c $WORDS_BYTES
+    ) &
     listener=$!
     (
-        exec 8>&-
+        exec >"$WORK/said" 2>&1 8>&-
+        let_go
         become script "$SCRIPT_PATH" "$SCRIPT_TEXT" "$SERVICE" "$FARSHORE_OUTPUT"
-    ) >"$WORK/said" 2>&1 &
+    ) &
     script=$!
     started="$started $listener $script"
+    exec 6>&-
     wait "$script"
     exited=$?
     # A process that the script left behind may hold its output open for ever.
     (
+        exec >/dev/null 2>&1 8>&-
         sleep 2
         kill "$listener"
-    ) 8>&- >/dev/null 2>&1 &
+    ) &
     watchdog=$!
     wait "$listener" 2>/dev/null
     kill "$watchdog" 2>/dev/null
@@ -119,7 +143,7 @@ judge() {
         "$TRANSFER_FAILED") fail $TRANSFER_FAILED "the upload failed; the script exited $exited" ;;
     esac
     [ "$exited" -eq 0 ] || fail $SCRIPT_EXITED "script exited $exited"
-    [ $((split + hashed + uploaded)) -eq 0 ] || fail $TRANSFER_FAILED "the upload was cut off ($split $hashed $uploaded)"
+    [ $((uploaded + hashed)) -eq 0 ] || fail $TRANSFER_FAILED "the upload was cut off ($uploaded, $hashed)"
     [ -s "$WORK/parts" ] || fail $EMPTY_OUTPUT "the script exited 0 and wrote nothing"
 }
 
@@ -136,9 +160,9 @@ report() {
     echo "end"
 }
 
-need_tools curl dd find id mkfifo sha256sum sleep tail tee wc
+need_tools curl cat dd find id mkfifo sha256sum sleep tail wc
 run_once
-split=0 hashed=0 uploaded=0 exited=
+uploaded=0 hashed=0 exited=
 export FARSHORE_SERVICE="$SERVICE" FARSHORE_JOB="$JOB" FARSHORE_OUTPUT="$WORK/output"
 if [ "$OUTPUT_MODE" = file ]; then run_to_file; else run_piped; fi
 cat "$WORK/words" >&2

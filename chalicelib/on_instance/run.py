@@ -12,7 +12,8 @@ from typing import Final
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import DELIVERY_TIMEOUT, Invocation, Ssm
 from chalicelib.catalog.job import LOST_EVENT_AFTER, Do, Job, Wait, look_again, may_have_been_made
-from chalicelib.on_instance import RAN_BEFORE
+from chalicelib.on_instance import RAN_BEFORE, explain_exit, last_words
+from chalicelib.plans.durations import render_duration
 
 INTENT: Final = "SendCommand"
 COMMENT_PREFIX: Final = "farshore "
@@ -132,14 +133,15 @@ def choose_instance(
     for instance in there:
         if instance in online:
             return Do(instance, f"runs on {instance}")
-    wanted = ", ".join(there) or "none"
+    waited_for = f"the SSM agent of {', '.join(there)}" if there else "an instance that runs"
     if now < job.created_at + AGENT_PATIENCE:
-        return Wait(
-            now + AGENT_LOOK, f"waiting for an SSM agent; running instances of {job.service}: {wanted}"
-        )
+        return Wait(now + AGENT_LOOK, f"waiting for {waited_for}")
+    patience = render_duration(AGENT_PATIENCE)
+    if not there:
+        return Lost(f"no instance of it was running within {patience}")
     return Lost(
-        f"no SSM agent of {job.service} was online within {AGENT_PATIENCE}; running instances: {wanted}"
-        " (does the instance have the agent, and a role with AmazonSSMManagedInstanceCore?)"
+        f"{waited_for} was not online within {patience} (is the agent installed and running there, and has"
+        " the instance's role the policy AmazonSSMManagedInstanceCore?)"
     )
 
 
@@ -149,9 +151,16 @@ def recorded(action: Adopt, job: Job) -> dict[str, object]:
     return {"command": action.command, "refused": refused}
 
 
-def why_it_failed(invocation: Invocation) -> str:
-    """Say in a line or two why a script failed: how it ended and the end of what it said."""
+def why_it_failed(invocation: Invocation, timeout: timedelta) -> str:
+    """Say in a line or two why a script failed: how it ended, and the end of what it said."""
     said = invocation.stderr.strip() or invocation.stdout.strip()
-    how = invocation.details or invocation.status
-    code = f", exit code {invocation.exit_code}" if invocation.exit_code is not None else ""
-    return f"{how}{code}: {said[-600:] or 'it said nothing'}"
+    how = (invocation.details or invocation.status).replace(" ", "")
+    if how == "ExecutionTimedOut":
+        return (
+            f"it ran longer than its timeout of {render_duration(timeout)} and was stopped{last_words(said)}"
+        )
+    if how == "DeliveryTimedOut":
+        return f"the SSM agent did not take the command within {render_duration(DELIVERY_TIMEOUT)}"
+    if how == "Failed" and invocation.exit_code is not None:
+        return explain_exit(invocation.exit_code, said)
+    return f"SSM ended it as {how}{last_words(said)}"

@@ -1,6 +1,5 @@
 """The shells that the runner must work under, a bucket's worth of HTTP server, and an instance to run on."""
 
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
+from tests.shells import SHELLS, require
 
 
 @dataclass(slots=True)
@@ -81,7 +80,7 @@ def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
 class Instance:
     """A folder to run in, another for the runner's own state, and one of the shells."""
 
-    shell: list[str]
+    shell: tuple[str, ...]
     directory: Path
     state: Path
 
@@ -125,13 +124,11 @@ class Instance:
 @pytest.fixture(params=SHELLS)
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Instance:
     """Give an instance with each shell in turn."""
-    shell = SHELLS[request.param]
-    if shutil.which(shell[0]) is None:
-        pytest.skip(f"{shell[0]} is not installed")
+    require(request.param)
     directory, state = tmp_path / "home", tmp_path / "state"
     directory.mkdir()
     state.mkdir()
-    return Instance(shell, directory, state)
+    return Instance(request.param, directory, state)
 
 
 def processes_of(session: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -19,8 +18,8 @@ from chalicelib.vaults.manifest import Manifest, SegmentHash, SnapshotOf, to_jso
 from chalicelib.vaults.offsite import open_offsite
 from chalicelib.vaults.restore_script import put_restore_script
 from chalicelib.vaults.vault import Vault
+from tests.shells import SHELLS, require
 
-SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"], "bash": ["bash", "--posix"]}
 NOMINAL = datetime(2026, 1, 1, 2, 15, tzinfo=UTC)
 FOLDER = point_folder("orders db", "nightly", NOMINAL, "rp-1")
 DATA = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(256)) * 40
@@ -33,7 +32,7 @@ class Kept:
 
     vault: Vault
     root: Path
-    shell: list[str]
+    shell: tuple[str, ...]
 
     @property
     def folder(self) -> Path:
@@ -53,9 +52,7 @@ class Kept:
 @pytest.fixture(params=SHELLS)
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
     """Keep `DATA` in segments in a folder, under each shell in turn."""
-    shell = SHELLS[request.param]
-    if shutil.which(shell[0]) is None:
-        pytest.skip(f"{shell[0]} is not installed")
+    require(request.param)
     root = tmp_path / "kept"
     root.mkdir()
     vault = open_offsite(
@@ -66,7 +63,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
     for segment in a_manifest().segments:
         start = (int(segment.key.rsplit("/")[-1]) - 1) * SEGMENT_BYTES
         vault.put(FOLDER + segment.key, DATA[start : start + SEGMENT_BYTES])
-    return Kept(vault, root, shell)
+    return Kept(vault, root, request.param)
 
 
 def a_manifest() -> Manifest:

@@ -165,10 +165,11 @@ class Farshore:
 
     def finish(self, within: timedelta = timedelta(hours=3)) -> None:
         """Let time pass until every job is over."""
-        end = self.cloud.clock.now() + within
+        end, step = self.cloud.clock.now() + within, timedelta(seconds=10)
         while unfinished := [job for job in self.everything("/jobs") if job["state"] not in FINAL]:
             assert self.cloud.clock.now() < end, unfinished
-            self.cloud.advance(timedelta(seconds=15))
+            self.cloud.advance(step)
+            step = min(2 * step, timedelta(minutes=5))
 
     def ec2(self, region: str = HOME_REGION) -> Any:
         """Answer EC2 of a region."""

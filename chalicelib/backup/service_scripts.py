@@ -161,7 +161,8 @@ class ServiceBackup:
             case Wait() as wait:
                 return wait
             case Lost(reason=reason):
-                return self.give_up(job, reason, now)
+                instances = ", ".join(job.work["instances"])
+                return self.give_up(job, f"backup of {job.service} on {instances}: {reason}", now)
 
     def _decide_run(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
         step = decide_run(job, seen.run, now, _timeout(job))
@@ -169,9 +170,8 @@ class ServiceBackup:
             case Ended(invocation=invocation) if invocation.status == "Success":
                 return Do(ReadReport(invocation.stdout), "the script has ended well")
             case Ended(invocation=invocation):
-                failed = replace(
-                    job, progress={**job.progress, "error": _script_error(job, why_it_failed(invocation))}
-                )
+                why = why_it_failed(invocation, _timeout(job))
+                failed = replace(job, progress={**job.progress, "error": _script_error(job, why)})
                 return self._decide_failed(failed, seen, now)
             case Lost(reason=reason):
                 failed = replace(job, progress={**job.progress, "error": _script_error(job, reason)})
@@ -183,7 +183,8 @@ class ServiceBackup:
 
     def _decide_failed(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
         begun = job.progress.get("upload") or seen.upload
-        if begun and "aborted" not in job.progress and "etag" not in job.progress:
+        # Once described, the point may be recorded already: then its object stays.
+        if begun and "aborted" not in job.progress and "described" not in job.progress:
             return Do(Abort(), f"throwing away what was uploaded: {job.progress['error']}")
         return self.give_up(job, str(job.progress["error"]), now)
 
@@ -275,13 +276,16 @@ class ServiceBackup:
         if command:
             self.ssm.cancel(command)
         upload = job.progress.get("upload") or self._upload_begun(job)
-        if upload:
+        if "etag" in job.progress:
+            self.primary.delete(manifest_key(folder_of(job)))
+            self.primary.delete(_key(job))
+        elif upload:
             self.primary.abort_upload(_key(job), upload)
         return {"aborted": True}
 
 
 def _script_error(job: Job, why: str) -> str:
-    return f"the backup script of {job.service} failed on {job.progress['instance']}: {why}"
+    return f"backup of {job.service} on {job.progress['instance']}: {why}"
 
 
 def _rule(job: Job) -> ServiceRule:

@@ -4,7 +4,7 @@ A dry run is this plan, shown and not opened.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,12 +45,11 @@ def newest_at(
 
 
 def plan_restore(
-    point: RecoveryPoint, plan: Plan | None, order: Order, staging_vault: Callable[[], str]
+    point: RecoveryPoint, plan: Plan | None, order: Order, staging_vaults: Sequence[str]
 ) -> JobRequest:
     """Return the job that restores `point` as ordered; `plan` is its plan as it is now, None when it is gone.
 
-    `staging_vault` names the S3 vault in which an off-site copy is put together; it is asked only when one
-    is needed.
+    `staging_vaults` are the S3 vaults in which an off-site copy may be put together, the best first.
 
     Raises:
         InvalidInput: the target is not one for this kind of point.
@@ -59,7 +58,7 @@ def plan_restore(
     artefact = _artefact(point, order.vault)
     if point.kind is Kind.SNAPSHOT:
         return _volume_request(point, artefact, order)
-    return _service_request(point, artefact, plan, order, staging_vault)
+    return _service_request(point, artefact, plan, order, staging_vaults)
 
 
 def _artefact(point: RecoveryPoint, vault: str | None) -> Artefact:
@@ -111,7 +110,7 @@ def _service_request(
     artefact: Artefact,
     plan: Plan | None,
     order: Order,
-    staging_vault: Callable[[], str],
+    staging_vaults: Sequence[str],
 ) -> JobRequest:
     target = order.target
     problems = _unknown(target, ("instance_id",))
@@ -139,7 +138,7 @@ def _service_request(
         "folder": artefact.folder,
         "key": artefact.key,
         "segments": artefact.segments,
-        "staging_vault": staging_vault() if artefact.segments else None,
+        "staging_vaults": list(staging_vaults) if artefact.segments else [],
         "size_bytes": point.size_bytes,
         "sha256": artefact.sha256,
         "restore": restore,

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.aws.ssm import Ssm
+from chalicelib.aws.ssm import Invocation, Ssm
 from chalicelib.catalog.job import Decision, Do, Finish, Job, JobState, Wait
 from chalicelib.errors import IntegrityFailure
-from chalicelib.on_instance import RestoreRun, restore_command
+from chalicelib.on_instance import TRANSFER_FAILED, WRONG_BYTES, RestoreRun, restore_command
 from chalicelib.on_instance.run import (
     NOTHING_SEEN,
     Adopt,
@@ -32,7 +32,7 @@ from chalicelib.on_instance.run import (
     why_it_failed,
 )
 from chalicelib.plans.durations import parse_duration
-from chalicelib.recovery.staging import StagedFile, stage
+from chalicelib.recovery.staging import StagedFile, begin, stage
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
 
@@ -55,6 +55,11 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginStaging:
+    """Begin the object in an S3 vault in which the segments are put together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """Put the next segments together in an S3 vault."""
 
@@ -71,7 +76,7 @@ class Clean:
     """Remove what was staged."""
 
 
-Action = Check | Stage | Choose | Send | Adopt | Clean
+Action = Check | BeginStaging | Stage | Choose | Send | Adopt | Clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +104,7 @@ class ServiceRestore:
         if "outcome" in job.progress or "error" in job.progress:
             return self._decide_end(job)
         if not _is_fetchable(job):
-            return (
-                Do(Stage(), "putting segments together")
-                if job.work["segments"]
-                else Do(Check(), "checking the object")
-            )
+            return _decide_fetch(job)
         if "instance" not in job.progress:
             match choose_instance(job, seen.running, seen.online, now):
                 case Do(action=instance, reason=reason):
@@ -116,7 +117,7 @@ class ServiceRestore:
             case Ended(invocation=invocation) if invocation.status == "Success":
                 return self._decide_end(job.progressed({"outcome": _success(job)}, now))
             case Ended(invocation=invocation):
-                return self._decide_end(job.progressed({"error": why_it_failed(invocation)}, now))
+                return self._decide_end(job.progressed({"error": _run_error(job, invocation)}, now))
             case Lost(reason=reason):
                 return self._decide_end(job.progressed({"error": reason}, now))
             case Wait() as wait:
@@ -136,13 +137,12 @@ class ServiceRestore:
         match action:
             case Check():
                 return self._check(job)
+            case BeginStaging():
+                begun = begin(self.vaults(job.work["vault"]), self.s3_vaults, job)
+                return {"staging": begun.to_progress()}
             case Stage():
-                staged = stage(
-                    self.vaults(job.work["vault"]),
-                    self.s3_vaults(job.work["staging_vault"]),
-                    job,
-                    lambda: self.now() >= until - MARGIN,
-                )
+                offsite, into = self.vaults(job.work["vault"]), self.s3_vaults(_staged(job).vault)
+                staged = stage(offsite, into, job, lambda: self.now() >= until - MARGIN)
                 return {"staging": staged.to_progress()}
             case Choose(instance=instance):
                 return {"instance": instance}
@@ -151,8 +151,8 @@ class ServiceRestore:
             case Adopt():
                 return recorded(action, job)
             case Clean():
-                staged = StagedFile.from_progress(job.progress["staging"])
-                staged.remove(self.s3_vaults(job.work["staging_vault"]))
+                staged = _staged(job)
+                staged.remove(self.s3_vaults(staged.vault))
                 return {"cleaned": True}
 
     def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
@@ -168,7 +168,7 @@ class ServiceRestore:
         if found != job.work["size_bytes"]:
             raise IntegrityFailure(
                 f"it has {found} bytes, the catalog says {job.work['size_bytes']}"
-                if found
+                if found is not None
                 else "it is not there",
                 operation="checking",
                 resource=f"{vault.name}:{key}",
@@ -177,8 +177,8 @@ class ServiceRestore:
 
     def _send(self, job: Job) -> str:
         if job.work["segments"]:
-            vault = self.s3_vaults(job.work["staging_vault"])
-            key = StagedFile.from_progress(job.progress["staging"]).key
+            staged = _staged(job)
+            vault, key = self.s3_vaults(staged.vault), staged.key
         else:
             vault, key = self.s3_vaults(job.work["vault"]), job.work["key"]
         run = RestoreRun(
@@ -203,6 +203,26 @@ def _is_fetchable(job: Job) -> bool:
     if job.work["segments"]:
         return bool(job.progress.get("staging", {}).get("whole"))
     return "checked" in job.progress
+
+
+def _decide_fetch(job: Job) -> Decision[Action]:
+    if not job.work["segments"]:
+        return Do(Check(), "checking the object")
+    if "staging" not in job.progress:
+        return Do(BeginStaging(), "reading the manifest")
+    return Do(Stage(), "putting segments together")
+
+
+def _staged(job: Job) -> StagedFile:
+    return StagedFile.from_progress(job.progress["staging"])
+
+
+def _run_error(job: Job, invocation: Invocation) -> str:
+    """Say why the run failed; name what it fetched when that was the fault."""
+    why = why_it_failed(invocation, _timeout(job))
+    if invocation.exit_code not in (WRONG_BYTES, TRANSFER_FAILED):
+        return why
+    return f"{job.work['vault']}:{job.work['key'] or job.work['folder']}: {why}"
 
 
 def _timeout(job: Job) -> timedelta:

@@ -1,16 +1,18 @@
 """Puts the segments of an off-site copy together as one object in an S3 vault, for an instance to fetch.
 
 Invariant: a segment is compared with the manifest's hash before it is used; the staged object is whole or
-not there.
+not there; and an upload is known to the job before anything is put into it, so that a job that fails can
+throw it away.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.catalog.job import Job
-from chalicelib.errors import IntegrityFailure
+from chalicelib.catalog.recovery_point import TAG_JOB
+from chalicelib.errors import FarshoreError, IntegrityFailure, Unavailable
 from chalicelib.vaults.layout import Segment, manifest_key
 from chalicelib.vaults.manifest import Manifest, SegmentHash, from_json
 from chalicelib.vaults.s3 import S3Vault
@@ -20,9 +22,10 @@ from chalicelib.vaults.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class StagedFile:
-    """How far the staging is: the object's key, the upload, the segments put in place, and whether it is
-    whole."""
+    """How far the staging is: in which vault, under which key and upload, the segments put in place, and
+    whether it is whole."""
 
+    vault: str
     key: str
     upload: str
     done: int = 0
@@ -30,12 +33,19 @@ class StagedFile:
 
     def to_progress(self) -> dict[str, Any]:
         """Return what a job's record keeps."""
-        return {"key": self.key, "upload": self.upload, "done": self.done, "whole": self.whole}
+        return {
+            "vault": self.vault,
+            "key": self.key,
+            "upload": self.upload,
+            "done": self.done,
+            "whole": self.whole,
+        }
 
     @classmethod
     def from_progress(cls, progress: Mapping[str, Any]) -> "StagedFile":
         """Read what `to_progress` wrote."""
-        return cls(progress["key"], progress["upload"], progress["done"], progress["whole"])
+        names = ("vault", "key", "upload", "done", "whole")
+        return cls(*(progress[name] for name in names))
 
     def remove(self, vault: S3Vault) -> None:
         """Remove the object, or the upload of one that is not whole."""
@@ -45,6 +55,30 @@ class StagedFile:
             vault.abort_upload(self.key, self.upload)
 
 
+def begin(offsite: Vault, s3_vaults: Callable[[str], S3Vault], job: Job) -> StagedFile:
+    """Check the manifest, then begin the object in the first of the job's staging vaults that answers; an
+    upload begun before is gone on with.
+
+    Raises:
+        IntegrityFailure: the manifest is not one of the job's recovery point; it names vault and key.
+        Unavailable: no S3 vault answers; it says what each answered.
+    """
+    _manifest(offsite, job)
+    key, tags = f"staging/{job.id}", {TAG_JOB: job.id}
+    answers = []
+    for name in job.work["staging_vaults"]:
+        try:
+            into = s3_vaults(name)
+            return StagedFile(name, key, into.find_upload(key) or into.start_upload(key, tags))
+        except FarshoreError as refusal:
+            answers.append(f"{name}: {refusal}")
+    raise Unavailable(
+        "no S3 vault answers, and one is needed to put the segments together; " + "; ".join(answers),
+        operation="staging",
+        resource=key,
+    )
+
+
 def stage(offsite: Vault, into: S3Vault, job: Job, stop: Callable[[], bool]) -> StagedFile:
     """Put the next segments in place, and close the object when all are.
 
@@ -52,10 +86,8 @@ def stage(offsite: Vault, into: S3Vault, job: Job, stop: Callable[[], bool]) -> 
         IntegrityFailure: a segment is not what the manifest says; it names vault and key.
     """
     folder = job.work["folder"]
-    staged = _begun(into, job)
-    key = manifest_key(folder)
-    manifest = from_json(offsite.get(key), where=f"{offsite.name}:{key}")
-    _same_point(manifest, job, f"{offsite.name}:{key}")
+    staged = StagedFile.from_progress(job.progress["staging"])
+    manifest = _manifest(offsite, job)
     todo = _pieces(manifest)[staged.done :]
     if todo:
         moved = move(
@@ -64,18 +96,26 @@ def stage(offsite: Vault, into: S3Vault, job: Job, stop: Callable[[], bool]) -> 
             write=lambda piece, data: _place(into, staged, piece, data),
             stop=stop,
         )
-        return StagedFile(staged.key, staged.upload, staged.done + len(moved))
+        return replace(staged, done=staged.done + len(moved))
     into.finish_upload(
         staged.key, staged.upload, into.uploaded_parts(staged.key, staged.upload), if_absent=False
     )
-    return StagedFile(staged.key, staged.upload, staged.done, whole=True)
+    return replace(staged, whole=True)
 
 
-def _begun(into: S3Vault, job: Job) -> StagedFile:
-    if "staging" in job.progress:
-        return StagedFile.from_progress(job.progress["staging"])
-    key = f"staging/{job.id}"
-    return StagedFile(key, into.find_upload(key) or into.start_upload(key, {"farshore:job": job.id}))
+def _manifest(offsite: Vault, job: Job) -> Manifest:
+    """Read the manifest and see that it is that of the point to restore."""
+    key = manifest_key(job.work["folder"])
+    where = f"{offsite.name}:{key}"
+    manifest = from_json(offsite.get(key), where=where)
+    if manifest.recovery_point != job.work["recovery_point"] or manifest.sha256 != job.work["sha256"]:
+        raise IntegrityFailure(
+            f"it describes {manifest.recovery_point} with SHA-256 {manifest.sha256}, the catalog says "
+            f"{job.work['recovery_point']} with {job.work['sha256']}",
+            operation="restoring",
+            resource=where,
+        )
+    return manifest
 
 
 def _place(into: S3Vault, staged: StagedFile, piece: Segment, data: bytes) -> None:
@@ -100,12 +140,3 @@ def _checked(offsite: Vault, folder: str, segment: SegmentHash) -> bytes:
             resource=f"{offsite.name}:{folder}{segment.key}",
         )
     return data
-
-
-def _same_point(manifest: Manifest, job: Job, where: str) -> None:
-    if manifest.recovery_point != job.work["recovery_point"] or manifest.sha256 != job.work["sha256"]:
-        raise IntegrityFailure(
-            f"it describes {manifest.recovery_point} with SHA-256 {manifest.sha256}, not what was asked for",
-            operation="restoring",
-            resource=where,
-        )

@@ -11,7 +11,7 @@ from chalicelib.backup.opening import Covered, requests_for
 from chalicelib.catalog.job import Job, JobRequest
 from chalicelib.catalog.recovery_point import RecoveryPoint
 from chalicelib.catalog.requests import Occasion, copy_request
-from chalicelib.errors import Conflict, FarshoreError, InvalidInput, NotFound, Problem, Unavailable
+from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.plans.model import Kind, Plan
 from chalicelib.recovery.requests import WHAT, Order, newest_at, plan_restore
 from chalicelib.retention.by_request import deletion_request
@@ -168,7 +168,9 @@ def restore(app: "Farshore", asked: RestoreAsked, key: str) -> JobRequest:
         raise _no_point(asked)
     stored = app.plans.get(point.plan)
     order = Order(asked.vault, asked.target, key, app.now())
-    planned = plan_restore(point, stored.plan if stored else None, order, lambda: reachable_s3_vault(app))
+    in_s3 = (name for name, kind in app.vault_kinds.items() if kind == "s3")
+    staging_vaults = sorted(in_s3, key=lambda name: (name != "primary", name))
+    planned = plan_restore(point, stored.plan if stored else None, order, staging_vaults)
     _require_target(app, planned)
     return planned
 
@@ -213,24 +215,6 @@ def _newest(app: "Farshore", asked: RestoreAsked) -> RecoveryPoint | None:
         if found or page.cursor is None:
             return found
         cursor = page.cursor
-
-
-def reachable_s3_vault(app: "Farshore") -> str:
-    """Name the first S3 vault that answers, `primary` first: there an off-site copy is put together.
-
-    Raises:
-        Unavailable: none does; it says what each answered.
-    """
-    answers = []
-    in_s3 = (name for name, kind in app.vault_kinds.items() if kind == "s3")
-    for name in sorted(in_s3, key=lambda name: (name != "primary", name)):
-        try:
-            app.vault(name).size("staging/reachable")
-        except FarshoreError as error:
-            answers.append(f"{name}: {error}")
-        else:
-            return name
-    raise Unavailable("no S3 vault answers; " + "; ".join(answers), operation="staging")
 
 
 def check_one_of(query: Mapping[str, str], name: str, values: type[StrEnum]) -> None:

@@ -34,9 +34,16 @@ upload() {
         [ "$size" -gt 0 ] || return 0
         signature=${left%% *}
         left=${left#* }
+        # Hashing takes as long as sending on a good network, so it is done meanwhile.
+        sha256sum <"$WORK/part" >"$WORK/sum" &
+        summer=$!
+        cat "$WORK/part" >&7 &
+        copier=$!
         send || return $TRANSFER_FAILED
-        cat "$WORK/part" >&7 || return $TRANSFER_FAILED
-        echo "$number $size $(sha256_of "$WORK/part")" >>"$WORK/parts"
+        wait "$summer" || return $TRANSFER_FAILED
+        wait "$copier" || return $TRANSFER_FAILED
+        read -r sum _ <"$WORK/sum"
+        echo "$number $size $sum" >>"$WORK/parts"
         [ "$size" -eq $((mib * 1048576)) ] || return 0
     done
     take 1 || return $TRANSFER_FAILED
@@ -69,8 +76,8 @@ start_upload() {
     (
         exec 3<"$WORK/output" 7>"$WORK/copy"
         let_go
-        child=
-        trap 'kill $child 2>/dev/null; exit 143' TERM
+        child='' summer='' copier=''
+        trap 'kill $child $summer $copier 2>/dev/null; exit 143' TERM
         upload
     ) &
     uploader=$!

@@ -16,7 +16,8 @@ fetch() {
     call "$URL" --output "$WORK/backup" || fail $TRANSFER_FAILED "the backup could not be downloaded"
     size=$(size_of "$WORK/backup")
     [ "$size" -eq "$SIZE_BYTES" ] || fail $WRONG_BYTES "expected $SIZE_BYTES bytes, got $size"
-    actual=$(sha256_of "$WORK/backup")
+    actual=$(sha256sum <"$WORK/backup")
+    actual=${actual%% *}
     [ "$actual" = "$SHA256" ] || fail $WRONG_BYTES "expected SHA-256 $SHA256, got $actual"
 }
 

@@ -82,11 +82,6 @@ size_of() { # FILE
     echo $(($(wc -c <"$1")))
 }
 
-sha256_of() { # FILE
-    sum=$(sha256sum <"$1")
-    echo "${sum%% *}"
-}
-
 # Calls curl with a URL that other users of this instance cannot read from the list of processes.
 call() { # URL OPTION...
     printf 'url = "%s"\n' "$1" >"$WORK/url"

@@ -15,7 +15,7 @@ from typing import Any, Generic, NewType, TypeAlias, TypeVar
 from chalicelib.catalog.recovery_point import RecoveryPoint
 
 JobId = NewType("JobId", str)
-Action = TypeVar("Action")
+Action = TypeVar("Action", covariant=True)
 
 
 class JobKind(StrEnum):

@@ -14,11 +14,14 @@ from chalicelib.catalog.recovery_point import Artefact, PointState, point_tags
 from chalicelib.catalog.store import PointStore
 from chalicelib.errors import IntegrityFailure
 from chalicelib.replication.point_copy import (
+    NoteFailure,
     Original,
     counted,
+    decide_failed,
     ended,
     failed,
     find_original,
+    note_failure,
     read_manifest,
     source_gone,
 )
@@ -61,7 +64,7 @@ class Record:
     original: Original
 
 
-Action = CopyObject | ReadBack | Record
+Action = CopyObject | ReadBack | Record | NoteFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class ObjectCopy:
         if seen.original.done:
             return ended(job, f"{size:,} bytes")
         if "error" in job.progress:
-            return failed(job, str(job.progress["error"]))
+            return decide_failed(job, seen.original, str(job.progress["error"]))
         if source is None:
             return source_gone(job, seen.original)
         if "copied" not in job.progress:
@@ -110,6 +113,8 @@ class ObjectCopy:
                 return {"read_back": done, "parts": len(parts)}
             case Record(original=original):
                 return self._record(original, to)
+            case NoteFailure():
+                return self._note_failure(job, action, to)
 
     def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
         """End without a copy."""
@@ -132,6 +137,11 @@ class ObjectCopy:
         to.finish_upload(key, upload, [held[number] for number in sorted(held)], if_absent=False)
         return {"upload": upload, "copied": True}
 
+    def _note_failure(self, job: Job, action: NoteFailure, to: S3Vault) -> Mapping[str, Any]:
+        if "upload" in job.progress and "copied" not in job.progress:
+            to.abort_upload(_key(action.original), job.progress["upload"])
+        return note_failure(self.points, job, action)
+
     def _record(self, original: Original, to: S3Vault) -> Mapping[str, Any]:
         source = original.source
         if source is None or source.folder is None or source.key is None:
@@ -152,3 +162,8 @@ class ObjectCopy:
             ),
         )
         return {"recorded": True}
+
+
+def _key(original: Original) -> str:
+    source = original.point.in_vault("primary")
+    return (source.key if source else None) or ""

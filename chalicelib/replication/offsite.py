@@ -14,16 +14,20 @@ from chalicelib.catalog.recovery_point import Artefact, PointState
 from chalicelib.catalog.store import PointStore
 from chalicelib.errors import IntegrityFailure
 from chalicelib.replication.point_copy import (
+    NoteFailure,
     Original,
+    decide_failed,
     ended,
     failed,
     find_original,
+    note_failure,
     read_manifest,
     source_gone,
 )
 from chalicelib.vaults.layout import Segment, manifest_key, segment_key, segment_name, segments
 from chalicelib.vaults.manifest import SegmentHash, to_json
 from chalicelib.vaults.restore_script import put_restore_script
+from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.transfer import move, segment_bytes
 from chalicelib.vaults.vault import Vault
 
@@ -53,7 +57,7 @@ class Record:
     original: Original
 
 
-Action = SendSegments | Record
+Action = SendSegments | Record | NoteFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class SegmentCopy:
     """Copies the object of a point into the off-site vault that the job names."""
 
     points: PointStore
-    primary: Vault
+    primary: S3Vault
     vaults: Callable[[str], Vault]
     now: Callable[[], datetime]
 
@@ -77,7 +81,7 @@ class SegmentCopy:
                 job, f"{point.size_bytes:,} bytes in {len(job.progress.get('segments', ()))} segments"
             )
         if "error" in job.progress:
-            return failed(job, str(job.progress["error"]))
+            return decide_failed(job, seen.original, str(job.progress["error"]))
         if source is None:
             return source_gone(job, seen.original)
         plan = tuple(segments(point.size_bytes, segment_bytes(point.size_bytes)))
@@ -94,7 +98,9 @@ class SegmentCopy:
                 key, folder = source.key or "", source.folder or ""
                 moved = move(
                     todo,
-                    read=lambda piece: self.primary.read(key, piece.start, piece.size_bytes),
+                    read=lambda piece: self.primary.read(
+                        key, piece.start, piece.size_bytes, etag=source.etag
+                    ),
                     write=lambda piece, data: to.put(segment_key(folder, piece.number), data),
                     stop=lambda: self.now() >= until - MARGIN,
                 )
@@ -102,9 +108,11 @@ class SegmentCopy:
                 return {"segments": [*job.progress.get("segments", ()), *sent]}
             case Record(original=original):
                 return self._record(job, original, to)
+            case NoteFailure():
+                return note_failure(self.points, job, action)
 
     def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
-        """End without a copy; its segments are overwritten by the next attempt or deleted with the point."""
+        """End without a copy; its segments are overwritten by the next attempt or let go by the lifecycle."""
         return failed(job, reason)
 
     def _record(self, job: Job, original: Original, to: Vault) -> Mapping[str, Any]:

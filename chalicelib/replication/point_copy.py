@@ -4,7 +4,7 @@ catalog."""
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chalicelib.catalog.job import Finish, Job, JobState
+from chalicelib.catalog.job import Do, Finish, Job, JobState
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
 from chalicelib.catalog.store import PointStore
 from chalicelib.errors import NotFound
@@ -46,6 +46,34 @@ def ended(job: Job, how: str) -> Finish:
 def failed(job: Job, reason: str) -> Finish:
     """End a copy that cannot be made."""
     return Finish(JobState.FAILED, f"copy of {job.work['recovery_point']} into {job.work['vault']}: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class NoteFailure:
+    """Record that the copy failed, and where what it left lies: the lifecycle lets that go after a day."""
+
+    original: Original
+    reason: str
+
+
+def decide_failed(job: Job, original: Original, reason: str) -> Do[NoteFailure] | Finish:
+    """Return how a copy ends that cannot be made and may have left something half-made behind."""
+    if "noted" in job.progress:
+        return failed(job, reason)
+    return Do(NoteFailure(original, reason), "recording the failure")
+
+
+def note_failure(points: PointStore, job: Job, action: NoteFailure) -> Mapping[str, object]:
+    """Record a failed artefact in the job's vault."""
+    begun = action.original.point.in_vault("primary")
+    failure = Artefact(
+        vault=job.work["vault"],
+        state=PointState.FAILED,
+        folder=begun.folder if begun else None,
+        reason=action.reason,
+    )
+    points.put_artefact(action.original.point.id, failure)
+    return {"noted": True}
 
 
 def source_gone(job: Job, original: Original) -> Finish:

@@ -174,9 +174,7 @@ def post_copies(point_id: str) -> Response:
     body = body_of(request, known=frozenset({"vault"}), required=("vault",))
 
     def work() -> Any:
-        return _opened(
-            (asked.copy(_point(point_id), body["vault"], app.vault_kinds, _occasion_key(request)),)
-        )
+        return _opened((asked.copy(app, _point(point_id), body["vault"], _occasion_key(request)),))
 
     return once(app, request, work, HTTPStatus.ACCEPTED)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.backup.handover import copy_method
 from chalicelib.backup.opening import Covered, requests_for
-from chalicelib.catalog.job import Job, JobRequest
+from chalicelib.catalog.job import Job, JobKind, JobRequest
 from chalicelib.catalog.recovery_point import RecoveryPoint
 from chalicelib.catalog.requests import Occasion, copy_request
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
@@ -119,13 +119,14 @@ def backups(
     return tuple(request for rule in rules for request in requests_for(plan, rule, covered, occasion))
 
 
-def copy(point: RecoveryPoint, vault: Any, vault_kinds: Mapping[str, str], key: str) -> JobRequest:
+def copy(app: "Farshore", point: RecoveryPoint, vault: Any, key: str) -> JobRequest:
     """Return the request for a copy.
 
     Raises:
         InvalidInput: there is no such vault to copy into, or it cannot hold this kind of point.
-        Conflict: the point has no original to copy from, or is there already.
+        Conflict: the point has no original to copy from, or is there already or soon.
     """
+    vault_kinds = app.vault_kinds
     others = sorted(name for name in vault_kinds if name != "primary")
     if vault not in others:
         problem = Problem("/vault", vault, f"a configured vault: {', '.join(others) or 'there is none'}")
@@ -138,7 +139,13 @@ def copy(point: RecoveryPoint, vault: Any, vault_kinds: Mapping[str, str], key: 
         raise Conflict(f"it is {point.state} and not in primary", operation="copying", resource=point.id)
     if vault in point.available_in():
         raise Conflict(f"it is in {vault} already", operation="copying", resource=point.id)
-    return copy_request(point, vault, copy_method(point.kind, vault_kinds[vault]), occasion=key)
+    request = copy_request(point, vault, copy_method(point.kind, vault_kinds[vault]), occasion=key)
+    for job in app.jobs.unfinished(point.service):
+        same = (job.work.get("recovery_point"), job.work.get("vault")) == (point.id, vault)
+        if job.kind is JobKind.COPY and same and job.id != request.id:
+            why = f"{job.id} copies it into {vault} already"
+            raise Conflict(why, operation="copying", resource=point.id)
+    return request
 
 
 def deletion(

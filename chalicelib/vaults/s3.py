@@ -8,7 +8,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -39,10 +39,14 @@ class S3Vault(S3Uploads):
         with self._calling("GetObject", key):
             return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
-    def read(self, key: str, start: int, length: int) -> bytes:
-        """Fetch exactly `length` bytes from offset `start`."""
-        with self._calling("GetObject", key):
-            data = self._read_up_to(key, start, length)
+    def read(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
+        """Fetch exactly `length` bytes from offset `start`, if asked so only of the object that `etag` names.
+
+        Raises:
+            Conflict: the object is no longer the one that `etag` names.
+        """
+        with self.copy_source(key, etag or "").pinned(), self._calling("GetObject", key):
+            data = self._read_up_to(key, start, length, {"IfMatch": etag} if etag else {})
         if len(data) != length:
             raise IntegrityFailure(
                 f"it ends before byte {start + length}",
@@ -87,7 +91,7 @@ class S3Vault(S3Uploads):
             Conflict: the source is no longer the object that `etag` names.
         """
         pinned = source.copy_source(source_key, etag)
-        with self._calling("CopyObject", key):
+        with pinned.pinned(), self._calling("CopyObject", key):
             self._client.copy_object(
                 Bucket=self.bucket,
                 Key=key,
@@ -104,7 +108,7 @@ class S3Vault(S3Uploads):
 
     def copy_source(self, key: str, etag: str) -> CopySource:
         """Name an object of this vault for `copy_part` of another."""
-        return CopySource(self.bucket, key, etag)
+        return CopySource(self.name, self.bucket, key, etag)
 
     def presign_get(self, key: str, expires: timedelta) -> str:
         """Presign the GET of a whole object; it dies with the credentials that sign."""
@@ -115,10 +119,11 @@ class S3Vault(S3Uploads):
                 ExpiresIn=int(expires.total_seconds()),
             )
 
-    def _read_up_to(self, key: str, start: int, length: int) -> bytes:
+    def _read_up_to(self, key: str, start: int, length: int, condition: dict[str, Any]) -> bytes:
         span = f"bytes={start}-{start + length - 1}"
         try:
-            return self._client.get_object(Bucket=self.bucket, Key=key, Range=span)["Body"].read()
+            answer = self._client.get_object(Bucket=self.bucket, Key=key, Range=span, **condition)
+            return answer["Body"].read()
         except ClientError as exc:
             if code_of(exc) != "InvalidRange":  # the object ends before `start`
                 raise

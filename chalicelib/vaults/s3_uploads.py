@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from botocore.exceptions import FlexibleChecksumError
 
 from chalicelib.aws.errors import calling
-from chalicelib.errors import IntegrityFailure, NotFound, VaultMissing
+from chalicelib.errors import Conflict, IntegrityFailure, NotFound, VaultMissing
 from chalicelib.vaults.part_urls import PartUrls, sign_parts
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class S3Uploads:
             Conflict: the source is no longer the object that was to be copied.
         """
         start, length = span
-        with self._calling("UploadPartCopy", key):
+        with source.pinned(), self._calling("UploadPartCopy", key):
             answer = self._client.upload_part_copy(
                 Bucket=self.bucket,
                 Key=key,
@@ -218,9 +218,24 @@ def as_tag_value(text: str) -> str:
 class CopySource:
     """An object to copy from, pinned to the bytes that `etag` names."""
 
+    vault: str
     bucket: str
     key: str
     etag: str
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """Say of a precondition refused inside the block what it means: these bytes are there no more."""
+        try:
+            yield
+        except Conflict as exc:
+            if exc.code != "PreconditionFailed":
+                raise
+            where = f"{self.vault}:{self.key}"
+            why = f"{where} is no longer the object that was backed up, whose ETag was {self.etag}"
+            raise Conflict(
+                why, operation=exc.operation, resource=exc.resource, region=exc.region, code=exc.code
+            ) from exc
 
     @property
     def location(self) -> "CopySourceTypeDef":

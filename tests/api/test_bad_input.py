@@ -1,4 +1,4 @@
-"""Bad input gives a clear error on the job and in the API; nothing kept is lost, no half-made thing is left."""
+"""Bad input gives a clear error on the job and in the API; nothing kept is lost, nothing half-made stays."""
 
 import hashlib
 from collections.abc import Callable, Iterator

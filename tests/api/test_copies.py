@@ -1,0 +1,128 @@
+"""POST /recovery-points/{id}/copies: a copy where there is none, once, of just what was backed up."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.cloud import Cloud
+from local.stage import DR_REGION
+from tests.farshore import Document, Farshore, fresh_stage
+
+EXPECTED = "a configured vault: dr, offsite"
+PLAN: Document = {
+    "selection": {"tags": {"app": "orders"}},
+    "rules": [
+        {
+            "name": "volumes",
+            "kind": "snapshot",
+            "rpo": "30d",
+            "volumes": {"boot": False},
+            "lifecycle": {"count": 50},
+        },
+        {
+            "name": "files",
+            "kind": "service",
+            "rpo": "30d",
+            "script": 'echo hello > "$2"',
+            "lifecycle": {"count": 50},
+        },
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def app(cloud: Cloud) -> Iterator[Farshore]:
+    with fresh_stage(cloud) as app:
+        app.launch(app="orders")
+        app.put_plan("orders", PLAN)
+        yield app
+
+
+def vaults_of(app: Farshore, point: Document) -> dict[str, str]:
+    return {each["vault"]: each["state"] for each in app.point(point["id"])["artefacts"]}
+
+
+def copy(app: Farshore, point: Document, vault: str) -> Document:
+    """Answer the job of a copy that is over."""
+    [job] = app.post(f"/recovery-points/{point['id']}/copies", {"vault": vault})
+    app.finish()
+    return app.job(job)
+
+
+@pytest.mark.parametrize(("rule", "vault"), [("volumes", "dr"), ("files", "dr"), ("files", "offsite")])
+def test_a_copy_is_made_once_and_asking_again_is_a_conflict(app: Farshore, rule: str, vault: str) -> None:
+    point = app.back_up("orders", rule)
+    assert vaults_of(app, point) == {"primary": "AVAILABLE"}
+    job = copy(app, point, vault)
+    assert (job["state"], job["kind"], job["vault"]) == ("COMPLETED", "copy", vault), job["reason"]
+    assert vaults_of(app, point) == {"primary": "AVAILABLE", vault: "AVAILABLE"}
+    problem = app.ask("POST", f"/recovery-points/{point['id']}/copies", {"vault": vault}).problem(409)
+    assert problem["detail"] == f"copying failed on {point['id']}: it is in {vault} already"
+
+
+@pytest.mark.parametrize(("rule", "vault"), [("volumes", "dr"), ("files", "dr"), ("files", "offsite")])
+def test_a_copy_that_is_under_way_is_not_begun_again(app: Farshore, rule: str, vault: str) -> None:
+    point = app.back_up("orders", rule)
+    snapshots = app.snapshots(DR_REGION)
+    path = f"/recovery-points/{point['id']}/copies"
+    [first] = app.post(path, {"vault": vault})
+    problem = app.ask("POST", path, {"vault": vault}).problem(409)
+    assert problem["detail"] == f"copying failed on {point['id']}: {first} copies it into {vault} already"
+    app.finish()
+    assert app.job(first)["state"] == "COMPLETED"
+    assert len(app.snapshots(DR_REGION) - snapshots) == (1 if rule == "volumes" else 0)
+
+
+@pytest.mark.parametrize("vault", ["primary", "moon", "", 5, None, ["dr"], {"name": "dr"}])
+def test_a_vault_that_takes_no_copies_is_refused(app: Farshore, vault: object) -> None:
+    point = app.back_up("orders", "files")
+    answer = app.ask("POST", f"/recovery-points/{point['id']}/copies", {"vault": vault})
+    assert answer.fault() == ("/vault", vault, EXPECTED)
+
+
+def test_a_snapshot_does_not_go_off_site_yet(app: Farshore) -> None:
+    point = app.back_up("orders", "volumes")
+    answer = app.ask("POST", f"/recovery-points/{point['id']}/copies", {"vault": "offsite"})
+    assert answer.fault() == ("/vault", "offsite", "an S3 vault: snapshots off-site are not supported yet")
+
+
+@pytest.mark.parametrize("vault", ["dr", "offsite"])
+def test_damage_in_primary_is_not_copied_over(app: Farshore, vault: str) -> None:
+    point = app.back_up("orders", "files")
+    [artefact] = point["artefacts"]
+    app.spoil("primary", artefact["key"], b"jello\n")
+    job = copy(app, point, vault)
+    assert job["state"] == "FAILED"
+    assert f"primary:{artefact['key']} is no longer the object that was backed up" in job["reason"]
+    assert vaults_of(app, point)[vault] == "FAILED"
+    assert not [key for key in app.keys_in(vault) if key.startswith(artefact["folder"])]
+
+
+@pytest.mark.parametrize("vault", ["dr", "offsite"])
+def test_a_copy_whose_original_is_gone_says_so(app: Farshore, vault: str) -> None:
+    point = app.back_up("orders", "files")
+    [artefact] = point["artefacts"]
+    app.spoil("primary", artefact["key"], None)
+    job = copy(app, point, vault)
+    assert job["state"] == "FAILED"
+    assert artefact["key"] in job["reason"]
+    assert "does not exist" in job["reason"]
+
+
+@pytest.mark.parametrize("vault", ["dr", "offsite"])
+def test_what_a_failed_copy_left_is_told_and_let_go_with_its_point(app: Farshore, vault: str) -> None:
+    point = app.back_up("orders", "files")
+    [artefact] = point["artefacts"]
+    manifest = artefact["folder"] + "manifest.json"
+    app.spoil("primary", manifest, b"{}")
+    job = copy(app, point, vault)
+    assert job["state"] == "FAILED"
+    assert f"primary:{manifest}: its format version is None" in job["reason"]
+    failed = {each["vault"]: each for each in app.point(point["id"])["artefacts"]}[vault]
+    assert (failed["state"], failed["reason"] in job["reason"]) == ("FAILED", True)
+    app.back_up("orders", "files")
+    assert app.ask("DELETE", f"/recovery-points/{point['id']}").status == 202
+    app.finish()
+    assert app.point(point["id"])["state"] == "DELETED"
+    for each in ("primary", vault):
+        assert not [key for key in app.keys_in(each) if key.startswith(artefact["folder"])]

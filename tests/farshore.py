@@ -21,6 +21,8 @@ BUCKETS = {"primary": (HOME_BUCKET, HOME_REGION), "dr": (DR_BUCKET, DR_REGION)}
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 Document = dict[str, Any]
+NEVER = "cron(0 0 1 1 ? 2199)"
+"""The schedule of a rule that runs only when it is asked to."""
 
 
 @dataclass(frozen=True, slots=True)

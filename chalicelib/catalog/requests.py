@@ -19,8 +19,15 @@ class Occasion:
 
     nominal_at: datetime
     reason: str
-    key: str = "schedule"
+    key: str | None = None
     late: bool = False
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What makes two occasions the same: the moment they were due, or else the key, at any time."""
+        if self.key is None:
+            return ("schedule", self.nominal_at.isoformat())
+        return ("key", self.key)
 
 
 def backup_request(
@@ -34,7 +41,7 @@ def backup_request(
     rule_document: Mapping[str, Any],
 ) -> JobRequest:
     """Ask for a recovery point of `service`: one for each plan, rule, service and occasion."""
-    identity = (plan, rule, service, occasion.nominal_at.isoformat(), occasion.key)
+    identity = (plan, rule, service, *occasion.identity)
     work = {
         "recovery_point": point_id(*identity),
         "instances": sorted(instances),

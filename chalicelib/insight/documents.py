@@ -30,9 +30,10 @@ def job_document(job: Job) -> dict[str, Any]:
     }
     document |= {name: job.work[name] for name in _SHOWN_WORK if name in job.work}
     document |= {shown: job.progress[name] for name, shown in _SHOWN_PROGRESS.items() if name in job.progress}
-    if "judged" in job.progress:
+    judged = job.progress.get("judged", job.work.get("judged"))
+    if judged is not None:
         names = ("recovery_point", "vault", "keep", "reason")
-        document["judged"] = [dict(zip(names, each, strict=True)) for each in job.progress["judged"]]
+        document["judged"] = [dict(zip(names, each, strict=True)) for each in judged]
     return document
 
 

@@ -20,7 +20,6 @@ def deletion_request(
     refusal = _refusal(point, lineage, unfinished)
     if refusal:
         raise Conflict(refusal, operation="deleting", resource=point.id)
-    there = [name for name, each in point.artefacts.items() if each.state is not PointState.DELETED]
     return JobRequest(
         kind=JobKind.EXPIRE,
         method="lifecycle",
@@ -29,7 +28,7 @@ def deletion_request(
         rule=point.rule,
         nominal_at=now,
         key=("delete", point.id, now.isoformat()),
-        work={"judged": [[point.id, vault, False, "deleted by request"] for vault in sorted(there)]},
+        work={"judged": [[point.id, vault, False, "deleted by request"] for vault in _left_in(point)]},
         reason=f"deletion of {point.id}",
     )
 
@@ -37,6 +36,8 @@ def deletion_request(
 def _refusal(point: RecoveryPoint, lineage: Sequence[RecoveryPoint], unfinished: Sequence[Job]) -> str | None:
     if point.state in (PointState.DELETED, PointState.CREATING):
         return f"it is {point.state}"
+    if not _left_in(point):
+        return f"it is {point.state} and lies in no vault: there is nothing to delete"
     pinned = pins(unfinished).get(point.id)
     if pinned:
         return pinned
@@ -45,3 +46,7 @@ def _refusal(point: RecoveryPoint, lineage: Sequence[RecoveryPoint], unfinished:
     if newest is not None and newest.id == point.id:
         return "it is the newest good point of its lineage, which is never deleted"
     return None
+
+
+def _left_in(point: RecoveryPoint) -> list[str]:
+    return sorted(name for name, each in point.artefacts.items() if each.state is not PointState.DELETED)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local.cloud import Cloud
-from tests.farshore import Document, Farshore, fresh_stage
+from tests.farshore import NEVER, Document, Farshore, fresh_stage
 
 Spoil = Callable[[bytes], bytes | None]
 NO_AGENT = {"local:ssm-agent": "none"}
@@ -22,7 +22,7 @@ def service_rule(script: str, **more: Any) -> Document:
     return {
         "name": "files",
         "kind": "service",
-        "rpo": "30d",
+        "schedule": NEVER,
         "script": script,
         "restore": restore,
         "lifecycle": lifecycle,
@@ -160,8 +160,7 @@ def test_a_plan_that_cannot_be_served_is_refused_and_the_stored_one_stays(
     orders: Orders, change: Document, pointer: str, expected: str, dry_run: str
 ) -> None:
     before = orders.app.get("/plans/orders")
-    rule = {"schedule": "cron(0 2 * * ? *)", **service_rule("true"), **change}
-    del rule["rpo"]
+    rule = {**service_rule("true"), **change}
     answer = orders.app.ask("PUT", "/plans/orders", plan_of(rule), query={"dry_run": dry_run})
     assert answer.faults() == {pointer: expected}
     assert orders.app.get("/plans/orders") == before

@@ -6,7 +6,7 @@ import pytest
 
 from local.cloud import Cloud
 from local.stage import DR_REGION
-from tests.farshore import Document, Farshore, fresh_stage
+from tests.farshore import NEVER, Document, Farshore, fresh_stage
 
 EXPECTED = "a configured vault: dr, offsite"
 PLAN: Document = {
@@ -15,14 +15,14 @@ PLAN: Document = {
         {
             "name": "volumes",
             "kind": "snapshot",
-            "rpo": "30d",
+            "schedule": NEVER,
             "volumes": {"boot": False},
             "lifecycle": {"count": 50},
         },
         {
             "name": "files",
             "kind": "service",
-            "rpo": "30d",
+            "schedule": NEVER,
             "script": 'echo hello > "$2"',
             "lifecycle": {"count": 50},
         },

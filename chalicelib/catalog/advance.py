@@ -32,6 +32,9 @@ POKE_MAY_TAKE = timedelta(minutes=1)
 FIRST_BACKOFF = timedelta(seconds=5)
 LONGEST_BACKOFF = timedelta(minutes=15)
 GIVE_UP_AFTER_ATTEMPTS = 24
+# Progress is stored with the next intent, at the end of the turn, or after this: what a dead worker did since
+# then is found again or done again, and every act can be.
+SAVED_EVERY = timedelta(seconds=5)
 # A worker stops taking steps this long before its lease ends.
 LAST_SECONDS = timedelta(seconds=5)
 GIVE_UP_AFTER_DEAD_WORKERS = 10
@@ -74,6 +77,7 @@ class Turn:
     lease: Lease
     job: Job
     method: Method
+    saved_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class Engine:
         job = replace(lease.job, state=JobState.RUNNING)
         if lease.in_vain >= GIVE_UP_AFTER_DEAD_WORKERS and "error" not in job.progress:
             job = job.progressed({"error": f"{lease.in_vain} workers died over this job"}, self.now())
-        turn = Turn(lease, job, self.methods[job.kind, job.method])
+        turn = Turn(lease, job, self.methods[job.kind, job.method], saved_at=self.now())
         while self._goes_on(turn):
             continue
 
@@ -142,24 +146,28 @@ class Engine:
         return True
 
     def _act(self, turn: "Turn", decision: Do[Any]) -> None:
-        """Record the intent, act, record the result."""
+        """Record the intent, act, take the result down."""
         turn.job = replace(turn.job, reason=decision.reason)
         if decision.intent:
             turn.job = turn.job.intended(decision.intent, self.now())
-            turn.lease = self.jobs.save(turn.lease, turn.job)
+            self._save(turn)
         try:
             changes = turn.method.act(turn.job, decision.action, turn.lease.until)
         except (QuotaReached, Throttled, Permanent):  # refused: the call is known not to have been made
             turn.job = turn.job.without_intent(decision.intent)
             raise
         turn.job = turn.job.progressed(changes, self.now())
+        if self.now() - turn.saved_at >= SAVED_EVERY:
+            self._save(turn)
+
+    def _save(self, turn: "Turn") -> None:
         turn.lease = self.jobs.save(turn.lease, turn.job)
+        turn.saved_at = self.now()
 
     def _fail(self, turn: "Turn", error: Permanent) -> bool:
         """Record the first permanent error, for `decide` to clean up after; end the job at the second."""
         if "error" not in turn.job.progress:
             turn.job = turn.job.progressed({"error": str(error)}, self.now())
-            turn.lease = self.jobs.save(turn.lease, turn.job)
             return True
         reason = f"{turn.job.progress['error']}; and cleaning up failed: {error}"
         self._finish(turn, turn.method.give_up(turn.job, reason, self.now()))

@@ -5,7 +5,7 @@ deleted; a point that a job still needs is not judged; and what one vault refuse
 else.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -125,32 +125,28 @@ class Expire:
 
 
 def judge(seen: Seen, rule: Rule, now: datetime) -> tuple[Judgement, ...]:
-    """Judge every artefact of a lineage that is there, each vault by its own lifecycle. Pure."""
-    vaults = sorted({vault for point in seen.points for vault in point.artefacts})
+    """Judge every artefact of a lineage that is there, each vault by its own lifecycle. Pure.
+
+    One whose deletion was decided before, and could not be carried out, is not judged again: it is due.
+    """
     judgements: list[Judgement] = []
-    for vault in vaults:
-        here = [point for point in seen.points if _is_there(point.in_vault(vault))]
+    for vault in sorted({vault for point in seen.points for vault in point.artefacts}):
+        judgements += [
+            Judgement(point.id, vault, False, point.artefacts[vault].reason)
+            for point in _with(PointState.EXPIRED, seen.points, vault)
+        ]
         candidates = [
-            Point(
-                id=point.id,
-                at=point.created_at,
-                good=_is_good(point.in_vault(vault)),
-                pinned=seen.pinned.get(point.id),
-            )
-            for point in here
+            Point(point.id, point.created_at, good=True, pinned=seen.pinned.get(point.id))
+            for point in _with(PointState.AVAILABLE, seen.points, vault)
         ]
         verdicts = decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True)
         judgements += [Judgement(verdict.id, vault, verdict.keep, verdict.reason) for verdict in verdicts]
     return tuple(judgements)
 
 
-def _is_there(artefact: Artefact | None) -> bool:
-    return artefact is not None and artefact.state is not PointState.DELETED
-
-
-def _is_good(artefact: Artefact | None) -> bool:
-    """An artefact whose deletion was decided before, and refused, is good for nothing any more."""
-    return artefact is not None and artefact.state is PointState.AVAILABLE
+def _with(state: PointState, points: Iterable[RecoveryPoint], vault: str) -> Iterator[RecoveryPoint]:
+    """Yield the points whose artefact in `vault` is in `state`."""
+    return (point for point in points if vault in point.artefacts and point.artefacts[vault].state is state)
 
 
 def _judged(job: Job) -> tuple[Judgement, ...]:

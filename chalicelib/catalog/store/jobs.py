@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from chalicelib.catalog.job import Job, JobId, JobKind, JobState
 from chalicelib.catalog.store.table import Item, Lookup, Page, Refused, Table, moment, stamp
@@ -43,7 +42,7 @@ class JobStore:
 
     def open(self, job: Job) -> bool:
         """Store a new job; say whether it is new. A job that exists already is left as it is."""
-        return self._table.create(_item(job, wake_at=job.created_at + FIRST_POKE_WITHIN))
+        return self._table.create({**_item(job), **_waking(job.created_at + FIRST_POKE_WITHIN)})
 
     def get(self, job_id: str) -> Job | None:
         """Return the job, or None."""
@@ -76,16 +75,17 @@ class JobStore:
         Raises:
             LeaseHeld: the lease was lost; nothing was stored.
         """
-        self._write(lease, job, {"wake_at": stamp(lease.until)}, release=False)
+        held = {"lease_token": lease.token, "lease_until": stamp(lease.until)}
+        self._write(lease, {**_item(job), **_waking(lease.until), **held})
         return replace(lease, job=job)
 
     def park(self, lease: Lease, job: Job, wake_at: datetime) -> None:
         """Store the job, to be looked at again at `wake_at`, and give the lease back."""
-        self._write(lease, job, {"wake_at": stamp(wake_at)}, release=True)
+        self._write(lease, {**_item(job), **_waking(wake_at)})
 
     def finish(self, lease: Lease, job: Job, now: datetime) -> None:
         """Store the finished job, give the lease back and let the job be forgotten in time."""
-        self._write(lease, job, {"expires_at": int((now + REMEMBERED).timestamp())}, release=True, over=True)
+        self._write(lease, {**_item(job), "expires_at": int((now + REMEMBERED).timestamp())})
 
     def overdue(self, now: datetime) -> Iterator[JobId]:
         """Yield the ids of the jobs that should have moved by `now`, the longest overdue first."""
@@ -115,35 +115,9 @@ class JobStore:
             lookup = _lookup({"service": service, "state": state})
             yield from (_job(item) for item in self._table.every(lookup))
 
-    def _write(
-        self, lease: Lease, job: Job, also: dict[str, Any], *, release: bool, over: bool = False
-    ) -> None:
-        values: dict[str, Any] = {
-            "state": str(job.state),
-            "updated_at": stamp(job.updated_at),
-            "reason": job.reason,
-            "progress": json.dumps(job.progress),
-            "intents": json.dumps({name: stamp(at) for name, at in job.intents.items()}),
-            "attempts": job.attempts,
-            "in_vain": 0,
-            **also,
-        }
-        removed = ["lease_token", "lease_until"] if release else []
-        removed += ["wake", "wake_at"] if over else []
-        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
-        if removed:
-            expression += " REMOVE " + ", ".join(removed)
-        answer = self._table.update(
-            f"job#{job.id}",
-            "job",
-            expression,
-            names={f"#{name}": name for name in values},
-            values={f":{name}": value for name, value in values.items()} | {":token": lease.token},
-            condition="lease_token = :token",
-            returns=False,
-        )
-        if isinstance(answer, Refused):
-            raise LeaseHeld(job.id, timedelta(seconds=30))
+    def _write(self, lease: Lease, item: Item) -> None:
+        if not self._table.replace(item, "lease_token", lease.token):
+            raise LeaseHeld(lease.job.id, timedelta(seconds=30))
 
 
 def _lookup(filters: dict[str, str]) -> Lookup:
@@ -154,15 +128,18 @@ def _lookup(filters: dict[str, str]) -> Lookup:
     return Lookup("by_type", "job", equal, {})
 
 
-def _item(job: Job, *, wake_at: datetime) -> Item:
+def _waking(at: datetime) -> Item:
+    """Return what puts a job that is not over into the `wake` index."""
+    return {"wake": "wake", "wake_at": stamp(at)}
+
+
+def _item(job: Job) -> Item:
     return {
         "pk": f"job#{job.id}",
         "sk": "job",
         "type": "job",
         "service_type": f"job#{job.service}",
         "sorted_at": f"{stamp(job.created_at)}#{job.id}",
-        "wake": "wake",
-        "wake_at": stamp(wake_at),
         "id": job.id,
         "kind": str(job.kind),
         "method": job.method,
@@ -176,8 +153,8 @@ def _item(job: Job, *, wake_at: datetime) -> Item:
         "reason": job.reason,
         "work": json.dumps(job.work),
         "progress": json.dumps(job.progress),
-        "intents": "{}",
-        "attempts": 0,
+        "intents": json.dumps({name: stamp(at) for name, at in job.intents.items()}),
+        "attempts": job.attempts,
     }
 
 

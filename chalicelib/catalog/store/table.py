@@ -106,6 +106,23 @@ class Table:
             raise
         return True
 
+    def replace(self, item: Item, attribute: str, value: str) -> bool:
+        """Store the item in place of the one whose `attribute` has this value; say whether there was one."""
+        try:
+            with calling("PutItem", str(item["pk"])):
+                self.client.put_item(
+                    TableName=self.name,
+                    Item=encoded(item),
+                    ConditionExpression="#attribute = :value",
+                    ExpressionAttributeNames={"#attribute": attribute},
+                    ExpressionAttributeValues={":value": _encode(value)},
+                )
+        except ClientError as refusal:
+            if _is_conditional(refusal):
+                return False
+            raise
+        return True
+
     def update(
         self,
         pk: str,
@@ -115,17 +132,13 @@ class Table:
         names: Mapping[str, str] | None = None,
         values: Mapping[str, Any] | None = None,
         condition: str | None = None,
-        returns: bool = True,
     ) -> Item | Refused:
-        """Apply an update expression; return the item as it then is, or `Refused` if the condition fails.
-
-        Without `returns` the answer to an update that was made is empty, which spares the table the reading.
-        """
+        """Apply an update expression; return the item as it then is, or `Refused` if the condition fails."""
         request: dict[str, Any] = {
             "TableName": self.name,
             "Key": {"pk": _encode(pk), "sk": _encode(sk)},
             "UpdateExpression": expression,
-            "ReturnValues": "ALL_NEW" if returns else "NONE",
+            "ReturnValues": "ALL_NEW",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         if names:
@@ -142,7 +155,7 @@ class Table:
                 raise
             old: Any = refusal.response.get("Item")
             return Refused(decoded(old) if old else None)
-        return decoded(answer.get("Attributes", {}))
+        return decoded(answer["Attributes"])
 
     def delete(self, pk: str, sk: str) -> bool:
         """Remove the item; say whether there was one."""

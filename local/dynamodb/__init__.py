@@ -18,8 +18,8 @@ from moto.dynamodb.parsing.key_condition_expression import parse_expression
 
 from local.call import ACCOUNT, Call, Handler, PassOn
 from local.clock import Clock
+from local.dynamodb import pace, reading
 from local.dynamodb.order import TableOrder, primary_of, value_of
-from local.dynamodb.pace import quicken
 from local.dynamodb.undo import Undo
 from local.passing import lock_of, moto_backend
 from local.timeline import Timeline
@@ -53,7 +53,8 @@ class DynamoDb:
         self._clock = clock
         self._timeline = timeline
         self._orders: dict[tuple[str, str], TableOrder] = {}
-        quicken()
+        pace.quicken()
+        reading.quicken()
 
     def handlers(self) -> Mapping[str, Handler]:
         """Narrow queries, follow writes, let items expire."""
@@ -83,7 +84,8 @@ class DynamoDb:
             return {"Items": [], "Count": 0, "ScannedCount": 0}
         order.table.all_items = lambda: items  # shadows the method for this call; calls run one at a time
         try:
-            pass_on()
+            with reading.reading():
+                pass_on()
         finally:
             del order.table.all_items
         return None

@@ -12,6 +12,8 @@ from typing import Any
 
 from moto.dynamodb.models.dynamo_type import DynamoType
 
+from local.dynamodb.reading import written
+
 Value = str | Decimal
 Primary = tuple[Value, ...]
 """A table's key of an item: its partition key, and its sort key where the table has one."""
@@ -101,6 +103,7 @@ class TableOrder:
             ordering.remove(primary)
 
     def _place(self, primary: Primary, item: Any) -> None:
+        written(item)
         self.items[primary] = item
         for ordering in self.orderings.values():
             ordering.put(primary, item.attrs)

@@ -98,6 +98,28 @@ def test_every_kind_of_write_is_followed(tables: Any) -> None:
     assert by_kind(tables, "done") == ["p1"]
 
 
+def test_pages_are_cut_by_the_size_that_items_have_now(tables: Any) -> None:
+    for number in range(4):
+        put(tables, f"p{number}", "x", kind="job", at=str(number), text="a" * 200_000)
+    request = {
+        "TableName": "t",
+        "IndexName": "by_kind",
+        "KeyConditionExpression": "kind = :kind",
+        "ExpressionAttributeValues": {":kind": {"S": "job"}},
+    }
+    assert tables.query(**request)["Count"] == 4
+    tables.update_item(
+        TableName="t",
+        Key=typed(pk="p0", sk="x"),
+        UpdateExpression="SET more = :more",
+        ExpressionAttributeValues={":more": {"S": "b" * 190_000}},
+    )
+    put(tables, "p1", "x", kind="job", at="1", text="a" * 390_000)
+    page = tables.query(**request)
+    assert (page["Count"], page["LastEvaluatedKey"]["pk"]) == (3, {"S": "p2"})
+    assert by_kind(tables, "job") == ["p0", "p1", "p2", "p3"]
+
+
 def test_a_refused_write_changes_no_order(tables: Any) -> None:
     put(tables, "p", "x", kind="job", at="1")
     assert by_kind(tables, "job") == ["p"]

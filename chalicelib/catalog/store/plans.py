@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from chalicelib.catalog.store.table import Item, Refused, Table, moment, stamp
@@ -81,8 +82,14 @@ class PlanStore:
 def _stored(item: Item) -> StoredPlan:
     served: dict[str, Any] = item["served"]
     return StoredPlan(
-        plan=parse_plan(json.loads(item["document"]), vaults=None),
+        plan=_parsed(item["document"]),
         served={rule: moment(at) for rule, at in served.items()},
         updated_at=moment(item["updated_at"]),
         swept_on=item["swept_on"],
     )
+
+
+@lru_cache(maxsize=1024)
+def _parsed(document: str) -> Plan:
+    """Read a plan; every tick of a warm Lambda reads the same ones."""
+    return parse_plan(json.loads(document), vaults=None)

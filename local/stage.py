@@ -5,13 +5,17 @@ folder (libcloud's LOCAL provider); a real server is one more entry in `OFFSITES
 """
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from libcloud.storage.providers import get_driver
+
 from local.cloud import Cloud
+from local.offsite_servers import StorageServer, azurite, swift
 from local.template import Stack, StackPlan
 
 CHECKOUT = Path(__file__).parent.parent
@@ -20,6 +24,7 @@ DR_TEMPLATE = CHECKOUT / ".chalice" / "dr-region.yaml"
 HOME_REGION, DR_REGION = "eu-central-1", "eu-west-1"
 HOME_BUCKET, DR_BUCKET = "farshore-vault-home", "farshore-vault-dr"
 SECRET = "farshore/offsite"
+CONTAINER = "farshore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +39,43 @@ class Offsite:
 @contextmanager
 def local_folder(root: Path) -> Iterator[Offsite]:
     """Keep the off-site vault in a folder below `root`."""
-    folder = root / "offsite" / "farshore"
+    folder = root / "offsite" / CONTAINER
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"kind": "libcloud", "provider": "local", "container": folder.name, "credentials": SECRET}
+    document = {"kind": "libcloud", "provider": "local", "container": CONTAINER, "credentials": SECRET}
     yield Offsite(document, {"key": str(folder.parent)}, str(folder))
 
 
-OFFSITES: Mapping[str, Callable[[Path], AbstractContextManager[Offsite]]] = {"local": local_folder}
+def served(
+    start: Callable[[Path], AbstractContextManager[StorageServer]], *commands: str
+) -> Callable[[Path], AbstractContextManager[Offsite]]:
+    """Keep the off-site vault in a container of a real server, which `commands` make up."""
+
+    @contextmanager
+    def serve(root: Path) -> Iterator[Offsite]:
+        lacking = [command for command in commands if shutil.which(command) is None]
+        if lacking:
+            raise ValueError(f"this off-site cloud needs {', '.join(lacking)}, not installed on this machine")
+        folder = root / "offsite"
+        folder.mkdir(parents=True, exist_ok=True)
+        with start(folder) as server:
+            get_driver(server.provider)(**server.options, **server.credentials).create_container(CONTAINER)
+            document = {
+                "kind": "libcloud",
+                "provider": server.provider,
+                "container": CONTAINER,
+                "credentials": SECRET,
+                "options": dict(server.options),
+            }
+            yield Offsite(document, server.credentials, f"{server.provider}://{CONTAINER}")
+
+    return serve
+
+
+OFFSITES: Mapping[str, Callable[[Path], AbstractContextManager[Offsite]]] = {
+    "local": local_folder,
+    "azurite": served(azurite, "azurite-blob"),
+    "swift": served(swift, "swift-proxy-server", "swift-ring-builder", "memcached"),
+}
 """What a cloud off-site can be, by name; each is kept up for as long as its context lasts."""
 
 

@@ -14,7 +14,7 @@ from chalicelib.vaults.offsite import open_offsite
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
 from local.cloud import Cloud
-from tests.vaults.servers import Offsite, azurite, swift
+from local.offsite_servers import StorageServer, azurite, swift
 
 REGION: Final = "eu-central-1"
 
@@ -50,21 +50,21 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
                 lay = S3Ground(cloud).vault("kept").put
                 yield replace(_server_ground(_s3_as_any_provider(cloud), "kept"), lay=lay)
         case server:
-            offsite: Offsite = request.getfixturevalue(f"{server}_server")
+            offsite: StorageServer = request.getfixturevalue(f"{server}_server")
             container = f"kept-{uuid.uuid4()}"
             get_driver(offsite.provider)(**offsite.options, **offsite.credentials).create_container(container)
             yield _server_ground(offsite, container)
 
 
 @pytest.fixture(scope="session")
-def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offsite]:
+def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
     """Run Azurite as long as the session."""
     with azurite(tmp_path_factory.mktemp("azurite")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offsite]:
+def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageServer]:
     """Run Swift as long as the session."""
     with swift(tmp_path_factory.mktemp("swift")) as server:
         yield server
@@ -115,16 +115,16 @@ def _local_ground(folder: Path) -> Ground:
     return Ground(open_local("kept"), open_local("not-there"), lambda key, data: _lay(container / key, data))
 
 
-def _s3_as_any_provider(cloud: Cloud) -> Offsite:
+def _s3_as_any_provider(cloud: Cloud) -> StorageServer:
     address = urlsplit(cloud.aws.url)
-    return Offsite(
+    return StorageServer(
         "s3",
         {"host": address.hostname, "port": address.port, "secure": False, "region": REGION},
         {"key": "test", "secret": "test"},
     )
 
 
-def _server_ground(server: Offsite, container: str) -> Ground:
+def _server_ground(server: StorageServer, container: str) -> Ground:
     def open_at_server(name: str, container: str) -> Vault:
         return open_offsite(
             name,

@@ -1,6 +1,6 @@
-"""Real storage servers on loopback for the contract suite, where they are installed.
+"""Real storage servers on loopback, where they are installed: what another cloud is on this machine.
 
-Each runs in the foreground with its data in a folder of the test session, and ends with it. Azurite is npm's
+Each runs in the foreground with its data in a folder of its own, and ends with its context. Azurite is npm's
 `azurite`; Swift is Debian's packages (proxy, account, container and object server, one replica, tempauth).
 """
 
@@ -59,7 +59,7 @@ user_test_tester = testing .admin
 
 
 @dataclass(frozen=True, slots=True)
-class Offsite:
+class StorageServer:
     """What opens a vault at a server: the provider's name, and the arguments of its driver."""
 
     provider: str
@@ -68,12 +68,12 @@ class Offsite:
 
 
 @contextmanager
-def azurite(folder: Path) -> Iterator[Offsite]:
+def azurite(folder: Path) -> Iterator[StorageServer]:
     """Run Azurite's blob service."""
     port = _free_port()
     command = ["azurite-blob", "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder)]
     with _running([*command, "--silent", "--skipApiVersionCheck", "--disableTelemetry"], port, folder):
-        yield Offsite(
+        yield StorageServer(
             "azure_blobs",
             {"host": "127.0.0.1", "port": port, "secure": False},
             {"key": AZURITE_ACCOUNT, "secret": AZURITE_KEY},
@@ -81,10 +81,10 @@ def azurite(folder: Path) -> Iterator[Offsite]:
 
 
 @contextmanager
-def swift(folder: Path) -> Iterator[Offsite]:
+def swift(folder: Path) -> Iterator[StorageServer]:
     """Run a Swift of one disk and one replica."""
     (folder / "devices" / "disk").mkdir(parents=True)
-    (folder / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = of the tests\n")
+    (folder / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = of this machine\n")
     memcached, proxy = _free_port(), _free_port()
     with ExitStack() as servers:
         for kind in ("account", "container", "object"):
@@ -95,7 +95,7 @@ def swift(folder: Path) -> Iterator[Offsite]:
         servers.enter_context(_running(cache, memcached, folder))
         servers.enter_context(_swift_server(folder, "proxy", _SWIFT_PROXY, port=proxy, memcached=memcached))
         url = f"http://127.0.0.1:{proxy}"
-        yield Offsite(
+        yield StorageServer(
             "openstack_swift",
             {
                 "ex_force_auth_url": f"{url}/auth/v1.0",

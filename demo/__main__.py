@@ -9,29 +9,60 @@ import json
 import os
 import sys
 import tempfile
+import time
+from collections import deque
 from pathlib import Path
 
+from demo.acts.scene_is_set import set_stage
+from demo.claims import Claims
 from demo.ground import local_cloud
 from demo.report import Report
-from demo.story import Story
+from demo.story import play
 from demo.telling import Teller
+
+SHOWN_LINES = 40
 
 
 def main() -> int:
     """Play, report, and answer the exit code."""
     as_json = os.environ.get("JSON", "") not in ("", "0")
-    offsite = os.environ.get("OFFSITE") or "local"
     teller = Teller(sys.stderr if as_json else sys.stdout)
-    report = Report(offsite)
-    with tempfile.TemporaryDirectory(prefix="farshore-demo-") as scratch, local_cloud(offsite) as ground:
-        story = Story(ground, teller, report, Path(scratch))
-        story.play()
-    claims = story.claims
+    report = Report(os.environ.get("OFFSITE") or "local")
+    claims = Claims(teller.claim)
+    with tempfile.TemporaryDirectory(prefix="farshore-demo-") as scratch:
+        log = Path(scratch) / "local.log"
+        try:
+            perform(report, claims, teller, log)
+        except Exception:
+            show_end(log)
+            raise
+        if not claims.all_true:
+            show_end(log)
     if as_json:
         print(json.dumps(report.to_document(claims.made), indent=2))
     else:
-        print(f"\n5. What there is\n\n{report.to_text(claims.made)}")
+        teller.act("5. What there is")
+        print(f"\n{report.to_text(claims.made)}")
     return 0 if claims.all_true else 1
+
+
+def perform(report: Report, claims: Claims, teller: Teller, log: Path) -> None:
+    """Play the story from its beginning to its end; what the cloud says goes to `log`."""
+    began = time.monotonic()
+    with (
+        log.open("w") as said,
+        local_cloud(report.offsite, said) as ground,
+        set_stage(ground, teller, claims, report, log.parent) as stage,
+    ):
+        play(stage)
+    report.wall_seconds = time.monotonic() - began
+
+
+def show_end(log: Path) -> None:
+    """Show what the local cloud said last."""
+    print("\nThe last of what the local cloud and the app said:", file=sys.stderr)
+    with log.open() as lines:
+        sys.stderr.writelines(deque(lines, SHOWN_LINES))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlencode
 
 import boto3
@@ -111,15 +111,15 @@ class Ground:
 
 
 @contextmanager
-def local_cloud(offsite: str) -> Iterator[Ground]:
-    """Run a local cloud for as long as the context lasts; what it says goes to standard error.
+def local_cloud(offsite: str, log: TextIO) -> Iterator[Ground]:
+    """Run a local cloud for as long as the context lasts; what it and the app say goes to `log`.
 
     Raises:
         RuntimeError: it did not start.
     """
     environment = {**os.environ, "OFFSITE": offsite, "AWS_PORT": "0", "API_PORT": "0", "CONTROL_PORT": "0"}
     command = [sys.executable, "-m", "local"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, stderr=log, text=True) as process:
         try:
             ready = process.stdout.readline() if process.stdout else ""
             if not ready:

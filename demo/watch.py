@@ -48,6 +48,23 @@ class Watch:
                 open_jobs = [f"{job['id']}: {job['reason']}" for job in jobs if job["state"] not in FINAL]
                 raise TooLongError("; ".join(open_jobs) or "no job was opened")
 
+    def until_over(self, job_id: str) -> Document:
+        """Step until one job has ended, tell what it does and waits for, and answer it.
+
+        Raises:
+            TooLongError: that takes too long.
+        """
+        began, reason = self.ground.now(), ""
+        while True:
+            job = self.farshore.job(job_id)
+            if job["reason"] != reason:
+                reason = job["reason"]
+                self.teller.say(moment(job["updated_at"]), f"{described(job)} {job['state']}: {reason}")
+            if job["state"] in FINAL:
+                return job
+            if self.ground.advance(STEP) - began > PATIENCE:
+                raise TooLongError(f"{job_id}: {reason}")
+
     def _tell(self, since: datetime) -> list[Document]:
         """Tell what is new, in the order in which it happened."""
         new: list[tuple[datetime, str]] = []

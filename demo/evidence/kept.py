@@ -1,6 +1,6 @@
 """Act 3's evidence: what is left after forty days, in the catalog and in every vault, and why."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +12,14 @@ from demo.farshore import Document, artefact, moment
 from demo.ground import DR, HOME, Ground
 
 REGIONS = {"primary": HOME, "dr": DR}
+Verdicts = Mapping[tuple[str, str], Document]
+"""The last verdict on each recovery point in each vault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
     """The recovery points of one rule of a plan, and the times at which there had to be one."""
 
-    plan: str
     service: str
     rule: Mapping[str, Any]
     expected: list[datetime]
@@ -34,6 +35,15 @@ class Lineage:
         yield "primary", self.rule["lifecycle"]
         for copy in self.rule["copies"]:
             yield copy["vault"], copy.get("lifecycle", self.rule["lifecycle"])
+
+
+def verdicts_of(jobs: Sequence[Document]) -> Verdicts:
+    """Answer what the lifecycle jobs, newest first, said last of each point."""
+    return {
+        (each["recovery_point"], each["vault"]): each
+        for job in reversed(jobs)
+        for each in job.get("judged", ())
+    }
 
 
 def check_made(claims: Claims, lineage: Lineage) -> None:
@@ -53,12 +63,12 @@ def check_left(claims: Claims, lineage: Lineage, judged_at: datetime) -> None:
         claims.same(f"{lineage.name} in {vault}: what is left is what the plan says", expected, found, seen)
 
 
-def check_reasons(claims: Claims, points: list[Document], judged: Mapping[tuple[str, str], Document]) -> None:
-    """Check that everything kept or let go has its reason; `judged` has the last verdict of each."""
+def check_reasons(claims: Claims, points: list[Document], verdicts: Verdicts) -> None:
+    """Check that everything kept or let go has its reason."""
     kept, gone, wrong = 0, 0, []
     for point in points:
         for each in point["artefacts"]:
-            verdict = judged.get((point["id"], each["vault"]))
+            verdict = verdicts.get((point["id"], each["vault"]))
             is_left = each["state"] == "AVAILABLE"
             if verdict is None or not verdict["reason"] or verdict["keep"] != is_left:
                 wrong.append(f"{point['id']} in {each['vault']}: {verdict}")

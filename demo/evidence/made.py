@@ -17,6 +17,10 @@ SOON = timedelta(seconds=10)
 """A job that goes on this soon after an event goes on because of it: by itself it looks every ten minutes."""
 
 
+Notes = Mapping[str, tuple[str, int]]
+"""What the backup script noted, by job: the SHA-256 and the number of orders of its copy."""
+
+
 @dataclass(slots=True)
 class Pending:
     """The snapshots that were seen pending, by region."""
@@ -57,7 +61,7 @@ def check_snapshots(claims: Claims, pending: Pending, watch: Watch, point: Docum
         )
 
 
-def check_service_backup(claims: Claims, ground: Ground, point: Document, expected: str) -> None:
+def check_in_s3(claims: Claims, ground: Ground, point: Document, expected: str) -> None:
     """Check that the very bytes the script wrote lie in the S3 vaults."""
     name = f"{point['service']}/{point['rule']}"
     for vault, region in (("primary", HOME), ("dr", DR)):
@@ -89,7 +93,7 @@ def check_opened_offsite(
     claims.same(name, expected, found, f"restore.sh of the vault: SHA-256 {found[:16]}...")
 
 
-def script_notes(directory: Path) -> Mapping[str, tuple[str, int]]:
+def script_notes(directory: Path) -> Notes:
     """Read what the orders' script noted on its instance: by job, the SHA-256 and rows of the copy."""
     notes = {}
     for line in (directory / "backup.log").read_text().splitlines():

@@ -1,5 +1,6 @@
 """Act 4's evidence: what was restored is what was backed up, byte for byte."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,11 +8,12 @@ from botocore.exceptions import ClientError
 
 from demo.claims import Claims
 from demo.database import Contents
+from demo.farshore import Document
 from demo.files import Tree, read_tree
-from demo.ground import HOME, Ground
+from demo.ground import DR, HOME, Ground
 
 
-def check_unreachable(claims: Claims, ground: Ground, instance_id: str) -> None:
+def check_lost(claims: Claims, ground: Ground, instance_id: str) -> None:
     """Check that the disaster is one."""
     answer = ground.client("ec2", HOME).describe_instances(InstanceIds=[instance_id])
     state = answer["Reservations"][0]["Instances"][0]["State"]["Name"]
@@ -34,6 +36,19 @@ def unreachable(bucket: str) -> list[Mapping[str, object]]:
     """Answer the faults that make a bucket answer nothing but errors."""
     error = {"code": "ServiceUnavailable", "status": 503, "message": "The region is on fire."}
     return [{"match": {"service": "s3", "resource": bucket}, "effect": {"error": error}}]
+
+
+def volumes_by_original(ground: Ground, point: Document, made: Mapping[str, str]) -> dict[str, str]:
+    """Answer the volumes made of a point's snapshots in the DR region, by the volume they once were.
+
+    The vault tells: beside every recovery point there lies a manifest.
+    """
+    s3, bucket = ground.client("s3", DR), ground.vaults["dr"].removeprefix("s3://")
+    listing = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    keys = [each["Key"] for page in listing for each in page.get("Contents", ())]
+    [key] = [key for key in keys if key.endswith(f"{point['id']}/manifest.json")]
+    manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    return {each["volume_id"]: made[each["snapshot_id"]] for each in manifest["snapshots"]}
 
 
 def check_database(claims: Claims, found: Contents, noted: tuple[str, int]) -> None:

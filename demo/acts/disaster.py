@@ -1,0 +1,79 @@
+"""Act 4: the orders' instance and the home bucket are lost; both services come back from elsewhere."""
+
+import time
+
+from demo import database, scene
+from demo.acts.forty_days import DAYS
+from demo.evidence import made, restored
+from demo.farshore import Document, artefact, moment
+from demo.ground import DR, HOME
+from demo.report import Restore
+from demo.stage import DAY, HOUR, SECOND, Stage
+
+
+def take_stock(stage: Stage) -> None:
+    """See what the services have at noon, when the disaster strikes."""
+    stage.ground.advance_to(stage.midnight + DAYS * DAY + 12 * HOUR)
+    stage.scene.pass_a_day(DAYS + 1)
+    stage.report.days = (stage.ground.now() - stage.began) // DAY
+    stage.report.status = stage.farshore.status()
+    for name, status in stage.report.status.items():
+        rpo = status["rpo"]
+        stage.claims.check(f"{name} meets its RPO", rpo["met"], f"{rpo['achieved']} of {rpo['objective']}")
+
+
+def lose_home(stage: Stage) -> made.Notes:
+    """Terminate the instance and cut the home bucket off; answer what the backup script had noted there."""
+    lost, bucket = stage.scene.instances["orders-1"], restored.home_bucket(stage.ground)
+    notes = made.script_notes(stage.scene.directory("orders-1"))
+    stage.orders.stop()
+    stage.ground.client("ec2", HOME).terminate_instances(InstanceIds=[lost])
+    stage.ground.control.ask("PUT", "/faults", restored.unreachable(bucket))
+    stage.ground.advance(10 * SECOND)
+    stage.say(f"{lost} is terminated, and {bucket} answers nothing but errors")
+    restored.check_lost(stage.claims, stage.ground, lost)
+    return notes
+
+
+def restore_orders(stage: Stage, notes: made.Notes) -> None:
+    """Bring the service back on a fresh instance, from another cloud."""
+    point = next(each for each in stage.points("orders-db", "nightly") if artefact(each, "offsite"))
+    fresh = scene.launch(stage.ground, HOME, "orders-2", {"app": "orders"})
+    directory = stage.ground.directory(fresh)
+    scene.install_scripts(directory)
+    stage.say(f"a fresh instance starts, {fresh}; the newest backup off-site is of {point['created_at']}")
+    job = _restored(stage, "service", point, "offsite", {"instance_id": fresh})
+    stage.claims.check("its verify script passed", "verify script passed" in job["reason"], job["reason"])
+    found = database.read(directory / "orders.db")
+    restored.check_database(stage.claims, found, notes[_maker(stage, point)])
+    stage.teller.note(f"{stage.orders.rows - found.rows:,} orders came in after the backup, and are lost")
+
+
+def restore_volumes(stage: Stage) -> None:
+    """Bring the files' volumes back in the other region, from the snapshots there."""
+    point = next(each for each in stage.points("files", "volumes") if artefact(each, "dr"))
+    zones = stage.ground.client("ec2", DR).describe_availability_zones()["AvailabilityZones"]
+    job = _restored(stage, "volumes", point, "dr", {"availability_zone": zones[0]["ZoneName"]})
+    places = scene.attach_abroad(stage.ground, restored.volumes_by_original(stage.ground, point, job["made"]))
+    night = moment(point["nominal_at"]).replace(hour=0, minute=0)
+    for volume, place in places.items():
+        now = stage.scene.volumes[volume].tree
+        restored.check_volume(stage.claims, volume, stage.trees[night][volume], now, place)
+
+
+def _restored(stage: Stage, what: str, point: Document, vault: str, target: Document) -> Document:
+    """Order a restore, watch it end, and take its times."""
+    service, began = point["service"], time.monotonic()
+    order = stage.farshore.restore(service, recovery_point=point["id"], vault=vault, target=target)
+    stage.say(f"POST /restores from {vault}: {order}")
+    job = stage.watch.until_over(order)
+    took = moment(job["updated_at"]) - moment(job["created_at"])
+    stage.report.restores[service] = Restore(what, vault, took, time.monotonic() - began)
+    stage.claims.same(f"{service} is restored from {vault}", "COMPLETED", job["state"], job["reason"])
+    return job
+
+
+def _maker(stage: Stage, point: Document) -> str:
+    """Answer the job that made a point."""
+    jobs = stage.farshore.jobs(service=point["service"], kind="backup")
+    return next(str(job["id"]) for job in jobs if job.get("recovery_point") == point["id"])

@@ -1,0 +1,74 @@
+"""Act 2: plans are sent, a backup is asked for, and then the schedule makes its own."""
+
+from collections.abc import Callable
+
+from demo.evidence import made
+from demo.farshore import Document, moment
+from demo.report import total
+from demo.stage import HOUR, MINUTE, PLANS, TICK, Stage
+from demo.watch import STEP
+
+WINDOW = 20 * MINUTE
+"""Between two rules of the plans there is this much time, so that what each costs can be counted."""
+
+
+def send_plans(stage: Stage) -> None:
+    """Send the plans."""
+    for name, plan in PLANS.items():
+        answer = stage.farshore.put_plan(name, plan)
+        stage.say(f"PUT /plans/{name}: {len(answer['rules'])} rules, {len(answer['warnings'])} warnings")
+
+
+def back_up_now(stage: Stage) -> None:
+    """Ask for a backup that the schedule would make on Sunday only; ask twice."""
+    asked, again = (stage.farshore.back_up("files", "weekly", key="first") for _ in range(2))
+    stage.claims.same(
+        "the same request again makes no second job", asked, again, f"POST /backups: {asked[0]}"
+    )
+    stage.watch.until_done(stage.began)
+
+
+def count_idle_ticks(stage: Stage) -> None:
+    """Count what the app calls when nothing is due."""
+    stage.trees[stage.midnight] = stage.scene.trees()
+    stage.ground.advance_to(stage.midnight + HOUR / 2 - STEP)
+    before = total(stage.ground.calls())
+    stage.ground.advance(4 * TICK)
+    stage.report.calls_per_tick = (total(stage.ground.calls()) - before) / 4
+
+
+def watch_service_backup(stage: Stage) -> None:
+    """See the orders' script run while orders come in, and look at what it wrote in every vault."""
+    stage.ground.advance_to(stage.midnight + HOUR - STEP)
+    rows = stage.orders.rows
+    point = _watched(stage, "orders-db", "nightly")
+    notes = made.script_notes(stage.scene.directory("orders-1"))
+    job = made.job_that_made(stage.watch, point)
+    stage.claims.check("the backup script ran on the instance, once", list(notes) == [job], f"for {job}")
+    sha256, copied = notes[job]
+    made.check_written_while(stage.claims, stage.orders, rows, copied)
+    made.check_in_s3(stage.claims, stage.ground, point, sha256)
+    if "://" not in stage.ground.vaults["offsite"]:
+        made.check_opened_offsite(stage.claims, stage.ground, point, sha256, stage.scratch)
+
+
+def watch_snapshots(stage: Stage) -> None:
+    """See the volumes of both services snapshotted and copied."""
+    for service, begins in (("orders-db", HOUR + WINDOW), ("files", HOUR + 2 * WINDOW)):
+        pending = made.Pending(stage.ground)
+        stage.ground.advance_to(stage.midnight + begins - STEP)
+        point = _watched(stage, service, "volumes", pending.look)
+        made.check_snapshots(stage.claims, pending, stage.watch, point)
+    stage.watch.listener.close()
+
+
+def _watched(stage: Stage, service: str, rule: str, look: Callable[[], None] = lambda: None) -> Document:
+    """Watch one rule run, count its calls, and answer the point it made."""
+    since = stage.ground.now()
+    before = total(stage.ground.calls())
+    stage.watch.until_done(since, look)
+    stage.ground.advance_to(since + WINDOW - STEP)
+    called = total(stage.ground.calls()) - before - WINDOW // TICK * stage.report.calls_per_tick
+    stage.report.calls_per_backup.setdefault(service, {})[rule] = round(called)
+    [point] = [each for each in stage.points(service, rule) if moment(each["nominal_at"]) > since]
+    return point

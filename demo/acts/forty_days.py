@@ -1,0 +1,83 @@
+"""Act 3: days pass, files change, and the lifecycle thins what was kept."""
+
+from datetime import datetime
+
+from demo.evidence import kept
+from demo.evidence.expected import nights
+from demo.farshore import Document, moment
+from demo.stage import DAY, HOUR, MINUTE, PLANS, TICK, Stage
+
+DAYS = 40
+SUNDAY = 6
+
+
+def pass_days(stage: Stage) -> None:
+    """Let forty days pass, a line each; files change at noon."""
+    since = stage.ground.now()
+    for day in range(1, DAYS + 1):
+        noon = stage.midnight + (day - 1) * DAY + 12 * HOUR
+        stage.ground.advance_to(noon)
+        _tell_day(stage, day, since)
+        stage.scene.pass_a_day(day)
+        stage.trees[noon + 12 * HOUR] = stage.scene.trees()
+        since = noon
+
+
+def check_what_is_left(stage: Stage) -> None:
+    """Check what is left, just after the lifecycles were applied at midnight, against a calendar."""
+    judged_at = stage.midnight + DAYS * DAY
+    stage.ground.advance_to(judged_at + 3 * TICK)
+    jobs, points = stage.farshore.jobs(stage.began), stage.farshore.points()
+    failed = [f"{job['id']}: {job['reason']}" for job in jobs if job["state"] != "COMPLETED"]
+    stage.claims.check("no job failed", not failed, failed[0] if failed else f"{len(jobs)} jobs")
+    for lineage in _lineages(stage, points):
+        kept.check_made(stage.claims, lineage)
+        kept.check_left(stage.claims, lineage, judged_at)
+    verdicts = kept.verdicts_of(jobs)
+    kept.check_reasons(stage.claims, points, verdicts)
+    kept.check_no_orphans(stage.claims, stage.ground, points)
+    _tell_reasons(stage, verdicts)
+
+
+def _tell_day(stage: Stage, day: int, since: datetime) -> None:
+    jobs = stage.farshore.jobs(since)
+    backups, copies = (sum(job["kind"] == kind for job in jobs) for kind in ("backup", "copy"))
+    gone = sum(not each["keep"] for job in jobs for each in job.get("judged", ()))
+    stage.say(f"day {day}: {backups} backups, {copies} copies, {gone} let go")
+    for job in jobs:
+        if job["state"] != "COMPLETED":
+            stage.teller.note(f"{job['id']} is {job['state']}: {job['reason']}")
+
+
+def _lineages(stage: Stage, points: list[Document]) -> list[kept.Lineage]:
+    """Answer every rule with its points and the times at which there had to be one."""
+    begins, end = stage.midnight + HOUR, stage.ground.now()
+    asked_at = min(moment(each["nominal_at"]) for each in points if each["rule"] == "weekly")
+    expected = {
+        ("orders", "nightly"): nights(begins, end),
+        ("orders", "volumes"): nights(begins + 20 * MINUTE, end),
+        ("files", "volumes"): nights(begins + 40 * MINUTE, end),
+        ("files", "weekly"): [asked_at, *nights(begins + HOUR, end, weekday=SUNDAY)],
+    }
+    return [
+        kept.Lineage(
+            plan["service"],
+            rule,
+            expected[name, rule["name"]],
+            [each for each in points if (each["plan"], each["rule"]) == (name, rule["name"])],
+        )
+        for name, plan in PLANS.items()
+        for rule in plan["rules"]
+    ]
+
+
+def _tell_reasons(stage: Stage, verdicts: kept.Verdicts) -> None:
+    """Show why each point of one rule is there or not."""
+    stage.say("why the nightly backups of orders-db are in the primary vault, or not any more:")
+    for point in stage.points("orders-db", "nightly"):
+        verdict = verdicts[point["id"], "primary"]
+        fate = "keep" if verdict["keep"] else "delete"
+        stage.report.reasons.append(
+            {"made": point["nominal_at"], "verdict": fate, "reason": verdict["reason"]}
+        )
+        stage.teller.note(f"{point['nominal_at']}  {fate:6}  {verdict['reason']}")

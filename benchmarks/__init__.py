@@ -1,0 +1,1 @@
+"""What Farshore costs, measured: calls, code, start-up, transfer. No figure fails a build."""

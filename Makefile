@@ -14,7 +14,7 @@ SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn test package local demo clean
+.PHONY: help setup format check lint types imports shell cfn test package local demo figures transfer clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,12 @@ local: $(TEMPLATE) ## an AWS on this machine with Farshore on it; AWS_PORT, API_
 
 demo: $(TEMPLATE) ## the whole story on the local cloud; JSON=1 for one document on standard output
 	@exec $(BIN)/python -m demo
+
+figures: $(TEMPLATE) ## what it costs: AWS calls, lines, imports; JSON=1 for one document on standard output
+	@exec $(BIN)/python -m benchmarks.figures
+
+transfer: $(READY) ## how fast a file goes off-site, beside what the machine can do; MIB=1024 for a larger one
+	@exec $(BIN)/python -m benchmarks.transfer $(MIB)
 
 clean: ## remove what was built, keep .venv
 	rm -rf build .chalice/deployments .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -97,9 +97,7 @@ def post_backups() -> Response:
     wanted = asked.BackupsAsked.read(body)
 
     def work() -> Any:
-        plan = _plan(wanted.plan)
-        covered = asked.limited(wanted, covered_by(plan, app.home_ec2))
-        return _opened(asked.backups(wanted, plan, covered, app.now(), _occasion_key(request)))
+        return _opened(asked.backups(app, wanted, _plan(wanted.plan), _occasion_key(request)))
 
     return once(app, request, work, HTTPStatus.ACCEPTED)
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.backup.handover import copy_method
-from chalicelib.backup.opening import Covered, requests_for
+from chalicelib.backup.opening import Covered, covered_by, requests_for
 from chalicelib.catalog.job import Job, JobKind, JobRequest
 from chalicelib.catalog.recovery_point import RecoveryPoint
 from chalicelib.catalog.requests import Occasion, copy_request
@@ -84,13 +84,24 @@ class RestoreAsked:
         return cls(point, service, rule, at, body.get("vault"), body["target"], body.get("dry_run", False))
 
 
-def limited(asked: BackupsAsked, covered: Covered) -> Covered:
-    """Return what is covered of the instances asked for.
+def backups(app: "Farshore", asked: BackupsAsked, plan: Plan, key: str) -> tuple[JobRequest, ...]:
+    """Return the requests for backups of the rules and instances asked for.
 
     Raises:
-        InvalidInput: the plan does not select one of them.
+        InvalidInput: the plan has no such rule, or does not select one of the instances.
         Conflict: the plan selects no instance at all.
     """
+    rules = [rule for rule in plan.rules if asked.rule in (None, rule.name)]
+    if not rules:
+        expected = f"a rule of plan {plan.name!r}: {', '.join(rule.name for rule in plan.rules)}"
+        raise InvalidInput("the body", [Problem("/rule", asked.rule, expected)])
+    covered = _limited(asked, covered_by(plan, app.home_ec2))
+    occasion = Occasion(app.now(), "asked for through the API", key=key)
+    return tuple(request for rule in rules for request in requests_for(plan, rule, covered, occasion))
+
+
+def _limited(asked: BackupsAsked, covered: Covered) -> Covered:
+    """Return what is covered of the instances asked for."""
     selected = {instance for ids in covered.services.values() for instance in ids}
     strange = [each for each in asked.instance_ids or () if each not in selected]
     nameless = f" (without the tag that names their service: {', '.join(covered.nameless)})"
@@ -101,22 +112,6 @@ def limited(asked: BackupsAsked, covered: Covered) -> Covered:
         why = "it selects no instance now" + (nameless if covered.nameless else "")
         raise Conflict(why, operation="backing up", resource=f"plan {asked.plan}")
     return covered if asked.instance_ids is None else covered.limited_to(asked.instance_ids)
-
-
-def backups(
-    asked: BackupsAsked, plan: Plan, covered: Covered, now: datetime, key: str
-) -> tuple[JobRequest, ...]:
-    """Return the requests for backups of the rules asked for.
-
-    Raises:
-        InvalidInput: the plan has no such rule.
-    """
-    rules = [rule for rule in plan.rules if asked.rule in (None, rule.name)]
-    if not rules:
-        expected = f"a rule of plan {plan.name!r}: {', '.join(rule.name for rule in plan.rules)}"
-        raise InvalidInput("the body", [Problem("/rule", asked.rule, expected)])
-    occasion = Occasion(now, "asked for through the API", key=key)
-    return tuple(request for rule in rules for request in requests_for(plan, rule, covered, occasion))
 
 
 def copy(app: "Farshore", point: RecoveryPoint, vault: Any, key: str) -> JobRequest:

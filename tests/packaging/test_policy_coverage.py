@@ -35,7 +35,7 @@ UNSEEN = (
         ("APIHandler", "Tick", "AdvanceJobs", "Completions"),
         ("logs:CreateLogStream", "logs:PutLogEvents"),
         "Lambda writes what a function prints, with the function's role; the template makes the log groups. "
-        "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html",
+        "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-logs.html",
     ),
     Unseen(
         "Consume",

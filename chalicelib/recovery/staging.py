@@ -12,7 +12,7 @@ from typing import Any
 
 from chalicelib.catalog.job import Job
 from chalicelib.catalog.recovery_point import TAG_JOB
-from chalicelib.errors import FarshoreError, IntegrityFailure, Unavailable
+from chalicelib.errors import FarshoreError, IntegrityFailure, NotFound, Unavailable
 from chalicelib.vaults.layout import Segment, manifest_key
 from chalicelib.vaults.manifest import Manifest, SegmentHash, from_json
 from chalicelib.vaults.s3 import S3Vault
@@ -48,11 +48,10 @@ class StagedFile:
         return cls(*(progress[name] for name in names))
 
     def remove(self, vault: S3Vault) -> None:
-        """Remove the object, or the upload of one that is not whole."""
-        if self.whole:
-            vault.delete(self.key)
-        else:
+        """Remove the object, and the upload of one that is not known to be whole."""
+        if not self.whole:
             vault.abort_upload(self.key, self.upload)
+        vault.delete(self.key)
 
 
 def begin(offsite: Vault, s3_vaults: Callable[[str], S3Vault], job: Job) -> StagedFile:
@@ -97,10 +96,18 @@ def stage(offsite: Vault, into: S3Vault, job: Job, stop: Callable[[], bool]) -> 
             stop=stop,
         )
         return replace(staged, done=staged.done + len(moved))
-    into.finish_upload(
-        staged.key, staged.upload, into.uploaded_parts(staged.key, staged.upload), if_absent=False
-    )
+    _close(into, staged, manifest.size_bytes)
     return replace(staged, whole=True)
+
+
+def _close(into: S3Vault, staged: StagedFile, size_bytes: int) -> None:
+    """Make the object of the upload; one that a worker made before it died is taken as it is."""
+    try:
+        parts = into.uploaded_parts(staged.key, staged.upload)
+        into.finish_upload(staged.key, staged.upload, parts, if_absent=False)
+    except NotFound:
+        if into.size(staged.key) != size_bytes:
+            raise
 
 
 def _manifest(offsite: Vault, job: Job) -> Manifest:

@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib.catalog.job import Decision, Do, Finish, Job
 from chalicelib.catalog.recovery_point import Artefact, PointState, point_tags
 from chalicelib.catalog.store import PointStore
-from chalicelib.errors import IntegrityFailure
+from chalicelib.errors import IntegrityFailure, NotFound
 from chalicelib.replication.point_copy import (
     NoteFailure,
     Original,
@@ -125,7 +125,12 @@ class ObjectCopy:
         to, key = self.vaults(job.work["vault"]), source.key or ""
         tags = point_tags(job.work["recovery_point"], job.id, job.service, job.plan, job.rule)
         upload = job.progress.get("upload") or to.find_upload(key) or to.start_upload(key, tags)
-        held = {part.number: part for part in to.uploaded_parts(key, upload)}
+        try:
+            held = {part.number: part for part in to.uploaded_parts(key, upload)}
+        except NotFound:  # a worker closed the upload and died before it could say so
+            if to.size(key) != size_bytes:
+                raise
+            return {"copied": True}
         pinned = self.primary.copy_source(key, source.etag or "")
         for piece in segments(size_bytes, COPY_PART_BYTES):
             if piece.number in held:

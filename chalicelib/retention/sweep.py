@@ -1,5 +1,5 @@
-"""The daily sweep: applies the lifecycle of lineages that no backup has had judged of late: their instances are
-gone, their backups fail, or they are seldom.
+"""The daily sweep: applies the lifecycle of lineages that no backup has had judged of late: their
+instances are gone, their backups fail, or they are seldom.
 
 Invariant: once a day for each plan, by the day it was last done and not by a window that a slow tick could
 miss.
@@ -13,7 +13,6 @@ from chalicelib.catalog.advance import Engine
 from chalicelib.catalog.requests import expire_request
 from chalicelib.catalog.store import PlanStore, StoredPlan
 from chalicelib.plans.model import rule_document
-
 
 # A finished backup has its lineage judged; one this young has done so.
 JUDGED_LATELY = timedelta(days=1)

@@ -1,0 +1,118 @@
+"""docs/api.md says what the API does: its routes are those of the package, and its examples are played.
+
+Ids, hashes and times differ from run to run: where an answer has one, the page's stands for it from there on.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from local.stage import HOME_TEMPLATE
+from tests.farshore import Answer, Farshore
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+EXAMPLE = re.compile(r"^```http\n(.*?)^```\n\n```json\n(\d+) [\w ]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+VARYING = re.compile(
+    r"(i|rp|snap|vol)-[0-9a-f]+|(backup|copy|restore|expire)-[0-9a-f]{24}|[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{8}T\d{6}Z|\d{4}-\d\d(-\d\d)?")
+AGE = re.compile(r'"achieved": "\w+"')
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A request of the page, and what the page says is answered."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: str
+    status: int
+    answer: Any
+
+
+def examples() -> Iterator[Example]:
+    for request, status, answer in EXAMPLE.findall(PAGE):
+        head, _, body = request.partition("\n\n")
+        line, *headers = head.splitlines()
+        method, path = line.split(" ")
+        named = dict(header.split(": ", 1) for header in headers)
+        yield Example(method, path, named, body, int(status), json.loads(answer) if answer.strip() else None)
+
+
+def routes_of_the_package() -> set[str]:
+    api = json.loads(HOME_TEMPLATE.read_text())["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
+    return {f"{method.upper()} {path}" for path, methods in api["paths"].items() for method in methods}
+
+
+class Run:
+    """The page, played; `real` holds what stands for each id of the page."""
+
+    def __init__(self, app: Farshore) -> None:
+        self.app = app
+        self.real: dict[str, str] = {}
+
+    def in_this_run(self, text: str) -> str:
+        """Put this run's ids in the place of the page's, and a time to come in the place of its times."""
+        soon = (self.app.cloud.clock.now() + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return TIME.sub(soon, VARYING.sub(lambda found: self.real.get(found[0], found[0]), text))
+
+    def send(self, example: Example) -> Answer:
+        answer = self.app.ask(
+            example.method,
+            self.in_this_run(example.path),
+            self.in_this_run(example.body).encode() if example.body else None,
+            content_type=example.headers.get("Content-Type", "application/json"),
+            key=example.headers.get("Idempotency-Key"),
+        )
+        if answer.status == 202:
+            self.app.finish()
+            self.app.cloud.advance(timedelta(seconds=70))
+        return answer
+
+    def learn(self, page: str, real: str) -> None:
+        """Take note of what this run has in the place of the page's ids."""
+        names, found = (list(VARYING.finditer(text)) for text in (page, real))
+        self.real |= {name[0]: other[0] for name, other in zip(names, found, strict=False)}
+
+
+def plain(text: str) -> str:
+    """Leave out of a text what differs from run to run."""
+    return AGE.sub('"achieved": "AGE"', TIME.sub("TIME", VARYING.sub("ID", text)))
+
+
+def test_every_route_of_the_package_is_on_the_page_and_every_route_of_the_page_is_there() -> None:
+    headings = re.findall(r"^## `(\w+ /.*)`$", PAGE, re.MULTILINE)
+    table = re.findall(r"^\| \[`(\w+ /.*?)`\]\(#(.*?)\)", PAGE, re.MULTILINE)
+    assert len(headings) == len(set(headings))
+    assert set(headings) == {route for route, _ in table} == routes_of_the_package()
+    for route, anchor in table:
+        assert anchor == re.sub(r"[^\w -]", "", route.lower()).replace(" ", "-")
+
+
+def test_the_page_has_its_examples() -> None:
+    assert len(list(examples())) == PAGE.count("```http") == PAGE.count("```json") > 20
+
+
+def test_the_examples_of_the_page_are_what_is_answered(app: Farshore) -> None:
+    past_the_hour = app.cloud.clock.now().replace(minute=2, second=0, microsecond=0)
+    app.cloud.advance(past_the_hour + timedelta(hours=1) - app.cloud.clock.now())  # no schedule comes between
+    run = Run(app)
+    instance = app.launch(app="orders", Name="orders-db")
+    data = app.directory(instance) / "data"
+    data.mkdir()
+    (data / "orders").write_text("one order\n" * 400)
+    [of_the_page] = set(re.findall(r"\bi-[0-9a-f]{17}\b", PAGE)) - {"i-0123456789abcdef0"}
+    run.learn(of_the_page, instance)
+    for example in examples():
+        answer = run.send(example)
+        name = f"{example.method} {example.path}"
+        assert (answer.status, bool(answer.text)) == (example.status, example.answer is not None), name
+        if answer.text:
+            page, real = json.dumps(example.answer), json.dumps(answer.document)
+            run.learn(page, real)
+            assert json.loads(plain(real)) == json.loads(plain(page)), name

@@ -1,5 +1,5 @@
-"""The daily sweep: applies the lifecycle of lineages that no backup has had judged of late: their
-instances are gone, their backups fail, or they are seldom.
+"""The daily sweep: applies the lifecycle of every lineage, also of those whose instances are long gone, and to
+copies that arrived after their backup's own judgement.
 
 Invariant: once a day for each plan, by the day it was last done and not by a window that a slow tick could
 miss.
@@ -7,15 +7,12 @@ miss.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from chalicelib.catalog.advance import Engine
 from chalicelib.catalog.requests import expire_request
 from chalicelib.catalog.store import PlanStore, StoredPlan
 from chalicelib.plans.model import rule_document
-
-# A finished backup has its lineage judged; one this young has done so.
-JUDGED_LATELY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class LifecycleSweep:
                 continue
             for lineage in self.engine.points.lineages(stored.plan.name):
                 rule = stored.plan.rule(lineage.rule)
-                if rule is None or now - lineage.newest_at < JUDGED_LATELY:
+                if rule is None:
                     continue
                 request = expire_request(
                     plan=stored.plan.name,

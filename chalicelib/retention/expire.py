@@ -127,7 +127,8 @@ class Expire:
 def judge(seen: Seen, rule: Rule, now: datetime) -> tuple[Judgement, ...]:
     """Judge every artefact of a lineage that is there, each vault by its own lifecycle. Pure.
 
-    One whose deletion was decided before, and could not be carried out, is not judged again: it is due.
+    One whose deletion was decided before, and could not be carried out, is not judged again: it is due. A
+    failed copy is judged for what it may have left.
     """
     judgements: list[Judgement] = []
     for vault in sorted({vault for point in seen.points for vault in point.artefacts}):
@@ -136,8 +137,9 @@ def judge(seen: Seen, rule: Rule, now: datetime) -> tuple[Judgement, ...]:
             for point in _with(PointState.EXPIRED, seen.points, vault)
         ]
         candidates = [
-            Point(point.id, point.created_at, good=True, pinned=seen.pinned.get(point.id))
-            for point in _with(PointState.AVAILABLE, seen.points, vault)
+            Point(point.id, point.created_at, good=good, pinned=seen.pinned.get(point.id))
+            for good, state in ((True, PointState.AVAILABLE), (False, PointState.FAILED))
+            for point in _with(state, seen.points, vault)
         ]
         verdicts = decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True)
         judgements += [Judgement(verdict.id, vault, verdict.keep, verdict.reason) for verdict in verdicts]

@@ -1,6 +1,7 @@
 """POST /recovery-points/{id}/copies: a copy where there is none, once, of just what was backed up."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -126,3 +127,22 @@ def test_what_a_failed_copy_left_is_told_and_let_go_with_its_point(app: Farshore
     assert app.point(point["id"])["state"] == "DELETED"
     for each in ("primary", vault):
         assert not [key for key in app.keys_in(each) if key.startswith(artefact["folder"])]
+
+
+def test_what_a_failed_copy_left_is_let_go_after_a_day_and_the_original_stays(app: Farshore) -> None:
+    point = app.back_up("orders", "files")
+    [original] = point["artefacts"]
+    manifest = original["folder"] + "manifest.json"
+    good = app.read("primary", manifest)
+    app.spoil("primary", manifest, good[:100])
+    for vault in ("dr", "offsite"):
+        assert copy(app, point, vault)["state"] == "FAILED"
+        assert [key for key in app.keys_in(vault) if key.startswith(original["folder"])]
+    app.spoil("primary", manifest, good)
+    app.cloud.advance(timedelta(hours=25))
+    app.back_up("orders", "files")
+    for vault in ("dr", "offsite"):
+        assert not [key for key in app.keys_in(vault) if key.startswith(original["folder"])]
+    assert vaults_of(app, point) == {"primary": "AVAILABLE", "dr": "DELETED", "offsite": "DELETED"}
+    assert app.point(point["id"])["state"] == "AVAILABLE"
+    assert copy(app, point, "dr")["state"] == "COMPLETED"

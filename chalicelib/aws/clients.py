@@ -78,6 +78,8 @@ def _config(service: str, *, once: bool) -> Config:
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=S3_READ_TIMEOUT_SECONDS if service == "s3" else READ_TIMEOUT_SECONDS,
         tcp_keepalive=True,
+        # What CloudTrail shows of us. The SDK's own costs a quarter of a small call's time.
+        user_agent="farshore",
         # Without it the SDK presigns S3 URLs with the old signature, which most regions never took.
         signature_version="s3v4" if service == "s3" else None,
         # Without it a presigned URL names the global endpoint, which sends a request for another region's

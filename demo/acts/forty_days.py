@@ -55,9 +55,9 @@ def _lineages(stage: Stage, points: list[Document]) -> list[kept.Lineage]:
     asked_at = min(moment(each["nominal_at"]) for each in points if each["rule"] == "weekly")
     expected = {
         ("orders", "nightly"): nights(begins, end),
-        ("orders", "volumes"): nights(begins + 20 * MINUTE, end),
-        ("files", "volumes"): nights(begins + 40 * MINUTE, end),
-        ("files", "weekly"): [asked_at, *nights(begins + HOUR, end, weekday=SUNDAY)],
+        ("orders", "volumes"): nights(begins + HOUR, end, weekday=SUNDAY),
+        ("files", "volumes"): nights(begins + 20 * MINUTE, end),
+        ("files", "weekly"): [asked_at, *nights(begins + 40 * MINUTE, end, weekday=SUNDAY)],
     }
     return [
         kept.Lineage(

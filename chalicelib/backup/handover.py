@@ -12,10 +12,14 @@ from chalicelib.plans.model import Kind, read_rule
 def follow_ups(
     job: Job, point: RecoveryPoint, vault_kinds: Mapping[str, str], now: datetime
 ) -> tuple[JobRequest, ...]:
-    """Return the jobs that follow a finished backup; the same ones however often it is asked."""
+    """Return the jobs that follow a finished backup; the same ones however often it is asked.
+
+    A vault that the settings no longer name gets a copy job, too, which fails and says so: a good backup must
+    not fail for it.
+    """
     rule = read_rule(job.work["rule"])
     copies = tuple(
-        copy_request(point, copy.vault, copy_method(point.kind, vault_kinds[copy.vault]))
+        copy_request(point, copy.vault, copy_method(point.kind, vault_kinds.get(copy.vault, "s3")))
         for copy in rule.copies
     )
     lifecycle = expire_request(

@@ -6,7 +6,7 @@ repeated.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.catalog.job import JobRequest
@@ -60,6 +60,18 @@ def due_by_schedule(rule: Rule, served_until: datetime, now: datetime) -> DueRun
 def due_by_age(rule: Rule, newest: datetime | None, now: datetime) -> DueRun | None:
     """Return the run that a service needs lest its newest point grow older than the rule's RPO. Pure."""
     return due_by_rpo(rule.rpo, newest, TICK, now) if rule.rpo else None
+
+
+def next_look(plan: Plan, now: datetime) -> datetime:
+    """Return when a plan is looked at again: when a rule runs next, and daily for its lifecycles. Pure.
+
+    A rule that follows its RPO is looked at by every tick.
+    """
+    if any(rule.rpo is not None for rule in plan.rules):
+        return now
+    midnight = datetime.combine(now.date() + timedelta(days=1), time(), now.tzinfo)
+    runs = (rule.schedule.next_after(now) for rule in plan.rules if rule.schedule)
+    return min(midnight, *(run for run in runs if run is not None))
 
 
 def occasion_of(run: DueRun) -> Occasion:

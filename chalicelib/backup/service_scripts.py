@@ -15,7 +15,7 @@ from typing import Any
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
 from chalicelib.backup.handover import follow_ups
-from chalicelib.backup.point import folder_of, point_without_artefacts, tags_of
+from chalicelib.backup.point import folder_of, made_before, point_without_artefacts, tags_of
 from chalicelib.catalog.job import Decision, Do, Finish, Job, JobState, Wait
 from chalicelib.catalog.recovery_point import (
     Artefact,
@@ -51,13 +51,14 @@ MARGIN = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Instances while one is being chosen, the run of the script, and an upload begun before the job knew
-    of it."""
+    """Instances while one is being chosen, the run of the script, an upload begun before the job knew of it,
+    and after an error the point, if it was recorded as made."""
 
     running: tuple[str, ...] = ()
     online: frozenset[str] = frozenset()
     upload: str | None = None
     run: RunSeen = NOTHING_SEEN
+    recorded: RecoveryPoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class ServiceBackup:
         """Look only at what the job's next step depends on."""
         if "error" in job.progress:
             found = None if "upload" in job.progress else self._upload_begun(job)
-            return Seen(upload=found)
+            return Seen(upload=found, recorded=made_before(self.points, job))
         if "instance" not in job.progress:
             there = self.ec2.instances_by_id(job.work["instances"])
             running = tuple(instance.id for instance in there if instance.state == "running")
@@ -136,6 +137,9 @@ class ServiceBackup:
         """Choose an instance, open the upload, run the script, close the upload, read it back, describe
         it."""
         progress = job.progress
+        if seen.recorded:
+            opens = follow_ups(job, seen.recorded, self.vault_kinds, now)
+            return Finish(JobState.COMPLETED, "the recovery point is recorded", opens=opens)
         if "error" in progress:
             return self._decide_failed(job, seen, now)
         if "instance" not in progress:
@@ -183,8 +187,7 @@ class ServiceBackup:
 
     def _decide_failed(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
         begun = job.progress.get("upload") or seen.upload
-        # Once described, the point may be recorded already: then its object stays.
-        if begun and "aborted" not in job.progress and "described" not in job.progress:
+        if begun and "aborted" not in job.progress:
             return Do(Abort(), f"throwing away what was uploaded: {job.progress['error']}")
         return self.give_up(job, str(job.progress["error"]), now)
 
@@ -276,11 +279,11 @@ class ServiceBackup:
         if command:
             self.ssm.cancel(command)
         upload = job.progress.get("upload") or self._upload_begun(job)
-        if "etag" in job.progress:
+        if upload:
+            self.primary.abort_upload(_key(job), upload)
+        if "report" in job.progress:  # from then on the upload may have been closed unknown to the job
             self.primary.delete(manifest_key(folder_of(job)))
             self.primary.delete(_key(job))
-        elif upload:
-            self.primary.abort_upload(_key(job), upload)
         return {"aborted": True}
 
 

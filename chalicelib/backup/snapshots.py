@@ -13,7 +13,7 @@ from typing import Any
 
 from chalicelib.aws.ec2 import Ec2, Instance, Snapshot, Volume
 from chalicelib.backup.handover import follow_ups
-from chalicelib.backup.point import folder_of, point_without_artefacts, tags_of
+from chalicelib.backup.point import folder_of, made_before, point_without_artefacts, tags_of
 from chalicelib.catalog.job import (
     LOST_EVENT_AFTER,
     Decision,
@@ -56,12 +56,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the world shows: the instances and volumes while they are being chosen, and the job's
-    snapshots."""
+    """What the world shows: the instances and volumes while they are being chosen, the job's snapshots, and
+    after an error the point, if it was recorded as made."""
 
     instances: tuple[Instance, ...]
     volumes: Mapping[str, Volume]
     snapshots: tuple[Snapshot, ...]
+    recorded: RecoveryPoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,14 @@ class SnapshotBackup:
             attached = [volume.volume_id for instance in instances for volume in instance.volumes]
             volumes = {volume.id: volume for volume in self.ec2.volumes(attached)}
         made = self.ec2.snapshots_tagged(TAG_JOB, job.id) if job.intents else []
-        return Seen(instances, volumes, tuple(made))
+        recorded = made_before(self.points, job) if "error" in job.progress else None
+        return Seen(instances, volumes, tuple(made), recorded)
 
     def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
         """Choose the volumes, snapshot each instance, wait for all, describe the point."""
+        if seen.recorded:
+            opens = follow_ups(job, seen.recorded, self.vault_kinds, now)
+            return Finish(JobState.COMPLETED, "the recovery point is recorded", opens=opens)
         failure = job.progress.get("error") or _failure(job, seen, now)
         if failure:
             return _clean_up(job, seen, str(failure), now, self.give_up)
@@ -130,7 +135,7 @@ class SnapshotBackup:
         for source in _sources(job):
             if all(volume in chosen for volume, _, _ in source.volumes):
                 continue
-            intent = f"CreateSnapshots of {source.instance}"
+            intent = _intent(source)
             if may_have_been_made(job, intent, now):
                 return look_again(job, intent)
             return Do(
@@ -160,7 +165,7 @@ class SnapshotBackup:
                     boot=source.boot,
                     exclude_volume_ids=source.left_out,
                     tags=tags_of(job),
-                    description=f"Farshore {job.work['recovery_point']} of {job.service}",
+                    description=f"Farshore {job.work['recovery_point']}",
                 )
                 return _taken_down(job, source, {each.volume_id: each.id for each in made})
             case Delete(snapshots=snapshots):
@@ -222,9 +227,11 @@ def _clean_up(job: Job, seen: Seen, reason: str, now: datetime, give_up: Any) ->
     left = tuple(snapshot.id for snapshot in seen.snapshots if snapshot.id not in gone)
     if left:
         return Do(Delete(left), f"cleaning up after: {reason}")
-    unseen = [name for name in job.intents if may_have_been_made(job, name, now)]
-    if unseen and not gone:
-        return look_again(job, unseen[-1])
+    known = set(job.progress.get("made", ())) | {snapshot.volume_id for snapshot in seen.snapshots}
+    for source in _sources(job) if job.intents else ():
+        intent = _intent(source)
+        if may_have_been_made(job, intent, now) and any(v not in known for v, _, _ in source.volumes):
+            return look_again(job, intent)
     finish: Finish = give_up(job, reason, now)
     return finish
 
@@ -234,12 +241,17 @@ def _failure(job: Job, seen: Seen, now: datetime) -> str | None:
         if snapshot.state == "error":
             why = snapshot.message or "no reason given"
             return f"EBS could not make {snapshot.id} of {snapshot.volume_id}: {why}"
-    shown = {snapshot.id for snapshot in seen.snapshots}
-    late = [name for name in job.intents if not may_have_been_made(job, name, now)]
-    gone = [each for each in job.progress.get("made", {}).values() if each not in shown]
-    if gone and late:
-        return f"{', '.join(gone)} disappeared before the backup was complete"
+    made = job.progress.get("made", {})
+    known = {snapshot.id for snapshot in seen.snapshots} | set(job.progress.get("deleted", ()))
+    for source in _sources(job) if made else ():
+        gone = [made[volume] for volume, _, _ in source.volumes if made.get(volume, "") not in {"", *known}]
+        if gone and not may_have_been_made(job, _intent(source), now):
+            return f"{', '.join(gone)} disappeared before the backup was complete"
     return None
+
+
+def _intent(source: Source) -> str:
+    return f"CreateSnapshots of {source.instance}"
 
 
 def _chosen(job: Job, seen: Seen) -> dict[str, Snapshot]:

@@ -4,7 +4,7 @@ Invariant: jobs are opened before the schedule is recorded as served, under ids 
 tick that dies, comes twice or comes late loses no run and doubles none. One bad plan stops no other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from chalicelib.backup.opening import (
     covered_by,
     due_by_age,
     due_by_schedule,
+    next_look,
     occasion_of,
     requests_for,
 )
@@ -59,8 +60,13 @@ class BackupTick:
             for rule in stored.plan.rules
         }
         by_age = [rule for rule in stored.plan.rules if rule.rpo is not None]
-        if not by_age and not any(due.values()):
-            return
+        if by_age or any(due.values()):
+            self._open_due(stored, due, by_age, now)
+        self.plans.sleep(stored, next_look(stored.plan, now))
+
+    def _open_due(
+        self, stored: StoredPlan, due: Mapping[str, DueRun | None], by_age: Sequence[Rule], now: datetime
+    ) -> None:
         covered = covered_by(stored.plan, self.ec2)
         if not covered.services:
             logger().warning("the plan selects no instance", extra={"plan": stored.plan.name})

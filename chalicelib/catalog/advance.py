@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from chalicelib.catalog.job import Decision, Do, Finish, Job, JobKind, JobRequest, JobState, Wait
+from chalicelib.catalog.job import Decision, Do, Finish, Job, JobId, JobKind, JobRequest, JobState, Wait
 from chalicelib.catalog.recovery_point import PointState
 from chalicelib.catalog.store import JobStore, Lease, Lineage, PointStore
 from chalicelib.errors import LeaseHeld, Permanent, QuotaReached, Retryable, Throttled
@@ -38,6 +38,8 @@ SAVED_EVERY = timedelta(seconds=5)
 # A worker stops taking steps this long before its lease ends.
 LAST_SECONDS = timedelta(seconds=5)
 GIVE_UP_AFTER_DEAD_WORKERS = 10
+# A quota is waited for without end, and looked at again after at most 5 s * 2^6; what frees it pokes the job.
+LONGEST_QUOTA_BACKOFF = 6
 
 
 class Method(Protocol):
@@ -119,6 +121,9 @@ class Engine:
         if lease.in_vain >= GIVE_UP_AFTER_DEAD_WORKERS and "error" not in job.progress:
             job = job.progressed({"error": f"{lease.in_vain} workers died over this job"}, self.now())
         turn = Turn(lease, job, self.methods[job.kind, job.method], saved_at=self.now())
+        if lease.in_vain >= 2 * GIVE_UP_AFTER_DEAD_WORKERS:  # they died cleaning up, too
+            self._finish(turn, turn.method.give_up(job, str(job.progress["error"]), self.now()))
+            return
         while self._goes_on(turn):
             continue
 
@@ -148,13 +153,14 @@ class Engine:
     def _act(self, turn: "Turn", decision: Do[Any]) -> None:
         """Record the intent, act, take the result down."""
         turn.job = replace(turn.job, reason=decision.reason)
+        before = turn.job.intents
         if decision.intent:
             turn.job = turn.job.intended(decision.intent, self.now())
             self._save(turn)
         try:
             changes = turn.method.act(turn.job, decision.action, turn.lease.until)
-        except (QuotaReached, Throttled, Permanent):  # refused: the call is known not to have been made
-            turn.job = turn.job.without_intent(decision.intent)
+        except (QuotaReached, Throttled, Permanent):  # refused: this call, but not an earlier one, was not made
+            turn.job = replace(turn.job, intents=before)
             raise
         turn.job = turn.job.progressed(changes, self.now())
         if self.now() - turn.saved_at >= SAVED_EVERY:
@@ -179,7 +185,9 @@ class Engine:
         A backoff with jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/);
         only a reached quota may be waited for without end.
         """
-        attempts = turn.job.attempts + (0 if isinstance(error, QuotaReached) else 1)
+        attempts = turn.job.attempts + 1
+        if isinstance(error, QuotaReached):
+            attempts = min(attempts, max(turn.job.attempts, LONGEST_QUOTA_BACKOFF))
         if attempts > GIVE_UP_AFTER_ATTEMPTS:
             gave_up = Permanent(f"gave up after {attempts} attempts: {error}")
             if self._fail(turn, gave_up):
@@ -215,13 +223,11 @@ class Engine:
         logger().info("job over", extra={**facts, "farshore_service": job.service})
         count("JobsOver", kind=str(job.kind), state=str(job.state))
 
-    def reconcile(self) -> int:
-        """Poke every job that should have moved by now; return how many."""
-        now = self.now()
-        overdue = list(self.jobs.overdue(now))
+    def reconcile(self, overdue: tuple[JobId, ...]) -> None:
+        """Poke the jobs that should have moved by now."""
         if overdue:
             self.queue.poke_all(overdue)
-        return len(overdue)
+            count("OverdueJobs", len(overdue))
 
 
 def poke_after(error: LeaseHeld) -> timedelta:

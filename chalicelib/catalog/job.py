@@ -67,10 +67,6 @@ class Job:
         """Return the job with the intent `name` recorded at `now`."""
         return replace(self, intents={**self.intents, name: now}, updated_at=now)
 
-    def without_intent(self, name: str | None) -> "Job":
-        """Return the job without the intent `name`: that call is known not to have been made."""
-        return replace(self, intents={key: at for key, at in self.intents.items() if key != name})
-
     def progressed(self, changes: Mapping[str, Any], now: datetime) -> "Job":
         """Return the job with `changes` laid over its progress, and its count of failed attempts at zero."""
         return replace(self, progress={**self.progress, **changes}, attempts=0, updated_at=now)

@@ -10,7 +10,17 @@ from datetime import datetime
 from typing import Any
 
 from chalicelib.aws.ec2 import Ec2, Volume
-from chalicelib.catalog.job import LOST_EVENT_AFTER, Decision, Do, Finish, Job, JobState, Wait, fingerprint
+from chalicelib.catalog.job import (
+    LOST_EVENT_AFTER,
+    Decision,
+    Do,
+    Finish,
+    Job,
+    JobState,
+    Wait,
+    fingerprint,
+    may_have_been_made,
+)
 from chalicelib.catalog.recovery_point import TAG_JOB, TAG_SOURCE, point_tags
 
 
@@ -36,7 +46,7 @@ class VolumeRestore:
 
     def observe(self, job: Job) -> Seen:
         """Look for the job's volumes by their tag."""
-        if "made" not in job.progress:
+        if not job.intents:
             return Seen({})
         volumes = self.ec2(job.work["region"]).volumes_tagged(TAG_JOB, job.id)
         return Seen({volume.tags[TAG_SOURCE]: volume for volume in volumes})
@@ -48,10 +58,10 @@ class VolumeRestore:
         made: Mapping[str, str] = job.progress.get("made", {})
         for snapshot in job.work["snapshots"]:
             if snapshot not in made:
-                return Do(Create(snapshot), f"making a volume of {snapshot}")
-        states = {volume: _state(seen, snapshot) for snapshot, volume in made.items()}
+                return Do(Create(snapshot), f"making a volume of {snapshot}", _intent(snapshot))
+        states = {volume: _state(job, seen, snapshot, now) for snapshot, volume in made.items()}
         broken = sorted(
-            volume for volume, state in states.items() if state in ("error", "deleting", "deleted")
+            volume for volume, state in states.items() if state in ("error", "deleting", "deleted", "gone")
         )
         if broken:
             return self.give_up(job, f"EC2 could not make {', '.join(broken)}", now)
@@ -82,6 +92,17 @@ class VolumeRestore:
         )
 
 
-def _state(seen: Seen, snapshot: str) -> str:
+def _intent(snapshot: str) -> str:
+    return f"CreateVolume of {snapshot}"
+
+
+def _state(job: Job, seen: Seen, snapshot: str, now: datetime) -> str:
+    """Tell how a volume stands; EC2 takes one away again that it cannot decrypt, and says so in an event
+    alone.
+
+    https://docs.aws.amazon.com/ebs/latest/userguide/ebs-cloud-watch-events.html
+    """
     volume = seen.volumes.get(snapshot)
-    return volume.state if volume else "not visible yet"
+    if volume:
+        return volume.state
+    return "not visible yet" if may_have_been_made(job, _intent(snapshot), now) else "gone"

@@ -24,7 +24,7 @@ from chalicelib.catalog.job import (
 )
 from chalicelib.catalog.recovery_point import TAG_JOB, TAG_SOURCE, Artefact, PointState, SnapshotRef
 from chalicelib.catalog.store import CopySlots, PointStore
-from chalicelib.errors import IntegrityFailure, QuotaReached
+from chalicelib.errors import IntegrityFailure, Permanent, QuotaReached, Throttled
 from chalicelib.replication.point_copy import (
     Original,
     ended,
@@ -116,7 +116,7 @@ class SnapshotCopy:
     def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
         """Copy each snapshot that has no copy, wait for all of them, record the artefact."""
         if seen.original.done:
-            return _give_back_or(job, seen, ended(job, f"{len(seen.copies)} snapshots"))
+            return _end(job, seen)
         if "error" in job.progress:
             return _clean_up(job, seen, str(job.progress["error"]), now)
         for source_id, copy in seen.copies.items():
@@ -169,7 +169,7 @@ class SnapshotCopy:
         return failed(job, reason)
 
     def _copy(self, job: Job, source: SnapshotRef, source_region: str, to: Destination) -> Mapping[str, Any]:
-        region = to.settings.region
+        region, point = to.settings.region, find_original(self.points, job).point
         if not self.slots.take(region, f"{job.id}/{source.id}"):
             self.slots.stand_in_line(region, job.id, job.created_at)
             raise QuotaReached(
@@ -178,15 +178,18 @@ class SnapshotCopy:
                 resource=source.id,
                 region=region,
             )
-        self.slots.leave_line(region, job.id, job.created_at)
-        point = find_original(self.points, job).point
-        copy = to.ec2.copy_snapshot(
-            source_region,
-            source.id,
-            tags={**point.tags(job.id), TAG_SOURCE: source.id},
-            kms_key=to.settings.kms_key,
-            description=f"Farshore {point.id} of {point.service}, copy of {source.id} in {source_region}",
-        )
+        try:
+            self.slots.leave_line(region, job.id, job.created_at)
+            copy = to.ec2.copy_snapshot(
+                source_region,
+                source.id,
+                tags={**point.tags(job.id), TAG_SOURCE: source.id},
+                kms_key=to.settings.kms_key,
+                description=f"Farshore copy of {source.id} in {source_region}, {point.id}",
+            )
+        except (QuotaReached, Throttled, Permanent):  # refused: no copy of ours holds this slot
+            self._give_back(region, job, source.id)
+            raise
         return {"copies": {**job.progress.get("copies", {}), source.id: copy}}
 
     def _give_back(self, region: str, job: Job, snapshot: str) -> None:
@@ -232,6 +235,18 @@ def _finished_holding(job: Job, seen: Seen) -> tuple[str, ...]:
     )
 
 
+def _end(job: Job, seen: Seen) -> Decision[Action]:
+    """End a copy that is recorded; what this job copied and the record does not name, another job's copy
+    outran."""
+    recorded = seen.original.point.artefacts[job.work["vault"]].snapshots
+    kept = {ref.id for ref in recorded} | set(job.progress.get("deleted", ()))
+    copied = (*(copy.id for copy in seen.copies.values()), *seen.spare)
+    useless = tuple(copy for copy in copied if copy not in kept)
+    if useless:
+        return Do(Delete(useless), f"deleting {len(useless)} copies that the recovery point has already")
+    return _give_back_or(job, seen, ended(job, f"{len(recorded)} snapshots"))
+
+
 def _give_back_or(job: Job, seen: Seen, finish: Finish) -> Decision[Action]:
     holding = _holding(job, seen)
     return Do(GiveBack(holding), "giving copy slots back") if holding else finish
@@ -251,7 +266,8 @@ def _clean_up(job: Job, seen: Seen, reason: str, now: datetime) -> Decision[Acti
     left += tuple(copy for copy in seen.spare if copy not in gone)
     if left:
         return Do(Delete(left), f"cleaning up after: {reason}")
-    unseen = [name for name in job.intents if may_have_been_made(job, name, now)]
-    if unseen and not gone:
+    known = {f"CopySnapshot of {source}" for source in (*job.progress.get("copies", ()), *seen.copies)}
+    unseen = [name for name in job.intents if name not in known and may_have_been_made(job, name, now)]
+    if unseen:
         return look_again(job, unseen[-1])
     return _give_back_or(job, seen, failed(job, reason))

@@ -1,5 +1,5 @@
-"""The daily sweep: applies the lifecycle of every lineage, also of those whose instances are long gone, and to
-copies that arrived after their backup's own judgement.
+"""The daily sweep: applies the lifecycle of every lineage, also of those whose instances are long gone,
+and to copies that arrived after their backup was judged.
 
 Invariant: once a day for each plan, by the day it was last done and not by a window that a slow tick could
 miss.

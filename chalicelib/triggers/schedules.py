@@ -2,7 +2,7 @@
 
 from chalice.app import Blueprint, CloudWatchEvent
 
-from chalicelib.observability import count
+from chalicelib.catalog.store import overdue
 from chalicelib.wiring import farshore
 
 blueprint = Blueprint(__name__)
@@ -10,14 +10,13 @@ blueprint = Blueprint(__name__)
 
 @blueprint.schedule("cron(0/5 * * * ? *)")
 def tick(event: CloudWatchEvent) -> None:
-    """Poke overdue jobs, sweep lifecycles once a day, open the backups that are due.
+    """Poke overdue jobs; for the plans whose moment has come, sweep lifecycles and open backups.
 
     What is due is told by the catalog and the clock, never by the tick that finds it.
     """
     app = farshore()
-    overdue = app.engine.reconcile()
-    if overdue:
-        count("OverdueJobs", overdue)
-    plans = tuple(app.plans.all())
+    found = overdue(app.table, app.now())
+    app.engine.reconcile(found.jobs)
+    plans = tuple(stored for name in found.plans if (stored := app.plans.get(name)))
     app.lifecycle_sweep.run(plans)
     app.backup_tick.run(plans)

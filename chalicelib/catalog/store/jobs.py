@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from chalicelib.catalog.job import Job, JobId, JobKind, JobState
 from chalicelib.catalog.store.table import Item, Lookup, Page, Refused, Table, moment, stamp
+from chalicelib.catalog.store.wake import waking
 from chalicelib.errors import LeaseHeld
 
 # A finished job is remembered this long; then DynamoDB's TTL removes it.
@@ -42,7 +43,7 @@ class JobStore:
 
     def open(self, job: Job) -> bool:
         """Store a new job; say whether it is new. A job that exists already is left as it is."""
-        return self._table.create({**_item(job), **_waking(job.created_at + FIRST_POKE_WITHIN)})
+        return self._table.create({**_item(job), **waking(job.created_at + FIRST_POKE_WITHIN)})
 
     def get(self, job_id: str) -> Job | None:
         """Return the job, or None."""
@@ -70,39 +71,22 @@ class JobStore:
         raise LeaseHeld(job_id, moment(answer.item["lease_until"]) - now)
 
     def save(self, lease: Lease, job: Job) -> Lease:
-        """Store the job's new state under the lease and keep the lease.
+        """Store the job's new state under the lease and keep the lease, which may yet end in vain.
 
         Raises:
             LeaseHeld: the lease was lost; nothing was stored.
         """
-        held = {"lease_token": lease.token, "lease_until": stamp(lease.until)}
-        self._write(lease, {**_item(job), **_waking(lease.until), **held})
+        held = {"lease_token": lease.token, "lease_until": stamp(lease.until), "in_vain": lease.in_vain + 1}
+        self._write(lease, {**_item(job), **waking(lease.until), **held})
         return replace(lease, job=job)
 
     def park(self, lease: Lease, job: Job, wake_at: datetime) -> None:
         """Store the job, to be looked at again at `wake_at`, and give the lease back."""
-        self._write(lease, {**_item(job), **_waking(wake_at)})
+        self._write(lease, {**_item(job), **waking(wake_at)})
 
     def finish(self, lease: Lease, job: Job, now: datetime) -> None:
         """Store the finished job, give the lease back and let the job be forgotten in time."""
         self._write(lease, {**_item(job), "expires_at": int((now + REMEMBERED).timestamp())})
-
-    def overdue(self, now: datetime) -> Iterator[JobId]:
-        """Yield the ids of the jobs that should have moved by `now`, the longest overdue first."""
-        lookup = Lookup("wake", "wake", {}, {}, before=stamp(now), newest_first=False)
-        for item in self._table.every(lookup):
-            yield JobId(item["id"])
-
-    def postpone(self, job_id: str, *, now: datetime, wake_at: datetime) -> bool:
-        """Move an overdue job's wake-up on, unless somebody did so already; say whether it was moved."""
-        answer = self._table.update(
-            f"job#{job_id}",
-            "job",
-            "SET wake_at = :later",
-            values={":later": stamp(wake_at), ":now": stamp(now)},
-            condition="attribute_exists(wake) AND wake_at < :now",
-        )
-        return not isinstance(answer, Refused)
 
     def list(self, *, filters: dict[str, str], limit: int, cursor: str | None) -> Page[Job]:
         """Return a page of jobs, newest first; `filters` among service, plan, rule, kind, state."""
@@ -126,11 +110,6 @@ def _lookup(filters: dict[str, str]) -> Lookup:
     if service is not None:
         return Lookup("by_service", f"job#{service}", equal, {})
     return Lookup("by_type", "job", equal, {})
-
-
-def _waking(at: datetime) -> Item:
-    """Return what puts a job that is not over into the `wake` index."""
-    return {"wake": "wake", "wake_at": stamp(at)}
 
 
 def _item(job: Job) -> Item:

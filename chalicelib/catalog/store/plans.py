@@ -8,17 +8,19 @@ from functools import lru_cache
 from typing import Any
 
 from chalicelib.catalog.store.table import Item, Refused, Table, moment, stamp
+from chalicelib.catalog.store.wake import waking
 from chalicelib.plans.model import Plan, parse_plan
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A plan; by rule, the moment up to which its schedule has been served; the day its lifecycles were
-    last swept."""
+    """A plan; by rule, the moment up to which its schedule has been served; when it is looked at again; the
+    day its lifecycles were last swept.
+    """
 
     plan: Plan
     served: Mapping[str, datetime]
-    updated_at: datetime
+    wake_at: datetime
     swept_on: str = ""
 
 
@@ -29,8 +31,10 @@ class PlanStore:
         self._table = table
 
     def put(self, plan: Plan, now: datetime) -> StoredPlan:
-        """Store the plan. A rule that keeps its name keeps what was served; a new rule is served from now
-        on."""
+        """Store the plan, to be looked at by the next tick.
+
+        A rule that keeps its name keeps what was served; a new rule is served from now on.
+        """
         known = self.get(plan.name)
         served = {rule.name: known.served.get(rule.name, now) if known else now for rule in plan.rules}
         stored = StoredPlan(plan, served, now, known.swept_on if known else "")
@@ -40,8 +44,8 @@ class PlanStore:
                 "sk": plan.name,
                 "document": json.dumps(plan.to_document()),
                 "served": {rule: stamp(at) for rule, at in served.items()},
-                "updated_at": stamp(now),
                 "swept_on": stored.swept_on,
+                **waking(now),
             }
         )
         return stored
@@ -72,6 +76,16 @@ class PlanStore:
         )
         return not isinstance(answer, Refused)
 
+    def sleep(self, stored: StoredPlan, wake_at: datetime) -> None:
+        """Have the plan looked at again at `wake_at`, unless it was stored anew since it was read."""
+        self._table.update(
+            "plan",
+            stored.plan.name,
+            "SET wake_at = :later",
+            values={":later": stamp(wake_at), ":seen": stamp(stored.wake_at)},
+            condition="wake_at = :seen",
+        )
+
     def note_sweep(self, plan: str, day: str) -> None:
         """Record the day on which the plan's lifecycles were swept."""
         self._table.update(
@@ -84,7 +98,7 @@ def _stored(item: Item) -> StoredPlan:
     return StoredPlan(
         plan=_parsed(item["document"]),
         served={rule: moment(at) for rule, at in served.items()},
-        updated_at=moment(item["updated_at"]),
+        wake_at=moment(item["wake_at"]),
         swept_on=item["swept_on"],
     )
 

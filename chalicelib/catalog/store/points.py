@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from chalicelib.catalog.job import fingerprint
 from chalicelib.catalog.recovery_point import (
     Artefact,
     PointId,
@@ -70,23 +71,29 @@ class PointStore:
         )
         if isinstance(answer, Refused):
             return None
-        point = _point(answer)
-        return self._settle(point, PointState(answer["state"]))
+        return self._settle(answer)
 
-    def _settle(self, point: RecoveryPoint, recorded: PointState) -> RecoveryPoint:
-        """Bring the recorded state in line with the artefacts'; a lost race is mended by whoever comes
-        next."""
-        forgotten_at = _forgotten_at(point, self._now())
-        if point.state is not recorded:
-            self._table.update(
+    def _settle(self, item: Item) -> RecoveryPoint:
+        """Bring the recorded state in line with the artefacts'.
+
+        Another vault's artefact may be stored at the same moment, so what was written is looked at again: a
+        point that is available somewhere must not be left as one whose record is forgotten.
+        """
+        while (point := _point(item)).state != item["state"]:
+            forgotten_at = _forgotten_at(point, self._now())
+            answer = self._table.update(
                 f"point#{point.id}",
                 "point",
-                "SET #state = :state" + (", expires_at = :expires" if forgotten_at else ""),
+                "SET #state = :state" + (", expires_at = :at" if forgotten_at else " REMOVE expires_at"),
                 names={"#state": "state"},
-                values={":state": str(point.state), ":before": str(recorded)}
-                | ({":expires": forgotten_at} if forgotten_at else {}),
+                values={":state": str(point.state), ":before": item["state"]}
+                | ({":at": forgotten_at} if forgotten_at else {}),
                 condition="#state = :before",
             )
+            found = answer.item if isinstance(answer, Refused) else answer
+            if found is None:
+                return point
+            item = found
         return point
 
     def list(
@@ -103,11 +110,19 @@ class PointStore:
 
     def note_newest(self, lineage: Lineage) -> None:
         """Remember the lineage and its newest good point; an older one than is known changes nothing."""
+        # A service's name may be as long as a tag's value, which as text in JSON is more than a sort key takes.
+        service = fingerprint(lineage.service)
         self._table.update(
             "lineage",
-            json.dumps([lineage.plan, lineage.rule, lineage.service]),
-            "SET newest_at = :at",
-            values={":at": stamp(lineage.newest_at)},
+            json.dumps([lineage.plan, lineage.rule, service]),
+            "SET newest_at = :at, #plan = :plan, #rule = :rule, #service = :service",
+            names={"#plan": "plan", "#rule": "rule", "#service": "service"},
+            values={
+                ":at": stamp(lineage.newest_at),
+                ":plan": lineage.plan,
+                ":rule": lineage.rule,
+                ":service": lineage.service,
+            },
             condition="attribute_not_exists(newest_at) OR newest_at < :at",
         )
 
@@ -115,8 +130,7 @@ class PointStore:
         """Yield every lineage of a plan that there ever was a good point of."""
         prefix = json.dumps([plan])[:-1] + ","
         for item in self._table.partition("lineage", prefix=prefix):
-            plan, rule, service = json.loads(item["sk"])
-            yield Lineage(plan, rule, service, moment(item["newest_at"]))
+            yield Lineage(item["plan"], item["rule"], item["service"], moment(item["newest_at"]))
 
 
 def _lookup(filters: dict[str, str], before: datetime | None) -> Lookup:

@@ -15,7 +15,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from chalicelib.aws.errors import calling
-from chalicelib.errors import InvalidInput, Problem
+from chalicelib.errors import InvalidInput, Problem, Throttled
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -166,7 +166,12 @@ class Table:
         return "Attributes" in answer
 
     def transact(self, steps: Sequence[Mapping[str, Any]]) -> bool:
-        """Carry out all `steps` (TransactWriteItems, table name left out) or none; say whether they were."""
+        """Carry out all `steps` (TransactWriteItems, table name left out) or none; say whether they were.
+
+        Raises:
+            Throttled: another transaction was at one of the items: nothing was written, and nothing is known of
+                the conditions.
+        """
         named: list[Any] = [
             {op: {"TableName": self.name, **body} for op, body in step.items()} for step in steps
         ]
@@ -174,9 +179,11 @@ class Table:
             with calling("TransactWriteItems", self.name):
                 self.client.transact_write_items(TransactItems=named)
         except ClientError as refusal:
-            if refusal.response["Error"]["Code"] == "TransactionCanceledException":
+            if refusal.response["Error"]["Code"] != "TransactionCanceledException":
+                raise
+            if _conditions_alone(refusal):
                 return False
-            raise
+            raise Throttled(str(refusal), operation="TransactWriteItems", resource=self.name) from refusal
         return True
 
     def partition(self, pk: str, *, prefix: str = "", limit: int | None = None) -> Iterator[Item]:
@@ -285,6 +292,16 @@ def moment(text: str) -> datetime:
 
 def _is_conditional(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+
+
+def _conditions_alone(cancelled: ClientError) -> bool:
+    """Say whether a transaction was cancelled for its conditions, and not for a conflict or for throttling.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+    """
+    answer: Any = cancelled.response
+    codes = {reason.get("Code", "None") for reason in answer.get("CancellationReasons", ())} - {"None"}
+    return codes == {"ConditionalCheckFailed"}
 
 
 def _key_names(lookup: Lookup) -> tuple[str, ...]:

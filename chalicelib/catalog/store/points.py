@@ -110,7 +110,7 @@ class PointStore:
 
     def note_newest(self, lineage: Lineage) -> None:
         """Remember the lineage and its newest good point; an older one than is known changes nothing."""
-        # A service's name may be as long as a tag's value, which as text in JSON is more than a sort key takes.
+        # In JSON the longest name of a service is more than a sort key takes.
         service = fingerprint(lineage.service)
         self._table.update(
             "lineage",

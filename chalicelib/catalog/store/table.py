@@ -169,8 +169,7 @@ class Table:
         """Carry out all `steps` (TransactWriteItems, table name left out) or none; say whether they were.
 
         Raises:
-            Throttled: another transaction was at one of the items: nothing was written, and nothing is known of
-                the conditions.
+            Throttled: another transaction was at one of the items; nothing was written.
         """
         named: list[Any] = [
             {op: {"TableName": self.name, **body} for op, body in step.items()} for step in steps

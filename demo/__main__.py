@@ -15,7 +15,7 @@ from pathlib import Path
 
 from demo.acts.scene_is_set import set_stage
 from demo.claims import Claims
-from demo.ground import local_cloud
+from demo.ground import NotStartedError, local_cloud
 from demo.report import Report
 from demo.story import play
 from demo.telling import Teller
@@ -33,6 +33,9 @@ def main() -> int:
         log = Path(scratch) / "local.log"
         try:
             perform(report, claims, teller, log)
+        except NotStartedError:
+            show_end(log)
+            return 1
         except Exception:
             show_end(log)
             raise

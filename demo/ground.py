@@ -38,6 +38,10 @@ class RefusedError(Exception):
         self.document = document
 
 
+class NotStartedError(Exception):
+    """The local cloud did not start."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """An HTTP server that speaks JSON."""
@@ -104,9 +108,15 @@ class Ground:
         """Answer the directory in which an instance lives."""
         return Path(self.control.get("/instances")[instance_id])
 
-    def calls(self) -> Mapping[str, Mapping[str, int]]:
-        """Answer how often the app's functions called AWS, by service and operation."""
-        counts: Mapping[str, Mapping[str, int]] = self.control.get("/calls", caller="function")
+    @property
+    def offsite_folder(self) -> Path | None:
+        """Answer the folder of the off-site vault, where it is one."""
+        where = self.vaults["offsite"]
+        return None if "://" in where else Path(where)
+
+    def calls(self, caller: str = "function") -> Mapping[str, Mapping[str, int]]:
+        """Answer how often the app's functions, or anybody else (`other`), called AWS, by operation."""
+        counts: Mapping[str, Mapping[str, int]] = self.control.get("/calls", caller=caller)
         return counts
 
 
@@ -115,7 +125,7 @@ def local_cloud(offsite: str, log: TextIO) -> Iterator[Ground]:
     """Run a local cloud for as long as the context lasts; what it and the app say goes to `log`.
 
     Raises:
-        RuntimeError: it did not start.
+        NotStartedError: it did not start; `log` says why.
     """
     environment = {**os.environ, "OFFSITE": offsite, "AWS_PORT": "0", "API_PORT": "0", "CONTROL_PORT": "0"}
     command = [sys.executable, "-m", "local"]
@@ -123,7 +133,7 @@ def local_cloud(offsite: str, log: TextIO) -> Iterator[Ground]:
         try:
             ready = process.stdout.readline() if process.stdout else ""
             if not ready:
-                raise RuntimeError(f"the local cloud did not start: exit code {process.wait(STOP_SECONDS)}")
+                raise NotStartedError
             said = json.loads(ready)
             yield Ground(said["aws"], Server(said["api"]), Server(said["control"]), said["vaults"])
         finally:

@@ -8,6 +8,8 @@ from typing import Any
 from demo.claims import Claim
 from demo.farshore import Document
 
+HEADER = ("service", "recovery points", "", "RPO", "achieved", "restored", "in", "AWS calls per backup")
+
 
 @dataclass(frozen=True, slots=True)
 class Restore:
@@ -24,7 +26,7 @@ class Report:
     """The figures, filled in as the story goes on."""
 
     offsite: str
-    days: int = 0
+    days: int = 40
     wall_seconds: float = 0.0
     status: Mapping[str, Document] = field(default_factory=dict)
     restores: dict[str, Restore] = field(default_factory=dict)
@@ -41,7 +43,7 @@ class Report:
     def to_document(self, claims: Sequence[Claim]) -> dict[str, Any]:
         """Answer everything as JSON-able values."""
         return {
-            "true": all(claim.true for claim in claims),
+            "true": bool(claims) and all(claim.true for claim in claims),
             "claims": [{"name": each.name, "true": each.true, "seen": each.seen} for each in claims],
             "services": {name: self._service(name) for name in sorted(self.status)},
             "calls": {
@@ -72,25 +74,16 @@ class Report:
 
     def to_text(self, claims: Sequence[Claim]) -> str:
         """Answer the table, and below it what is not true."""
-        header = (
-            "service",
-            "recovery points",
-            "",
-            "RPO",
-            "achieved",
-            "restored",
-            "in",
-            "AWS calls per backup",
-        )
-        rows: list[Sequence[str]] = [header]
+        rows: list[Sequence[str]] = [HEADER]
         for name in sorted(self.status):
             rows += self._rows(name)
         false = [claim for claim in claims if not claim.true]
         lines = [*aligned(rows), ""]
         lines.append(
-            f"{self.calls_in_all:,} AWS calls by the app in {self.days} days; an idle tick makes "
-            f"{self.calls_per_tick:g}. {self.wall_seconds:.0f} s of wall time."
+            f"{self.calls_in_all:,} AWS calls by the app in {self.days} days, {self.calls_per_tick:g} in an "
+            "idle tick; a backup's are those for its copies and its lifecycle too."
         )
+        lines.append(f"{self.wall_seconds:.0f} s from the first line to the last.")
         lines.append(f"{len(claims) - len(false)} of {len(claims)} claims are true.")
         lines += [f"NOT TRUE: {claim.name}: {claim.seen}" for claim in false]
         return "\n".join(lines)
@@ -124,24 +117,26 @@ def total(calls: Mapping[str, Mapping[str, int]]) -> int:
     return sum(sum(operations.values()) for operations in calls.values())
 
 
-def spoken(duration: timedelta) -> str:
-    """Write a duration for people: `11 h 02 min`, `42 s`."""
-    seconds = round(duration.total_seconds())
-    if seconds < 120:
-        return f"{seconds} s"
-    if seconds < 7200:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    if seconds < 172_800:
-        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-    return f"{seconds // 86_400} d {seconds % 86_400 // 3600} h"
+def spoken(long: timedelta) -> str:
+    """Write a duration for people in its two largest units: `11 h 2 min`, `42 s`, `7 d`."""
+    seconds = round(long.total_seconds())
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= size:
+            parts.append(f"{seconds // size} {unit}")
+        seconds %= size
+    return " ".join(parts[:2]) or "0 s"
 
 
-def spoken_text(duration: str | None) -> str:
+def spoken_text(text: str | None) -> str:
     """Write a duration that the API answered (`39600s`, `1d`) for people."""
-    if duration is None:
-        return "none"
-    unit = {"s": 1, "m": 60, "h": 3600, "d": 86_400}[duration[-1]]
-    return spoken(timedelta(seconds=int(duration[:-1]) * unit))
+    return "none" if text is None else spoken(duration(text))
+
+
+def duration(text: str) -> timedelta:
+    """Read a duration as plans and the API write it."""
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86_400}[text[-1]]
+    return timedelta(seconds=int(text[:-1]) * unit)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

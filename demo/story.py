@@ -1,6 +1,6 @@
 """The story, step by step. What each step does, and what it claims, is in acts/ and evidence/."""
 
-from demo.acts.disaster import lose_home, restore_orders, restore_volumes, take_stock
+from demo.acts.disaster import check_left_clean, lose_home, restore_orders, restore_volumes, take_stock
 from demo.acts.first_night import (
     back_up_now,
     count_idle_ticks,
@@ -24,7 +24,7 @@ def play(stage: Stage) -> None:
     watch_service_backup(stage)
     watch_snapshots(stage)
 
-    stage.teller.act("3. Forty days pass")
+    stage.teller.act(f"3. {stage.report.days} days pass")
     pass_days(stage)
     check_what_is_left(stage)
 
@@ -33,4 +33,5 @@ def play(stage: Stage) -> None:
     notes = lose_home(stage)
     restore_orders(stage, notes)
     restore_volumes(stage)
+    check_left_clean(stage)
     stage.report.calls = stage.ground.calls()

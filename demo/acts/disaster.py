@@ -3,23 +3,23 @@
 import time
 
 from demo import database, scene
-from demo.acts.forty_days import DAYS
-from demo.evidence import made, restored
+from demo.evidence import kept, made, restored
 from demo.farshore import Document, artefact, moment
 from demo.ground import DR, HOME
-from demo.report import Restore
-from demo.stage import DAY, HOUR, SECOND, Stage
+from demo.report import Restore, duration, spoken, spoken_text
+from demo.stage import DAY, HOUR, PLANS, SECOND, Stage
+
+RTO = duration(PLANS["orders"]["objectives"]["rto"])
 
 
 def take_stock(stage: Stage) -> None:
     """See what the services have at noon, when the disaster strikes."""
-    stage.ground.advance_to(stage.midnight + DAYS * DAY + 12 * HOUR)
-    stage.scene.pass_a_day(DAYS + 1)
-    stage.report.days = (stage.ground.now() - stage.began) // DAY
+    stage.ground.advance_to(stage.midnight + stage.report.days * DAY + 12 * HOUR)
+    stage.scene.pass_a_day(stage.report.days + 1)
     stage.report.status = stage.farshore.status()
     for name, status in stage.report.status.items():
-        rpo = status["rpo"]
-        stage.claims.check(f"{name} meets its RPO", rpo["met"], f"{rpo['achieved']} of {rpo['objective']}")
+        achieved, objective = (spoken_text(status["rpo"][each]) for each in ("achieved", "objective"))
+        stage.claims.check(f"{name} meets its RPO", status["rpo"]["met"], f"{achieved}, promised {objective}")
 
 
 def lose_home(stage: Stage) -> made.Notes:
@@ -46,6 +46,8 @@ def restore_orders(stage: Stage, notes: made.Notes) -> None:
     stage.claims.check("its verify script passed", "verify script passed" in job["reason"], job["reason"])
     found = database.read(directory / "orders.db")
     restored.check_database(stage.claims, found, notes[_maker(stage, point)])
+    took = stage.report.restores["orders-db"].simulated
+    stage.claims.check("it is back within its RTO", took <= RTO, f"{spoken(took)}, promised {spoken(RTO)}")
     stage.teller.note(f"{stage.orders.rows - found.rows:,} orders came in after the backup, and are lost")
 
 
@@ -59,6 +61,11 @@ def restore_volumes(stage: Stage) -> None:
     for volume, place in places.items():
         now = stage.scene.volumes[volume].tree
         restored.check_volume(stage.claims, volume, stage.trees[night][volume], now, place)
+
+
+def check_left_clean(stage: Stage) -> None:
+    """Check that the restores left nothing in the vault that served them."""
+    kept.check_bucket(stage.claims, stage.ground, "dr", stage.farshore.points())
 
 
 def _restored(stage: Stage, what: str, point: Document, vault: str, target: Document) -> Document:

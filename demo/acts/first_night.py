@@ -40,16 +40,17 @@ def count_idle_ticks(stage: Stage) -> None:
 def watch_service_backup(stage: Stage) -> None:
     """See the orders' script run while orders come in, and look at what it wrote in every vault."""
     stage.ground.advance_to(stage.midnight + HOUR - STEP)
-    rows = stage.orders.rows
+    rows, ways = stage.orders.rows, made.uploads_and_copies(stage.ground)
     point = _watched(stage, "orders-db", "nightly")
     notes = made.script_notes(stage.scene.directory("orders-1"))
     job = made.job_that_made(stage.watch, point)
     stage.claims.check("the backup script ran on the instance, once", list(notes) == [job], f"for {job}")
     sha256, copied = notes[job]
     made.check_written_while(stage.claims, stage.orders, rows, copied)
+    made.check_ways(stage.claims, stage.ground, ways)
     made.check_in_s3(stage.claims, stage.ground, point, sha256)
-    if "://" not in stage.ground.vaults["offsite"]:
-        made.check_opened_offsite(stage.claims, stage.ground, point, sha256, stage.scratch)
+    if folder := stage.ground.offsite_folder:
+        made.check_opened_offsite(stage.claims, folder, point, sha256, stage.scratch)
 
 
 def watch_snapshots(stage: Stage) -> None:

@@ -1,20 +1,20 @@
 """Act 3: days pass, files change, and the lifecycle thins what was kept."""
 
 from datetime import datetime
+from itertools import groupby
 
 from demo.evidence import kept
 from demo.evidence.expected import nights
 from demo.farshore import Document, moment
 from demo.stage import DAY, HOUR, MINUTE, PLANS, TICK, Stage
 
-DAYS = 40
 SUNDAY = 6
 
 
 def pass_days(stage: Stage) -> None:
-    """Let forty days pass, a line each; files change at noon."""
+    """Let the days pass, a line each; files change at noon."""
     since = stage.ground.now()
-    for day in range(1, DAYS + 1):
+    for day in range(1, stage.report.days + 1):
         noon = stage.midnight + (day - 1) * DAY + 12 * HOUR
         stage.ground.advance_to(noon)
         _tell_day(stage, day, since)
@@ -25,7 +25,7 @@ def pass_days(stage: Stage) -> None:
 
 def check_what_is_left(stage: Stage) -> None:
     """Check what is left, just after the lifecycles were applied at midnight, against a calendar."""
-    judged_at = stage.midnight + DAYS * DAY
+    judged_at = stage.midnight + stage.report.days * DAY
     stage.ground.advance_to(judged_at + 3 * TICK)
     jobs, points = stage.farshore.jobs(stage.began), stage.farshore.points()
     failed = [f"{job['id']}: {job['reason']}" for job in jobs if job["state"] != "COMPLETED"]
@@ -72,12 +72,15 @@ def _lineages(stage: Stage, points: list[Document]) -> list[kept.Lineage]:
 
 
 def _tell_reasons(stage: Stage, verdicts: kept.Verdicts) -> None:
-    """Show why each point of one rule is there or not."""
+    """Show why each point of one rule is there or not, nights with one verdict together."""
     stage.say("why the nightly backups of orders-db are in the primary vault, or not any more:")
     for point in stage.points("orders-db", "nightly"):
         verdict = verdicts[point["id"], "primary"]
         fate = "keep" if verdict["keep"] else "delete"
-        stage.report.reasons.append(
-            {"made": point["nominal_at"], "verdict": fate, "reason": verdict["reason"]}
-        )
-        stage.teller.note(f"{point['nominal_at']}  {fate:6}  {verdict['reason']}")
+        shown = {"made": point["nominal_at"], "verdict": fate, "reason": verdict["reason"]}
+        stage.report.reasons.append(shown)
+    same = groupby(stage.report.reasons, lambda each: (each["verdict"], each["reason"]))
+    for (fate, reason), group in same:
+        made = [each["made"][:10] for each in group]
+        named = made[0] if len(made) == 1 else f"{len(made)} nights from {made[-1]} to {made[0]}"
+        stage.teller.note(f"{fate:6}  {named}: {reason}")

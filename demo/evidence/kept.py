@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from demo.claims import Claims
@@ -23,7 +22,7 @@ class Lineage:
     service: str
     rule: Mapping[str, Any]
     expected: list[datetime]
-    points: list[Document]
+    points: Sequence[Document]
 
     @property
     def name(self) -> str:
@@ -63,7 +62,7 @@ def check_left(claims: Claims, lineage: Lineage, judged_at: datetime) -> None:
         claims.same(f"{lineage.name} in {vault}: what is left is what the plan says", expected, found, seen)
 
 
-def check_reasons(claims: Claims, points: list[Document], verdicts: Verdicts) -> None:
+def check_reasons(claims: Claims, points: Sequence[Document], verdicts: Verdicts) -> None:
     """Check that everything kept or let go has its reason."""
     kept, gone, wrong = 0, 0, []
     for point in points:
@@ -80,7 +79,7 @@ def check_reasons(claims: Claims, points: list[Document], verdicts: Verdicts) ->
     )
 
 
-def check_no_orphans(claims: Claims, ground: Ground, points: list[Document]) -> None:
+def check_no_orphans(claims: Claims, ground: Ground, points: Sequence[Document]) -> None:
     """Check that nothing lies in a vault that is of no recovery point there, and nothing is missing."""
     for vault, region in REGIONS.items():
         answer = ground.client("ec2", region).describe_snapshots(OwnerIds=["self"])
@@ -90,14 +89,18 @@ def check_no_orphans(claims: Claims, ground: Ground, points: list[Document]) -> 
         claims.same(
             f"the snapshots in {region} are those of the points", expected, found, f"{len(found)} snapshots"
         )
-        _check_folders(claims, vault, points, _points_in_bucket(ground, vault, region))
-    if Path(ground.vaults["offsite"]).is_dir():
-        folder = Path(ground.vaults["offsite"])
+        check_bucket(claims, ground, vault, points)
+    if folder := ground.offsite_folder:
         keys = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
         _check_folders(claims, "offsite", points, _points_of(keys))
 
 
-def _check_folders(claims: Claims, vault: str, points: list[Document], found: set[str]) -> None:
+def check_bucket(claims: Claims, ground: Ground, vault: str, points: Sequence[Document]) -> None:
+    """Check that a vault's bucket holds the objects of its points, and nothing else."""
+    _check_folders(claims, vault, points, _points_in_bucket(ground, vault, REGIONS[vault]))
+
+
+def _check_folders(claims: Claims, vault: str, points: Sequence[Document], found: set[str]) -> None:
     expected = {point["id"] for point in points if artefact(point, vault)}
     claims.same(f"the objects in {vault} are those of the points", expected, found, f"{len(found)} points")
 

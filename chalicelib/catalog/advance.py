@@ -159,7 +159,7 @@ class Engine:
             self._save(turn)
         try:
             changes = turn.method.act(turn.job, decision.action, turn.lease.until)
-        except (QuotaReached, Throttled, Permanent):  # refused: this call was not made, but an earlier one may
+        except (QuotaReached, Throttled, Permanent):  # refused: not made, unlike perhaps one before it
             turn.job = replace(turn.job, intents=before)
             raise
         turn.job = turn.job.progressed(changes, self.now())

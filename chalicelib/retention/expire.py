@@ -20,6 +20,10 @@ from chalicelib.retention.artefacts import ArtefactStore
 
 # Deleting stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=1)
+# A job's record holds its judgements, and DynamoDB an item of 400 KB. What is not let go now is next time.
+MOST_RELEASED = 250
+MOST_KEPT_SHOWN = 500
+MOST_REFUSALS_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,10 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Delete the artefacts that are no longer kept."""
+    """Delete the artefacts that are no longer kept, but for what a job has come to need since (`pinned`)."""
 
     artefacts: tuple[tuple[RecoveryPoint, Artefact, str], ...]
+    pinned: Mapping[str, str]
 
 
 Action = Judge | Release
@@ -69,58 +74,65 @@ class Expire:
     def observe(self, job: Job) -> Seen:
         """List the lineage's points, and the jobs that still need one of them."""
         points = self.points.of_lineage(job.plan, job.rule, job.service)
-        pinned = {} if _judged(job) else pins(self.jobs.unfinished(job.service))
-        return Seen(points, pinned)
+        return Seen(points, pins(self.jobs.unfinished(job.service)))
 
     def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
         """Judge once; then release what is not kept."""
         if "error" in job.progress:
             return self.give_up(job, str(job.progress["error"]), now)
-        if not _judged(job):
+        if "judged" not in job.progress and "judged" not in job.work:
             judgements = judge(seen, read_rule(job.work["rule"]), now)
             return Do(Judge(judgements), f"judged {len(judgements)} artefacts")
         refused = job.progress.get("refused", {})
         due = _due(job, seen.points, refused)
         if due:
-            return Do(Release(due), f"deleting {len(due)} artefacts")
-        judged = _judged(job)
-        let_go = sum(not each.keep for each in judged)
-        text = f"kept {len(judged) - let_go}, deleted {let_go - len(refused)}"
+            return Do(Release(due, seen.pinned), f"deleting {len(due)} artefacts")
+        let_go = sum(not each.keep for each in _judged(job))
+        text = f"kept {job.progress.get('kept', 0)}, deleted {let_go - len(refused)}"
+        if job.progress.get("left"):
+            text += f", left {job.progress['left']} for the next time"
         if refused:
-            text += f", could not delete {len(refused)} yet: " + "; ".join(refused.values())
+            told = tuple(refused.values())[:MOST_REFUSALS_TOLD]
+            text += f", could not delete {len(refused)} yet: " + "; ".join(told)
         return Finish(JobState.COMPLETED, text)
 
     def act(self, job: Job, action: Action, until: datetime) -> Mapping[str, Any]:
         """Carry out one action."""
         match action:
             case Judge(judgements=judgements):
-                return {"judged": [[each.point, each.vault, each.keep, each.reason] for each in judgements]}
-            case Release(artefacts=artefacts):
-                return {"refused": self._release(job, artefacts, until)}
+                return _taken_down(judgements)
+            case Release():
+                return {"refused": self._release(job, action, until)}
 
     def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
         """End with what was not deleted still there; the next lifecycle job finds it."""
         return Finish(JobState.FAILED, reason)
 
-    def _release(
-        self, job: Job, artefacts: Iterable[tuple[RecoveryPoint, Artefact, str]], until: datetime
-    ) -> Mapping[str, str]:
+    def _release(self, job: Job, release: Release, until: datetime) -> Mapping[str, str]:
+        """Delete one artefact after the other; one that cannot be deleted now holds up no other."""
         refused = dict(job.progress.get("refused", {}))
-        for point, artefact, reason in artefacts:
+        later: Retryable | None = None
+        for point, artefact, reason in release.artefacts:
             if self.now() >= until - MARGIN:
                 break
+            if artefact.state is PointState.AVAILABLE and point.id in release.pinned:
+                refused[f"{point.id} {artefact.vault}"] = release.pinned[point.id]
+                continue
             expired = replace(artefact, state=PointState.EXPIRED, reason=reason)
             if artefact.state is not PointState.EXPIRED:
                 self.points.put_artefact(point.id, expired)
             try:
                 self.artefacts.delete(artefact)
-            except Retryable:
-                raise
+            except Retryable as error:
+                later = error
+                continue
             except FarshoreError as error:
                 refused[f"{point.id} {artefact.vault}"] = _refusal(error)
                 self.points.put_artefact(point.id, replace(expired, reason=_refusal(error)))
                 continue
             self.points.put_artefact(point.id, replace(expired, state=PointState.DELETED))
+        if later is not None:
+            raise later
         return refused
 
 
@@ -128,11 +140,13 @@ def judge(seen: Seen, rule: Rule, now: datetime) -> tuple[Judgement, ...]:
     """Judge every artefact of a lineage that is there, each vault by its own lifecycle. Pure.
 
     One whose deletion was decided before, and could not be carried out, is not judged again: it is due. A
-    failed copy is judged for what it may have left.
+    failed copy is judged for what it may have left. What was decided before comes last: it may be refused for
+    ever.
     """
     judgements: list[Judgement] = []
+    before: list[Judgement] = []
     for vault in sorted({vault for point in seen.points for vault in point.artefacts}):
-        judgements += [
+        before += [
             Judgement(point.id, vault, False, point.artefacts[vault].reason)
             for point in _with(PointState.EXPIRED, seen.points, vault)
         ]
@@ -143,7 +157,17 @@ def judge(seen: Seen, rule: Rule, now: datetime) -> tuple[Judgement, ...]:
         ]
         verdicts = decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True)
         judgements += [Judgement(verdict.id, vault, verdict.keep, verdict.reason) for verdict in verdicts]
-    return tuple(judgements)
+    return (*judgements, *before)
+
+
+def _taken_down(judgements: Sequence[Judgement]) -> dict[str, Any]:
+    """Return the progress that judging makes: as many judgements as a record holds, and how many there
+    are."""
+    go = [each for each in judgements if not each.keep]
+    kept = [each for each in judgements if each.keep]
+    held = {*go[:MOST_RELEASED], *kept[:MOST_KEPT_SHOWN]}
+    rows = [[each.point, each.vault, each.keep, each.reason] for each in judgements if each in held]
+    return {"judged": rows, "kept": len(kept), "left": len(go[MOST_RELEASED:])}
 
 
 def _with(state: PointState, points: Iterable[RecoveryPoint], vault: str) -> Iterator[RecoveryPoint]:

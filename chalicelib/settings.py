@@ -78,6 +78,11 @@ class Settings:
         """Where the protected instances, the catalog and the queues are."""
         return self.primary.region
 
+    @property
+    def deployment(self) -> str:
+        """What tells this deployment from every other one in its account."""
+        return f"{self.home_region}/{self.stage}"
+
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings from environment variables.

@@ -193,7 +193,7 @@ class Farshore:
     @cached_property
     def backup_tick(self) -> BackupTick:
         """What opens due backups."""
-        return BackupTick(self.engine, self.plans, self.home_ec2, self.now)
+        return BackupTick(self.engine, self.plans, self.home_ec2, self.settings.deployment, self.now)
 
     @cached_property
     def lifecycle_sweep(self) -> LifecycleSweep:

@@ -84,7 +84,9 @@ def occasion_of(run: DueRun) -> Occasion:
     return Occasion(run.nominal_at, reason, late=run.late)
 
 
-def requests_for(plan: Plan, rule: Rule, covered: Covered, occasion: Occasion) -> tuple[JobRequest, ...]:
+def requests_for(
+    plan: Plan, rule: Rule, covered: Covered, occasion: Occasion, deployment: str
+) -> tuple[JobRequest, ...]:
     """Return a backup request for each service. Pure."""
     document = rule_document(rule)
     return tuple(
@@ -96,6 +98,7 @@ def requests_for(plan: Plan, rule: Rule, covered: Covered, occasion: Occasion) -
             instances=instances,
             occasion=occasion,
             rule_document=document,
+            deployment=deployment,
         )
         for service, instances in covered.services.items()
     )

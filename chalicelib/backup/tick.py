@@ -29,11 +29,12 @@ from chalicelib.plans.model import Plan, Rule
 
 @dataclass(frozen=True, slots=True)
 class BackupTick:
-    """Opens what is due. `now` is the clock."""
+    """Opens what is due. `now` is the clock, `deployment` the name of this one among others."""
 
     engine: Engine
     plans: PlanStore
     ec2: Ec2
+    deployment: str
     now: Callable[[], datetime]
 
     def run(self, stored_plans: tuple[StoredPlan, ...]) -> None:
@@ -80,7 +81,7 @@ class BackupTick:
             self._open_aged(stored.plan, rule, covered, now)
 
     def _open(self, plan: Plan, rule: Rule, covered: Covered, run: DueRun) -> None:
-        jobs = self.engine.open(requests_for(plan, rule, covered, occasion_of(run)))
+        jobs = self.engine.open(requests_for(plan, rule, covered, occasion_of(run), self.deployment))
         facts = {"plan": plan.name, "rule": rule.name, "jobs": [job.id for job in jobs], "late": run.late}
         logger().info("opened backups", extra=facts)
         if run.late:

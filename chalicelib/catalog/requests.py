@@ -39,9 +39,13 @@ def backup_request(
     instances: Sequence[str],
     occasion: Occasion,
     rule_document: Mapping[str, Any],
+    deployment: str,
 ) -> JobRequest:
-    """Ask for a recovery point of `service`: one for each plan, rule, service and occasion."""
-    identity = (plan, rule, service, *occasion.identity)
+    """Ask for a recovery point of `service`: one for each plan, rule, service and occasion.
+
+    `deployment` keeps apart two deployments with plans of one name: each adopts what carries its job's id.
+    """
+    identity = (deployment, plan, rule, service, *occasion.identity)
     work = {
         "recovery_point": point_id(*identity),
         "instances": sorted(instances),

@@ -97,7 +97,11 @@ def backups(app: "Farshore", asked: BackupsAsked, plan: Plan, key: str) -> tuple
         raise InvalidInput("the body", [Problem("/rule", asked.rule, expected)])
     covered = _limited(asked, covered_by(plan, app.home_ec2))
     occasion = Occasion(app.now(), "asked for through the API", key=key)
-    return tuple(request for rule in rules for request in requests_for(plan, rule, covered, occasion))
+    return tuple(
+        request
+        for rule in rules
+        for request in requests_for(plan, rule, covered, occasion, app.settings.deployment)
+    )
 
 
 def _limited(asked: BackupsAsked, covered: Covered) -> Covered:

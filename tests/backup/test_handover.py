@@ -11,7 +11,7 @@ from chalicelib.plans.model import Kind, parse_plan, rule_document
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-def _job(kind: str, **more: str) -> Job:
+def _job(kind: str, deployment: str = "one", **more: str) -> Job:
     rule = {"name": "r", "kind": kind, "rpo": "1h", "lifecycle": {"count": 3}, **more}
     document = {
         "name": "p",
@@ -27,6 +27,7 @@ def _job(kind: str, **more: str) -> Job:
         instances=["i-1"],
         occasion=Occasion(NOON, "test"),
         rule_document=rule_document(plan.rules[0]),
+        deployment=deployment,
     ).opened(NOON)
 
 
@@ -41,3 +42,9 @@ def test_a_vault_that_the_settings_no_longer_name_does_not_fail_a_good_backup() 
     for job in (_job("snapshot"), _job("service", script="/backup")):
         known = follow_ups(job, _point(job), {"primary": "s3", "dr": "s3"}, NOON)
         assert follow_ups(job, _point(job), {"primary": "s3"}, NOON) == known
+
+
+def test_two_deployments_with_plans_of_one_name_share_neither_job_nor_point() -> None:
+    one, other = _job("snapshot", "one"), _job("snapshot", "other")
+    assert one.id != other.id
+    assert one.work["recovery_point"] != other.work["recovery_point"]

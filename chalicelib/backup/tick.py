@@ -94,19 +94,15 @@ class BackupTick:
             if each.rule == rule.name
         }
         for service, instances in covered.services.items():
-            if due_by_age(rule, newest.get(service), now) is None:
-                continue
-            run = due_by_age(rule, self._under_way(plan, rule, service, now) or newest.get(service), now)
-            if run is not None:
+            run = due_by_age(rule, newest.get(service), now)
+            if run is not None and not self._is_under_way(plan, rule, service, now):
                 self._open(plan, rule, Covered({service: instances}), run)
 
-    def _under_way(self, plan: Plan, rule: Rule, service: str, now: datetime) -> datetime | None:
-        """Return the nominal time of the service's last backup while it runs, or has failed a short time
-        ago."""
+    def _is_under_way(self, plan: Plan, rule: Rule, service: str, now: datetime) -> bool:
+        """Say whether the service's last backup still runs, however long, or ended only a short time ago."""
         filters = {"service": service, "plan": plan.name, "rule": rule.name, "kind": "backup"}
         last = self.engine.jobs.list(filters=filters, limit=1, cursor=None).items
         if not last:
-            return None
+            return False
         retry_after = max(TICK, (rule.rpo or timedelta()) / 4)
-        recent = now - last[0].nominal_at < retry_after
-        return last[0].nominal_at if not last[0].state.final or recent else None
+        return not last[0].state.final or now - last[0].nominal_at < retry_after

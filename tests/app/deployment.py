@@ -132,12 +132,21 @@ class Deployment:
         """Let simulated time pass until `when`."""
         self.cloud.advance(when - self.now)
 
+    def skip_to(self, when: datetime) -> None:
+        """Let simulated time pass until `when` without a single tick."""
+        before = self.cloud.faults.to_document()
+        self.faults({"match": {"event": "Scheduled Event"}, "effect": {"drop": True}})
+        self.pass_until(when)
+        for fault in before:
+            del fault["met"]
+        self.faults(*before)
+
     def ec2(self, region: str = HOME_REGION) -> Any:
         """Give the operator's EC2 client."""
         return self.cloud.client("ec2", region)
 
-    def run_instance(self, app: str, *, volumes: int = 1, **tags: str) -> str:
-        """Run an instance tagged `app` with data volumes /dev/sdf, sdg ..., a small file on each."""
+    def run_instance(self, app: str, *, volumes: int = 1, wait: bool = True, **tags: str) -> str:
+        """Run an instance tagged `app` with data volumes sdf, sdg ...; wait for its agent."""
         devices = [f"/dev/sd{letter}" for letter in "fghijklmnop"[:volumes]]
         ran = self.ec2().run_instances(
             ImageId="ami-12345678",
@@ -153,9 +162,8 @@ class Deployment:
             ],
         )
         instance = str(ran["Instances"][0]["InstanceId"])
-        self.pass_time(seconds=15)  # until its agent is online
-        for device in devices:
-            (self.folder(instance) / "volumes" / device.removeprefix("/dev/") / "file").write_text(device)
+        if wait:
+            self.pass_time(seconds=15)
         return instance
 
     def terminate(self, instance: str) -> None:
@@ -166,6 +174,13 @@ class Deployment:
     def folder(self, instance: str) -> Path:
         """Name the directory that is an instance's disk."""
         return self.cloud.ec2.directory(instance)
+
+    def purge_jobs_queue(self) -> None:
+        """Lose every message that waits on the jobs queue."""
+        sqs = self.cloud.client("sqs", HOME_REGION)
+        for url in sqs.list_queues()["QueueUrls"]:
+            if url.endswith("-jobs"):
+                sqs.purge_queue(QueueUrl=url)
 
     def faults(self, *faults: Document) -> None:
         """Put these faults in force, and no others."""
@@ -311,6 +326,11 @@ def service_rule(name: str = "file", **rest: Any) -> Document:
         "lifecycle": {"count": 1000},
         **rest,
     }
+
+
+def parse_time(text: str) -> datetime:
+    """Read a time as the API writes it."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
 def noon(day: datetime) -> datetime:

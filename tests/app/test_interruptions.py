@@ -46,10 +46,13 @@ def _point_there(app: Deployment, instance: str) -> Document:
     return {"instance": instance, "point": points[0]} if points else _point_made(app, instance)
 
 
-def _two_points_made(app: Deployment, instance: str) -> Document:
-    older = _point_made(app, instance)
+def _older_point(app: Deployment, instance: str) -> Document:
+    """Name the oldest point there is, and have a newer one."""
+    older = app.points(state="AVAILABLE")[:1]
     _point_made(app, instance)
-    return older
+    if not older:
+        return _older_point(app, instance)
+    return {"instance": instance, "point": older[0]}
 
 
 def _planned(*rules: Document) -> Callable[[Deployment], str]:
@@ -137,9 +140,9 @@ STORIES = {
         _restored,
     ),
     "deletion of snapshots": Story(
-        _planned(snapshot_rule(copies=[{"vault": "dr"}])), _two_points_made, _delete, _gone
+        _planned(snapshot_rule(copies=[{"vault": "dr"}])), _older_point, _delete, _gone
     ),
-    "deletion of files": Story(_planned(service_rule(copies=ALL_COPIES)), _two_points_made, _delete, _gone),
+    "deletion of files": Story(_planned(service_rule(copies=ALL_COPIES)), _older_point, _delete, _gone),
 }
 
 
@@ -157,6 +160,56 @@ def test_a_job_that_is_interrupted_ends_as_if_it_had_not_been(
     assert {number: end for number, end in ends.items() if end != undisturbed} == {}
     _rest(app, lambda: app.unfinished())
     assert app.discrepancies() == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_tick_that_is_interrupted_opens_each_run_once(app: Deployment, moment: str) -> None:
+    app.run_instance("orders")
+    daily = snapshot_rule(schedule="cron(0 0 * * ? *)", volumes={"boot": False})
+    app.put_plan("orders", daily)
+    _play_midnight(app, _kill(moment, number=1_000_000))
+    undisturbed, calls = _play_midnight(app, _kill(moment, number=1_000_000))
+    assert Counter(kind for kind, *_ in undisturbed) == {"backup": 1, "expire": 2}
+    ends = {number: _play_midnight(app, _kill(moment, number))[0] for number in range(calls)}
+    assert {number: end for number, end in ends.items() if end != undisturbed} == {}
+    assert app.discrepancies() == []
+
+
+def _play_midnight(app: Deployment, fault: Document) -> tuple[list[tuple[str, ...]], int]:
+    """Let the day's first tick meet a fault; return what jobs it led to, and the calls made until then."""
+    midnight = app.now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    app.skip_to(midnight - timedelta(seconds=5))
+    known = {job["id"] for job in app.jobs()}
+    app.faults(fault)
+    app.pass_until(midnight + timedelta(seconds=1))
+    calls = app.faults_met()
+    app.faults()
+    app.pass_time(minutes=20)
+    _rest(app, lambda: app.unfinished())
+    jobs = [job for job in app.jobs() if job["id"] not in known]
+    return sorted((job["kind"], job["state"], str(job["late"])) for job in jobs), calls
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_request_that_is_interrupted_is_done_once_when_it_is_sent_again(
+    app: Deployment, moment: str
+) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", snapshot_rule(volumes={"boot": False}))
+    number, status = 0, 0
+    while status != 202:
+        app.faults(_kill(moment, number))
+        key = f"{moment} {number}"
+        status = app.ask("POST", "/backups", {"plan": "orders"}, key=key).status
+        app.faults()
+        app.pass_time(seconds=30)
+        again = app.ask("POST", "/backups", {"plan": "orders"}, key=key, status=202).document
+        app.pass_time(minutes=15)
+        assert [job["id"] for job in app.jobs(kind="backup")[number:]] == again["jobs"]
+        number += 1
+    assert number > 5
+    assert app.discrepancies() == []
+    assert len(app.points()) == number
 
 
 def _play(app: Deployment, story: Story, instance: str, fault: Document) -> tuple[tuple[str, object], int]:

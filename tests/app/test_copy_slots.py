@@ -1,0 +1,79 @@
+"""Fifty snapshots to copy: as many at once as EC2 lets run, never more, and never fewer while work waits."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import pairwise
+
+from tests.app.deployment import Deployment, snapshot_rule
+
+SLOTS = 20
+COPIES = 50
+HAND_OVER = timedelta(seconds=8)
+"""From the end of a copy to the start of the next: the event, the batching window, the work."""
+COPY_TAKES = timedelta(seconds=8)
+
+
+def test_twenty_copies_run_at_once_while_work_waits_and_never_more(app: Deployment) -> None:
+    for number in range(COPIES):
+        app.run_instance("fleet", volumes=1, wait=False, Name=f"member-{number:02}")
+    app.pass_time(seconds=30)
+    rule = snapshot_rule(volumes={"boot": False}, copies=[{"vault": "dr"}])
+    app.put_plan("fleet", rule, service={"tag": "Name"})
+    app.ask("POST", "/backups", {"plan": "fleet"}, status=202)
+    pending = list(_pending_while_any_wait(app))
+    app.pass_time(minutes=20)
+    assert max(pending) == SLOTS
+    assert [job["state"] for job in app.jobs(kind="copy")] == ["COMPLETED"] * COPIES
+    assert app.calls("ec2", "CopySnapshot") == COPIES, "a copy was refused and called again"
+    begun = sorted(copy["StartTime"] for copy in app.snapshots("dr").values())
+    waves = [begun[first] for first in range(0, COPIES, SLOTS)]
+    pauses = [later - earlier for earlier, later in pairwise(waves)]
+    assert max(pauses) < COPY_TAKES + HAND_OVER, "slots stood empty while copies waited"
+    assert app.discrepancies() == []
+
+
+def _pending_while_any_wait(app: Deployment) -> Iterator[int]:
+    for _ in range(180):
+        app.pass_time(seconds=1)
+        copies = app.snapshots("dr").values()
+        yield sum(copy["State"] == "pending" for copy in copies)
+        if len(copies) == COPIES:
+            return
+
+
+def test_a_source_is_not_deleted_while_its_copy_waits(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", snapshot_rule(lifecycle={"count": 1}, copies=[{"vault": "dr"}]))
+    quota = {"code": "ResourceLimitExceeded", "message": "Too many snapshot copies in progress."}
+    app.faults({"match": {"service": "ec2", "operation": "CopySnapshot"}, "effect": {"error": quota}})
+    for _ in range(3):
+        app.back_up("orders")
+        app.pass_time(hours=3)
+    assert [point["state"] for point in app.points()] == ["AVAILABLE"] * 3
+    assert {job["state"] for job in app.jobs(kind="copy")} == {"RUNNING"}
+    assert len(app.snapshots("primary")) == 6  # two volumes each
+    judged = app.jobs(kind="expire")[-1]["judged"]
+    assert [("copy" in each["reason"], each["keep"]) for each in judged[1:]] == [(True, True)] * 2
+    app.faults()
+    app.pass_time(hours=1)
+    assert {job["state"] for job in app.jobs(kind="copy")} == {"COMPLETED"}
+    app.back_up("orders")
+    app.pass_time(hours=1)
+    kept = [{each["vault"]: each["state"] for each in point["artefacts"]} for point in app.points()]
+    assert [each["primary"] for each in kept] == ["DELETED"] * 3 + ["AVAILABLE"]
+    assert kept[-1]["dr"] == "AVAILABLE"
+    assert app.discrepancies() == []
+
+
+def test_a_copy_that_fails_for_good_gives_its_slot_back(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", snapshot_rule(copies=[{"vault": "dr"}]))
+    denied = {"code": "UnauthorizedOperation", "status": 403}
+    app.faults({"match": {"service": "ec2", "operation": "CopySnapshot"}, "effect": {"error": denied}})
+    app.back_up("orders")
+    app.pass_time(minutes=20)
+    (copy,) = app.jobs(kind="copy")
+    assert copy["state"] == "FAILED"
+    assert "UnauthorizedOperation" in copy["reason"]
+    assert app.slots_in_use("dr") == 0
+    assert app.discrepancies() == []

@@ -1,0 +1,178 @@
+"""When backups are made: by schedule and by RPO, through missed ticks, changed clocks and changed plans."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.app.conftest import Deploy
+from tests.app.deployment import Deployment, Document, parse_time, service_rule, snapshot_rule
+
+BERLIN = ZoneInfo("Europe/Berlin")
+DATA_ONLY = {"boot": False}
+HOURLY = snapshot_rule("hourly", schedule="cron(0 * * * ? *)", volumes=DATA_ONLY)
+
+
+def _nominal(jobs: list[Document]) -> list[datetime]:
+    return [parse_time(job["nominal_at"]) for job in jobs]
+
+
+def test_missed_ticks_are_caught_up_by_one_late_run(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", HOURLY)
+    noon = app.now.replace(minute=0, second=0, microsecond=0)
+    app.pass_until(noon + timedelta(hours=1, minutes=1))
+    app.skip_to(noon + timedelta(hours=6, minutes=31))
+    app.pass_until(noon + timedelta(hours=7, minutes=10))
+    backups = app.jobs(kind="backup")
+    assert _nominal(backups) == [noon + timedelta(hours=hours) for hours in (1, 6, 7)]
+    assert [job["late"] for job in backups] == [False, True, False]
+    assert {job["state"] for job in backups} == {"COMPLETED"}
+    assert app.discrepancies() == []
+
+
+def test_a_tick_that_comes_twice_opens_one_job(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", HOURLY)
+    app.faults({"match": {"event": "Scheduled Event"}, "effect": {"duplicate": 3}})
+    app.pass_time(hours=3)
+    assert list(Counter(_nominal(app.jobs(kind="backup"))).values()) == [1, 1, 1]
+    assert app.discrepancies() == []
+
+
+@pytest.mark.parametrize("change", ["forward", "back"])
+def test_each_nominal_time_runs_once_where_the_clocks_change(
+    app: Deployment, deploy: Deploy, change: str
+) -> None:
+    day = next(_clock_changes(app.now, change))
+    app = deploy(datetime.combine(day - timedelta(days=1), time(0, 1), UTC))
+    app.run_instance("orders")
+    rule: Document = {"schedule": "cron(30 2 * * ? *)", "timezone": "Europe/Berlin", "volumes": DATA_ONLY}
+    app.put_plan(
+        "orders", snapshot_rule(**rule), snapshot_rule("often", **rule | {"schedule": "cron(30 * * * ? *)"})
+    )
+    app.pass_until(datetime.combine(day + timedelta(days=1), time(3), UTC))
+    nightly = _runs(app, "snap")
+    before, after = (day + timedelta(days=n) for n in (-1, 1))
+    hour = {"forward": (1, 1, 0), "back": (0, 0, 1)}[change]
+    assert nightly == [
+        datetime.combine(each, time(hours, 30), UTC)
+        for each, hours in zip((before, day, after), hour, strict=True)
+    ]
+    often = _runs(app, "often")
+    gaps = Counter(later - earlier for earlier, later in pairwise(often))
+    doubled = timedelta(hours=2)  # the repeated hour's runs are not made again
+    assert gaps.keys() <= {timedelta(hours=1), doubled}
+    assert gaps[doubled] == (1 if change == "back" else 0)
+    assert {job["late"] for job in app.jobs(kind="backup")} == {False}
+
+
+def _runs(app: Deployment, rule: str) -> list[datetime]:
+    return _nominal([job for job in app.jobs(kind="backup") if job["rule"] == rule])
+
+
+def _clock_changes(after: datetime, change: str) -> Iterator[datetime]:
+    """Yield the days on which Berlin's clocks go forward or back."""
+    day = after.replace(hour=0, minute=0, second=0, microsecond=0)
+    while True:
+        day += timedelta(days=1)
+        morning, evening = (
+            (day + timedelta(hours=hours)).astimezone(BERLIN).utcoffset() or timedelta() for hours in (0, 20)
+        )
+        if morning != evening and (morning < evening) == (change == "forward"):
+            yield day
+
+
+def test_an_rpo_rule_backs_up_before_the_newest_point_grows_too_old(app: Deployment) -> None:
+    app.run_instance("orders")
+    rule = snapshot_rule(rpo="1h", volumes=DATA_ONLY)
+    del rule["schedule"]
+    app.put_plan("orders", rule)
+    app.pass_time(hours=6)
+    taken = [parse_time(point["created_at"]) for point in app.points()]
+    gaps = [later - earlier for earlier, later in pairwise(taken)]
+    assert timedelta(minutes=45) < min(gaps)
+    assert max(gaps) <= timedelta(hours=1)
+    assert 6 <= len(taken) <= 8
+
+
+def test_an_rpo_rule_opens_no_second_job_while_one_runs(app: Deployment) -> None:
+    app.run_instance("orders")
+    rule = snapshot_rule(rpo="30m", volumes=DATA_ONLY)
+    del rule["schedule"]
+    app.put_plan("orders", rule)
+    quota = {"code": "ConcurrentSnapshotLimitExceeded"}
+    app.faults({"match": {"service": "ec2", "operation": "CreateSnapshots"}, "effect": {"error": quota}})
+    app.pass_time(hours=4)
+    (job,) = app.jobs(kind="backup")
+    assert job["state"] == "RUNNING"
+    app.faults()
+    app.pass_time(hours=1)
+    assert app.job(job["id"])["state"] == "COMPLETED"
+    assert len(app.jobs(kind="backup")) <= 4
+    assert app.discrepancies() == []
+
+
+def test_a_plan_that_is_updated_keeps_its_schedule(app: Deployment) -> None:
+    app.run_instance("orders")
+    daily = snapshot_rule("daily", schedule="cron(0 14 * * ? *)", volumes=DATA_ONLY)
+    app.put_plan("orders", daily)
+    two = app.now.replace(hour=14, minute=0, second=0, microsecond=0)
+    app.pass_until(two - timedelta(minutes=7))
+    app.skip_to(two + timedelta(minutes=17))
+    app.put_plan(
+        "orders", daily | {"lifecycle": {"count": 5}}, service_rule("new", schedule="cron(0 14 * * ? *)")
+    )
+    app.pass_until(two + timedelta(minutes=30))
+    (job,) = app.jobs(kind="backup")
+    assert (job["rule"], job["nominal_at"], job["late"]) == ("daily", f"{two:%Y-%m-%dT%H:%M:%SZ}", True)
+
+
+def test_a_changed_schedule_holds_from_the_change_on(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", HOURLY | {"schedule": "cron(0 0 * * ? *)"})
+    app.pass_time(minutes=10)
+    app.put_plan("orders", HOURLY | {"schedule": "cron(15 * * * ? *)"})
+    app.pass_until(app.now.replace(minute=20, second=0))
+    (job,) = app.jobs(kind="backup")
+    assert job["nominal_at"] == f"{app.now:%Y-%m-%dT%H}:15:00Z"
+
+
+def test_what_two_rules_and_two_plans_match_yields_each_point_once(app: Deployment) -> None:
+    instance = app.run_instance("orders", env="prod", Name="orders")
+    app.put_plan("orders", HOURLY, HOURLY | {"name": "twin"})
+    app.put_plan(
+        "all", HOURLY, service={"tag": "Name"}, selection={"tags": {"app": ["orders", "o*"], "env": "p*"}}
+    )
+    app.pass_time(hours=2)
+    points = Counter((point["plan"], point["rule"], point["nominal_at"]) for point in app.points())
+    assert set(points.values()) == {1}
+    assert Counter((plan, rule) for plan, rule, _ in points) == {
+        ("orders", "hourly"): 2,
+        ("orders", "twin"): 2,
+        ("all", "hourly"): 2,
+    }
+    assert {tuple(point["source"]["instances"]) for point in app.points()} == {(instance,)}
+    assert len(app.snapshots()) == 6
+    assert app.discrepancies() == []
+
+
+def test_instances_of_one_service_make_one_point_together(app: Deployment) -> None:
+    instances = {app.run_instance("orders") for _ in range(3)}
+    app.put_plan("orders", HOURLY)
+    app.pass_time(hours=1)
+    (point,) = app.points()
+    assert set(point["source"]["instances"]) == instances
+    assert len(app.snapshots()) == 3
+
+
+def test_an_instance_that_comes_later_is_backed_up_from_the_next_run_on(app: Deployment) -> None:
+    app.put_plan("orders", HOURLY)
+    app.pass_time(hours=1)
+    assert app.points() == []
+    app.run_instance("orders")
+    app.pass_time(hours=1)
+    assert len(app.points()) == 1

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from moto.backends import get_backend
 
-from tests.app.deployment import Deployment, Document, service_rule, snapshot_rule
+from tests.app.deployment import BUCKETS, Deployment, Document, service_rule, snapshot_rule
 
 ZONE = "eu-central-1a"
 
@@ -106,3 +106,28 @@ def test_a_restore_fails_when_its_volumes_vanish(app: Deployment) -> None:
     _finish(app)
     assert app.job(restore)["state"] == "FAILED"
     assert all(volume in app.job(restore)["reason"] for volume in made)
+
+
+def _two_points(app: Deployment, rule: Document) -> Document:
+    """Make two points and answer the older."""
+    _ready(app, rule)
+    for _ in range(2):
+        app.back_up("orders")
+        _finish(app)
+    return app.points()[0]
+
+
+def _states(app: Deployment, point: Document) -> dict[str, str]:
+    return {each["vault"]: each["state"] for each in app.point(point["id"])["artefacts"]}
+
+
+def test_a_vault_that_is_out_of_reach_holds_up_no_deletion_in_another(app: Deployment) -> None:
+    point = _two_points(app, service_rule(copies=[{"vault": "dr"}]))
+    app.faults(_error("s3", "DeleteObject", "ServiceUnavailable", resource=BUCKETS["dr"]))
+    app.ask("DELETE", f"/recovery-points/{point['id']}", status=202)
+    app.pass_time(minutes=10)
+    assert _states(app, point) == {"dr": "EXPIRED", "primary": "DELETED"}
+    app.faults()
+    _finish(app)
+    assert _states(app, point) == {"dr": "DELETED", "primary": "DELETED"}
+    assert app.discrepancies() == []

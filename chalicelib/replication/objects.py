@@ -143,8 +143,12 @@ class ObjectCopy:
         return {"upload": upload, "copied": True}
 
     def _note_failure(self, job: Job, action: NoteFailure, to: S3Vault) -> Mapping[str, Any]:
-        if "upload" in job.progress and "copied" not in job.progress:
-            to.abort_upload(_key(action.original), job.progress["upload"])
+        in_parts = action.original.point.size_bytes > self.largest_copy
+        if in_parts and "copied" not in job.progress:
+            key = _key(action.original)
+            upload = job.progress.get("upload") or to.find_upload(key)
+            if upload:
+                to.abort_upload(key, upload)
         return note_failure(self.points, job, action)
 
     def _record(self, original: Original, to: S3Vault) -> Mapping[str, Any]:

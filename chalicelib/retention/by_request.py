@@ -41,10 +41,12 @@ def _refusal(point: RecoveryPoint, lineage: Sequence[RecoveryPoint], unfinished:
     pinned = pins(unfinished).get(point.id)
     if pinned:
         return pinned
-    good = [each for each in lineage if each.available_in()]
-    newest = max(good, key=lambda each: each.created_at, default=None)
-    if newest is not None and newest.id == point.id:
+    newer = [each for each in lineage if each.created_at > point.created_at and each.id != point.id]
+    if point.available_in() and not any(each.available_in() for each in newer):
         return "it is the newest good point of its lineage, which is never deleted"
+    for vault in point.available_in():
+        if not any(vault in each.available_in() for each in newer):
+            return f"it is the newest good point of its lineage in {vault}, which is never deleted"
     return None
 
 

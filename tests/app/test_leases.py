@@ -44,6 +44,7 @@ def _opened(app: Deployment, worker: Farshore, kind: Kind) -> Job:
         instances=[instance],
         occasion=Occasion(app.now, "a test asks for it"),
         rule_document=rule,
+        deployment="a test",
     )
     (job,) = worker.engine.open((request,))
     return job

@@ -127,7 +127,9 @@ def local_cloud(offsite: str, log: TextIO) -> Iterator[Ground]:
     Raises:
         NotStartedError: it did not start; `log` says why.
     """
-    environment = {**os.environ, "OFFSITE": offsite, "AWS_PORT": "0", "API_PORT": "0", "CONTROL_PORT": "0"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    ports = dict.fromkeys(("AWS_PORT", "API_PORT", "CONTROL_PORT"), "0")
+    environment = {**os.environ, **ports, "OFFSITE": offsite, "PATH": path}  # instances have our python3
     command = [sys.executable, "-m", "local"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, stderr=log, text=True) as process:
         try:

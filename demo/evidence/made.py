@@ -13,7 +13,7 @@ from demo.farshore import Document, artefact, moment
 from demo.ground import DR, HOME, Ground
 from demo.watch import Watch
 
-SOON = timedelta(seconds=10)
+SOON = timedelta(minutes=1)
 """A job that goes on this soon after an event goes on because of it: by itself it looks every ten minutes."""
 
 

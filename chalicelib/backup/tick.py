@@ -21,7 +21,7 @@ from chalicelib.backup.opening import (
 )
 from chalicelib.catalog.advance import Engine
 from chalicelib.catalog.store import PlanStore, StoredPlan
-from chalicelib.errors import FarshoreError, Retryable
+from chalicelib.errors import Permanent
 from chalicelib.observability import count, logger
 from chalicelib.plans.due import DueRun
 from chalicelib.plans.model import Plan, Rule
@@ -41,16 +41,17 @@ class BackupTick:
         """Open the due backups of all plans.
 
         Raises:
-            Retryable: a plan could not be served now; the others have been, and the tick is to be run again.
+            Exception: a plan could not be served now; the others have been, and the tick is to be run again.
         """
-        later: Retryable | None = None
+        log = logger()
+        later: Exception | None = None
         for stored in stored_plans:
             try:
                 self._run_plan(stored)
-            except FarshoreError as error:
-                logger().error("plan not served", extra={"plan": stored.plan.name, "error": str(error)})
+            except Exception as error:  # whatever it is, it must not stop the other plans
+                log.exception("plan not served", extra={"plan": stored.plan.name, "error": str(error)})
                 count("PlanNotServed", plan=stored.plan.name)
-                later = error if isinstance(error, Retryable) else later
+                later = later if isinstance(error, Permanent) else error
         if later is not None:
             raise later
 

@@ -30,11 +30,8 @@ class LifecycleSweep:
         for stored in stored_plans:
             if stored.swept_on == today:
                 continue
-            for lineage in self.engine.points.lineages(stored.plan.name):
-                rule = stored.plan.rule(lineage.rule)
-                if rule is None:
-                    continue
-                request = expire_request(
+            requests = tuple(
+                expire_request(
                     plan=stored.plan.name,
                     rule=rule.name,
                     service=lineage.service,
@@ -42,5 +39,8 @@ class LifecycleSweep:
                     occasion=f"sweep of {today}",
                     rule_document=rule_document(rule),
                 )
-                self.engine.open((request,))
+                for lineage in self.engine.points.lineages(stored.plan.name)
+                if (rule := stored.plan.rule(lineage.rule)) is not None
+            )
+            self.engine.open(requests)
             self.plans.note_sweep(stored.plan.name, today)

@@ -10,7 +10,7 @@ blueprint = Blueprint(__name__)
 
 @blueprint.schedule("cron(0/5 * * * ? *)")
 def tick(event: CloudWatchEvent) -> None:
-    """Poke overdue jobs; for the plans whose moment has come, sweep lifecycles and open backups.
+    """Poke overdue jobs; for the plans whose moment has come, open backups and sweep lifecycles.
 
     What is due is told by the catalog and the clock, never by the tick that finds it.
     """
@@ -18,5 +18,7 @@ def tick(event: CloudWatchEvent) -> None:
     found = overdue(app.table, app.now())
     app.engine.reconcile(found.jobs)
     plans = tuple(stored for name in found.plans if (stored := app.plans.get(name)))
-    app.lifecycle_sweep.run(plans)
-    app.backup_tick.run(plans)
+    try:
+        app.backup_tick.run(plans)
+    finally:
+        app.lifecycle_sweep.run(plans)

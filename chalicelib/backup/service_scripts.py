@@ -29,7 +29,7 @@ from chalicelib.on_instance.run import (
     NOTHING_SEEN,
     Adopt,
     Ended,
-    Lost,
+    Failed,
     RunSeen,
     Send,
     choose_instance,
@@ -37,7 +37,6 @@ from chalicelib.on_instance.run import (
     decide_run,
     observe_run,
     recorded,
-    why_it_failed,
 )
 from chalicelib.plans.model import ServiceRule, read_rule
 from chalicelib.vaults.layout import data_key, manifest_key, part_sizes
@@ -164,22 +163,18 @@ class ServiceBackup:
                 return Do(Choose(instance), reason)
             case Wait() as wait:
                 return wait
-            case Lost(reason=reason):
+            case Failed(reason=reason):
                 instances = ", ".join(job.work["instances"])
                 return self.give_up(job, f"backup of {job.service} on {instances}: {reason}", now)
 
     def _decide_run(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
         step = decide_run(job, seen.run, now, _timeout(job))
         match step:
-            case Ended(invocation=invocation) if invocation.status == "Success":
-                return Do(ReadReport(invocation.stdout), "the script has ended well")
-            case Ended(invocation=invocation):
-                why = why_it_failed(invocation, _timeout(job))
-                failed = replace(job, progress={**job.progress, "error": _script_error(job, why)})
-                return self._decide_failed(failed, seen, now)
-            case Lost(reason=reason):
-                failed = replace(job, progress={**job.progress, "error": _script_error(job, reason)})
-                return self._decide_failed(failed, seen, now)
+            case Ended(stdout=stdout):
+                return Do(ReadReport(stdout), "the script has ended well")
+            case Failed(reason=reason):
+                error = f"backup of {job.service} on {job.progress['instance']}: {reason}"
+                return self._decide_failed(job.progressed({"error": error}, now), seen, now)
             case Wait() as wait:
                 return wait
             case Do(action=action, reason=reason, intent=intent):
@@ -285,10 +280,6 @@ class ServiceBackup:
             self.primary.delete(manifest_key(folder_of(job)))
             self.primary.delete(_key(job))
         return {"aborted": True}
-
-
-def _script_error(job: Job, why: str) -> str:
-    return f"backup of {job.service} on {job.progress['instance']}: {why}"
 
 
 def _rule(job: Job) -> ServiceRule:

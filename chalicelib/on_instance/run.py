@@ -54,16 +54,17 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The script has ended, well or not."""
+    """The script has ended well; `stdout` is what it reports."""
 
-    invocation: Invocation
+    stdout: str
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """The script will never answer."""
+class Failed:
+    """The script ended badly, or will never answer; `exit_code` is None when it did not end by itself."""
 
     reason: str
+    exit_code: int | None = None
 
 
 def comment_of(job_id: str) -> str:
@@ -96,7 +97,7 @@ def observe_run(ssm: Ssm, ec2: Ec2, job: Job) -> RunSeen:
 
 def decide_run(
     job: Job, seen: RunSeen, now: datetime, timeout: timedelta
-) -> Do[Send] | Do[Adopt] | Wait | Ended | Lost:
+) -> Do[Send] | Do[Adopt] | Wait | Ended | Failed:
     """Return the next step of a run: send, adopt what was sent, wait, or how it ended. Pure."""
     command = job.progress.get("command")
     refused = set(job.progress.get("refused", ()))
@@ -108,9 +109,9 @@ def decide_run(
         return Do(Send(), f"sending the script to {job.progress['instance']}", INTENT)
     if seen.invocation is None or not seen.invocation.finished:
         if now > job.intents[INTENT] + timeout + OVERDUE:
-            return Lost(f"command {command} has not ended {timeout + OVERDUE} after it was sent")
+            return Failed(f"command {command} has not ended {timeout + OVERDUE} after it was sent")
         if seen.instance_gone:
-            return Lost(f"{job.progress['instance']} was terminated while command {command} ran")
+            return Failed(f"{job.progress['instance']} was terminated while command {command} ran")
         status = seen.invocation.status if seen.invocation else "not visible yet"
         pause = LOST_EVENT_AFTER if seen.invocation else AGENT_LOOK
         return Wait(now + pause, f"command {command} on {job.progress['instance']}: {status}")
@@ -118,13 +119,15 @@ def decide_run(
         others = [each for each in seen.commands if each != command and each not in refused]
         if others:
             return Do(Adopt(others[0], refused=command), f"the job ran before, as command {others[0]}")
-        return Lost("the script of this job ran before and left no result")
-    return Ended(seen.invocation)
+        return Failed("the script of this job ran before and left no result")
+    if seen.invocation.status == "Success":
+        return Ended(seen.invocation.stdout)
+    return Failed(why_it_failed(seen.invocation, timeout), seen.invocation.exit_code)
 
 
 def choose_instance(
     job: Job, running: Iterable[str], online: frozenset[str], now: datetime
-) -> Do[str] | Wait | Lost:
+) -> Do[str] | Wait | Failed:
     """Choose where to run: the first running instance, by id, whose agent is online. Pure.
 
     Waits for an agent for `AGENT_PATIENCE` from the job's opening on.
@@ -138,8 +141,8 @@ def choose_instance(
         return Wait(now + AGENT_LOOK, f"waiting for {waited_for}")
     patience = render_duration(AGENT_PATIENCE)
     if not there:
-        return Lost(f"no instance of it was running within {patience}")
-    return Lost(
+        return Failed(f"no instance of it was running within {patience}")
+    return Failed(
         f"{waited_for} was not online within {patience} (is the agent installed and running there, and has"
         " the instance's role the policy AmazonSSMManagedInstanceCore?)"
     )

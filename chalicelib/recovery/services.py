@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.aws.ssm import Invocation, Ssm
+from chalicelib.aws.ssm import Ssm
 from chalicelib.catalog.job import Decision, Do, Finish, Job, JobState, Wait
 from chalicelib.errors import IntegrityFailure
 from chalicelib.on_instance import TRANSFER_FAILED, WRONG_BYTES, RestoreRun, restore_command
@@ -21,7 +21,7 @@ from chalicelib.on_instance.run import (
     NOTHING_SEEN,
     Adopt,
     Ended,
-    Lost,
+    Failed,
     RunSeen,
     Send,
     choose_instance,
@@ -29,7 +29,6 @@ from chalicelib.on_instance.run import (
     decide_run,
     observe_run,
     recorded,
-    why_it_failed,
 )
 from chalicelib.plans.durations import parse_duration
 from chalicelib.recovery.staging import StagedFile, begin, stage
@@ -111,15 +110,13 @@ class ServiceRestore:
                     return Do(Choose(instance), reason)
                 case Wait() as wait:
                     return wait
-                case Lost(reason=reason):
+                case Failed(reason=reason):
                     return self._decide_end(job.progressed({"error": reason}, now))
         match decide_run(job, seen.run, now, _timeout(job)):
-            case Ended(invocation=invocation) if invocation.status == "Success":
+            case Ended():
                 return self._decide_end(job.progressed({"outcome": _success(job)}, now))
-            case Ended(invocation=invocation):
-                return self._decide_end(job.progressed({"error": _run_error(job, invocation)}, now))
-            case Lost(reason=reason):
-                return self._decide_end(job.progressed({"error": reason}, now))
+            case Failed() as failure:
+                return self._decide_end(job.progressed({"error": _run_error(job, failure)}, now))
             case Wait() as wait:
                 return wait
             case Do(action=action, reason=reason, intent=intent):
@@ -217,12 +214,11 @@ def _staged(job: Job) -> StagedFile:
     return StagedFile.from_progress(job.progress["staging"])
 
 
-def _run_error(job: Job, invocation: Invocation) -> str:
+def _run_error(job: Job, failure: Failed) -> str:
     """Say why the run failed; name what it fetched when that was the fault."""
-    why = why_it_failed(invocation, _timeout(job))
-    if invocation.exit_code not in (WRONG_BYTES, TRANSFER_FAILED):
-        return why
-    return f"{job.work['vault']}:{job.work['key'] or job.work['folder']}: {why}"
+    if failure.exit_code not in (WRONG_BYTES, TRANSFER_FAILED):
+        return failure.reason
+    return f"{job.work['vault']}:{job.work['key'] or job.work['folder']}: {failure.reason}"
 
 
 def _timeout(job: Job) -> timedelta:

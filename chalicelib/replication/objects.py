@@ -16,14 +16,12 @@ from chalicelib.errors import IntegrityFailure, NotFound
 from chalicelib.replication.point_copy import (
     NoteFailure,
     Original,
+    already_over,
     counted,
-    decide_failed,
-    ended,
     failed,
     find_original,
     note_failure,
     read_manifest,
-    source_gone,
 )
 from chalicelib.vaults.layout import MIB, manifest_key, segments
 from chalicelib.vaults.manifest import to_json
@@ -33,13 +31,6 @@ from chalicelib.vaults.s3 import MAX_COPY_BYTES, S3Vault
 # A read-back stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=1)
 COPY_PART_BYTES = 512 * MIB
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The point and its original's artefact."""
-
-    original: Original
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +68,20 @@ class ObjectCopy:
     now: Callable[[], datetime]
     largest_copy: int = MAX_COPY_BYTES
 
-    def observe(self, job: Job) -> Seen:
+    def observe(self, job: Job) -> Original:
         """Look at the point."""
-        return Seen(find_original(self.points, job))
+        return find_original(self.points, job)
 
-    def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: Job, original: Original, now: datetime) -> Decision[Action]:
         """Copy, read back, record."""
-        source, size = seen.original.source, seen.original.point.size_bytes
-        if seen.original.done:
-            return ended(job, f"{size:,} bytes")
-        if "error" in job.progress:
-            return decide_failed(job, seen.original, str(job.progress["error"]))
-        if source is None:
-            return source_gone(job, seen.original)
+        source, size = original.source, original.point.size_bytes
+        if source is None or original.done or "error" in job.progress:
+            return already_over(job, original, f"{size:,} bytes")
         if "copied" not in job.progress:
             return Do(CopyObject(source, size), f"copying {size:,} bytes inside S3")
         if "read_back" not in job.progress or counted(job.progress, "read_back") < job.progress["parts"]:
             return Do(ReadBack(source), "reading the copy back")
-        return Do(Record(seen.original), "recording the copy")
+        return Do(Record(original), "recording the copy")
 
     def act(self, job: Job, action: Action, until: datetime) -> Mapping[str, Any]:
         """Carry out one action."""

@@ -16,13 +16,11 @@ from chalicelib.errors import IntegrityFailure
 from chalicelib.replication.point_copy import (
     NoteFailure,
     Original,
-    decide_failed,
-    ended,
+    already_over,
     failed,
     find_original,
     note_failure,
     read_manifest,
-    source_gone,
 )
 from chalicelib.vaults.layout import Segment, manifest_key, segment_key, segment_name, segments
 from chalicelib.vaults.manifest import SegmentHash, to_json
@@ -33,13 +31,6 @@ from chalicelib.vaults.vault import Vault
 
 # A transfer stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=2)
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The point and its original's artefact."""
-
-    original: Original
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +60,20 @@ class SegmentCopy:
     vaults: Callable[[str], Vault]
     now: Callable[[], datetime]
 
-    def observe(self, job: Job) -> Seen:
+    def observe(self, job: Job) -> Original:
         """Look at the point."""
-        return Seen(find_original(self.points, job))
+        return find_original(self.points, job)
 
-    def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: Job, original: Original, now: datetime) -> Decision[Action]:
         """Send segment after segment, then the manifest."""
-        point, source = seen.original.point, seen.original.source
-        if seen.original.done:
-            return ended(
-                job, f"{point.size_bytes:,} bytes in {len(job.progress.get('segments', ()))} segments"
-            )
-        if "error" in job.progress:
-            return decide_failed(job, seen.original, str(job.progress["error"]))
-        if source is None:
-            return source_gone(job, seen.original)
-        plan = tuple(segments(point.size_bytes, segment_bytes(point.size_bytes)))
+        source, size = original.source, original.point.size_bytes
         done = len(job.progress.get("segments", ()))
+        if source is None or original.done or "error" in job.progress:
+            return already_over(job, original, f"{size:,} bytes in {done} segments")
+        plan = tuple(segments(size, segment_bytes(size)))
         if done < len(plan):
             return Do(SendSegments(source, plan[done:]), f"sending segment {done + 1} of {len(plan)}")
-        return Do(Record(seen.original), "writing the manifest")
+        return Do(Record(original), "writing the manifest")
 
     def act(self, job: Job, action: Action, until: datetime) -> Mapping[str, Any]:
         """Carry out one action."""

@@ -56,6 +56,15 @@ class NoteFailure:
     reason: str
 
 
+def already_over(job: Job, original: Original, how: str) -> Do[NoteFailure] | Finish:
+    """Return how a copy ends that is made already, has failed, or has nothing to copy any more."""
+    if original.done:
+        return ended(job, how)
+    if "error" in job.progress:
+        return decide_failed(job, original, str(job.progress["error"]))
+    return source_gone(job, original)
+
+
 def decide_failed(job: Job, original: Original, reason: str) -> Do[NoteFailure] | Finish:
     """Return how a copy ends that cannot be made and may have left something half-made behind."""
     if "noted" in job.progress:

@@ -29,7 +29,7 @@ from chalicelib.triggers.http import (
     page_of,
     query_of,
 )
-from chalicelib.triggers.once import key_of, once
+from chalicelib.triggers.once import occasion_of, once
 from chalicelib.wiring import farshore
 
 blueprint = Blueprint(__name__)
@@ -97,7 +97,7 @@ def post_backups() -> Response:
     wanted = asked.BackupsAsked.read(body)
 
     def work() -> Any:
-        return _opened(asked.backups(app, wanted, _plan(wanted.plan), _occasion_key(request)))
+        return _opened(asked.backups(app, wanted, _plan(wanted.plan), occasion_of(app, request)))
 
     return once(app, request, work, HTTPStatus.ACCEPTED)
 
@@ -172,7 +172,7 @@ def post_copies(point_id: str) -> Response:
     body = body_of(request, known=frozenset({"vault"}), required=("vault",))
 
     def work() -> Any:
-        return _opened((asked.copy(app, _point(point_id), body["vault"], _occasion_key(request)),))
+        return _opened((asked.copy(app, _point(point_id), body["vault"], occasion_of(app, request)),))
 
     return once(app, request, work, HTTPStatus.ACCEPTED)
 
@@ -187,7 +187,7 @@ def post_restores() -> Response:
     wanted = asked.RestoreAsked.read(body_of(request, known=known, required=("target",)))
 
     def work() -> Any:
-        planned = asked.restore(app, wanted, _occasion_key(request))
+        planned = asked.restore(app, wanted, occasion_of(app, request))
         if wanted.dry_run:
             return {"jobs": [], "would": {"reason": planned.reason, "method": planned.method, **planned.work}}
         return _opened((planned,))
@@ -217,11 +217,6 @@ def status() -> Response:
 def _opened(requests: Any) -> dict[str, Any]:
     jobs: tuple[Job, ...] = farshore().engine.open(tuple(requests))
     return {"jobs": [job.id for job in jobs]}
-
-
-def _occasion_key(request: Request) -> str:
-    """Return what makes this request one of its kind: its idempotency key, or API Gateway's id of it."""
-    return key_of(request) or str(request.context["requestId"])
 
 
 def _plan(name: str) -> Plan:

@@ -21,6 +21,8 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 )
 from chalice.app import Request, Response
 
+from chalicelib.catalog.job import fingerprint
+from chalicelib.catalog.store.table import Refused
 from chalicelib.errors import InvalidInput, Problem
 from chalicelib.triggers.http import answer, problem, text_of
 from chalicelib.wiring import Farshore
@@ -71,6 +73,26 @@ def once(app: Farshore, request: Request, work: Callable[[], Any], status: HTTPS
         return problem(
             HTTPStatus.CONFLICT, f"the request with Idempotency-Key {key!r} is still being worked on"
         )
+
+
+def occasion_of(app: Farshore, request: Request) -> str:
+    """Return what makes this request one of its kind: API Gateway's id of it, or that of the first of its
+    key's day."""
+    key, own = key_of(request), str(request.context["requestId"])
+    if key is None:
+        return own
+    # Forgotten a little before the answer is, so that a key that is used anew is never taken for the old one.
+    now = int(app.now().timestamp())
+    kept = app.table.update(
+        "occasion",
+        fingerprint(request.path, key),
+        "SET occasion = :own, expires_at = :until",
+        values={":own": own, ":until": now + REMEMBERED_SECONDS - 60, ":now": now},
+        condition="attribute_not_exists(pk) OR expires_at < :now",
+    )
+    if isinstance(kept, Refused) and kept.item is not None:
+        return str(kept.item["occasion"])
+    return own
 
 
 def key_of(request: Request) -> str | None:

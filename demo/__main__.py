@@ -7,6 +7,7 @@ story could not be played to its end.
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ SHOWN_LINES = 40
 
 def main() -> int:
     """Play, report, and answer the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the local cloud is ended too
     as_json = os.environ.get("JSON", "") not in ("", "0")
     teller = Teller(sys.stderr if as_json else sys.stdout)
     report = Report(os.environ.get("OFFSITE") or "local")

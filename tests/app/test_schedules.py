@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from local.stage import HOME_REGION
 from tests.app.conftest import Deploy
 from tests.app.deployment import Deployment, Document, parse_time, service_rule, snapshot_rule
 
@@ -176,3 +177,19 @@ def test_an_instance_that_comes_later_is_backed_up_from_the_next_run_on(app: Dep
     app.run_instance("orders")
     app.pass_time(hours=1)
     assert len(app.points()) == 1
+
+
+def test_a_stored_plan_that_cannot_be_read_holds_up_no_other(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("damaged", HOURLY)
+    app.put_plan("orders", HOURLY)
+    dynamodb = app.cloud.client("dynamodb", HOME_REGION)
+    (table,) = dynamodb.list_tables()["TableNames"]
+    dynamodb.update_item(
+        TableName=table,
+        Key={"pk": {"S": "plan"}, "sk": {"S": "damaged"}},
+        UpdateExpression="SET document = :text",
+        ExpressionAttributeValues={":text": {"S": '{"name": "damaged"}'}},
+    )
+    app.pass_time(hours=2)
+    assert {job["plan"] for job in app.jobs(kind="backup")} == {"orders"}

@@ -64,7 +64,8 @@ class BackupTick:
         by_age = [rule for rule in stored.plan.rules if rule.rpo is not None]
         if by_age or any(due.values()):
             self._open_due(stored, due, by_age, now)
-        self.plans.sleep(stored, next_look(stored.plan, now))
+        if stored.is_swept(now):  # if not, the sweep is about to come, and the next tick sees whether it did
+            self.plans.sleep(stored, next_look(stored.plan, now))
 
     def _open_due(
         self, stored: StoredPlan, due: Mapping[str, DueRun | None], by_age: Sequence[Rule], now: datetime

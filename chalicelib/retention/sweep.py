@@ -28,7 +28,7 @@ class LifecycleSweep:
         now = self.now()
         today = f"{now:%Y-%m-%d}"
         for stored in stored_plans:
-            if stored.swept_on == today:
+            if stored.is_swept(now):
                 continue
             requests = tuple(
                 expire_request(

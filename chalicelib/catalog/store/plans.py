@@ -23,6 +23,10 @@ class StoredPlan:
     wake_at: datetime
     swept_on: str = ""
 
+    def is_swept(self, now: datetime) -> bool:
+        """Say whether the plan's lifecycles have been swept on this day (UTC)."""
+        return self.swept_on == f"{now:%Y-%m-%d}"
+
 
 class PlanStore:
     """Stores, removes and lists plans."""

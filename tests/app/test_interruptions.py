@@ -29,6 +29,7 @@ class Story:
     before: Callable[[Deployment, str], Document]
     start: Callable[[Deployment, Document], str]
     end: Callable[[Deployment, Document, Document], object]
+    state: str = "COMPLETED"
 
 
 def _nothing(app: Deployment, instance: str) -> Document:
@@ -109,6 +110,13 @@ STORIES = {
     "backup by script": Story(
         _planned(service_rule()), _nothing, lambda app, _: app.back_up("orders"), _made_file
     ),
+    "backup by a script that fails": Story(
+        _planned(service_rule(script='echo "$FARSHORE_JOB" >> ran; echo half > "$2"; exit 3')),
+        _nothing,
+        lambda app, _: app.back_up("orders"),
+        _made_file,
+        "FAILED",
+    ),
     "copy of snapshots": Story(
         _planned(snapshot_rule()), _point_made, lambda app, made: app.copy(made["point"], "dr"), _made_point
     ),
@@ -155,7 +163,7 @@ def test_a_job_that_is_interrupted_ends_as_if_it_had_not_been(
     instance = story.prepare(app)
     _play(app, story, instance, _kill(moment, number=1_000_000))  # opens what is kept open: clients, vaults
     undisturbed, calls = _play(app, story, instance, _kill(moment, number=1_000_000))
-    assert undisturbed[0] == "COMPLETED", undisturbed
+    assert undisturbed[0] == story.state, undisturbed
     ends = {number: _play(app, story, instance, _kill(moment, number))[0] for number in range(calls)}
     assert {number: end for number, end in ends.items() if end != undisturbed} == {}
     _rest(app, lambda: app.unfinished())
@@ -225,7 +233,7 @@ def _play(app: Deployment, story: Story, instance: str, fault: Document) -> tupl
     job = app.job(job_id)
     return (
         job["state"],
-        story.end(app, job, context) if job["state"] == "COMPLETED" else job["reason"],
+        story.end(app, job, context) if job["state"] == story.state else job["reason"],
     ), calls
 
 

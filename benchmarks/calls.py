@@ -94,7 +94,7 @@ def plan() -> Document:
 
 def idle(app: Farshore, ledger: Ledger) -> tuple[Calls, Calls, float]:
     """Let time pass with nothing due: the calls of a tick and of a day, the day's real seconds."""
-    app.cloud.advance(TICK)
+    app.cloud.advance(2 * TICK)  # in which a new plan is looked at, swept, and put to sleep
     ledger.calls.clear()
     app.cloud.advance(TICK)
     tick = ledger.of("Tick")

@@ -17,6 +17,7 @@ from chalicelib.insight.documents import job_document, point_document
 from chalicelib.insight.preview import preview, warnings_of
 from chalicelib.insight.status import Promise, service_status
 from chalicelib.plans.model import Kind, Plan, parse_plan
+from chalicelib.retention.by_request import Surroundings, deletion_request, kept_in
 from chalicelib.triggers import asked
 from chalicelib.triggers.http import (
     ANY_CONTENT,
@@ -156,9 +157,13 @@ def delete_recovery_point(point_id: str) -> Response:
     """Delete a recovery point in every vault, unless it is the newest good one or a job needs it."""
     query_of(_request())
     app, point = farshore(), _point(point_id)
-    lineage = app.points.of_lineage(point.plan, point.rule, point.service)
-    request = asked.deletion(point, lineage, tuple(app.jobs.unfinished(point.service)), app.now())
-    return answer(_opened((request,)), HTTPStatus.ACCEPTED)
+    stored = app.plans.get(point.plan)
+    around = Surroundings(
+        lineage=app.points.of_lineage(point.plan, point.rule, point.service),
+        unfinished=tuple(app.jobs.unfinished(point.service)),
+        kept_in=kept_in(stored.plan.rule(point.rule) if stored else None),
+    )
+    return answer(_opened((deletion_request(point, around, app.now()),)), HTTPStatus.ACCEPTED)
 
 
 @blueprint.route(

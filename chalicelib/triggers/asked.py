@@ -1,6 +1,6 @@
 """What the bodies and queries of the API ask for: read, checked, and turned into requests for jobs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.backup.handover import copy_method
 from chalicelib.backup.opening import Covered, covered_by, requests_for
-from chalicelib.catalog.job import Job, JobKind, JobRequest
+from chalicelib.catalog.job import JobKind, JobRequest
 from chalicelib.catalog.recovery_point import RecoveryPoint
 from chalicelib.catalog.requests import Occasion, copy_request
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.plans.model import Kind, Plan
 from chalicelib.recovery.requests import WHAT, Order, newest_at, plan_restore
-from chalicelib.retention.by_request import deletion_request
 from chalicelib.triggers.http import LONGEST_TEXT_BYTES
 
 if TYPE_CHECKING:
@@ -145,17 +144,6 @@ def copy(app: "Farshore", point: RecoveryPoint, vault: Any, key: str) -> JobRequ
             why = f"{job.id} copies it into {vault} already"
             raise Conflict(why, operation="copying", resource=point.id)
     return request
-
-
-def deletion(
-    point: RecoveryPoint, lineage: Sequence[RecoveryPoint], unfinished: Sequence[Job], now: datetime
-) -> JobRequest:
-    """Return the request that deletes a point.
-
-    Raises:
-        Conflict: it is the newest good point of its lineage, a job needs it, or it is gone.
-    """
-    return deletion_request(point, lineage, unfinished, now)
 
 
 def restore(app: "Farshore", asked: RestoreAsked, key: str) -> JobRequest:

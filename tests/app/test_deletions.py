@@ -26,3 +26,19 @@ def test_the_newest_point_of_a_vault_is_not_deleted_while_its_copies_lag(app: De
     refusal = app.ask("DELETE", f"/recovery-points/{older['id']}", status=409).document["detail"]
     assert refusal.endswith("it is the newest good point of its lineage in dr, which is never deleted")
     assert app.point(older["id"]) == older
+
+
+def test_a_copy_that_no_rule_keeps_holds_no_deletion_up(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", snapshot_rule())
+    app.back_up("orders")
+    _finish(app)
+    (older,) = app.points()
+    app.copy(older, "dr")
+    _finish(app)
+    app.back_up("orders")
+    _finish(app)
+    app.ask("DELETE", f"/recovery-points/{older['id']}", status=202)
+    _finish(app)
+    assert app.point(older["id"])["state"] == "DELETED"
+    assert app.discrepancies() == []

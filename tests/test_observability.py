@@ -2,10 +2,22 @@
 
 import io
 import json
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from typing import Any
 
+import pytest
+
 from chalicelib.observability import count, logger, seconds
+
+
+@pytest.fixture(autouse=True)
+def _all_levels() -> Iterator[None]:
+    """Let every line through: the process's logger may have been made for another test's stage."""
+    level = logger().log_level
+    logger().setLevel("INFO")
+    yield
+    logger().setLevel(level)
 
 
 def written(tell: Any) -> dict[str, Any]:

@@ -1,0 +1,163 @@
+"""What may be interrupted: a story for each kind of job and each way it is done."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.app.deployment import Deployment, Document, service_rule, snapshot_rule
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What is interrupted: what it needs, done undisturbed; how it starts; what its end looks like."""
+
+    prepare: Callable[[Deployment], str]
+    """Make the plan and the instance; name the instance."""
+    before: Callable[[Deployment, str], Document]
+    start: Callable[[Deployment, Document], str]
+    end: Callable[[Deployment, Document, Document], object]
+    state: str = "COMPLETED"
+
+
+def _nothing(app: Deployment, instance: str) -> Document:
+    return {"instance": instance}
+
+
+def _point_made(app: Deployment, instance: str) -> Document:
+    job_id = app.back_up("orders")
+    app.pass_time(seconds=45)
+    return {"instance": instance, "point": app.point(app.job(job_id)["recovery_point"])}
+
+
+def _point_there(app: Deployment, instance: str) -> Document:
+    points = app.points()
+    return {"instance": instance, "point": points[0]} if points else _point_made(app, instance)
+
+
+def _older_point(app: Deployment, instance: str) -> Document:
+    """Name the oldest point there is, and have a newer one."""
+    older = app.points(state="AVAILABLE")[:1]
+    _point_made(app, instance)
+    if not older:
+        return _older_point(app, instance)
+    return {"instance": instance, "point": older[0]}
+
+
+def _planned(*rules: Document) -> Callable[[Deployment], str]:
+    def prepare(app: Deployment) -> str:
+        instance = app.run_instance("orders")
+        app.put_plan("orders", *rules)
+        return instance
+
+    return prepare
+
+
+def _delete(app: Deployment, context: Document) -> str:
+    answer = app.ask("DELETE", f"/recovery-points/{context['point']['id']}", status=202)
+    return str(answer.document["jobs"][0])
+
+
+def _made_point(app: Deployment, job: Document, context: Document) -> object:
+    return _shape(app.point(job["recovery_point"]))
+
+
+def _made_file(app: Deployment, job: Document, context: Document) -> object:
+    return _shape(app.point(job["recovery_point"])), _runs(app, job, context, "ran")
+
+
+def _made_volumes(app: Deployment, job: Document, context: Document) -> object:
+    restored = app.restored_volumes(job["vault"]).values()
+    mine = [volume for volume in restored if _tags(volume)["farshore:job"] == job["id"]]
+    return sorted((volume["State"], volume["Size"]) for volume in mine)
+
+
+def _restored(app: Deployment, job: Document, context: Document) -> object:
+    written = (app.folder(context["instance"]) / "restored").read_bytes()
+    original = next(each for each in context["point"]["artefacts"] if each["vault"] == "primary")
+    return written == app.read("primary", original["key"]), _runs(app, job, context, "restores")
+
+
+def _runs(app: Deployment, job: Document, context: Document, log: str) -> object:
+    """Count how often the user's script of a job ran, and the commands sent for it."""
+    lines = (app.folder(context["instance"]) / log).read_text().split()
+    commands = app.cloud.client("ssm", "eu-central-1").get_paginator("list_commands").paginate()
+    comments = Counter(command["Comment"] for page in commands for command in page["Commands"])
+    return lines.count(job["id"]), comments[f"farshore {job['id']}"]
+
+
+def _gone(app: Deployment, job: Document, context: Document) -> object:
+    return _shape(app.point(context["point"]["id"]))
+
+
+ALL_COPIES = [{"vault": "dr"}, {"vault": "offsite"}]
+STORIES = {
+    "backup by snapshot": Story(
+        _planned(snapshot_rule()), _nothing, lambda app, _: app.back_up("orders"), _made_point
+    ),
+    "backup by script": Story(
+        _planned(service_rule()), _nothing, lambda app, _: app.back_up("orders"), _made_file
+    ),
+    "backup by a script that fails": Story(
+        _planned(service_rule(script='echo "$FARSHORE_JOB" >> ran; echo half > "$2"; exit 3')),
+        _nothing,
+        lambda app, _: app.back_up("orders"),
+        _made_file,
+        "FAILED",
+    ),
+    "copy of snapshots": Story(
+        _planned(snapshot_rule()), _point_made, lambda app, made: app.copy(made["point"], "dr"), _made_point
+    ),
+    "copy of an object": Story(
+        _planned(service_rule()), _point_made, lambda app, made: app.copy(made["point"], "dr"), _made_point
+    ),
+    "copy in segments": Story(
+        _planned(service_rule()),
+        _point_made,
+        lambda app, made: app.copy(made["point"], "offsite"),
+        _made_point,
+    ),
+    "restore of volumes": Story(
+        _planned(snapshot_rule()),
+        _point_there,
+        lambda app, made: app.restore(made["point"], "primary", availability_zone="eu-central-1a"),
+        _made_volumes,
+    ),
+    "restore of a service": Story(
+        _planned(service_rule()),
+        _point_there,
+        lambda app, made: app.restore(made["point"], "primary", instance_id=made["instance"]),
+        _restored,
+    ),
+    "restore of a service from off-site": Story(
+        _planned(service_rule(copies=[{"vault": "offsite"}])),
+        _point_there,
+        lambda app, made: app.restore(made["point"], "offsite", instance_id=made["instance"]),
+        _restored,
+    ),
+    "deletion of snapshots": Story(
+        _planned(snapshot_rule(copies=[{"vault": "dr"}])), _older_point, _delete, _gone
+    ),
+    "deletion of files": Story(_planned(service_rule(copies=ALL_COPIES)), _older_point, _delete, _gone),
+}
+
+
+def _shape(point: Document) -> Document:
+    """Describe a point by what does not differ between one run and the next."""
+    return {
+        "state": point["state"],
+        "size": point["size_bytes"],
+        "artefacts": {
+            each["vault"]: (
+                each["state"],
+                len(each.get("snapshot_ids", ())),
+                each.get("segments"),
+                each["verified_at"] is not None,
+            )
+            for each in point["artefacts"]
+        },
+    }
+
+
+def _tags(resource: Document) -> dict[str, Any]:
+    return {tag["Key"]: tag["Value"] for tag in resource["Tags"]}

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,7 @@ from tests.app.deployment import Deployment, Document, parse_time, service_rule,
 
 BERLIN = ZoneInfo("Europe/Berlin")
 DATA_ONLY = {"boot": False}
+IN_BERLIN: Document = {"timezone": "Europe/Berlin", "volumes": DATA_ONLY}
 HOURLY = snapshot_rule("hourly", schedule="cron(0 * * * ? *)", volumes=DATA_ONLY)
 
 
@@ -44,31 +45,37 @@ def test_a_tick_that_comes_twice_opens_one_job(app: Deployment) -> None:
     assert app.discrepancies() == []
 
 
-@pytest.mark.parametrize("change", ["forward", "back"])
-def test_each_nominal_time_runs_once_where_the_clocks_change(
-    app: Deployment, deploy: Deploy, change: str
+@pytest.mark.parametrize(("change", "hours"), [("forward", (1, 1, 0)), ("back", (0, 0, 1))])
+def test_a_nightly_run_is_made_once_where_the_clocks_change(
+    app: Deployment, deploy: Deploy, change: str, hours: tuple[int, ...]
 ) -> None:
+    """02:30 is skipped in spring and comes twice in autumn; `hours` are those of UTC, one day before the
+    change, on its day and after it."""
     day = next(_clock_changes(app.now, change))
-    app = deploy(datetime.combine(day - timedelta(days=1), time(0, 1), UTC))
+    app = deploy(day - timedelta(days=1))
     app.run_instance("orders")
-    rule: Document = {"schedule": "cron(30 2 * * ? *)", "timezone": "Europe/Berlin", "volumes": DATA_ONLY}
-    app.put_plan(
-        "orders", snapshot_rule(**rule), snapshot_rule("often", **rule | {"schedule": "cron(30 * * * ? *)"})
-    )
-    app.pass_until(datetime.combine(day + timedelta(days=1), time(3), UTC))
-    nightly = _runs(app, "snap")
-    before, after = (day + timedelta(days=n) for n in (-1, 1))
-    hour = {"forward": (1, 1, 0), "back": (0, 0, 1)}[change]
-    assert nightly == [
-        datetime.combine(each, time(hours, 30), UTC)
-        for each, hours in zip((before, day, after), hour, strict=True)
-    ]
-    often = _runs(app, "often")
-    gaps = Counter(later - earlier for earlier, later in pairwise(often))
-    doubled = timedelta(hours=2)  # the repeated hour's runs are not made again
-    assert gaps.keys() <= {timedelta(hours=1), doubled}
-    assert gaps[doubled] == (1 if change == "back" else 0)
+    app.put_plan("orders", snapshot_rule("nightly", schedule="cron(30 2 * * ? *)", **IN_BERLIN))
+    expected = [day + timedelta(days=n - 1, hours=hour, minutes=30) for n, hour in enumerate(hours)]
+    for night in range(3):
+        app.pass_until(day + timedelta(days=night - 1, hours=2, minutes=40))
+        app.skip_to(day + timedelta(days=night, minutes=20))
+    assert _runs(app, "nightly") == expected
     assert {job["late"] for job in app.jobs(kind="backup")} == {False}
+
+
+@pytest.mark.parametrize(("change", "longest"), [("forward", 1), ("back", 2)])
+def test_an_hourly_run_is_made_once_where_the_clocks_change(
+    app: Deployment, deploy: Deploy, change: str, longest: int
+) -> None:
+    app = deploy(next(_clock_changes(app.now, change)) - timedelta(hours=2))
+    app.run_instance("orders")
+    app.put_plan("orders", snapshot_rule("often", schedule="cron(30 * * * ? *)", **IN_BERLIN))
+    app.pass_time(hours=7)
+    runs = _runs(app, "often")
+    gaps = [later - earlier for earlier, later in pairwise(runs)]
+    assert len(runs) == (7 if change == "forward" else 6)
+    assert max(gaps) == timedelta(hours=longest), "the repeated hour's run is not made again"
+    assert gaps.count(timedelta(hours=1)) == len(gaps) - (longest - 1)
 
 
 def _runs(app: Deployment, rule: str) -> list[datetime]:

@@ -113,27 +113,37 @@ class Expire:
         refused = dict(job.progress.get("refused", {}))
         later: Retryable | None = None
         for point, artefact, reason in release.artefacts:
-            if self.now() >= until - MARGIN:
-                break
-            if artefact.state is PointState.AVAILABLE and point.id in release.pinned:
-                refused[f"{point.id} {artefact.vault}"] = release.pinned[point.id]
-                continue
-            expired = replace(artefact, state=PointState.EXPIRED, reason=reason)
-            if artefact.state is not PointState.EXPIRED:
-                self.points.put_artefact(point.id, expired)
+            pinned = release.pinned.get(point.id)
             try:
-                self.artefacts.delete(artefact)
+                refusal = self._release_one(point, artefact, reason, pinned)
             except Retryable as error:
                 later = error
-                continue
-            except FarshoreError as error:
-                refused[f"{point.id} {artefact.vault}"] = _refusal(error)
-                self.points.put_artefact(point.id, replace(expired, reason=_refusal(error)))
-                continue
-            self.points.put_artefact(point.id, replace(expired, state=PointState.DELETED))
+            else:
+                refused |= {f"{point.id} {artefact.vault}": refusal} if refusal else {}
+            if self.now() >= until - MARGIN:
+                break
         if later is not None:
             raise later
         return refused
+
+    def _release_one(
+        self, point: RecoveryPoint, artefact: Artefact, reason: str, pinned: str | None
+    ) -> str | None:
+        """Mark an artefact EXPIRED, delete it, mark it DELETED; return why it could not be deleted, if so."""
+        if artefact.state is PointState.AVAILABLE and pinned:
+            return pinned
+        expired = replace(artefact, state=PointState.EXPIRED, reason=reason)
+        if artefact.state is not PointState.EXPIRED:
+            self.points.put_artefact(point.id, expired)
+        try:
+            self.artefacts.delete(artefact)
+        except Retryable:
+            raise
+        except FarshoreError as error:
+            self.points.put_artefact(point.id, replace(expired, reason=_refusal(error)))
+            return _refusal(error)
+        self.points.put_artefact(point.id, replace(expired, state=PointState.DELETED))
+        return None
 
 
 def judge(seen: Seen, rule: Rule, now: datetime) -> tuple[Judgement, ...]:

@@ -33,7 +33,7 @@ class Order:
 def newest_at(
     points: Sequence[RecoveryPoint], at: datetime | None, vault: str | None
 ) -> RecoveryPoint | None:
-    """Return the newest point, no younger than `at`, that can be restored (from `vault`, where one is
+    """Return the newest point, of the moment `at` or before, that can be restored (from `vault`, where one is
     named)."""
     usable = [
         point

@@ -26,8 +26,10 @@ from chalicelib.catalog.store import PointStore
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound
 from chalicelib.on_instance import MAX_PARTS, BackupRun, backup_command, parse_report
 from chalicelib.on_instance.run import (
+    NO_CANDIDATES,
     NOTHING_SEEN,
     Adopt,
+    Candidates,
     Ended,
     Failed,
     RunSeen,
@@ -35,6 +37,7 @@ from chalicelib.on_instance.run import (
     choose_instance,
     comment_of,
     decide_run,
+    find_candidates,
     observe_run,
     recorded,
 )
@@ -53,8 +56,7 @@ class Seen:
     """Instances while one is being chosen, the run of the script, an upload begun before the job knew of it,
     and after an error the point, if it was recorded as made."""
 
-    running: tuple[str, ...] = ()
-    online: frozenset[str] = frozenset()
+    candidates: Candidates = NO_CANDIDATES
     upload: str | None = None
     run: RunSeen = NOTHING_SEEN
     recorded: RecoveryPoint | None = None
@@ -123,9 +125,7 @@ class ServiceBackup:
             found = None if "upload" in job.progress else self._upload_begun(job)
             return Seen(upload=found, recorded=made_before(self.points, job))
         if "instance" not in job.progress:
-            there = self.ec2.instances_by_id(job.work["instances"])
-            running = tuple(instance.id for instance in there if instance.state == "running")
-            return Seen(running, self.ssm.online(running) if running else frozenset())
+            return Seen(find_candidates(self.ec2, self.ssm, job.work["instances"]))
         if "upload" not in job.progress:
             return Seen(upload=self._upload_begun(job))
         if "report" not in job.progress:
@@ -158,7 +158,7 @@ class ServiceBackup:
         return Finish(JobState.COMPLETED, size, point, follow_ups(job, point, self.vault_kinds, now))
 
     def _decide_instance(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
-        match choose_instance(job, seen.running, seen.online, now):
+        match choose_instance(job, seen.candidates, now):
             case Do(action=instance, reason=reason):
                 return Do(Choose(instance), reason)
             case Wait() as wait:

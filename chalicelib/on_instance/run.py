@@ -40,6 +40,17 @@ NOTHING_SEEN: Final = RunSeen()
 
 
 @dataclass(frozen=True, slots=True)
+class Candidates:
+    """The instances a script could run on: those that run, and those of them whose SSM agent is online."""
+
+    running: tuple[str, ...] = ()
+    online: frozenset[str] = frozenset()
+
+
+NO_CANDIDATES: Final = Candidates()
+
+
+@dataclass(frozen=True, slots=True)
 class Adopt:
     """Follow this command: it was sent for the job. `refused` is one that found the job had run before."""
 
@@ -125,16 +136,20 @@ def decide_run(
     return Failed(why_it_failed(seen.invocation, timeout), seen.invocation.exit_code)
 
 
-def choose_instance(
-    job: Job, running: Iterable[str], online: frozenset[str], now: datetime
-) -> Do[str] | Wait | Failed:
+def find_candidates(ec2: Ec2, ssm: Ssm, wanted: Iterable[str]) -> Candidates:
+    """Look which of the wanted instances run, and whose agents are online."""
+    running = tuple(each.id for each in ec2.instances_by_id(wanted) if each.state == "running")
+    return Candidates(running, ssm.online(running) if running else frozenset())
+
+
+def choose_instance(job: Job, candidates: Candidates, now: datetime) -> Do[str] | Wait | Failed:
     """Choose where to run: the first running instance, by id, whose agent is online. Pure.
 
     Waits for an agent for `AGENT_PATIENCE` from the job's opening on.
     """
-    there = sorted(running)
+    there = sorted(candidates.running)
     for instance in there:
-        if instance in online:
+        if instance in candidates.online:
             return Do(instance, f"runs on {instance}")
     waited_for = f"the SSM agent of {', '.join(there)}" if there else "an instance that runs"
     if now < job.created_at + AGENT_PATIENCE:

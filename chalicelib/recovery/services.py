@@ -18,8 +18,10 @@ from chalicelib.catalog.job import Decision, Do, Finish, Job, JobState, Wait
 from chalicelib.errors import IntegrityFailure
 from chalicelib.on_instance import TRANSFER_FAILED, WRONG_BYTES, RestoreRun, restore_command
 from chalicelib.on_instance.run import (
+    NO_CANDIDATES,
     NOTHING_SEEN,
     Adopt,
+    Candidates,
     Ended,
     Failed,
     RunSeen,
@@ -27,6 +29,7 @@ from chalicelib.on_instance.run import (
     choose_instance,
     comment_of,
     decide_run,
+    find_candidates,
     observe_run,
     recorded,
 )
@@ -43,8 +46,7 @@ MARGIN = timedelta(minutes=2)
 class Seen:
     """The instance's state and agent while it is waited for, and the run of the script."""
 
-    running: tuple[str, ...] = ()
-    online: frozenset[str] = frozenset()
+    candidates: Candidates = NO_CANDIDATES
     run: RunSeen = NOTHING_SEEN
 
 
@@ -94,8 +96,7 @@ class ServiceRestore:
             return Seen()
         if "instance" not in job.progress:
             wanted = [job.work["target"]["instance_id"]]
-            running = tuple(each.id for each in self.ec2.instances_by_id(wanted) if each.state == "running")
-            return Seen(running, self.ssm.online(running) if running else frozenset())
+            return Seen(find_candidates(self.ec2, self.ssm, wanted))
         return Seen(run=observe_run(self.ssm, self.ec2, job))
 
     def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
@@ -105,7 +106,7 @@ class ServiceRestore:
         if not _is_fetchable(job):
             return _decide_fetch(job)
         if "instance" not in job.progress:
-            match choose_instance(job, seen.running, seen.online, now):
+            match choose_instance(job, seen.candidates, now):
                 case Do(action=instance, reason=reason):
                     return Do(Choose(instance), reason)
                 case Wait() as wait:

@@ -14,10 +14,10 @@ SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn test package local demo figures transfer clean
+.PHONY: help setup format check lint types imports shell cfn test package local demo figures transfer bench-snapshots clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything a checkout needs
 
@@ -58,7 +58,7 @@ cfn: $(TEMPLATE) ## the packaged template and the DR region's
 
 test: $(TEMPLATE) ## the tests, in parallel; ARGS="-k words" picks some
 	$(call say,pytest)
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 package: $(TEMPLATE) ## the template and the zip that are deployed, in build/package; needs no network
 	@ls -l $(<D) | awk 'NR > 1 {printf "  $(<D)/%-16s %6.2f MB\n", $$NF, $$5 / 1e6}'
@@ -81,6 +81,9 @@ figures: $(TEMPLATE) ## what it costs: AWS calls, lines, imports; JSON=1 for one
 
 transfer: $(READY) ## how fast a file goes off-site, beside what the machine can do; MIB=1024 for a larger one
 	@exec $(BIN)/python -m benchmarks.transfer $(MIB)
+
+bench-snapshots: $(TEMPLATE) ## how a fleet's snapshots start; INSTANCES="1000 10000", SERVICE=each or one, JSON=1
+	@exec $(BIN)/python -m benchmarks.snapshots
 
 clean: ## remove what was built, keep .venv
 	rm -rf build .chalice/deployments .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,12 +5,14 @@ read are whole and consistent; every fault of the document is reported, with a p
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from chalicelib.errors import InvalidInput, Problem
+from chalicelib.plans.durations import parse_duration
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -19,8 +21,21 @@ PRIMARY = "primary"
 # Snapshot copies at once per destination region; the quota may have been raised for an account
 # (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html).
 COPY_SLOTS = 20
+# What is let go is there this long and can be taken back.
+GRACE = "24h"
+LONGEST_GRACE = timedelta(days=7)
 _WHAT = "the vaults document"
 
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A request bucket of EC2: how many calls at once, and how many a second from then on."""
+
+    size: Annotated[int, Field(ge=1)]
+    refill_per_second: Annotated[float, Field(gt=0)]
+
+
+_BUCKETS: TypeAdapter[dict[str, Bucket]] = TypeAdapter(dict[str, Bucket])
 VaultName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -72,6 +87,8 @@ class Settings:
     primary: S3VaultConfig
     vaults: Vaults
     copy_slots: int = COPY_SLOTS
+    buckets: Mapping[str, Bucket] = field(default_factory=dict)
+    grace: timedelta = timedelta(days=1)
 
     @property
     def home_region(self) -> str:
@@ -105,7 +122,35 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         primary=primary,
         vaults=vaults,
         copy_slots=_count(environ, "FARSHORE_COPY_SLOTS", COPY_SLOTS),
+        buckets=read_buckets(environ.get("FARSHORE_REQUEST_BUCKETS") or "{}"),
+        grace=_grace(environ),
     )
+
+
+def read_buckets(document: str) -> Mapping[str, Bucket]:
+    """Read the account's request buckets (JSON): by EC2 operation `size` and `refill_per_second`.
+
+    Raises:
+        InvalidInput: it is not right; every fault is listed.
+    """
+    try:
+        return _BUCKETS.validate_json(document)
+    except ValidationError as exc:
+        problems = (
+            Problem("".join(f"/{step}" for step in error["loc"]), error["input"], error["msg"])
+            for error in exc.errors(include_url=False)
+        )
+        raise InvalidInput("FARSHORE_REQUEST_BUCKETS", problems) from exc
+
+
+def _grace(environ: Mapping[str, str]) -> timedelta:
+    text = environ.get("FARSHORE_GRACE") or GRACE
+    if text == "0":
+        return timedelta(0)
+    try:
+        return parse_duration(text, most=LONGEST_GRACE)
+    except ValueError as fault:
+        raise InvalidInput("the environment", [Problem("/FARSHORE_GRACE", text, f"{fault}, or 0")]) from fault
 
 
 def _count(environ: Mapping[str, str], name: str, default: int) -> int:

@@ -14,20 +14,32 @@ from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.queue import PokeQueue
 from chalicelib.aws.secrets import Secrets
 from chalicelib.aws.ssm import Ssm
+from chalicelib.backup.opening import Place
 from chalicelib.backup.service_scripts import ServiceBackup
 from chalicelib.backup.snapshots import SnapshotBackup
-from chalicelib.backup.tick import BackupTick
-from chalicelib.catalog.advance import Engine
-from chalicelib.catalog.job import JobKind
-from chalicelib.catalog.store import CopySlots, JobStore, PlanStore, PointStore, Table
+from chalicelib.backup.tick import BackupOpener, BackupTick
+from chalicelib.catalog.store import PlanStore, PointStore, Table
+from chalicelib.catalog.store.instances import InstanceLists
+from chalicelib.catalog.store.rules import RuleStore
+from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
+from chalicelib.jobs.claims import Claims
+from chalicelib.jobs.engine import Engine
+from chalicelib.jobs.handler import Handlers
+from chalicelib.jobs.job import JobKind
+from chalicelib.jobs.leftovers import LeftoverStore
+from chalicelib.jobs.pacing import Pacer
+from chalicelib.jobs.store import JobStore, Shapes
 from chalicelib.recovery.services import ServiceRestore
 from chalicelib.recovery.volumes import VolumeRestore
 from chalicelib.replication.objects import ObjectCopy
 from chalicelib.replication.offsite import SegmentCopy
 from chalicelib.replication.regions import Destination, SnapshotCopy
+from chalicelib.replication.segment_hashes import SegmentHashes
+from chalicelib.replication.slots import SlotHealer
 from chalicelib.retention.artefacts import ArtefactStore
 from chalicelib.retention.expire import Expire
+from chalicelib.retention.holds import Holds
 from chalicelib.retention.sweep import LifecycleSweep
 from chalicelib.settings import PRIMARY, OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
 from chalicelib.vaults.s3 import S3Vault
@@ -65,12 +77,37 @@ class Farshore:
     @cached_property
     def points(self) -> PointStore:
         """The recovery points of the catalog."""
-        return PointStore(self.table, self.now)
+        return PointStore(self.table)
+
+    @cached_property
+    def rules(self) -> RuleStore:
+        """The rules that jobs were opened under."""
+        return RuleStore(self.table)
+
+    @cached_property
+    def services(self) -> ServiceStore:
+        """What every service of a plan has."""
+        return ServiceStore(self.table)
+
+    @cached_property
+    def instance_lists(self) -> InstanceLists:
+        """The instances of large services."""
+        return InstanceLists(self.table)
 
     @cached_property
     def jobs(self) -> JobStore:
         """The jobs of the catalog."""
-        return JobStore(self.table)
+        return JobStore(self.table, {kind: Shapes(h.work, h.progress) for kind, h in self.handlers.items()})
+
+    @cached_property
+    def leftovers(self) -> LeftoverStore:
+        """What jobs could not remove."""
+        return LeftoverStore(self.table)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """Locks and copy slots."""
+        return Claims(self.table, self.settings.copy_slots)
 
     @cached_property
     def queue(self) -> PokeQueue:
@@ -109,8 +146,10 @@ class Farshore:
         if name not in self._vaults:
             match self.settings.vaults.get(name):
                 case S3VaultConfig() as config:
-                    client = self._clients.s3(config.region)
-                    self._vaults[name] = S3Vault(name, client, config.bucket, config.region, config.kms_key)
+                    client, once = (self._clients.s3(config.region, once=once) for once in (False, True))
+                    self._vaults[name] = S3Vault(
+                        name, client, config.bucket, config.region, config.kms_key, once=once
+                    )
                 case OffsiteVaultConfig() as config:
                     self._vaults[name] = self._offsite(name, config)
                 case None:
@@ -151,32 +190,48 @@ class Farshore:
 
     @cached_property
     def engine(self) -> Engine:
-        """What advances jobs, with every method there is."""
+        """What advances jobs."""
+        pacer = Pacer(self.table, self.settings.buckets)
+        return Engine(self.table, self.jobs, self.claims, pacer, self.queue, self.now, self.handlers)
+
+    @cached_property
+    def handlers(self) -> Handlers:
+        """Every kind of job and each way it is done."""
         primary, home = self.s3_vault(PRIMARY), self.home_ec2
-        slots = CopySlots(self.table, self.settings.copy_slots)
-        artefacts = ArtefactStore(self.vault, self.ec2)
-        return Engine(
-            jobs=self.jobs,
-            points=self.points,
-            queue=self.queue,
-            now=self.now,
-            methods={
-                (JobKind.BACKUP, "snapshot"): SnapshotBackup(home, self.points, primary, self.vault_kinds),
-                (JobKind.BACKUP, "service"): ServiceBackup(
-                    home, self.ssm, self.points, primary, self.vault_kinds, self.now
-                ),
-                (JobKind.COPY, "snapshot"): SnapshotCopy(
-                    self.points, primary, self.destination, slots, self.queue
-                ),
-                (JobKind.COPY, "object"): ObjectCopy(self.points, primary, self.s3_vault, self.now),
-                (JobKind.COPY, "segments"): SegmentCopy(self.points, primary, self.vault, self.now),
-                (JobKind.RESTORE, "volume"): VolumeRestore(self.ec2),
-                (JobKind.RESTORE, "service"): ServiceRestore(
-                    home, self.ssm, self.vault, self.s3_vault, self.now
-                ),
-                (JobKind.EXPIRE, "lifecycle"): Expire(self.jobs, self.points, artefacts, self.now),
-            },
-        )
+        points, rules, kinds = self.points, self.rules, self.vault_kinds
+        hashes, artefacts = SegmentHashes(self.table), ArtefactStore(self.vault, self.ec2)
+        expire = Expire(points, self.plans, artefacts, self.settings.grace, self.now)
+        return {
+            (JobKind.BACKUP, "snapshot"): SnapshotBackup(
+                home, points, rules, self.instance_lists, primary, kinds
+            ),
+            (JobKind.BACKUP, "service"): ServiceBackup(home, self.ssm, rules, primary, kinds, self.now),
+            (JobKind.COPY, "snapshot"): SnapshotCopy(points, primary, self.destination),
+            (JobKind.COPY, "object"): ObjectCopy(points, primary, self.s3_vault, self.now),
+            (JobKind.COPY, "segments"): SegmentCopy(points, hashes, primary, self.vault, self.now),
+            (JobKind.RESTORE, "volume"): VolumeRestore(points, self.ec2),
+            (JobKind.RESTORE, "service"): ServiceRestore(
+                home, self.ssm, rules, self.vault, self.s3_vault, self.now
+            ),
+            (JobKind.EXPIRE, "lifecycle"): expire,
+            (JobKind.EXPIRE, "request"): expire,
+        }
+
+    @cached_property
+    def holds(self) -> Holds:
+        """What keeps points for operators."""
+        return Holds(self.table, self.points, self.now)
+
+    @cached_property
+    def slot_healer(self) -> SlotHealer:
+        """What frees the copy slots of jobs that are over."""
+        return SlotHealer(self.engine, self.claims, self.ec2)
+
+    @cached_property
+    def copy_regions(self) -> tuple[str, ...]:
+        """The regions that snapshots are copied into."""
+        configs = (config for name, config in self.settings.vaults.items() if name != PRIMARY)
+        return tuple(sorted({config.region for config in configs if isinstance(config, S3VaultConfig)}))
 
     def destination(self, vault: str) -> Destination:
         """The region of an S3 vault, as a destination of snapshot copies.
@@ -191,14 +246,20 @@ class Farshore:
         return Destination(config, self.ec2(config.region), opened)
 
     @cached_property
+    def opener(self) -> BackupOpener:
+        """What opens backups, whoever asks for them."""
+        place = Place(self.settings.deployment, self.settings.home_region)
+        return BackupOpener(self.engine, self.rules, self.instance_lists, place)
+
+    @cached_property
     def backup_tick(self) -> BackupTick:
         """What opens due backups."""
-        return BackupTick(self.engine, self.plans, self.home_ec2, self.settings.deployment, self.now)
+        return BackupTick(self.opener, self.plans, self.services, self.home_ec2, self.now)
 
     @cached_property
     def lifecycle_sweep(self) -> LifecycleSweep:
         """What opens the daily expire jobs."""
-        return LifecycleSweep(self.engine, self.plans, self.now)
+        return LifecycleSweep(self.engine, self.plans, self.services, self.now)
 
 
 @cache

@@ -5,6 +5,7 @@ OFFSITE. When all is ready, one JSON line on standard output says where everythi
 goes to standard error.
 """
 
+import gc
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ def main() -> int:
     """Serve until SIGINT or SIGTERM; answer the exit code."""
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
+    gc.set_threshold(50_000, 20, 50)  # a cloud is a million objects that stay
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:

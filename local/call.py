@@ -33,6 +33,8 @@ class Call:
     access_key: str | None
     environ: WSGIEnvironment
     """The raw request; its body can be read again."""
+    behind: timedelta = timedelta(0)
+    """How long ago a read may show things as they were, if a fault makes it so."""
 
 
 class AwsError(Exception):

@@ -1,31 +1,40 @@
 """The one clock of the local cloud: moto, the handlers and botocore all read the time it sets.
 
 It patches the process's clock (time-machine), lets it tick in real time, and moves it forward on request.
+A clock that does not tick stands still while calls are made and functions run, however slow the machine is:
+time passes only from one action of the timeline to the next, as if functions ran side by side in no time, and
+whoever sleeps in between (the SDK, before it repeats a call) moves the clock on instead of waiting.
 Invariant: the time it shows never goes back. `time.monotonic` stays real, so waits and patience are counted
 in real seconds. One clock at a time per process: the patch is process-wide.
 """
 
-from datetime import UTC, datetime
-from typing import Self
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Self, SupportsIndex
 
 import time_machine
 
 
 class Clock:
-    """A clock that ticks by itself once started, and can be moved forward."""
+    """A clock that ticks by itself once started, unless told not to, and can be moved forward."""
 
-    def __init__(self, start_at: datetime | None = None) -> None:
+    def __init__(self, start_at: datetime | None = None, *, ticking: bool = True) -> None:
         """Prepare a clock that will show `start_at` (aware; default: the wall clock) when it starts."""
-        self._travel = time_machine.travel(start_at or datetime.now(UTC), tick=True)
+        self._ticking = ticking
+        self._travel = time_machine.travel(start_at or datetime.now(UTC), tick=ticking)
         self._traveller: time_machine.Traveller | None = None
+        self._real_sleep = time.sleep
 
     def __enter__(self) -> Self:
         """Start to govern the process's time."""
         self._traveller = self._travel.start()
+        if not self._ticking:
+            time.sleep = self._sleep
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give the process its wall clock back."""
+        time.sleep = self._real_sleep
         self._travel.stop()
         self._traveller = None
 
@@ -38,4 +47,7 @@ class Clock:
         if self._traveller is None:
             raise RuntimeError("the clock has not been started")
         if when > self.now():
-            self._traveller.move_to(when, tick=True)
+            self._traveller.move_to(when, tick=self._ticking)
+
+    def _sleep(self, seconds: float | SupportsIndex) -> None:
+        self.advance_to(self.now() + timedelta(seconds=float(seconds)))

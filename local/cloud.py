@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import botocore.session
+from botocore import xform_name
 from botocore.config import Config
 from moto.core.base_backend import BackendDict
 
@@ -31,8 +32,9 @@ from local.dynamodb import DynamoDb
 from local.ec2 import Ec2
 from local.endpoint import CallCount, Endpoint
 from local.event_bus import EventBus
-from local.faults import Faults
-from local.functions import FUNCTION_KEY, FUNCTION_SECRET, FUNCTION_SESSION, Execution, Functions
+from local.executions import Executions
+from local.faults import Faults, OutsideCall
+from local.functions import FUNCTION_KEY, FUNCTION_SECRET, FUNCTION_SESSION, Functions
 from local.gateway import Gateway
 from local.invocations import Invocations
 from local.queues import Queues
@@ -69,11 +71,15 @@ class Cloud:
         start_at: datetime | None = None,
         quotas: Quotas | None = None,
         ports: Ports | None = None,
+        ticking: bool = True,
     ) -> None:
-        """Prepare a cloud whose instances and volumes lie below `root`."""
+        """Prepare a cloud whose instances and volumes lie below `root`.
+
+        Where it is not `ticking`, time passes by `advance` alone, and none while functions run.
+        """
         ports = ports or Ports()
         self.root = root
-        self.clock = Clock(start_at)
+        self.clock = Clock(start_at, ticking=ticking)
         self.timeline = Timeline(self.clock)
         self.calls = CallCount()
         self.faults = Faults()
@@ -83,23 +89,29 @@ class Cloud:
         self._end = ExitStack()
         self._closing = threading.Event()
         self._keeping_up = threading.Lock()
-        execution = Execution()
+        self._executions = Executions(self.timeline)
         self._buckets = TokenBuckets(self.clock.now)
         buckets = self._buckets if self._quotas.throttled else None
-        self._endpoint = Endpoint(calls=self.calls, faults=self.faults, buckets=buckets, execution=execution)
+        self._endpoint = Endpoint(
+            calls=self.calls,
+            faults=self.faults,
+            buckets=buckets,
+            executions=self._executions,
+            call_from_outside=self._call,
+        )
         self.aws = Server(self._endpoint, ports.aws)
-        self.functions = Functions(self.aws.url, execution)
+        self.functions = Functions(self.aws.url, self._executions)
         self.gateway = Gateway(self.clock, self.functions)
         self.api = Server(self.gateway, ports.api)
         self.queues = Queues(self.clock, self.timeline, self.functions)
         invocations = Invocations(self.timeline, self.functions, self.queues.deliver)
         self.bus = EventBus(self.clock, self.timeline, self.faults, invocations, self.queues)
-        self._tables = DynamoDb(self.clock, self.timeline)
+        self._tables = DynamoDb(self.clock, self.timeline, self.faults.staleness)
         ground = Ground(self.clock, self.timeline, self.bus.emit, self.root, self._quotas)
         self.ec2, self.ssm = machines(ground)
         s3 = S3(ground, KNOWN_SECRETS, {FUNCTION_KEY: FUNCTION_SESSION})
         stand_ins: tuple[StandIn, ...] = (self.queues, self.bus, self._tables, self.ec2, self.ssm, s3)
-        self._endpoint.attach(stand_ins)
+        self._endpoint.attach(stand_ins, past=[self._tables.past])
         control = Control(
             clock=self.clock,
             timeline=self.timeline,
@@ -135,6 +147,7 @@ class Cloud:
 
     def reset(self) -> None:
         """Empty the cloud: no resources, no stacks, nothing due, nothing running, no faults, no calls."""
+        self._executions.clear()
         for part in (self.ssm, self.ec2):
             part.reset()
         self.timeline.clear()
@@ -184,6 +197,11 @@ class Cloud:
                 config=Config(retries={"total_max_attempts": 1}),
             )
         return self._clients[service, region]
+
+    def _call(self, call: OutsideCall) -> None:
+        """Make a call that a fault has somebody outside make."""
+        client = self.client(call.service, call.region)
+        getattr(client, xform_name(call.operation))(**call.params)
 
     def put_secret(self, name: str, value: object, region: str) -> None:
         """Keep a secret (a JSON document) in Secrets Manager."""

@@ -1,23 +1,49 @@
 """Faults on demand: what goes wrong, at which call or event, how often.
 
-A fault matches calls (by service, operation, a substring of the request, caller) or events (by detail-type).
+A fault matches calls (by service, operation, a substring of the request or its region,
+caller) or events (by detail-type).
 `skip` lets the first matches pass; `count` ends it after so many. The first fault of the list that matches
-acts; the others do not see that call. Kills and errors are for calls; delay, drop and duplicate are for
-events.
+acts; the others do not see that call. Delay, drop and duplicate are for events, all else is for calls; kill
+and hang are for the calls of functions and let others pass.
 """
 
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+)
 
 from local.durations import parse_duration
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+def _in_milliseconds(duration: timedelta) -> str:
+    return f"{int(duration.total_seconds() * 1000)}ms"
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(_in_milliseconds)]
+FOR_EVENTS = frozenset({"delay", "drop", "duplicate"})
+FOR_FUNCTIONS = frozenset({"kill", "hang", "hang_before", "then"})
+READS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "stale": {"dynamodb": ("Query", "Scan", "GetItem", "BatchGetItem")},
+    "lag": {
+        "ec2": ("DescribeInstances", "DescribeSnapshots", "DescribeVolumes"),
+        "ssm": ("DescribeInstanceInformation", "ListCommands", "ListCommandInvocations"),
+    },
+}
+"""What can be answered as things were before: by effect, the operations of each service."""
+CONSISTENT = re.compile(r'"ConsistentRead":\s*true')
 
 
 class Caller(StrEnum):
@@ -61,11 +87,39 @@ class Error(Strict):
     message: str = "A fault was asked for."
 
 
+class OutsideCall(Strict):
+    """A call that somebody outside of the app makes, with the operator's rights."""
+
+    service: str
+    operation: str
+    region: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+def _named(action: OutsideCall | Callable[[], object]) -> object:
+    return action.model_dump() if isinstance(action, OutsideCall) else repr(action)
+
+
+Action = Annotated[OutsideCall | Callable[[], object], PlainSerializer(_named)]
+
+
 class Effect(Strict):
     """What goes wrong; exactly one of these."""
 
     error: Error | None = None
     kill: Literal["before", "after"] | None = None
+    lose: Literal[True] | Error | None = None
+    """The call takes effect, and the caller is told of a failure: an error, or the connection is closed."""
+    hang: Duration | None = None
+    """The call takes effect, and is answered after this simulated time; other functions run meanwhile."""
+    hang_before: Duration | None = None
+    """The call takes effect, and is answered, after this simulated time; other functions run meanwhile."""
+    then: Action | None = None
+    """Somebody outside calls AWS, or a function of the test's runs, before the call is answered."""
+    stale: Duration | None = None
+    """A read that is not strongly consistent shows what was true this long ago, or when the fault began."""
+    lag: Duration | None = None
+    """A listing shows nothing that was made, and no snapshot as complete that was completed, since then."""
     delay: Duration | None = None
     drop: Literal[True] | None = None
     duplicate: int | None = Field(default=None, ge=2, le=10)
@@ -73,13 +127,18 @@ class Effect(Strict):
     @pydantic.model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if len(self.model_fields_set) != 1:
-            raise ValueError("give exactly one of error, kill, delay, drop, duplicate")
+            raise ValueError(f"give exactly one of {', '.join(type(self).model_fields)}")
         return self
 
     @property
-    def is_for_events(self) -> bool:
-        """Tell whether it happens to events, not to calls."""
-        return self.error is None and self.kill is None
+    def kind(self) -> str:
+        """Answer which of them it is."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def behind(self) -> timedelta:
+        """Answer how long ago a read shows things as they were."""
+        return self.stale or self.lag or timedelta(0)
 
 
 class Fault(Strict):
@@ -92,9 +151,36 @@ class Fault(Strict):
 
     @pydantic.model_validator(mode="after")
     def _effect_fits(self) -> Self:
-        if self.effect.is_for_events != (self.match.event is not None):
-            raise ValueError("match.event goes with delay, drop and duplicate; calls take error or kill")
+        kind = self.effect.kind
+        if (kind in FOR_EVENTS) != (self.match.event is not None):
+            raise ValueError(f"match.event goes with {', '.join(sorted(FOR_EVENTS))}, and with nothing else")
+        if kind in FOR_FUNCTIONS and self.match.caller == "other":
+            raise ValueError(f"{kind} is for calls of functions")
+        if kind in READS and not self._may_meet_a_read(kind):
+            raise ValueError(f"{kind} is for reads: {'; '.join(map(_listed, READS[kind].items()))}")
         return self
+
+    def _may_meet_a_read(self, kind: str) -> bool:
+        service, operation = self.match.service, self.match.operation
+        return any(
+            service in ("*", name) and operation in ("*", *operations)
+            for name, operations in READS[kind].items()
+        )
+
+    def fits_call(self, service: str, operation: str, caller: Caller, request: str) -> bool:
+        """Tell whether it is for a call."""
+        kind = self.effect.kind
+        if kind in FOR_FUNCTIONS and caller is not Caller.FUNCTION:
+            return False
+        if kind in READS and operation not in READS[kind].get(service, ()):
+            return False
+        if kind == "stale" and CONSISTENT.search(request):
+            return False
+        return self.match.fits_call(service, operation, caller, request)
+
+    def fits_event(self, detail_type: str) -> bool:
+        """Tell whether it is for an event."""
+        return self.match.event in (detail_type, "*")
 
 
 DOCUMENT = TypeAdapter(list[Fault])
@@ -124,23 +210,30 @@ class Faults:
     def to_document(self) -> list[dict[str, Any]]:
         """Answer the faults in force, with how often each was met."""
         with self._lock:
-            return [{**_plain(fault), "met": met} for fault, met in zip(self._faults, self._met, strict=True)]
+            return [
+                {**fault.model_dump(mode="json", exclude_defaults=True), "met": met}
+                for fault, met in zip(self._faults, self._met, strict=True)
+            ]
 
     def for_call(self, service: str, operation: str, caller: Caller, raw: Sequence[bytes]) -> Effect | None:
-        """Answer what goes wrong with a call; `raw` is its address and body."""
+        """Answer what goes wrong with a call; `raw` is its region, address, body."""
         if not self._faults:
             return None
         request = b"\n".join(raw).decode("utf-8", "replace")
-        return self._meet(lambda match: match.fits_call(service, operation, caller, request))
+        return self._meet(lambda fault: fault.fits_call(service, operation, caller, request))
 
     def for_event(self, detail_type: str) -> Effect | None:
         """Answer what goes wrong with an event on its way."""
-        return self._meet(lambda match: match.event in (detail_type, "*")) if self._faults else None
+        return self._meet(lambda fault: fault.fits_event(detail_type)) if self._faults else None
 
-    def _meet(self, fits: Any) -> Effect | None:
+    def staleness(self) -> timedelta:
+        """Answer how long ago a table may have to be shown as it was; zero while no fault asks for it."""
+        return max((fault.effect.stale or timedelta(0) for fault in self._faults), default=timedelta(0))
+
+    def _meet(self, fits: Callable[[Fault], bool]) -> Effect | None:
         with self._lock:
             for number, fault in enumerate(self._faults):
-                if not fits(fault.match):
+                if not fits(fault):
                     continue
                 self._met[number] += 1
                 turn = self._met[number] - fault.skip
@@ -149,11 +242,8 @@ class Faults:
         return None
 
 
-def _plain(fault: Fault) -> dict[str, Any]:
-    document: dict[str, Any] = fault.model_dump(mode="json", exclude_defaults=True)
-    if fault.effect.delay is not None:
-        document["effect"]["delay"] = f"{int(fault.effect.delay.total_seconds() * 1000)}ms"
-    return document
+def _listed(reads: tuple[str, Sequence[str]]) -> str:
+    return f"{reads[0]} {', '.join(reads[1])}"
 
 
 def _problems(error: ValidationError) -> list[str]:

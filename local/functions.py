@@ -1,13 +1,13 @@
-"""Runs the stack's functions as Lambda would: environment, context, payload limits, one at a time.
+"""Runs the stack's functions as Lambda would: environment, context, payload limits.
 
 A handler string is imported from this process's path (the checkout), not from the packaged zip: the tests
 import the same modules, and two copies of them in one process would not recognise each other's classes.
 Environment, timeout and memory size come from the template. Limits follow
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
 
-Invariant: one function runs at a time, so requests signed with the functions' credentials belong to that one
-invocation. A function cannot be stopped from outside; one that is killed or runs past its time is cut off
-instead: every further request of it is refused, and it counts as crashed whatever it returns.
+A function cannot be stopped from outside; one that is killed or runs past its time is cut off instead: every
+further request of it is refused, and it counts as crashed whatever it returns. `executions` says which
+function runs when.
 """
 
 import importlib
@@ -15,16 +15,16 @@ import json
 import logging
 import os
 import sys
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TextIO, cast
 
 from local.call import ACCOUNT
+from local.executions import Execution, Executions
+from local.traces import Trace, continued
 
 LOG = logging.getLogger(__name__)
 FUNCTION_KEY = "ASIALOCALFUNCTION0000"
@@ -34,6 +34,10 @@ SYNCHRONOUS_PAYLOAD_BYTES = 6 * 1024 * 1024
 ENVIRONMENT_BYTES = 4096
 OPERATORS_OWN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")
 """Variables of this machine's user that must not reach a function."""
+
+
+OnEnd = Callable[[str, float], None]
+"""Look at an invocation that is over: the function's name, and the real seconds it took."""
 
 
 class FunctionError(Exception):
@@ -52,6 +56,8 @@ class Function:
     memory_mb: int = 128
     retries: int = 2
     dead_letter_arn: str | None = None
+    may_loop: bool = False
+    """Whether `RecursiveLoop` is `Allow`."""
 
     @property
     def arn(self) -> str:
@@ -59,47 +65,29 @@ class Function:
         return f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{self.name}"
 
 
-@dataclass
-class Execution:
-    """The invocation that runs now, as the endpoint sees it."""
-
-    function: str = ""
-    deadline: float = 0.0
-    killed: bool = False
-
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether the invocation may still call AWS."""
-        return not self.killed and time.monotonic() < self.deadline
-
-    def kill(self) -> None:
-        """Cut the invocation off."""
-        self.killed = True
-
-
 class Context:
     """The context object (https://docs.aws.amazon.com/lambda/latest/dg/python-context.html).
 
     The remaining time is counted in real seconds: a jump of the simulated clock takes nothing from an
-    invocation.
+    invocation, nor does a call that hangs, so that a worker can outlive its lease.
     """
 
     function_version = "$LATEST"
     identity = None
     client_context = None
 
-    def __init__(self, function: Function, deadline: float) -> None:
+    def __init__(self, function: Function, execution: Execution) -> None:
         self.function_name = function.name
         self.invoked_function_arn = function.arn
         self.memory_limit_in_mb = str(function.memory_mb)
         self.aws_request_id = str(uuid.uuid4())
         self.log_group_name = f"/aws/lambda/{function.name}"
         self.log_stream_name = f"local/[$LATEST]{uuid.uuid4().hex}"
-        self._deadline = deadline
+        self._execution = execution
 
     def get_remaining_time_in_millis(self) -> int:
         """Answer the real milliseconds left before the timeout."""
-        return max(0, int((self._deadline - time.monotonic()) * 1000))
+        return max(0, int(self._execution.seconds_left * 1000))
 
 
 class StandardError:
@@ -119,14 +107,14 @@ class StandardError:
 
 
 class Functions:
-    """The functions of the stack, by name, and the one execution they share."""
+    """The functions of the stack, by name."""
 
-    def __init__(self, endpoint_url: str, execution: Execution) -> None:
+    def __init__(self, endpoint_url: str, executions: Executions) -> None:
         """Give every function `endpoint_url` as its AWS."""
         self._endpoint_url = endpoint_url
-        self._execution = execution
+        self._executions = executions
+        self.on_end: list[OnEnd] = []
         self._functions: dict[str, Function] = {}
-        self._one_at_a_time = threading.Lock()
         self._output = cast(TextIO, StandardError())
 
     def add(self, function: Function) -> None:
@@ -151,13 +139,21 @@ class Functions:
             raise FunctionError(f"there is no function {name}")
         return self._functions[name]
 
-    def invoke(self, name_or_arn: str, event: object, *, at_most: timedelta | None = None) -> Any:
+    def invoke(
+        self,
+        name_or_arn: str,
+        event: object,
+        *,
+        at_most: timedelta | None = None,
+        causes: Sequence[Trace] = (),
+    ) -> Any:
         """Run a function on an event and answer what it returned, both as JSON.
 
         Args:
             name_or_arn: the function.
             event: its payload.
             at_most: a limit of the caller's, shorter than the function's own.
+            causes: the traces of the messages that it is invoked with.
 
         Raises:
             FunctionError: the invocation failed.
@@ -166,24 +162,36 @@ class Functions:
         payload = json.dumps(event)
         if len(payload) > SYNCHRONOUS_PAYLOAD_BYTES:
             raise FunctionError(f"the event of {len(payload)} bytes for {function.name} is too large")
-        with self._one_at_a_time:
-            allowed = min(function.timeout, at_most or function.timeout).total_seconds()
-            self._execution.function = function.name
-            self._execution.killed = False
-            self._execution.deadline = time.monotonic() + allowed
-            try:
-                with environment(function, self._endpoint_url), redirect_stdout(self._output):
-                    handler = resolve(function.handler)
-                    answer = handler(json.loads(payload), Context(function, self._execution.deadline))
-                    returned = json.dumps(answer)
-            except Exception as error:
-                LOG.warning("%s failed", function.name, exc_info=error)
-                raise FunctionError(f"{function.name} raised {type(error).__name__}: {error}") from error
-            if not self._execution.is_alive:
-                raise FunctionError(f"{function.name} was killed or ran past its {allowed:g} s")
+        allowed = min(function.timeout, at_most or function.timeout).total_seconds()
+        trace = continued(causes, function.arn)
+        execution = Execution(
+            trace.parent, function.name, allowed, lambda: self._surroundings(function, trace)
+        )
+        try:
+            returned = self._run(function, payload, execution)
+        finally:
+            for look in self.on_end:
+                look(function.name, execution.seconds_taken)
+        if not execution.is_alive:
+            raise FunctionError(f"{function.name} was killed or ran past its {allowed:g} s")
         if len(returned) > SYNCHRONOUS_PAYLOAD_BYTES:
             raise FunctionError(f"{function.name} answered {len(returned)} bytes, Lambda takes 6 MB")
         return json.loads(returned)
+
+    def _run(self, function: Function, payload: str, execution: Execution) -> str:
+        """Run the handler and answer what it returned, as JSON."""
+        try:
+            with self._executions.run(execution):
+                answer = resolve(function.handler)(json.loads(payload), Context(function, execution))
+                return json.dumps(answer)
+        except Exception as error:
+            LOG.warning("%s failed", function.name, exc_info=error)
+            raise FunctionError(f"{function.name} raised {type(error).__name__}: {error}") from error
+
+    @contextmanager
+    def _surroundings(self, function: Function, trace: Trace) -> Iterator[None]:
+        with environment(function, trace, self._endpoint_url), redirect_stdout(self._output):
+            yield
 
 
 def resolve(handler: str) -> Callable[[object, Context], object]:
@@ -193,8 +201,8 @@ def resolve(handler: str) -> Callable[[object, Context], object]:
 
 
 @contextmanager
-def environment(function: Function, endpoint_url: str) -> Iterator[None]:
-    """Give the process a function's environment for as long as it runs.
+def environment(function: Function, trace: Trace, endpoint_url: str) -> Iterator[None]:
+    """Give the process the environment of a function's invocation for as long as the context lasts.
 
     The names are Lambda's (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html); the
     endpoint and the operator's own AWS files are pointed at the local cloud and at nothing.
@@ -216,6 +224,7 @@ def environment(function: Function, endpoint_url: str) -> Iterator[None]:
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": "local",
         "_HANDLER": function.handler,
+        "_X_AMZN_TRACE_ID": trace.written(),
         "NO_PROXY": "127.0.0.1",
     }
     before = {name: os.environ.get(name) for name in (*variables, *OPERATORS_OWN)}

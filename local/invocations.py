@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from local.functions import Function, FunctionError, Functions
+from local.strands import run_apart
 from local.timeline import Timeline
 
 LOG = logging.getLogger(__name__)
@@ -36,17 +37,18 @@ class Invocations:
         except FunctionError as error:
             LOG.warning("an event is lost: %s", error)
             return
-        self._timeline.after(timedelta(0), lambda: self._try(found, event, 0), f"invoke {function}")
+        self._plan(timedelta(0), found, event, 0)
+
+    def _plan(self, delay: timedelta, function: Function, event: object, retries: int) -> None:
+        label = f"retry {function.name}" if retries else f"invoke {function.name}"
+        self._timeline.after(delay, lambda: run_apart(lambda: self._try(function, event, retries)), label)
 
     def _try(self, function: Function, event: object, retries: int) -> None:
         try:
             self._functions.invoke(function.name, event)
         except FunctionError as error:
             if retries < function.retries:
-                again = retries + 1
-                self._timeline.after(
-                    RETRY_AFTER[retries], lambda: self._try(function, event, again), f"retry {function.name}"
-                )
+                self._plan(RETRY_AFTER[retries], function, event, retries + 1)
             else:
                 self._give_up(function, event, error)
 

@@ -3,25 +3,33 @@
 Follows https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html: a batch whose function
 fails comes back after the queue's visibility timeout; with ReportBatchItemFailures only the messages named
 do. moto keeps the queues and moves messages to their dead-letter queues. Nothing polls: whatever makes a
-message visible sets an action on the timeline for that moment.
+message visible sets an action on the timeline for that moment. A chain of invocations that goes through a
+queue back to the same function is cut (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
 """
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from local.call import ACCOUNT, Call, Handler, PassOn
 from local.clock import Clock
 from local.functions import FunctionError, Functions
 from local.passing import lock_of, moto_backend
+from local.queue_pace import delete_all, quicken
+from local.strands import run_apart
 from local.timeline import Timeline
+from local.traces import Trace, read_trace
 
 LOG = logging.getLogger(__name__)
 JUST_AFTER = timedelta(milliseconds=1)
 """A message is visible after its moment, not at it."""
+LONGEST_CHAIN = 16
+"""Invocations of a function in one chain; AWS says "approximately 16"."""
+TRACE = "AWSTraceHeader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +55,13 @@ class Queues:
         self._functions = functions
         self._mappings: dict[str, SourceMapping] = {}
         self._wakes: dict[str, datetime] = {}
+        quicken()
 
     def handlers(self) -> Mapping[str, Handler]:
         """Look at every call that can make a message visible."""
-        names = ("SendMessage", "SendMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch")
-        return dict.fromkeys((*names, "SetQueueAttributes"), self._pass_and_wake)
+        others = ("ChangeMessageVisibility", "ChangeMessageVisibilityBatch", "SetQueueAttributes")
+        sending = dict.fromkeys(("SendMessage", "SendMessageBatch"), self._send)
+        return {**sending, **dict.fromkeys(others, self._pass_and_wake)}
 
     def connect(self, mapping: SourceMapping) -> None:
         """Feed a function from a queue from now on."""
@@ -77,9 +87,19 @@ class Queues:
             backend.send_message(name, body, message_attributes=typed)
         self._wake(queue_arn)
 
+    def _send(self, call: Call, pass_on: PassOn) -> None:
+        """Keep the trace header of a call with the messages that it sends."""
+        queue = moto_backend("sqs")[ACCOUNT][call.region].queues.get(queue_name(call))
+        before = len(queue._messages) if queue else 0
+        self._pass_and_wake(call, pass_on)
+        if queue and (header := call.environ.get("HTTP_X_AMZN_TRACE_ID")):
+            kept = {"StringValue": unquote(header), "DataType": "String"}
+            for message in queue._messages[before:]:
+                message.system_attributes.setdefault(TRACE, kept)
+
     def _pass_and_wake(self, call: Call, pass_on: PassOn) -> None:
         pass_on()
-        name = str(call.params.get("QueueUrl", "")).rpartition("/")[2]
+        name = queue_name(call)
         self._wake(f"arn:aws:sqs:{call.region}:{ACCOUNT}:{name}")
 
     def _wake(self, queue_arn: str, not_before: datetime | None = None) -> None:
@@ -99,15 +119,35 @@ class Queues:
         del self._wakes[queue_arn]
         mapping = self._mappings[queue_arn]
         messages = receive(mapping)
-        if messages:
-            remove(queue_arn, self._run(mapping, messages))
+        to_run = self._stop_loops(mapping, messages)
+        if to_run:
+            run_apart(lambda: remove(queue_arn, self._run(mapping, to_run)))
         self._wake(queue_arn, None if messages else self._clock.now() + timedelta(seconds=1))
+
+    def _stop_loops(self, mapping: SourceMapping, messages: list[Any]) -> list[Any]:
+        """Answer the messages of a batch that the function may see; dead letters are made of the others."""
+        try:
+            function = self._functions.get(mapping.function)
+        except FunctionError:
+            return messages
+        looping = [
+            message
+            for message in messages
+            if not function.may_loop
+            and (trace := trace_of(message))
+            and trace.invocations_of(function.arn) >= LONGEST_CHAIN
+        ]
+        if looping:
+            LOG.warning("%d messages would run %s in a loop", len(looping), function.name)
+            bury(mapping.queue_arn, {message.id for message in looping})
+        return [message for message in messages if message not in looping]
 
     def _run(self, mapping: SourceMapping, messages: list[Any]) -> list[Any]:
         """Run the function on a batch and answer the messages that are done."""
         records = [record_of(mapping.queue_arn, message) for message in messages]
+        causes = [trace for message in messages if (trace := trace_of(message))]
         try:
-            answer = self._functions.invoke(mapping.function, {"Records": records})
+            answer = self._functions.invoke(mapping.function, {"Records": records}, causes=causes)
         except FunctionError as error:
             LOG.warning("%d messages of %s will come back: %s", len(messages), mapping.queue_arn, error)
             return []
@@ -142,9 +182,30 @@ def remove(queue_arn: str, messages: list[Any]) -> None:
     """Delete messages that are done."""
     _, _, _, region, account, name = queue_arn.split(":", 5)
     with lock_of("sqs"):
-        backend = moto_backend("sqs")[account][region]
-        for message in messages:
-            backend.delete_message(name, message.receipt_handle)
+        delete_all(moto_backend("sqs")[account][region].get_queue(name), messages)
+
+
+def bury(queue_arn: str, ids: Collection[str]) -> None:
+    """Move messages to their queue's dead-letter queue, or drop them if it has none."""
+    _, _, _, region, account, name = queue_arn.split(":", 5)
+    with lock_of("sqs"):
+        queue = moto_backend("sqs")[account][region].get_queue(name)
+        for message in [one for one in queue._messages if one.id in ids]:
+            queue.delete_message(message.receipt_handle)
+            if queue.dead_letter_queue is not None:
+                message.change_visibility(0)
+                queue.dead_letter_queue.add_message(message)
+
+
+def queue_name(call: Call) -> str:
+    """Answer the name of the queue that a call is about."""
+    return str(call.params.get("QueueUrl", "")).rpartition("/")[2]
+
+
+def trace_of(message: Any) -> Trace | None:
+    """Answer the trace of the call that sent a message."""
+    header = message.system_attributes.get(TRACE, {}).get("StringValue")
+    return read_trace(header) if header else None
 
 
 def failed_ids(answer: Any, ids: set[str]) -> set[str]:
@@ -174,6 +235,7 @@ def record_of(queue_arn: str, message: Any) -> dict[str, Any]:
             "SentTimestamp": str(message.sent_timestamp),
             "SenderId": str(message.sender_id),
             "ApproximateFirstReceiveTimestamp": str(message.approximate_first_receive_timestamp),
+            **{name: value["StringValue"] for name, value in message.system_attributes.items()},
         },
         "messageAttributes": {
             name: {"stringValue": value.get("string_value"), "dataType": value.get("data_type")}

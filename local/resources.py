@@ -229,6 +229,7 @@ def make_function(workshop: Workshop, place: Place, properties: Properties) -> C
         "Events",
         "DeadLetterQueue",
         "EventInvokeConfig",
+        "RecursiveLoop",
     )
     only(place, properties, ("FunctionName", *known, *ignored))
     environment = properties.get("Environment", {}).get("Variables", {})
@@ -241,6 +242,7 @@ def make_function(workshop: Workshop, place: Place, properties: Properties) -> C
         memory_mb=int(properties.get("MemorySize", 128)),
         retries=int(properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", 2)),
         dead_letter_arn=properties.get("DeadLetterQueue", {}).get("TargetArn"),
+        may_loop=properties.get("RecursiveLoop") == "Allow",
     )
     workshop.functions.add(function)
     for name, event in properties.get("Events", {}).items():

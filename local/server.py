@@ -40,6 +40,10 @@ class MalformedRequestError(Exception):
     """What came over the connection is not HTTP/1.1 as this server reads it."""
 
 
+class AnswerLostError(Exception):
+    """Raised by an application: the connection is closed, and the client never learns of the answer."""
+
+
 class Server:
     """Serves one application on one loopback port, from `start` to `close`."""
 
@@ -96,9 +100,12 @@ class Server:
                 self._connections.discard(connection)
 
     def _converse(self, connection: socket.socket, stream: BinaryIO) -> None:
-        """Answer request after request, until the client or a request ends the connection."""
+        """Answer request after request, until the client, a request or a lost answer ends the connection."""
         while environ := read_request(stream, connection, self.port):
-            answer = self._application(environ)
+            try:
+                answer = self._application(environ)
+            except AnswerLostError:
+                return
             keep_alive = keeps_alive(environ)
             connection.sendall(render(answer, environ["REQUEST_METHOD"], keep_alive=keep_alive))
             if not keep_alive:

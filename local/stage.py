@@ -81,9 +81,10 @@ OFFSITES: Mapping[str, Callable[[Path], AbstractContextManager[Offsite]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything a cloud needs to become this stage."""
+    """Everything a cloud needs to become this stage; `grace` is how long what is let go can be taken back."""
 
     offsite: Offsite
+    grace: str = "0"
 
     @property
     def vaults_document(self) -> dict[str, Any]:
@@ -106,6 +107,7 @@ class Stage:
             "Vaults": json.dumps(self.vaults_document),
             "VaultBucketName": HOME_BUCKET,
             "OtherVaultBucketArns": f"arn:aws:s3:::{DR_BUCKET}",
+            "Grace": self.grace,
             "LogLevel": "WARNING",
         }
         away = {"BucketName": DR_BUCKET, "HomeRegion": HOME_REGION}

@@ -20,7 +20,7 @@ from typing import Self
 from local.clock import Clock
 
 LOG = logging.getLogger(__name__)
-Action = Callable[[], None]
+Action = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -92,3 +93,26 @@ def test_the_home_region_is_the_primary_vaults() -> None:
         }
     )
     assert settings.home_region == "eu-central-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "grace"),
+    [
+        ("", timedelta(days=1)),
+        ("0", timedelta(0)),
+        ("90m", timedelta(minutes=90)),
+        ("7d", timedelta(days=7)),
+        ("8d", None),
+        ("1 day", None),
+        ("-1h", None),
+    ],
+)
+def test_the_grace_is_a_duration_of_a_week_at_most(text: str, grace: timedelta | None) -> None:
+    environ = {"FARSHORE_STAGE": "s", "FARSHORE_TABLE": "t", "FARSHORE_JOBS_QUEUE_URL": "q"}
+    environ |= {"FARSHORE_VAULTS": json.dumps({"primary": PRIMARY}), "FARSHORE_GRACE": text}
+    if grace is not None:
+        assert read_settings(environ).grace == grace
+        return
+    with pytest.raises(InvalidInput) as refused:
+        read_settings(environ)
+    assert [problem.pointer for problem in refused.value.problems] == ["/FARSHORE_GRACE"]

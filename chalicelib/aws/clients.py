@@ -1,8 +1,8 @@
 """The SDK clients of one process: made when first asked for, kept, one place for their configuration.
 
 Invariant: a client made with `once=True` never sends a request twice by itself. AWS gives CreateSnapshots,
-CopySnapshot and SendCommand no idempotency token, so the SDK, repeating one whose answer got lost, would
-make a second snapshot that nobody asked for; the job that asked looks for the first one's tag instead.
+CopySnapshot, SendCommand and CreateMultipartUpload no idempotency token, so the SDK, repeating one whose
+answer got lost, would make a second snapshot that nobody asked for; the job that asked looks for the first.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -44,9 +44,9 @@ class Clients:
         client: SSMClient = self._client("ssm", None, once)
         return client
 
-    def s3(self, region: str | None = None) -> "S3Client":
+    def s3(self, region: str | None = None, *, once: bool = False) -> "S3Client":
         """Give the S3 client of a region; its presigned URLs name that region's own endpoint."""
-        client: S3Client = self._client("s3", region, once=False)
+        client: S3Client = self._client("s3", region, once)
         return client
 
     def sqs(self) -> "SQSClient":
@@ -82,6 +82,9 @@ def _config(service: str, *, once: bool) -> Config:
         user_agent="farshore",
         # Without it the SDK presigns S3 URLs with the old signature, which most regions never took.
         signature_version="s3v4" if service == "s3" else None,
+        # An upload keeps to the checksum that it was begun with: the SDK would send a CRC32 with every part
+        # of one that was begun with none, which S3 refuses. What wants a checksum names it.
+        request_checksum_calculation="when_required" if service == "s3" else None,
         # Without it a presigned URL names the global endpoint, which sends a request for another region's
         # bucket on by a redirect that its signature does not survive.
         s3={"addressing_style": "virtual"} if service == "s3" else None,

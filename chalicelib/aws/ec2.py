@@ -77,9 +77,8 @@ class Ec2:
         ]
 
     def volumes_tagged(self, key: str, value: str) -> list[Volume]:
-        """List the volumes that carry just this tag and value."""
-        found = self._volumes([(f"tag:{key}", [_literal(value)])])
-        return [volume for volume in found if volume.tags.get(key) == value]
+        """List the volumes that carry a tag."""
+        return list(self._volumes([(f"tag:{key}", [_literal(value)])]))
 
     def snapshots_by_id(self, ids: Iterable[str]) -> list[Snapshot]:
         """Give those of the named snapshots that are there and are the account's own."""
@@ -89,10 +88,17 @@ class Ec2:
             for snapshot in self._snapshots([("snapshot-id", batch)])
         ]
 
-    def snapshots_tagged(self, key: str, value: str) -> list[Snapshot]:
-        """List the account's own snapshots that carry just this tag and value, in any state."""
-        found = self._snapshots([(f"tag:{key}", [_literal(value)])])
-        return [snapshot for snapshot in found if snapshot.tags.get(key) == value]
+    def snapshots_described(self, beginning: str) -> list[Snapshot]:
+        """List the account's own snapshots whose description begins with just this, in any state.
+
+        Unlike a tag, a snapshot's description cannot be changed after its creating call.
+        """
+        found = self._snapshots([("description", [f"{_literal(beginning)}*"])])
+        return [snapshot for snapshot in found if snapshot.description.startswith(beginning)]
+
+    def snapshots_pending(self) -> list[Snapshot]:
+        """List the account's own snapshots and copies that are being made."""
+        return list(self._snapshots([("status", ["pending"])]))
 
     def create_snapshots(
         self,

@@ -69,6 +69,7 @@ class Snapshot:
     started_at: datetime
     tags: Mapping[str, str]
     message: str | None = None
+    description: str = ""
 
 
 def _tags(tags: "Iterable[TagTypeDef]") -> dict[str, str]:
@@ -118,4 +119,5 @@ def snapshot_from(answer: "SnapshotTypeDef | SnapshotInfoTypeDef") -> Snapshot:
         started_at=answer["StartTime"],
         tags=_tags(answer.get("Tags", ())),
         message=str(answer.get("StateMessage") or "") or None,
+        description=answer.get("Description", ""),
     )

@@ -5,7 +5,8 @@ always safe.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 BATCH = 10
+IN_PARALLEL = 8
 LONGEST_DELAY = timedelta(minutes=15)
 
 
@@ -41,21 +43,37 @@ class PokeQueue:
         Raises:
             Unavailable: SQS did not take some of them; the others are sent.
         """
-        refused = list[str]()
-        for batch in in_batches(job_ids, BATCH):
-            with calling("SendMessageBatch", self._url):
-                answer = self._client.send_message_batch(
-                    QueueUrl=self._url,
-                    Entries=[
-                        {"Id": str(n), "MessageBody": _body(job_id), "DelaySeconds": _seconds(delay)}
-                        for n, job_id in enumerate(batch)
-                    ],
-                )
-            refused += [batch[int(failed["Id"])] for failed in answer.get("Failed", ())]
+        self.poke_at({delay: list(job_ids)})
+
+    def poke_at(self, by_delay: Mapping[timedelta, Iterable[str]]) -> None:
+        """Have many jobs advanced, each after its delay.
+
+        Raises:
+            Unavailable: SQS did not take some of them; the others are sent.
+        """
+        pokes = [(job_id, delay) for delay, job_ids in by_delay.items() for job_id in job_ids]
+        batches = list(in_batches(pokes, BATCH))
+        if len(batches) <= 1:
+            refused = [job_id for batch in batches for job_id in self._send(batch)]
+        else:
+            with ThreadPoolExecutor(IN_PARALLEL) as pool:
+                refused = [job_id for each in pool.map(self._send, batches) for job_id in each]
         if refused:
             raise Unavailable(
                 "SQS did not take these pokes", operation="SendMessageBatch", resource=", ".join(refused)
             )
+
+    def _send(self, pokes: Sequence[tuple[str, timedelta]]) -> list[str]:
+        """Send up to ten pokes; return the jobs that SQS refused."""
+        with calling("SendMessageBatch", self._url):
+            answer = self._client.send_message_batch(
+                QueueUrl=self._url,
+                Entries=[
+                    {"Id": str(n), "MessageBody": _body(job_id), "DelaySeconds": _seconds(delay)}
+                    for n, (job_id, delay) in enumerate(pokes)
+                ],
+            )
+        return [pokes[int(failed["Id"])][0] for failed in answer.get("Failed", ())]
 
 
 def job_of(body: str) -> str:

@@ -51,6 +51,14 @@ class Invocation:
         return self.status not in UNFINISHED
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that was sent, and when."""
+
+    id: str
+    sent_at: datetime
+
+
 class Ssm:
     """SSM of the home region. `once` is a client that repeats nothing (`Clients.ssm(once=True)`)."""
 
@@ -124,15 +132,15 @@ class Ssm:
             stderr=answer.get("StandardErrorContent", ""),
         )
 
-    def commands_commented(self, comment: str, since: datetime) -> tuple[str, ...]:
-        """List the ids of the commands sent after `since` under just this comment."""
+    def commands_commented(self, comment: str, since: datetime) -> tuple[Command, ...]:
+        """List the commands sent after `since` under just this comment, which nobody can change."""
         after = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with calling("ListCommands", comment, self._region):
             pages = self._client.get_paginator("list_commands").paginate(
                 Filters=[{"key": "InvokedAfter", "value": after}], PaginationConfig={"PageSize": PAGE}
             )
             return tuple(
-                command["CommandId"]
+                Command(command["CommandId"], command["RequestedDateTime"])
                 for page in pages
                 for command in page["Commands"]
                 if command.get("Comment") == comment

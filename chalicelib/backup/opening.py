@@ -1,6 +1,6 @@
 """Which backups are to be made: what is due, of which services, on which instances.
 
-Invariant: one request per plan, rule, service and occasion, however often an instance is listed or a tick
+Invariant: one request per plan, rule, service and cause, however often an instance is listed or a tick
 repeated.
 """
 
@@ -9,13 +9,22 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.catalog.job import JobRequest
-from chalicelib.catalog.requests import Occasion, backup_request
+from chalicelib.catalog.recovery_point import Lineage
+from chalicelib.catalog.store.rules import RuleId
+from chalicelib.jobs.work import Cause, Target
 from chalicelib.plans.due import DueRun, due_by_rpo, due_run
-from chalicelib.plans.model import Plan, Rule, rule_document, service_of
+from chalicelib.plans.model import Plan, Rule, service_of
 from chalicelib.plans.selection import ec2_filters, matches
 
 TICK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where backups are made: the deployment among others in the account, and its region."""
+
+    deployment: str
+    region: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +83,25 @@ def next_look(plan: Plan, now: datetime) -> datetime:
     return min(midnight, *(run for run in runs if run is not None))
 
 
-def occasion_of(run: DueRun) -> Occasion:
+def cause_of(run: DueRun) -> Cause:
     """Say why a backup is made: its nominal time, whether late, and what was missed before it."""
     reason = f"due at {run.nominal_at:%Y-%m-%d %H:%M} UTC"
     if run.late:
         reason += ", late"
     if run.missed:
         reason += f", {run.missed} runs before it were missed"
-    return Occasion(run.nominal_at, reason, late=run.late)
+    return Cause(run.nominal_at, reason, late=run.late)
 
 
-def requests_for(
-    plan: Plan, rule: Rule, covered: Covered, occasion: Occasion, deployment: str
-) -> tuple[JobRequest, ...]:
-    """Return a backup request for each service. Pure."""
-    document = rule_document(rule)
+def targets_of(plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, place: Place) -> tuple[Target, ...]:
+    """Return what a rule's backups are made of: one target for each service. Pure."""
     return tuple(
-        backup_request(
-            plan=plan.name,
-            rule=rule.name,
-            kind=rule.kind,
-            service=service,
-            instances=instances,
-            occasion=occasion,
-            rule_document=document,
-            deployment=deployment,
+        Target(
+            Lineage(plan.name, rule.name, rule.kind, service),
+            rule_id,
+            instances,
+            place.deployment,
+            place.region,
         )
         for service, instances in covered.services.items()
     )

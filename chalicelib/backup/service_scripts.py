@@ -1,47 +1,47 @@
-"""A service backup: the user's script, run on one of the service's instances, streamed into the primary
-vault.
+"""A service backup: the user's script, run on one of its instances, streamed into the primary vault.
 
 The instance uploads parts through presigned URLs; only this job, after the script has ended well and what S3
 holds has been compared with what the script wrote, makes an object of them. Invariant: nothing half-made is
-ever a recovery point, and a finished point has been read back and found right, part by part.
+ever a recovery point, and a finished point has been read back and found right, part by part. No restore works
+on the instance while the script runs.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
-from chalicelib.backup.handover import follow_ups
-from chalicelib.backup.point import folder_of, made_before, point_without_artefacts, tags_of
-from chalicelib.catalog.job import Decision, Do, Finish, Job, JobState, Wait
-from chalicelib.catalog.recovery_point import (
-    Artefact,
-    PointState,
-    RecoveryPoint,
-)
-from chalicelib.catalog.store import PointStore
+from chalicelib.backup.point import folder_of, follow_ups, point_without_artefacts, tags_of
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.store import points, services
+from chalicelib.catalog.store.rules import RuleStore
+from chalicelib.catalog.store.table import Write
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound
-from chalicelib.on_instance import MAX_PARTS, BackupRun, backup_command, parse_report
-from chalicelib.on_instance.run import (
-    NO_CANDIDATES,
-    NOTHING_SEEN,
+from chalicelib.jobs.claims import lock_of_instance
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait, look_again
+from chalicelib.jobs.handler import Turn
+from chalicelib.jobs.job import Job, may_have_been_made
+from chalicelib.jobs.removal import Removal, remove
+from chalicelib.jobs.script_run import (
+    INTENT,
     Adopt,
-    Candidates,
+    Choose,
     Ended,
-    Failed,
     RunSeen,
+    ScriptFailed,
+    ScriptRun,
     Send,
-    choose_instance,
-    comment_of,
+    adopted,
     decide_run,
-    find_candidates,
     observe_run,
-    recorded,
+    still_stopping,
+    under_way,
 )
-from chalicelib.plans.model import ServiceRule, read_rule
+from chalicelib.jobs.work import BackupWork
+from chalicelib.on_instance import MAX_PARTS, BackupReport, BackupRun, backup_command, parse_report
+from chalicelib.plans.model import ServiceRule
 from chalicelib.vaults.layout import data_key, manifest_key, part_sizes
 from chalicelib.vaults.manifest import Manifest, PartHash, to_json
 from chalicelib.vaults.read_back import read_back
@@ -49,24 +49,33 @@ from chalicelib.vaults.s3 import S3Vault
 
 # A read-back stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=1)
+UPLOAD_INTENT = "CreateMultipartUpload"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceBackupProgress:
+    """How far a service backup is: its upload, the run of the script, what that reported, the finished
+    object, how many parts were read back; and in cleaning, what was removed."""
+
+    upload: str | None = None
+    run: ScriptRun = field(default_factory=ScriptRun)
+    report: BackupReport | None = None
+    etag: str | None = None
+    parts_read: int = 0
+    described: bool = False
+    removal: Removal = field(default_factory=Removal)
+
+
+ServiceJob = Job[BackupWork, ServiceBackupProgress]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Instances while one is being chosen, the run of the script, an upload begun before the job knew of it,
-    and after an error the point, if it was recorded as made."""
+    """The rule, an upload begun before the job knew of it, and the run of the script."""
 
-    candidates: Candidates = NO_CANDIDATES
+    rule: ServiceRule
     upload: str | None = None
-    run: RunSeen = NOTHING_SEEN
-    recorded: RecoveryPoint | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Choose:
-    """Settle on the instance."""
-
-    instance: str
+    run: RunSeen = field(default_factory=RunSeen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +103,20 @@ class ReadBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Describe:
+class WriteManifest:
     """Write the manifest of the finished point."""
 
     manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Abort:
-    """Stop the script and throw away what was uploaded."""
+class Remove:
+    """Stop the script, throw away what was uploaded, whichever of these are named."""
+
+    what: tuple[str, ...]
 
 
-Action = Choose | StartUpload | Send | Adopt | ReadReport | FinishUpload | ReadBack | Describe | Abort
+Action = Choose | StartUpload | Send | Adopt | ReadReport | FinishUpload | ReadBack | WriteManifest | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,117 +125,134 @@ class ServiceBackup:
 
     ec2: Ec2
     ssm: Ssm
-    points: PointStore
+    rules: RuleStore
     primary: S3Vault
     vault_kinds: Mapping[str, str]
     now: Callable[[], datetime]
+    work = BackupWork
+    progress = ServiceBackupProgress
 
-    def observe(self, job: Job) -> Seen:
+    def observe(self, job: ServiceJob, children: Children) -> Seen:
         """Look only at what the job's next step depends on."""
-        if "error" in job.progress:
-            found = None if "upload" in job.progress else self._upload_begun(job)
-            return Seen(upload=found, recorded=made_before(self.points, job))
-        if "instance" not in job.progress:
-            return Seen(find_candidates(self.ec2, self.ssm, job.work["instances"]))
-        if "upload" not in job.progress:
-            return Seen(upload=self._upload_begun(job))
-        if "report" not in job.progress:
-            return Seen(run=observe_run(self.ssm, self.ec2, job))
-        return Seen()
+        seen, progress = Seen(self._rule(job)), job.progress
+        if job.failure is not None:
+            return self._observe_failed(job, seen)
+        if progress.run.instance is not None and progress.upload is None:
+            return replace(seen, upload=self._upload_begun(job))
+        if progress.report is None:
+            return replace(seen, run=observe_run(self.ssm, self.ec2, job, progress.run, job.work.instances))
+        return seen
 
-    def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
-        """Choose an instance, open the upload, run the script, close the upload, read it back, describe
-        it."""
+    def _observe_failed(self, job: ServiceJob, seen: Seen) -> Seen:
+        if job.intent is None and (job.progress.run.command is None or job.progress.report is not None):
+            return seen
+        if job.intent is not None and job.intent.name == UPLOAD_INTENT:
+            return replace(seen, upload=self._upload_begun(job))
+        return replace(seen, run=observe_run(self.ssm, self.ec2, job, job.progress.run, job.work.instances))
+
+    def decide(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
+        """Choose an instance, open the upload, run the script, close and read back, describe."""
         progress = job.progress
-        if seen.recorded:
-            opens = follow_ups(job, seen.recorded, self.vault_kinds, now)
-            return Finish(JobState.COMPLETED, "the recovery point is recorded", opens=opens)
-        if "error" in progress:
-            return self._decide_failed(job, seen, now)
-        if "instance" not in progress:
-            return self._decide_instance(job, seen, now)
-        if "upload" not in progress:
-            return Do(StartUpload(seen.upload), "opening the upload", "CreateMultipartUpload")
-        if "report" not in progress:
+        if progress.run.instance is not None and progress.upload is None:
+            begun = points.creating(_new_point(job, PointState.CREATING, "being made", seen.rule), now)
+            return Do(StartUpload(seen.upload), "opening the upload", UPLOAD_INTENT, first=(begun,))
+        if progress.report is None:
             return self._decide_run(job, seen, now)
-        if "etag" not in progress:
+        if progress.etag is None:
             return Do(FinishUpload(), "closing the upload")
-        if progress.get("read_back", 0) < len(progress["report"]["parts"]):
+        if progress.parts_read < len(progress.report.parts):
             return Do(ReadBack(), "reading the object back")
-        if "described" not in progress:
-            return Do(Describe(_manifest(job)), "writing the manifest")
-        point = _point(job, now)
-        size = f"{point.size_bytes:,} bytes, SHA-256 {point.artefacts['primary'].sha256}"
-        return Finish(JobState.COMPLETED, size, point, follow_ups(job, point, self.vault_kinds, now))
+        if not progress.described:
+            return Do(WriteManifest(_manifest(job, seen.rule)), "writing the manifest")
+        point = _point(job, seen.rule, now)
+        writes = (points.settling(point, now), services.counting(point, "primary", 1))
+        opens = follow_ups(job, point, seen.rule, self.vault_kinds, now)
+        return Finish(f"{point.size_bytes:,} bytes, SHA-256 {progress.report.sha256}", writes, opens)
 
-    def _decide_instance(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
-        match choose_instance(job, seen.candidates, now):
-            case Do(action=instance, reason=reason):
-                return Do(Choose(instance), reason)
-            case Wait() as wait:
-                return wait
-            case Failed(reason=reason):
-                instances = ", ".join(job.work["instances"])
-                return self.give_up(job, f"backup of {job.service} on {instances}: {reason}", now)
-
-    def _decide_run(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
-        step = decide_run(job, seen.run, now, _timeout(job))
-        match step:
+    def _decide_run(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
+        run = job.progress.run
+        match decide_run(job, run, seen.run, now, seen.rule.timeout):
             case Ended(stdout=stdout):
                 return Do(ReadReport(stdout), "the script has ended well")
-            case Failed(reason=reason):
-                error = f"backup of {job.service} on {job.progress['instance']}: {reason}"
-                return self._decide_failed(job.progressed({"error": error}, now), seen, now)
-            case Wait() as wait:
-                return wait
-            case Do(action=action, reason=reason, intent=intent):
-                return Do(action, reason, intent)
+            case ScriptFailed(reason=reason):
+                return Fail(f"backup of {job.service} on {run.instance}: {reason}")
+            case Fail(reason=reason):
+                return Fail(f"backup of {job.service} on {', '.join(job.work.instances)}: {reason}")
+            case step:
+                return step
 
-    def _decide_failed(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
-        begun = job.progress.get("upload") or seen.upload
-        if begun and "aborted" not in job.progress:
-            return Do(Abort(), f"throwing away what was uploaded: {job.progress['error']}")
-        return self.give_up(job, str(job.progress["error"]), now)
+    def clean_up(self, job: ServiceJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+        """Stop the script, throw away what was uploaded; look long enough to find what was begun unseen."""
+        reason = job.failure.reason if job.failure else job.reason
+        if job.intent is not None:
+            if job.intent.name == UPLOAD_INTENT and seen.upload is not None:
+                return Do(StartUpload(seen.upload), f"cleaning up after: {reason}")
+            if job.intent.name == INTENT and seen.run.commands:
+                return Do(Adopt(seen.run.commands[0]), f"cleaning up after: {reason}")
+            if job.intent.name == INTENT and may_have_been_made(job, now):
+                return look_again(job, INTENT)
+        due = job.progress.removal.due(_made(job), now)
+        if isinstance(due, Wait):
+            return replace(due, reason=f"{reason}; {due.reason}")
+        if due:
+            return Do(Remove(due), f"cleaning up after: {reason}")
+        if job.progress.report is None and (
+            stopping := still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
+        ):
+            return replace(stopping, reason=f"{reason}; {stopping.reason}")
+        return Finish(reason, self.abandon(job, now))
 
-    def act(self, job: Job, action: Action, until: datetime) -> Mapping[str, Any]:
+    def abandon(self, job: ServiceJob, now: datetime) -> tuple[Write, ...]:
+        """Record the point as failed, so that it is never mistaken for one to restore from."""
+        reason = job.failure.reason if job.failure else job.reason
+        return (points.settling(_new_point(job, PointState.FAILED, reason, None), now),)
+
+    def leftovers(self, job: ServiceJob) -> tuple[str, ...]:
+        """Name the command, upload and objects that are still there."""
+        return job.progress.removal.left_of(_made(job))
+
+    def act(self, job: ServiceJob, action: Action, turn: Turn) -> Step[ServiceBackupProgress]:
         """Carry out one action."""
+        progress = job.progress
         match action:
             case Choose(instance=instance):
-                self.points.create(_failed_or_new(job, PointState.CREATING, "being made"))
-                return {"instance": instance}
+                return Step(replace(progress, run=replace(progress.run, instance=instance)))
             case StartUpload(found=found):
-                return {"upload": found or self.primary.start_upload(_key(job), tags_of(job))}
+                upload = found or self.primary.start_upload(_key(job), tags_of(job))
+                return Step(replace(progress, upload=upload))
             case Send():
-                return {"command": self._send(job)}
+                run = replace(progress.run, command=self._send(job), sent_at=_sent_at(job))
+                return Step(replace(progress, run=run), rest=under_way(run))
             case Adopt():
-                return recorded(action, job)
+                return Step(replace(progress, run=adopted(progress.run, action)))
             case ReadReport(stdout=stdout):
-                report = parse_report(stdout)
-                parts = [[part.size_bytes, part.sha256] for part in report.parts]
-                return {"report": {"size": report.size_bytes, "sha256": report.sha256, "parts": parts}}
+                unlocks = (lock_of_instance(progress.run.instance or ""),)
+                return Step(replace(progress, report=parse_report(stdout)), unlocks=unlocks)
             case FinishUpload():
-                return {"etag": self._finish_upload(job)}
+                return Step(replace(progress, etag=self._finish_upload(job)))
             case ReadBack():
-                return self._read_back(job, until)
-            case Describe(manifest=manifest):
+                return Step(replace(progress, parts_read=self._read_back(job, turn.until)))
+            case WriteManifest(manifest=manifest):
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
-                return {"described": True}
-            case Abort():
-                return self._abort(job)
+                return Step(replace(progress, described=True))
+            case Remove(what=what):
+                return Step(
+                    replace(progress, removal=remove(progress.removal, what, self._removing(job), self.now()))
+                )
 
-    def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
-        """Record the point as failed, so that it is never mistaken for one to restore from."""
-        return Finish(JobState.FAILED, reason, _failed_or_new(job, PointState.FAILED, reason))
+    def _rule(self, job: ServiceJob) -> ServiceRule:
+        rule = self.rules.get(job.work.rule)
+        if not isinstance(rule, ServiceRule):
+            raise TypeError(f"{job.id} is a service backup of a {rule.kind} rule")
+        return rule
 
-    def _upload_begun(self, job: Job) -> str | None:
-        if "CreateMultipartUpload" not in job.intents:
-            return None
-        return self.primary.find_upload(_key(job))
+    def _upload_begun(self, job: ServiceJob) -> str | None:
+        return self.primary.find_upload(_key(job)) if job.intent is not None else None
 
-    def _send(self, job: Job) -> str:
-        rule = _rule(job)
-        expires = _timeout(job) + timedelta(hours=1)
-        urls = self.primary.presign_parts(_key(job), job.progress["upload"], MAX_PARTS, expires)
+    def _send(self, job: ServiceJob) -> str:
+        rule, progress = self._rule(job), job.progress
+        expires = rule.timeout + timedelta(hours=1)
+        urls = self.primary.presign_parts(_key(job), progress.upload or "", MAX_PARTS, expires)
         run = BackupRun(
             job=job.id,
             service=job.service,
@@ -232,20 +260,21 @@ class ServiceBackup:
             url_base=urls.base,
             signatures=urls.signatures,
             part_sizes=tuple(islice(part_sizes(), MAX_PARTS)),
+            timeout=rule.timeout,
             output=rule.output,
         )
         return self.ssm.send(
-            job.progress["instance"],
+            progress.run.instance or "",
             backup_command(run),
-            comment=comment_of(job.id),
-            timeout=_timeout(job),
+            comment=job.mark(INTENT),
+            timeout=rule.timeout,
             working_directory=rule.working_directory,
         )
 
-    def _finish_upload(self, job: Job) -> str:
+    def _finish_upload(self, job: ServiceJob) -> str:
         """Close the upload if S3 holds just the parts reported; adopt the object if that was done before."""
-        key, upload = _key(job), job.progress["upload"]
-        reported = [size for size, _ in job.progress["report"]["parts"]]
+        key, upload, report = _key(job), job.progress.upload or "", _report(job)
+        reported = [part.size_bytes for part in report.parts]
         try:
             held = self.primary.uploaded_parts(key, upload)
             sizes = [part.size_bytes for part in held]
@@ -258,91 +287,104 @@ class ServiceBackup:
             return self.primary.finish_upload(key, upload, held).etag
         except (NotFound, Conflict):
             made = self.primary.head(key)
-            if made is None or made.size_bytes != job.progress["report"]["size"]:
+            if made is None or made.size_bytes != report.size_bytes:
                 raise
             return made.etag
 
-    def _read_back(self, job: Job, until: datetime) -> Mapping[str, Any]:
-        parts = [(size, sha256) for size, sha256 in job.progress["report"]["parts"]]
-        done = job.progress.get("read_back", 0)
-        return {
-            "read_back": read_back(self.primary, _key(job), parts, done, lambda: self.now() >= until - MARGIN)
-        }
+    def _read_back(self, job: ServiceJob, until: datetime) -> int:
+        parts = [(part.size_bytes, part.sha256) for part in _report(job).parts]
+        done = job.progress.parts_read
+        return read_back(self.primary, _key(job), parts, done, lambda: self.now() >= until - MARGIN)
 
-    def _abort(self, job: Job) -> Mapping[str, Any]:
-        command = job.progress.get("command")
-        if command:
-            self.ssm.cancel(command)
-        upload = job.progress.get("upload") or self._upload_begun(job)
-        if upload:
-            self.primary.abort_upload(_key(job), upload)
-        if "report" in job.progress:  # from then on the upload may have been closed unknown to the job
-            self.primary.delete(manifest_key(folder_of(job)))
-            self.primary.delete(_key(job))
-        return {"aborted": True}
+    def _removing(self, job: ServiceJob) -> Callable[[str], None]:
+        def remove_one(what: str) -> None:
+            word, _, id = what.partition(" ")
+            match word:
+                case "command":
+                    self.ssm.cancel(id)
+                case "upload":
+                    self.primary.abort_upload(_key(job), id)
+                case _:
+                    self.primary.delete(id)
 
-
-def _rule(job: Job) -> ServiceRule:
-    rule = read_rule(job.work["rule"])
-    if not isinstance(rule, ServiceRule):
-        raise TypeError(f"{job.id} is a service backup of a {rule.kind} rule")
-    return rule
+        return remove_one
 
 
-def _timeout(job: Job) -> timedelta:
-    return _rule(job).timeout
+def _made(job: ServiceJob) -> tuple[str, ...]:
+    """Name what the job has begun or made, each in one word and its id.
+
+    Once the script had reported, the upload may have been closed unknown to the job.
+    """
+    progress = job.progress
+    made = [f"command {progress.run.command}"] if progress.run.command else []
+    made += [f"upload {progress.upload}"] if progress.upload else []
+    if progress.report is not None:
+        made += [f"object {manifest_key(folder_of(job))}", f"object {_key(job)}"]
+    return tuple(made)
 
 
-def _scripts(job: Job) -> dict[str, str]:
-    """Return the scripts that put a backup back, as they are in force when it is made."""
-    rule = _rule(job)
-    return {name: text for name, text in (("restore", rule.restore), ("verify", rule.verify)) if text}
+def _report(job: ServiceJob) -> BackupReport:
+    if job.progress.report is None:
+        raise IntegrityFailure("the script has not reported", operation="backing up", resource=job.id)
+    return job.progress.report
 
 
-def _key(job: Job) -> str:
+def _sent_at(job: ServiceJob) -> datetime:
+    return job.intent.at if job.intent else job.updated_at
+
+
+def _key(job: ServiceJob) -> str:
     return data_key(folder_of(job))
 
 
-def _source(job: Job) -> dict[str, Any]:
-    return {"instances": [job.progress["instance"]] if "instance" in job.progress else [], **_scripts(job)}
+def _scripts(rule: ServiceRule | None) -> dict[str, str]:
+    """Return the scripts that put a backup back, as they are in force when it is made."""
+    named = (("restore", rule.restore), ("verify", rule.verify)) if rule else ()
+    return {name: text for name, text in named if text}
 
 
-def _failed_or_new(job: Job, state: PointState, reason: str) -> RecoveryPoint:
-    return point_without_artefacts(job, state, _source(job), reason)
+def _new_point(job: ServiceJob, state: PointState, reason: str, rule: ServiceRule | None) -> RecoveryPoint:
+    instance = job.progress.run.instance
+    source = {"instances": [instance] if instance else [], "rule": job.work.rule, **_scripts(rule)}
+    return point_without_artefacts(job, state, source, reason)
 
 
-def _point(job: Job, now: datetime) -> RecoveryPoint:
-    report = job.progress["report"]
+def _taken_at(job: ServiceJob) -> datetime:
+    """Return when the data was taken: not before the script was sent."""
+    return job.progress.run.sent_at or job.created_at
+
+
+def _point(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint:
+    report = _report(job)
     artefact = Artefact(
         vault="primary",
         state=PointState.AVAILABLE,
         folder=folder_of(job),
         key=_key(job),
-        etag=job.progress["etag"],
-        sha256=report["sha256"],
+        etag=job.progress.etag,
+        sha256=report.sha256,
         verified_at=now,
     )
-    point = _failed_or_new(job, PointState.AVAILABLE, "")
     return replace(
-        point,
-        created_at=job.intents["SendCommand"],
-        size_bytes=report["size"],
+        _new_point(job, PointState.AVAILABLE, "", rule),
+        created_at=_taken_at(job),
+        size_bytes=report.size_bytes,
         artefacts={"primary": artefact},
     )
 
 
-def _manifest(job: Job) -> Manifest:
-    report = job.progress["report"]
+def _manifest(job: ServiceJob, rule: ServiceRule) -> Manifest:
+    report = _report(job)
     return Manifest(
-        recovery_point=job.work["recovery_point"],
+        recovery_point=job.work.recovery_point,
         service=job.service,
         plan=job.plan,
         rule=job.rule,
         kind="service",
         nominal_at=job.nominal_at,
-        created_at=job.intents["SendCommand"],
-        source={"instance": job.progress["instance"], **_scripts(job)},
-        size_bytes=report["size"],
-        sha256=report["sha256"],
-        parts=tuple(PartHash(size, sha256) for size, sha256 in report["parts"]),
+        created_at=_taken_at(job),
+        source={"instance": job.progress.run.instance or "", **_scripts(rule)},
+        size_bytes=report.size_bytes,
+        sha256=report.sha256,
+        parts=tuple(PartHash(part.size_bytes, part.sha256) for part in report.parts),
     )

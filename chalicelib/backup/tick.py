@@ -12,29 +12,60 @@ from chalicelib.aws.ec2 import Ec2
 from chalicelib.backup.opening import (
     TICK,
     Covered,
+    Place,
+    cause_of,
     covered_by,
     due_by_age,
     due_by_schedule,
     next_look,
-    occasion_of,
-    requests_for,
+    targets_of,
 )
-from chalicelib.catalog.advance import Engine
 from chalicelib.catalog.store import PlanStore, StoredPlan
+from chalicelib.catalog.store.instances import InstanceLists
+from chalicelib.catalog.store.rules import RuleId, RuleStore
+from chalicelib.catalog.store.services import LineageRecord, ServiceStore
 from chalicelib.errors import Permanent
+from chalicelib.jobs.engine import Engine
+from chalicelib.jobs.job import JobId
+from chalicelib.jobs.work import Cause, Target, backup_request
 from chalicelib.observability import count, logger
 from chalicelib.plans.due import DueRun
 from chalicelib.plans.model import Plan, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class BackupTick:
-    """Opens what is due. `now` is the clock, `deployment` the name of this one among others."""
+class BackupOpener:
+    """Opens backups, whoever asks for them; the instances of large services are stored first."""
 
     engine: Engine
+    rules: RuleStore
+    lists: InstanceLists
+    place: Place
+
+    def rule_ids(self, plan: Plan) -> dict[str, RuleId]:
+        """Store the plan's rules as jobs are opened under them."""
+        return self.rules.put(plan.rules)
+
+    def open(self, targets: Sequence[Target], cause: Cause) -> tuple[JobId, ...]:
+        """Open a backup of each target; return their ids."""
+        for target in targets:
+            if target.is_large:
+                self.lists.put(target.instances)
+        return self.engine.open([backup_request(target, cause) for target in targets])
+
+    def targets(self, plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered) -> tuple[Target, ...]:
+        """Return what a rule's backups are made of."""
+        return targets_of(plan, rule, rule_id, covered, self.place)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupTick:
+    """Opens what is due. `now` is the clock."""
+
+    opener: BackupOpener
     plans: PlanStore
+    services: ServiceStore
     ec2: Ec2
-    deployment: str
     now: Callable[[], datetime]
 
     def run(self, stored_plans: tuple[StoredPlan, ...]) -> None:
@@ -70,41 +101,57 @@ class BackupTick:
     def _open_due(
         self, stored: StoredPlan, due: Mapping[str, DueRun | None], by_age: Sequence[Rule], now: datetime
     ) -> None:
-        covered = covered_by(stored.plan, self.ec2)
+        plan, covered = stored.plan, covered_by(stored.plan, self.ec2)
         if not covered.services:
-            logger().warning("the plan selects no instance", extra={"plan": stored.plan.name})
-            count("PlanSelectsNothing", plan=stored.plan.name)
-        for rule in stored.plan.rules:
+            logger().warning("the plan selects no instance", extra={"plan": plan.name})
+            count("PlanSelectsNothing", plan=plan.name)
+        ids = self.opener.rule_ids(plan)
+        for rule in plan.rules:
             run = due[rule.name]
             if run is not None:
-                self._open(stored.plan, rule, covered, run)
-                self.plans.serve(stored.plan.name, rule.name, run.nominal_at)
-        for rule in by_age:
-            self._open_aged(stored.plan, rule, covered, now)
+                self._open(plan, rule, ids[rule.name], covered, run)
+                self.plans.serve(plan.name, rule.name, run.nominal_at)
+        if by_age:
+            self._open_aged(plan, by_age, ids, covered, now)
 
-    def _open(self, plan: Plan, rule: Rule, covered: Covered, run: DueRun) -> None:
-        jobs = self.engine.open(requests_for(plan, rule, covered, occasion_of(run), self.deployment))
-        facts = {"plan": plan.name, "rule": rule.name, "jobs": [job.id for job in jobs], "late": run.late}
+    def _open(self, plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, run: DueRun) -> None:
+        jobs = self.opener.open(self.opener.targets(plan, rule, rule_id, covered), cause_of(run))
+        facts = {"plan": plan.name, "rule": rule.name, "jobs": len(jobs), "late": run.late}
         logger().info("opened backups", extra=facts)
         if run.late:
             count("LateRun", plan=plan.name, rule=rule.name)
 
-    def _open_aged(self, plan: Plan, rule: Rule, covered: Covered, now: datetime) -> None:
-        newest = {
-            each.service: each.newest_at
-            for each in self.engine.points.lineages(plan.name)
-            if each.rule == rule.name
+    def _open_aged(
+        self, plan: Plan, rules: Sequence[Rule], ids: Mapping[str, RuleId], covered: Covered, now: datetime
+    ) -> None:
+        """Open the backups without which a service's newest point would grow older than a rule's RPO."""
+        records = {
+            (each.lineage.rule, each.lineage.kind, each.lineage.service): each
+            for each in self.services.lineages(plan.name)
         }
-        for service, instances in covered.services.items():
-            run = due_by_age(rule, newest.get(service), now)
-            if run is not None and not self._is_under_way(plan, rule, service, now):
-                self._open(plan, rule, Covered({service: instances}), run)
+        for rule in rules:
+            due: dict[DueRun, dict[str, tuple[str, ...]]] = {}
+            for service, instances in covered.services.items():
+                known = records.get((rule.name, rule.kind, service))
+                run = due_by_age(rule, known.newest_at if known else None, now)
+                if run is not None:
+                    due.setdefault(run, {})[service] = instances
+            for run, selected in due.items():
+                last = [
+                    known for service in selected if (known := records.get((rule.name, rule.kind, service)))
+                ]
+                busy = self._under_way(rule, last, now)
+                free = {service: ids for service, ids in selected.items() if service not in busy}
+                if free:
+                    self._open(plan, rule, ids[rule.name], Covered(free), run)
 
-    def _is_under_way(self, plan: Plan, rule: Rule, service: str, now: datetime) -> bool:
-        """Say whether the service's last backup still runs, however long, or ended only a short time ago."""
-        filters = {"service": service, "plan": plan.name, "rule": rule.name, "kind": "backup"}
-        last = self.engine.jobs.list(filters=filters, limit=1, cursor=None).items
-        if not last:
-            return False
+    def _under_way(self, rule: Rule, records: Sequence[LineageRecord], now: datetime) -> set[str]:
+        """Name the services whose last backup still runs, however long, or ended only a short time ago."""
+        by_job = {record.last_job: record.lineage.service for record in records if record.last_job}
         retry_after = max(TICK, (rule.rpo or timedelta()) / 4)
-        return not last[0].state.final or now - last[0].nominal_at < retry_after
+        jobs = self.opener.engine.jobs.ends(by_job)
+        return {
+            by_job[job]
+            for job, (state, nominal_at) in jobs.items()
+            if not state.final or now - nominal_at < retry_after
+        }

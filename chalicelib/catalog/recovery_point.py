@@ -7,9 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NewType
 
+from chalicelib.ids import fingerprint
 from chalicelib.plans.model import Kind
 
 PointId = NewType("PointId", str)
+LINEAGE_DIGITS, POINT_DIGITS = 16, 16
 
 # On every artefact, in the creating call; nothing of ours is ever found by name or by id alone.
 TAG_POINT = "farshore:recovery-point"
@@ -32,12 +34,14 @@ class PointState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRef:
-    """A snapshot of an artefact, and the volume it was first made of (a copy's own volume id means
-    nothing)."""
+    """A snapshot of an artefact, and the volume it was first made of, with its instance and device there (a
+    copy's own volume id means nothing)."""
 
     id: str
     volume_id: str
     size_gib: int
+    instance_id: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,19 @@ class Artefact:
     """A recovery point as it lies in one vault: snapshots in a region, or a file (whole, or in segments).
 
     `folder` is where its manifest lies; `etag` pins a whole object; `segments` counts the segments of one
-    that is not. `verified_at` is when its bytes were last read back and found right; None means never.
+    that is not. `verified_at` is when its bytes were last read back and found right; None means never. Where
+    there are many snapshots, `snapshots` is empty and they lie in `shards` records of their own.
+
+    One that is EXPIRED is still there until `let_go_at` and can be taken back; without that moment it is
+    being deleted. `by_request` says that an operator wants it gone, and not its lifecycle.
     """
 
     vault: str
     state: PointState
     region: str | None = None
     snapshots: tuple[SnapshotRef, ...] = ()
+    shards: int = 0
+    snapshot_count: int = 0
     folder: str | None = None
     key: str | None = None
     etag: str | None = None
@@ -59,6 +69,32 @@ class Artefact:
     sha256: str | None = None
     verified_at: datetime | None = None
     reason: str = ""
+    let_go_at: datetime | None = None
+    by_request: bool = False
+
+    @property
+    def in_grace(self) -> bool:
+        """Whether it is let go and can still be taken back."""
+        return self.state is PointState.EXPIRED and self.let_go_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """All recovery points of one rule and kind for one service, outliving every instance."""
+
+    plan: str
+    rule: str
+    kind: Kind
+    service: str
+
+    @property
+    def key(self) -> str:
+        """What the ids of its points begin with, behind `rp-`."""
+        return fingerprint(self.plan, self.rule, self.kind, self.service, digits=LINEAGE_DIGITS)
+
+    def point_id(self, *identity: str) -> PointId:
+        """Return the id of the point that a backup with this identity makes."""
+        return PointId(f"rp-{self.key}{fingerprint(*identity, digits=POINT_DIGITS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +103,8 @@ class RecoveryPoint:
     was taken.
 
     `source` says what it was made of (instances, volumes) and how it is put back (the restore and verify
-    scripts).
+    scripts). `version` counts the changes to its record; `pins` are, by vault, the jobs that need it there;
+    `hold` says why it is kept whatever its lifecycle says.
     """
 
     id: PointId
@@ -82,6 +119,9 @@ class RecoveryPoint:
     size_bytes: int = 0
     reason: str = ""
     artefacts: Mapping[str, Artefact] = field(default_factory=dict)
+    version: int = 0
+    pins: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    hold: str | None = None
 
     def in_vault(self, vault: str) -> Artefact | None:
         """Return the artefact in `vault`, in whatever state, or None where there never was one."""
@@ -91,6 +131,11 @@ class RecoveryPoint:
         """Return the names of the vaults it can be restored from, `primary` first."""
         names = (name for name, artefact in self.artefacts.items() if artefact.state is PointState.AVAILABLE)
         return tuple(sorted(names, key=lambda name: (name != "primary", name)))
+
+    @property
+    def lineage(self) -> "Lineage":
+        """The lineage that the point belongs to."""
+        return Lineage(self.plan, self.rule, self.kind, self.service)
 
     def with_artefact(self, artefact: Artefact) -> "RecoveryPoint":
         """Return the point with `artefact` in place of the one in the same vault; its state follows its

@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.resources import files
 from typing import Final, Literal
 
@@ -21,7 +22,6 @@ from chalicelib.errors import ScriptFailed
 # that SSM returns, and the signatures in its 64 KB document.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html
 MAX_PARTS: Final = 300
-TRANSFER_RETRIES: Final = 5
 
 SCRIPT_EXITED: Final = 10
 EMPTY_OUTPUT: Final = 11
@@ -52,6 +52,16 @@ _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
+class Persistence:
+    """How a run goes on over a bad network: `pause_seconds` before the second try, then twice as long each
+    time, up to a minute; until nothing has come of it for `patience_seconds`."""
+
+    patience_seconds: int = 1800
+    pause_seconds: int = 1
+    stall_seconds: int = 60  # a connection that moves less than 1 KiB/s for so long is given up
+
+
+@dataclass(frozen=True, slots=True)
 class BackupRun:
     """One run of a user's backup script.
 
@@ -64,8 +74,9 @@ class BackupRun:
     url_base: str
     signatures: Sequence[str]
     part_sizes: Sequence[int]  # whole MiB; one for each signature
+    timeout: timedelta  # when SSM ends the run
     output: Literal["pipe", "file"] = "pipe"
-    retries: int = TRANSFER_RETRIES
+    persistence: Persistence = Persistence()
 
     def __post_init__(self) -> None:
         """Refuse what could not run; these are faults of ours, not of a user."""
@@ -86,8 +97,9 @@ class RestoreRun:
     size_bytes: int
     sha256: str
     restore: str  # a path on the instance, or the text of a script
+    timeout: timedelta  # when SSM ends the run
     verify: str | None = None
-    retries: int = TRANSFER_RETRIES
+    persistence: Persistence = Persistence()
 
     def __post_init__(self) -> None:
         """Refuse what could not run; these are faults of ours, not of a user."""
@@ -127,7 +139,7 @@ def backup_command(run: BackupRun) -> str:
         "URL_BASE": run.url_base,
         "SIGNATURES": " ".join(run.signatures),
         "PART_MIB": " ".join(str(size // 1048576) for size in run.part_sizes),
-        "RETRIES": str(run.retries),
+        **_persistence(run.persistence, run.timeout),
     }
     return _command(assignments, "backup.sh")
 
@@ -142,7 +154,7 @@ def restore_command(run: RestoreRun) -> str:
         "URL": run.url,
         "SIZE_BYTES": str(run.size_bytes),
         "SHA256": run.sha256,
-        "RETRIES": str(run.retries),
+        **_persistence(run.persistence, run.timeout),
     }
     return _command(assignments, "restore.sh")
 
@@ -195,10 +207,23 @@ def _script_of(variable: str, script: str) -> dict[str, str]:
     return {f"{variable}_PATH": script if path else "", f"{variable}_TEXT": "" if path else script}
 
 
+def _persistence(persistence: Persistence, timeout: timedelta) -> dict[str, str]:
+    """Let the runner give up a little before SSM ends it, so that it can say what was wrong."""
+    seconds = int(timeout.total_seconds())
+    return {
+        "TRY_FOR_SECONDS": str(seconds - min(60, seconds // 10)),
+        "PATIENCE_SECONDS": str(persistence.patience_seconds),
+        "PAUSE_SECONDS": str(persistence.pause_seconds),
+        "STALL_SECONDS": str(persistence.stall_seconds),
+    }
+
+
 def _command(assignments: dict[str, str], script: str) -> str:
+    """Put the assignments before the scripts; a name that the agent exports would else be exported anew."""
     here = files(__package__)
     return "\n".join(
         [
+            f"unset {' '.join(assignments)}",
             *(f"{name}={shlex.quote(value)}" for name, value in assignments.items()),
             *(_without_comments(here.joinpath(name).read_text("utf-8")) for name in ("runner.sh", script)),
         ]

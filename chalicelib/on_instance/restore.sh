@@ -13,25 +13,60 @@ WORDS_BYTES=4096
 
 fetch() {
     exec 3</dev/null
-    call "$URL" --output "$WORK/backup" || fail $TRANSFER_FAILED "the backup could not be downloaded"
-    size=$(size_of "$WORK/backup")
-    [ "$size" -eq "$SIZE_BYTES" ] || fail $WRONG_BYTES "expected $SIZE_BYTES bytes, got $size"
+    : >"$WORK/backup"
+    etag='' have=0
+    insist get_rest || fail $TRANSFER_FAILED "the backup could not be downloaded, $have of $SIZE_BYTES bytes came: $WHY"
+    [ "$have" -eq "$SIZE_BYTES" ] || fail $WRONG_BYTES "expected $SIZE_BYTES bytes, got $have"
     actual=$(sha256sum <"$WORK/backup")
     actual=${actual%% *}
     [ "$actual" = "$SHA256" ] || fail $WRONG_BYTES "expected SHA-256 $SHA256, got $actual"
 }
 
+# One try to get what is missing. What came before the connection broke is kept; the ETag sees to it that the rest is
+# of the same object. Bytes are put behind those that are there, and are cut off again if they are none of the backup.
+get_rest() {
+    call "$URL" --range "$have-" ${etag:+--header "If-Match: $etag"} >>"$WORK/backup"
+    case $STATUS:$(answered '[Cc]ontent-[Rr]ange') in
+        206:"bytes $have-"*/"$SIZE_BYTES") ;;
+        200:*) [ "$have" -eq 0 ] || begin_anew || return ;;
+        206:*) fail $WRONG_BYTES "expected bytes $have- of $SIZE_BYTES, got $(answered '[Cc]ontent-[Rr]ange')" ;;
+        412:*) fail $WRONG_BYTES "the backup was replaced while it was downloaded" ;;
+        *) refused || return ;;
+    esac
+    before=$have have=$(size_of "$WORK/backup") etag=${etag:-$(answered '[Ee][Tt][Aa][Gg]')}
+    [ "$have" -lt "$SIZE_BYTES" ] || return 0
+    [ "$have" -eq "$before" ] || begin_patience
+    weigh /dev/null
+}
+
+# A server that knows no ranges sends the whole once more.
+begin_anew() {
+    cut_to 0
+    have=0 WHY="the server sends no part of the backup"
+    return 1
+}
+
+refused() {
+    tail -c "+$((have + 1))" "$WORK/backup" >"$BOOKS/answer"
+    cut_to "$have"
+    weigh "$BOOKS/answer"
+}
+
+cut_to() { # BYTES
+    dd if=/dev/null of="$WORK/backup" bs=1 seek="$1" 2>/dev/null
+}
+
 # Its words go to a file, which a server that the script starts may hold open without keeping this run waiting.
 run_script() { # NAME PATH TEXT
     # shellcheck disable=SC2094 # the file is named to the script, not written
-    (become "$1" "$2" "$3" "$SERVICE" "$WORK/backup") <"$WORK/backup" >"$WORK/words" 2>&1 &
+    (become "$1" "$2" "$3" "$SERVICE" "$WORK/backup") <"$WORK/backup" >"$BOOKS/words" 2>&1 &
     started=$!
     wait "$started"
     exited=$?
-    tail -c $WORDS_BYTES "$WORK/words" >&2
+    tail -c $WORDS_BYTES "$BOOKS/words" >&2
 }
 
-need_tools curl find id sha256sum tail wc
+need_tools curl date dd find id mkfifo mktemp rm sha256sum sleep tail tr wc
 run_once
 fetch
 export FARSHORE_SERVICE="$SERVICE" FARSHORE_JOB="$JOB" FARSHORE_INPUT="$WORK/backup"

@@ -3,18 +3,26 @@
 # What backup.sh and restore.sh need both: it is put before them, behind the assignments of __init__.py.
 #
 # Invariants: a job runs once on an instance, and a second run touches nothing; what a job wrote here is gone when
-# it ends, but for the empty folder that says it ran; a signal to this shell ends all that it started.
+# it ends, whatever ends it, but for the empty folder that says it ran, and at the latest when the next job begins (the
+# machine may be switched off); a signal to this shell ends all that it started.
+#
+# A user's script runs as the same user as this shell. It is given WORK, where its own file lies, and neither the name
+# of BOOKS, where ours lie, nor a descriptor, a variable or a URL of ours. The hashes lie in a file without a name. What
+# can be spoilt all the same (the part that is being sent, a tool) fails the job, which reads back what S3 holds.
 
 set -u
 
 RAN_BEFORE=75
 TOOL_MISSING=14
+LONGEST_PAUSE=60
 
-WORK=
+# A name that the agent exports would be exported with our value.
+unset WORK BOOKS left signature url
+WORK='' BOOKS=''
 
 # Not a trap on EXIT: bash runs one in a child, too, that is killed before it has begun.
 finish() { # CODE
-    [ -z "$WORK" ] || rm -rf "${WORK:?}"/*
+    [ -z "$BOOKS" ] || rm -rf "$BOOKS" "${WORK:?}"/*
     exit "$1"
 }
 
@@ -23,13 +31,14 @@ fail() { # CODE TEXT
     finish "$1"
 }
 
+# The shell remembers where each tool is, whatever a script puts on the PATH later.
 need_tools() { # NAME...
     for tool in "$@"; do
-        command -v "$tool" >/dev/null || fail $TOOL_MISSING "this instance has no $tool"
+        hash "$tool" 2>/dev/null || fail $TOOL_MISSING "this instance has no $tool"
     done
 }
 
-# Makes the job's folder, WORK. That mkdir succeeds only once is what makes the job run only once.
+# Makes the job's folder, WORK, and BOOKS. That mkdir succeeds only once is what makes the job run only once.
 run_once() {
     root=${TMPDIR:-/var/tmp}/farshore
     (umask 077 && mkdir -p "$root") 2>/dev/null
@@ -40,10 +49,62 @@ run_once() {
         [ -d "$root/$JOB" ] || fail $TOOL_MISSING "this instance has no room at $root"
         fail $RAN_BEFORE "job $JOB has run on this instance before"
     fi
+    purge "$root"
+    BOOKS=$(mktemp -d "$root/.XXXXXXXXXX") || fail $TOOL_MISSING "this instance has no room at $root"
     WORK=$root/$JOB started='' child=''
+    if ! echo "$JOB $$ $(started_at $$)" >"$BOOKS/owner" || ! start_guard; then
+        fail $TOOL_MISSING "this instance has no room at $root"
+    fi
+    DEADLINE=$(($(now) + TRY_FOR_SECONDS))
     trap 'stop HUP' HUP
     trap 'stop INT' INT
     trap 'stop TERM' TERM
+}
+
+# Starts a process that outlives SIGKILL to this shell and its group, which is how SSM ends a run whose time is up, and
+# then removes what lies here. It reads a pipe that only this shell holds open: descriptor 4.
+start_guard() {
+    apart=
+    ! hash setsid 2>/dev/null || apart=setsid
+    mkfifo "$BOOKS/life" || return
+    exec 5<>"$BOOKS/life"
+    exec 6<"$BOOKS/life"
+    exec 4>"$BOOKS/life" 5>&-
+    rm "$BOOKS/life"
+    # shellcheck disable=SC2016 # the other shell expands it
+    $apart sh -c 'trap "" HUP INT TERM; hash cat rm; cd /; cat; rm -rf "$1" "$2"/*' guard "$BOOKS" "$WORK" \
+        <&6 >/dev/null 2>&1 4>&- 6<&- &
+    exec 6<&-
+}
+
+# Removes what runs left here that died together with their guards. A run has an owner before it has a file.
+purge() { # ROOT
+    for file in "$1"/*/*; do
+        job=${file%/*}
+        is_under_way "$1" "${job##*/}" || rm -rf "$file"
+    done
+    for books in "$1"/.??????????; do
+        ! owner_of "$books" || [ "$began" = "$(started_at "$process")" ] || rm -rf "$books"
+    done
+}
+
+is_under_way() { # ROOT JOB
+    for books in "$1"/.??????????; do
+        owner_of "$books" && [ "$owner" = "$2" ] && [ "$began" = "$(started_at "$process")" ] && return
+    done
+    return 1
+}
+
+owner_of() { # BOOKS
+    { read -r owner process began <"$1/owner"; } 2>/dev/null
+}
+
+# Prints when a process began, in ticks since the machine started: with its number, a name that no other has. proc(5)
+started_at() { # PROCESS
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
+    # shellcheck disable=SC2086 # its fields
+    set -- ${stat##*) }
+    echo "${20}"
 }
 
 # shellcheck disable=SC2329 # the traps call it
@@ -58,6 +119,7 @@ stop() { # SIGNAL
 become() { # NAME PATH TEXT ARGUMENT...
     name=$1 path=$2 text=$3
     shift 3
+    exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-
     [ -z "$path" ] || exec "$path" "$@"
     printf '%s\n' "$text" >"$WORK/$name"
     interpreter=sh option=
@@ -73,7 +135,7 @@ LINE
 
 # Runs a command that a signal ends together with this shell; its standard input is our descriptor 3.
 in_reach() { # COMMAND...
-    "$@" <&3 &
+    "$@" <&3 4>&- &
     child=$!
     wait "$child"
 }
@@ -82,10 +144,99 @@ size_of() { # FILE
     echo $(($(wc -c <"$1")))
 }
 
-# Calls curl with a URL that other users of this instance cannot read from the list of processes.
+now() {
+    date +%s
+}
+
+# Makes TRY succeed. TRY ends with 0: done; 1: failed for now; 2: in vain; and says in WHY what was wrong. It is made
+# again after pauses that double up to a minute (jittered: a fleet must not come back as one), until nothing has come
+# of it for PATIENCE_SECONDS, or the time of this run is up.
+insist() { # TRY
+    begin_patience
+    while :; do
+        "$1"
+        case $? in
+            0) return 0 ;;
+            1) ;;
+            *) return 1 ;;
+        esac
+        next=$(($(now) + pause))
+        if [ "$next" -ge $((since + PATIENCE_SECONDS)) ] || [ "$next" -ge "$DEADLINE" ]; then
+            WHY="$WHY; given up after $(($(now) - since)) s of trying"
+            return 1
+        fi
+        in_reach sleep $((pause - $$ % (pause / 2 + 1)))
+        pause=$((pause * 2 < LONGEST_PAUSE ? pause * 2 : LONGEST_PAUSE))
+    done
+}
+
+begin_patience() {
+    since=$(now) pause=$PAUSE_SECONDS
+}
+
+# Calls curl once, with a URL that is written nowhere, so that nobody reads it from a file or from the list of
+# processes. Sets STATUS (empty: there was no answer) and CURL_EXIT. The oldest instances have curl 7.29; what it can
+# try again by itself leaves out connections that break, so it is not asked to.
 call() { # URL OPTION...
-    printf 'url = "%s"\n' "$1" >"$WORK/url"
+    url=$1
     shift
-    in_reach curl -q --config "$WORK/url" --silent --show-error --fail --retry "$RETRIES" --retry-connrefused \
-        --connect-timeout 20 --speed-limit 1 --speed-time 120 "$@"
+    : >"$BOOKS/head"
+    seconds=$((DEADLINE - $(now)))
+    printf 'url = "%s"\n' "$url" |
+        curl -q --config - --silent --show-error --dump-header "$BOOKS/head" --connect-timeout 20 \
+            --speed-limit 1024 --speed-time "$STALL_SECONDS" --max-time $((seconds > 0 ? seconds : 1)) \
+            "$@" 2>"$BOOKS/curl" 4>&- &
+    child=$!
+    wait "$child"
+    CURL_EXIT=$?
+    STATUS=$(answered 'HTTP/*')
+    STATUS=${STATUS%% *}
+}
+
+# Prints a field of the last answer's head, or its status. A connection through a proxy, or an answer in two steps,
+# has several heads: the last one counts.
+answered() { # PATTERN of the field's name
+    tr -d '\r' <"$BOOKS/head" | {
+        found=
+        while IFS=': ' read -r field value; do
+            # shellcheck disable=SC2254 # it is a pattern
+            case $field in
+                $1) found=$value ;;
+                HTTP/*) found= ;;
+            esac
+        done
+        printf '%s' "$found"
+    }
+}
+
+# Says in WHY what the last call failed of, and ends as a try does.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+weigh() { # FILE: the answer's body
+    case $STATUS in
+        [345]??)
+            body=$(dd bs=4096 count=1 2>/dev/null <"$1" | tr -d '\000')
+            s3_code=$(element Code)
+            WHY="S3 answered $STATUS $s3_code: $(element Message)"
+            case $STATUS:$s3_code in
+                5??:* | 408:* | 429:* | 400:RequestTimeout) return 1 ;;
+                *) return 2 ;;
+            esac
+            ;;
+    esac
+    WHY=$(tail -n 1 "$BOOKS/curl")
+    WHY=${WHY:-the answer was cut off}
+    case $CURL_EXIT in
+        2 | 3 | 4 | 23 | 26 | 27 | 60 | 77) return 2 ;; # the URL, a file, the memory, the certificates of this instance
+        *) return 1 ;;
+    esac
+}
+
+element() { # NAME: of the error in $body
+    case $body in
+        *"<$1>"*"</$1>"*) ;;
+        *) return ;;
+    esac
+    text=${body#*"<$1>"}
+    text=${text%%"</$1>"*}
+    printf '%.300s' "$text" | tr '\n\r' '  '
 }

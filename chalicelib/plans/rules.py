@@ -57,6 +57,11 @@ class BaseRule:
         """The schedule's time zone; None for a rule that follows its RPO."""
         return self.schedule.timezone if self.schedule else None
 
+    @property
+    def vaults(self) -> frozenset[str]:
+        """The vaults that the rule keeps points in."""
+        return frozenset(("primary", *(copy.vault for copy in self.copies)))
+
     def lifecycle_in(self, vault: str) -> Lifecycle:
         """Find what holds in a vault: the copy's own lifecycle, else the rule's."""
         own = next((copy.lifecycle for copy in self.copies if copy.vault == vault), None)

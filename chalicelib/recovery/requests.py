@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chalicelib.catalog.job import JobKind, JobRequest
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.store.rules import RuleId, id_of
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
-from chalicelib.plans.durations import render_duration
+from chalicelib.jobs.job import AnyRequest, Budget, JobKind, JobRequest
+from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
 from chalicelib.plans.model import Kind, Plan, ServiceRule
 
 WHAT = "the restore request"
@@ -46,7 +47,7 @@ def newest_at(
 
 def plan_restore(
     point: RecoveryPoint, plan: Plan | None, order: Order, staging_vaults: Sequence[str]
-) -> JobRequest:
+) -> AnyRequest:
     """Return the job that restores `point` as ordered; `plan` is its plan as it is now, None when it is gone.
 
     `staging_vaults` are the S3 vaults in which an off-site copy may be put together, the best first.
@@ -81,28 +82,31 @@ def _artefact(point: RecoveryPoint, vault: str | None) -> Artefact:
     return artefact
 
 
-def _volume_request(point: RecoveryPoint, artefact: Artefact, order: Order) -> JobRequest:
+def _volume_request(point: RecoveryPoint, artefact: Artefact, order: Order) -> AnyRequest:
     target, region = order.target, artefact.region or ""
     problems = _unknown(target, ("availability_zone", "size", "type"))
     zone = target.get("availability_zone")
     if not isinstance(zone, str) or not zone.startswith(region) or zone == region:
         expected = f"a zone of {region}, where vault {artefact.vault} keeps the snapshots, e.g. {region}a"
         problems.append(Problem("/target/availability_zone", zone, expected))
-    size, largest = target.get("size"), max(ref.size_gib for ref in artefact.snapshots)
+    size, largest = target.get("size"), max((ref.size_gib for ref in artefact.snapshots), default=1)
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < largest):
         problems.append(Problem("/target/size", size, f"GiB, at least the snapshot's {largest}"))
     if target.get("type") is not None and not isinstance(target["type"], str):
         problems.append(Problem("/target/type", target["type"], "an EBS volume type, e.g. gp3"))
     if problems:
         raise InvalidInput(WHAT, problems)
-    work = {
-        "recovery_point": point.id,
-        "vault": artefact.vault,
-        "region": region,
-        "snapshots": [ref.id for ref in artefact.snapshots],
-        "target": {"type": "gp3", **{name: value for name, value in target.items() if value is not None}},
-    }
-    return _request(point, "volume", order, work, f"restore of {point.id} from {artefact.vault} to {zone}")
+    work = VolumeRestoreWork(
+        recovery_point=point.id,
+        vault=artefact.vault,
+        region=region,
+        availability_zone=str(zone),
+        size_gib=size,
+        type=target.get("type") or "gp3",
+    )
+    budget = Budget("CreateVolume", region)
+    reason = f"restore of {point.id} from {artefact.vault} to {zone}"
+    return _request(point, "volume", order, work, reason, budget)
 
 
 def _service_request(
@@ -111,7 +115,7 @@ def _service_request(
     plan: Plan | None,
     order: Order,
     staging_vaults: Sequence[str],
-) -> JobRequest:
+) -> AnyRequest:
     target = order.target
     problems = _unknown(target, ("instance_id",))
     instance = target.get("instance_id")
@@ -119,37 +123,31 @@ def _service_request(
         problems.append(
             Problem("/target/instance_id", instance, "the id of an instance, e.g. i-0123456789abcdef0")
         )
-    rule = plan.rule(point.rule) if plan else None
-    rule = rule if isinstance(rule, ServiceRule) else None
-    restore = (rule and rule.restore) or point.source.get("restore")
-    if not restore:
-        problems.append(
-            Problem(
-                "/recovery_point",
-                point.id,
-                f"a `restore` script in rule {point.rule!r} of plan {point.plan!r}",
-            )
-        )
-    if problems:
+    rule = _rule_for(point, plan)
+    if rule is None:
+        expected = f"a `restore` script in rule {point.rule!r} of plan {point.plan!r}"
+        problems.append(Problem("/recovery_point", point.id, expected))
+    if problems or rule is None:
         raise InvalidInput(WHAT, problems)
-    work = {
-        "recovery_point": point.id,
-        "vault": artefact.vault,
-        "folder": artefact.folder,
-        "key": artefact.key,
-        "segments": artefact.segments,
-        "staging_vaults": list(staging_vaults) if artefact.segments else [],
-        "size_bytes": point.size_bytes,
-        "sha256": artefact.sha256,
-        "restore": restore,
-        "verify": rule.verify if rule else point.source.get("verify"),
-        "timeout": render_duration(rule.timeout) if rule else "1h",
-        "working_directory": rule.working_directory if rule else None,
-        "target": {"instance_id": instance},
-    }
-    return _request(
-        point, "service", order, work, f"restore of {point.id} from {artefact.vault} onto {instance}"
+    work = ServiceRestoreWork(
+        recovery_point=point.id,
+        vault=artefact.vault,
+        instance_id=str(instance),
+        artefact=artefact,
+        size_bytes=point.size_bytes,
+        rule=rule,
+        staging_vaults=tuple(staging_vaults) if artefact.segments else (),
     )
+    reason = f"restore of {point.id} from {artefact.vault} onto {instance}"
+    return _request(point, "service", order, work, reason)
+
+
+def _rule_for(point: RecoveryPoint, plan: Plan | None) -> RuleId | None:
+    """Return the rule whose scripts restore the point: the plan's own now, else the one it was made under."""
+    rule = plan.rule(point.rule) if plan else None
+    if isinstance(rule, ServiceRule) and rule.restore:
+        return id_of(rule)
+    return RuleId(point.source["rule"]) if point.source.get("restore") else None
 
 
 def _unknown(target: Mapping[str, Any], known: Sequence[str]) -> list[Problem]:
@@ -161,8 +159,13 @@ def _unknown(target: Mapping[str, Any], known: Sequence[str]) -> list[Problem]:
 
 
 def _request(
-    point: RecoveryPoint, method: str, order: Order, work: Mapping[str, Any], reason: str
-) -> JobRequest:
+    point: RecoveryPoint,
+    method: str,
+    order: Order,
+    work: VolumeRestoreWork | ServiceRestoreWork,
+    reason: str,
+    budget: Budget | None = None,
+) -> AnyRequest:
     return JobRequest(
         kind=JobKind.RESTORE,
         method=method,
@@ -170,7 +173,9 @@ def _request(
         plan=point.plan,
         rule=point.rule,
         nominal_at=order.now,
-        key=(point.id, str(work["vault"]), order.key),
+        key=(point.id, work.vault, order.key),
         work=work,
         reason=reason,
+        budget=budget,
+        pins=((point.id, work.vault),),
     )

@@ -7,33 +7,38 @@ that the instance needs nothing but a URL. Invariant: bytes that are not what wa
 restore script.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
-from chalicelib.catalog.job import Decision, Do, Finish, Job, JobState, Wait
+from chalicelib.catalog.store.rules import RuleStore
+from chalicelib.catalog.store.table import Write
 from chalicelib.errors import IntegrityFailure
-from chalicelib.on_instance import TRANSFER_FAILED, WRONG_BYTES, RestoreRun, restore_command
-from chalicelib.on_instance.run import (
-    NO_CANDIDATES,
-    NOTHING_SEEN,
+from chalicelib.jobs.claims import lock_of_instance
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait, look_again
+from chalicelib.jobs.handler import Turn
+from chalicelib.jobs.job import Job, may_have_been_made
+from chalicelib.jobs.removal import Removal, remove
+from chalicelib.jobs.script_run import (
+    INTENT,
     Adopt,
-    Candidates,
+    Choose,
     Ended,
-    Failed,
     RunSeen,
+    ScriptFailed,
+    ScriptRun,
     Send,
-    choose_instance,
-    comment_of,
+    adopted,
     decide_run,
-    find_candidates,
     observe_run,
-    recorded,
+    still_stopping,
+    under_way,
 )
-from chalicelib.plans.durations import parse_duration
+from chalicelib.jobs.work import ServiceRestoreWork
+from chalicelib.on_instance import TRANSFER_FAILED, WRONG_BYTES, RestoreRun, restore_command
+from chalicelib.plans.model import ServiceRule
 from chalicelib.recovery.staging import StagedFile, begin, stage
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
@@ -43,11 +48,26 @@ MARGIN = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The instance's state and agent while it is waited for, and the run of the script."""
+class ServiceRestoreProgress:
+    """How far a restore is: the object checked or put together, the run of the scripts, how that ended; and
+    in cleaning, what was removed."""
 
-    candidates: Candidates = NO_CANDIDATES
-    run: RunSeen = NOTHING_SEEN
+    checked: bool = False
+    staging: StagedFile | None = None
+    run: ScriptRun = field(default_factory=ScriptRun)
+    outcome: str | None = None
+    removal: Removal = field(default_factory=Removal)
+
+
+RestoreJob = Job[ServiceRestoreWork, ServiceRestoreProgress]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The rule, and the run of its scripts."""
+
+    rule: ServiceRule
+    run: RunSeen = field(default_factory=RunSeen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +86,20 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Choose:
-    """The instance is ready."""
+class NoteOutcome:
+    """Take down that the scripts have ended well, before what was staged is removed."""
 
-    instance: str
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
-class Clean:
-    """Remove what was staged."""
+class Remove:
+    """Stop the script, remove what was staged, whichever of these are named."""
+
+    what: tuple[str, ...]
 
 
-Action = Check | BeginStaging | Stage | Choose | Send | Adopt | Clean
+Action = Check | BeginStaging | Stage | Choose | Send | Adopt | NoteOutcome | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,146 +108,198 @@ class ServiceRestore:
 
     ec2: Ec2
     ssm: Ssm
+    rules: RuleStore
     vaults: Callable[[str], Vault]
     s3_vaults: Callable[[str], S3Vault]
     now: Callable[[], datetime]
+    work = ServiceRestoreWork
+    progress = ServiceRestoreProgress
 
-    def observe(self, job: Job) -> Seen:
+    def observe(self, job: RestoreJob, children: Children) -> Seen:
         """Look only at what the job's next step depends on."""
-        if "error" in job.progress or not _is_fetchable(job):
-            return Seen()
-        if "instance" not in job.progress:
-            wanted = [job.work["target"]["instance_id"]]
-            return Seen(find_candidates(self.ec2, self.ssm, wanted))
-        return Seen(run=observe_run(self.ssm, self.ec2, job))
+        seen, progress = Seen(self._rule(job)), job.progress
+        failed_sure = job.failure is not None and job.intent is None and progress.run.command is None
+        if progress.outcome is not None or failed_sure:
+            return seen
+        if not _is_fetchable(job):
+            return seen
+        return replace(seen, run=observe_run(self.ssm, self.ec2, job, progress.run, [job.work.instance_id]))
 
-    def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
-        """Stage or check the file, wait for the instance, run the script, clean up."""
-        if "outcome" in job.progress or "error" in job.progress:
-            return self._decide_end(job)
+    def decide(self, job: RestoreJob, seen: Seen, now: datetime) -> Decision[Action]:
+        """Stage or check the file, wait for the instance, run the scripts, remove what was staged."""
+        outcome = job.progress.outcome
+        if outcome is not None:
+            due = job.progress.removal.due(_staged_names(job), now)
+            if isinstance(due, Wait):
+                return replace(due, reason=f"{outcome}; {due.reason}")
+            return Do(Remove(due), "removing what was staged") if due else Finish(outcome)
         if not _is_fetchable(job):
             return _decide_fetch(job)
-        if "instance" not in job.progress:
-            match choose_instance(job, seen.candidates, now):
-                case Do(action=instance, reason=reason):
-                    return Do(Choose(instance), reason)
-                case Wait() as wait:
-                    return wait
-                case Failed(reason=reason):
-                    return self._decide_end(job.progressed({"error": reason}, now))
-        match decide_run(job, seen.run, now, _timeout(job)):
+        match decide_run(job, job.progress.run, seen.run, now, seen.rule.timeout):
             case Ended():
-                return self._decide_end(job.progressed({"outcome": _success(job)}, now))
-            case Failed() as failure:
-                return self._decide_end(job.progressed({"error": _run_error(job, failure)}, now))
-            case Wait() as wait:
-                return wait
-            case Do(action=action, reason=reason, intent=intent):
-                return Do(action, reason, intent)
+                return Do(NoteOutcome(_success(job, seen.rule)), "the scripts have ended well")
+            case ScriptFailed() as failure:
+                return Fail(f"{_what(job)}: {_run_error(job, failure)}")
+            case Fail(reason=reason):
+                return Fail(f"{_what(job)}: {reason}")
+            case step:
+                return step
 
-    def _decide_end(self, job: Job) -> Decision[Action]:
-        if "staging" in job.progress and "cleaned" not in job.progress:
-            return Do(Clean(), "removing what was staged")
-        if "error" in job.progress:
-            return self.give_up(job, str(job.progress["error"]), job.updated_at)
-        return Finish(JobState.COMPLETED, str(job.progress["outcome"]))
+    def clean_up(self, job: RestoreJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+        """Stop the script, remove what was staged, end."""
+        reason = job.failure.reason if job.failure else job.reason
+        if job.intent is not None and job.intent.name == INTENT:
+            if seen.run.commands:
+                return Do(Adopt(seen.run.commands[0]), f"cleaning up after: {reason}")
+            if may_have_been_made(job, now):
+                return look_again(job, INTENT)
+        due = job.progress.removal.due(self._made(job), now)
+        if isinstance(due, Wait):
+            return replace(due, reason=f"{reason}; {due.reason}")
+        if due:
+            return Do(Remove(due), f"cleaning up after: {reason}")
+        if job.progress.outcome is None and (
+            stopping := still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
+        ):
+            return replace(stopping, reason=f"{reason}; {stopping.reason}")
+        return Finish(reason if reason.startswith("restore of") else f"{_what(job)}: {reason}")
 
-    def act(self, job: Job, action: Action, until: datetime) -> Mapping[str, Any]:
+    def abandon(self, job: RestoreJob, now: datetime) -> tuple[Write, ...]:
+        """Record nothing."""
+        return ()
+
+    def leftovers(self, job: RestoreJob) -> tuple[str, ...]:
+        """Name the command and the staged object that are still there."""
+        return job.progress.removal.left_of(self._made(job))
+
+    @staticmethod
+    def _made(job: RestoreJob) -> tuple[str, ...]:
+        command = job.progress.run.command
+        return (*((f"command {command}",) if command else ()), *_staged_names(job))
+
+    def act(self, job: RestoreJob, action: Action, turn: Turn) -> Step[ServiceRestoreProgress]:
         """Carry out one action."""
+        progress = job.progress
         match action:
             case Check():
-                return self._check(job)
+                self._check(job)
+                return Step(replace(progress, checked=True))
             case BeginStaging():
-                begun = begin(self.vaults(job.work["vault"]), self.s3_vaults, job)
-                return {"staging": begun.to_progress()}
+                return Step(
+                    replace(progress, staging=begin(self.vaults(job.work.vault), self.s3_vaults, job))
+                )
             case Stage():
-                offsite, into = self.vaults(job.work["vault"]), self.s3_vaults(_staged(job).vault)
-                staged = stage(offsite, into, job, lambda: self.now() >= until - MARGIN)
-                return {"staging": staged.to_progress()}
+                return Step(replace(progress, staging=self._stage(job, turn)))
             case Choose(instance=instance):
-                return {"instance": instance}
+                return Step(replace(progress, run=replace(progress.run, instance=instance)))
             case Send():
-                return {"command": self._send(job)}
+                sent_at = job.intent.at if job.intent else job.updated_at
+                run = replace(progress.run, command=self._send(job), sent_at=sent_at)
+                return Step(replace(progress, run=run), rest=under_way(run))
             case Adopt():
-                return recorded(action, job)
-            case Clean():
-                staged = _staged(job)
-                staged.remove(self.s3_vaults(staged.vault))
-                return {"cleaned": True}
+                return Step(replace(progress, run=adopted(progress.run, action)))
+            case NoteOutcome(outcome=outcome):
+                unlocks = (lock_of_instance(job.work.instance_id),)
+                return Step(replace(progress, outcome=outcome), unlocks=unlocks)
+            case Remove(what=what):
+                removal = remove(progress.removal, what, self._removing(job), self.now())
+                return Step(replace(progress, removal=removal))
 
-    def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
-        """End without a restore."""
-        where = f"{job.work['recovery_point']} from {job.work['vault']}"
-        return Finish(
-            JobState.FAILED, f"restore of {where} onto {job.work['target']['instance_id']}: {reason}"
-        )
+    def _rule(self, job: RestoreJob) -> ServiceRule:
+        rule = self.rules.get(job.work.rule)
+        if not isinstance(rule, ServiceRule):
+            raise TypeError(f"{job.id} is a service restore of a {rule.kind} rule")
+        return rule
 
-    def _check(self, job: Job) -> Mapping[str, Any]:
-        vault, key = self.s3_vaults(job.work["vault"]), job.work["key"]
+    def _removing(self, job: RestoreJob) -> Callable[[str], None]:
+        def remove_one(what: str) -> None:
+            word, _, id = what.partition(" ")
+            if word == "command":
+                self.ssm.cancel(id)
+            elif job.progress.staging is not None:
+                job.progress.staging.remove(self.s3_vaults(job.progress.staging.vault))
+
+        return remove_one
+
+    def _check(self, job: RestoreJob) -> None:
+        vault, key = self.s3_vaults(job.work.vault), job.work.artefact.key or ""
         found = vault.size(key)
-        if found != job.work["size_bytes"]:
+        if found != job.work.size_bytes:
             raise IntegrityFailure(
-                f"it has {found} bytes, the catalog says {job.work['size_bytes']}"
+                f"it has {found} bytes, the catalog says {job.work.size_bytes}"
                 if found is not None
                 else "it is not there",
                 operation="checking",
                 resource=f"{vault.name}:{key}",
             )
-        return {"checked": True}
 
-    def _send(self, job: Job) -> str:
-        if job.work["segments"]:
-            staged = _staged(job)
+    def _stage(self, job: RestoreJob, turn: Turn) -> StagedFile:
+        staged = _staging(job)
+        offsite, into = self.vaults(job.work.vault), self.s3_vaults(staged.vault)
+        return stage(offsite, into, job, staged, lambda: self.now() >= turn.until - MARGIN)
+
+    def _send(self, job: RestoreJob) -> str:
+        rule, artefact = self._rule(job), job.work.artefact
+        if artefact.segments:
+            staged = _staging(job)
             vault, key = self.s3_vaults(staged.vault), staged.key
         else:
-            vault, key = self.s3_vaults(job.work["vault"]), job.work["key"]
+            vault, key = self.s3_vaults(job.work.vault), artefact.key or ""
         run = RestoreRun(
             job=job.id,
             service=job.service,
-            url=vault.presign_get(key, _timeout(job) + timedelta(hours=1)),
-            size_bytes=job.work["size_bytes"],
-            sha256=job.work["sha256"],
-            restore=job.work["restore"],
-            verify=job.work["verify"],
+            url=vault.presign_get(key, rule.timeout + timedelta(hours=1)),
+            size_bytes=job.work.size_bytes,
+            sha256=artefact.sha256 or "",
+            restore=rule.restore or "",
+            timeout=rule.timeout,
+            verify=rule.verify,
         )
         return self.ssm.send(
-            job.progress["instance"],
+            job.progress.run.instance or "",
             restore_command(run),
-            comment=comment_of(job.id),
-            timeout=_timeout(job),
-            working_directory=job.work["working_directory"],
+            comment=job.mark(INTENT),
+            timeout=rule.timeout,
+            working_directory=rule.working_directory,
         )
 
 
-def _is_fetchable(job: Job) -> bool:
-    if job.work["segments"]:
-        return bool(job.progress.get("staging", {}).get("whole"))
-    return "checked" in job.progress
+def _is_fetchable(job: RestoreJob) -> bool:
+    if job.work.artefact.segments:
+        return job.progress.staging is not None and job.progress.staging.whole
+    return job.progress.checked
 
 
-def _decide_fetch(job: Job) -> Decision[Action]:
-    if not job.work["segments"]:
+def _decide_fetch(job: RestoreJob) -> Decision[Action]:
+    if not job.work.artefact.segments:
         return Do(Check(), "checking the object")
-    if "staging" not in job.progress:
+    if job.progress.staging is None:
         return Do(BeginStaging(), "reading the manifest")
     return Do(Stage(), "putting segments together")
 
 
-def _staged(job: Job) -> StagedFile:
-    return StagedFile.from_progress(job.progress["staging"])
+def _staging(job: RestoreJob) -> StagedFile:
+    if job.progress.staging is None:
+        raise IntegrityFailure("nothing was staged", operation="restoring", resource=job.id)
+    return job.progress.staging
 
 
-def _run_error(job: Job, failure: Failed) -> str:
+def _staged_names(job: RestoreJob) -> tuple[str, ...]:
+    staged = job.progress.staging
+    return (f"staged {staged.vault}:{staged.key}",) if staged is not None else ()
+
+
+def _what(job: RestoreJob) -> str:
+    return f"restore of {job.work.recovery_point} from {job.work.vault} onto {job.work.instance_id}"
+
+
+def _run_error(job: RestoreJob, failure: ScriptFailed) -> str:
     """Say why the run failed; name what it fetched when that was the fault."""
     if failure.exit_code not in (WRONG_BYTES, TRANSFER_FAILED):
         return failure.reason
-    return f"{job.work['vault']}:{job.work['key'] or job.work['folder']}: {failure.reason}"
+    return f"{job.work.vault}:{job.work.artefact.key or job.work.artefact.folder}: {failure.reason}"
 
 
-def _timeout(job: Job) -> timedelta:
-    return parse_duration(job.work["timeout"])
-
-
-def _success(job: Job) -> str:
-    proof = "and its verify script passed" if job.work["verify"] else "(the rule has no verify script)"
-    return f"restored {job.work['size_bytes']:,} bytes onto {job.progress['instance']} {proof}"
+def _success(job: RestoreJob, rule: ServiceRule) -> str:
+    proof = "and its verify script passed" if rule.verify else "(the rule has no verify script)"
+    return f"restored {job.work.size_bytes:,} bytes onto {job.progress.run.instance} {proof}"

@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.catalog.job import Job
 from chalicelib.catalog.recovery_point import TAG_JOB
-from chalicelib.errors import FarshoreError, IntegrityFailure, NotFound, Unavailable
+from chalicelib.errors import FarshoreError, IntegrityFailure, NotFound, Retryable, Unavailable
+from chalicelib.jobs.job import Job
+from chalicelib.jobs.work import ServiceRestoreWork
 from chalicelib.vaults.layout import Segment, manifest_key
 from chalicelib.vaults.manifest import Manifest, SegmentHash, from_json
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.transfer import move
 from chalicelib.vaults.vault import Vault
+
+StagingJob = Job[ServiceRestoreWork, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +34,6 @@ class StagedFile:
     done: int = 0
     whole: bool = False
 
-    def to_progress(self) -> dict[str, Any]:
-        """Return what a job's record keeps."""
-        return {
-            "vault": self.vault,
-            "key": self.key,
-            "upload": self.upload,
-            "done": self.done,
-            "whole": self.whole,
-        }
-
-    @classmethod
-    def from_progress(cls, progress: Mapping[str, Any]) -> "StagedFile":
-        """Read what `to_progress` wrote."""
-        names = ("vault", "key", "upload", "done", "whole")
-        return cls(*(progress[name] for name in names))
-
     def remove(self, vault: S3Vault) -> None:
         """Remove the object, and the upload of one that is not known to be whole."""
         if not self.whole:
@@ -54,7 +41,7 @@ class StagedFile:
         vault.delete(self.key)
 
 
-def begin(offsite: Vault, s3_vaults: Callable[[str], S3Vault], job: Job) -> StagedFile:
+def begin(offsite: Vault, s3_vaults: Callable[[str], S3Vault], job: StagingJob) -> StagedFile:
     """Check the manifest, then begin the object in the first of the job's staging vaults that answers; an
     upload begun before is gone on with.
 
@@ -65,10 +52,10 @@ def begin(offsite: Vault, s3_vaults: Callable[[str], S3Vault], job: Job) -> Stag
     _manifest(offsite, job)
     key, tags = f"staging/{job.id}", {TAG_JOB: job.id}
     answers = []
-    for name in job.work["staging_vaults"]:
+    for name in job.work.staging_vaults:
         try:
             into = s3_vaults(name)
-            return StagedFile(name, key, into.find_upload(key) or into.start_upload(key, tags))
+            return StagedFile(name, key, into.find_upload(key) or _begun(into, key, tags))
         except FarshoreError as refusal:
             answers.append(f"{name}: {refusal}")
     raise Unavailable(
@@ -78,14 +65,26 @@ def begin(offsite: Vault, s3_vaults: Callable[[str], S3Vault], job: Job) -> Stag
     )
 
 
-def stage(offsite: Vault, into: S3Vault, job: Job, stop: Callable[[], bool]) -> StagedFile:
+def _begun(into: S3Vault, key: str, tags: Mapping[str, str]) -> str:
+    """Begin an upload; one that was begun although the answer got lost is not left for another vault's."""
+    try:
+        return into.start_upload(key, tags)
+    except Retryable:
+        found = into.find_upload(key)
+        if found is None:
+            raise
+        return found
+
+
+def stage(
+    offsite: Vault, into: S3Vault, job: StagingJob, staged: StagedFile, stop: Callable[[], bool]
+) -> StagedFile:
     """Put the next segments in place, and close the object when all are.
 
     Raises:
         IntegrityFailure: a segment is not what the manifest says; it names vault and key.
     """
-    folder = job.work["folder"]
-    staged = StagedFile.from_progress(job.progress["staging"])
+    folder = job.work.artefact.folder or ""
     manifest = _manifest(offsite, job)
     todo = _pieces(manifest)[staged.done :]
     if todo:
@@ -110,15 +109,15 @@ def _close(into: S3Vault, staged: StagedFile, size_bytes: int) -> None:
             raise
 
 
-def _manifest(offsite: Vault, job: Job) -> Manifest:
+def _manifest(offsite: Vault, job: StagingJob) -> Manifest:
     """Read the manifest and see that it is that of the point to restore."""
-    key = manifest_key(job.work["folder"])
+    key = manifest_key(job.work.artefact.folder or "")
     where = f"{offsite.name}:{key}"
     manifest = from_json(offsite.get(key), where=where)
-    if manifest.recovery_point != job.work["recovery_point"] or manifest.sha256 != job.work["sha256"]:
+    if manifest.recovery_point != job.work.recovery_point or manifest.sha256 != job.work.artefact.sha256:
         raise IntegrityFailure(
             f"it describes {manifest.recovery_point} with SHA-256 {manifest.sha256}, the catalog says "
-            f"{job.work['recovery_point']} with {job.work['sha256']}",
+            f"{job.work.recovery_point} with {job.work.artefact.sha256}",
             operation="restoring",
             resource=where,
         )

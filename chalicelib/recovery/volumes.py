@@ -1,108 +1,197 @@
 """Restores volumes from a recovery point's snapshots, in the region in which the chosen vault keeps them.
 
 Invariant: CreateVolume carries a client token made of the job and the snapshot, so one restore makes each
-volume once.
+volume once; a call whose answer was lost is made again and answers with the same volume. Many snapshots are
+restored by child jobs, each restoring one part.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from chalicelib.aws.ec2 import Ec2, Volume
-from chalicelib.catalog.job import (
-    LOST_EVENT_AFTER,
-    Decision,
-    Do,
-    Finish,
-    Job,
-    JobState,
-    Wait,
-    fingerprint,
-    may_have_been_made,
-)
-from chalicelib.catalog.recovery_point import TAG_JOB, TAG_SOURCE, point_tags
+from chalicelib.catalog.recovery_point import TAG_JOB, TAG_SOURCE, SnapshotRef, point_tags
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.catalog.store.table import Write
+from chalicelib.errors import NotFound
+from chalicelib.ids import fingerprint
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Rest, Step, Wait
+from chalicelib.jobs.handler import Turn
+from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, Budget, Job
+from chalicelib.jobs.work import VolumeRestoreWork, volume_part
+
+PARTS_OPENED_AT_ONCE = 30
+BROKEN = ("error", "deleting", "deleted", "gone")
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeProgress:
+    """How far a restore of volumes is: the volume of each snapshot, when the last was made; in
+    cleaning, whether volumes made unseen were looked for; parts opened."""
+
+    made: Mapping[str, str] = field(default_factory=dict)
+    made_at: datetime | None = None
+    looked: bool = False
+    parts_opened: int = 0
+
+
+VolumeJob = Job[VolumeRestoreWork, VolumeProgress]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The volumes that carry this job's tag, by the snapshot they were made of."""
+    """The snapshots to restore, the volumes made by their ids, the number of parts of a large point."""
 
-    volumes: Mapping[str, Volume]
+    refs: tuple[SnapshotRef, ...] = ()
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    parts: int = 0
+    children: Children = field(default_factory=Children)
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make a volume of one snapshot."""
+    """Make a volume of one snapshot; `last` when all others have been made."""
 
-    snapshot: str
+    ref: SnapshotRef
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenParts:
+    """Open child jobs for the next parts."""
+
+    first: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Take down the volumes that calls have made whose answer nobody got: they are only named."""
+
+    made: Mapping[str, str]
+
+
+Action = Create | OpenParts | Note
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeRestore:
     """Restores volumes; `ec2` gives EC2 by its region."""
 
+    points: PointStore
     ec2: Callable[[str], Ec2]
+    work = VolumeRestoreWork
+    progress = VolumeProgress
 
-    def observe(self, job: Job) -> Seen:
-        """Look for the job's volumes by their tag."""
-        if not job.intents:
-            return Seen({})
-        volumes = self.ec2(job.work["region"]).volumes_tagged(TAG_JOB, job.id)
-        return Seen({volume.tags[TAG_SOURCE]: volume for volume in volumes})
+    def observe(self, job: VolumeJob, children: Children) -> Seen:
+        """Look at the point's snapshots and at the volumes that the job has recorded."""
+        point = self.points.get(job.work.recovery_point)
+        if point is None:
+            raise NotFound("no such recovery point", operation="restoring", resource=job.work.recovery_point)
+        parts = point.artefacts[job.work.vault].shards if job.work.shard is None else 0
+        if parts:
+            return Seen(parts=parts, children=children)
+        refs = self.points.shard(point, job.work.vault, job.work.shard or 0)
+        if job.failure is not None:
+            found = self.ec2(job.work.region).volumes_tagged(TAG_JOB, job.id)
+            return Seen(refs, {volume.id: volume for volume in found})
+        made = self.ec2(job.work.region).volumes(job.progress.made.values()) if job.progress.made else []
+        return Seen(refs, {volume.id: volume for volume in made})
 
-    def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Create]:
+    def decide(self, job: VolumeJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Make each volume, wait until all are available."""
-        if "error" in job.progress:
-            return self.give_up(job, str(job.progress["error"]), now)
-        made: Mapping[str, str] = job.progress.get("made", {})
-        for snapshot in job.work["snapshots"]:
-            if snapshot not in made:
-                return Do(Create(snapshot), f"making a volume of {snapshot}", _intent(snapshot))
-        states = {volume: _state(job, seen, snapshot, now) for snapshot, volume in made.items()}
-        broken = sorted(
-            volume for volume, state in states.items() if state in ("error", "deleting", "deleted", "gone")
-        )
+        if seen.parts:
+            return _decide_parts(job, seen, now)
+        if not seen.refs:
+            return Fail(f"{job.work.vault} holds no snapshots of {job.work.recovery_point}")
+        made = job.progress.made
+        for number, ref in enumerate(seen.refs):
+            if ref.id not in made:
+                said = f"making volume {number + 1} of {len(seen.refs)}, of {ref.id}"
+                last = len(made) == len(seen.refs) - 1
+                return Do(Create(ref, last), said, budget=Budget("CreateVolume", job.work.region))
+        states = {volume: _state(job, seen, volume, now) for volume in made.values()}
+        broken = sorted(volume for volume, state in states.items() if state in BROKEN)
         if broken:
-            return self.give_up(job, f"EC2 could not make {', '.join(broken)}", now)
+            return Fail(f"EC2 could not make {', '.join(broken)}")
         pending = sorted(volume for volume, state in states.items() if state not in ("available", "in-use"))
         if pending:
             return Wait(now + LOST_EVENT_AFTER, f"waiting for {', '.join(pending)}")
-        return Finish(JobState.COMPLETED, f"restored {', '.join(sorted(states))}")
+        return Finish(f"restored {', '.join(sorted(states))}")
 
-    def act(self, job: Job, action: Create, until: datetime) -> Mapping[str, Any]:
-        """Call CreateVolume."""
-        target = job.work["target"]
-        tags = point_tags(job.work["recovery_point"], job.id, job.service, job.plan, job.rule)
-        volume = self.ec2(job.work["region"]).create_volume(
-            action.snapshot,
-            target["availability_zone"],
-            size_gib=target.get("size"),
-            type=target.get("type"),
-            tags={**tags, TAG_SOURCE: action.snapshot},
-            client_token=fingerprint(job.id, action.snapshot),
+    def clean_up(self, job: VolumeJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+        """End; volumes that were made stay, for the operator to look at, and the reason names them.
+
+        Those made unseen are looked for, until EC2 must show them; a tag is enough to name one.
+        """
+        if not (job.progress.looked or seen.parts) and job.failure is not None:
+            visible_at = job.failure.at + ADOPTION_GRACE
+            if now < visible_at and any(ref.id not in job.progress.made for ref in seen.refs):
+                return Wait(visible_at, f"{job.failure.reason}; looking for volumes made unseen")
+            wanted = {ref.id for ref in seen.refs} - set(job.progress.made)
+            found = {
+                each.snapshot_id: each.id for each in seen.volumes.values() if each.snapshot_id in wanted
+            }
+            unseen = {source: volume for source, volume in found.items() if source}
+            return Do(Note({**job.progress.made, **unseen}), "noting the volumes that were made")
+        reason, made = (
+            job.failure.reason if job.failure else job.reason,
+            ", ".join(job.progress.made.values()),
         )
-        return {"made": {**job.progress.get("made", {}), action.snapshot: volume.id}}
+        return Finish(f"{reason}; made before that and left there: {made}" if made else reason)
 
-    def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
-        """End; volumes that were made stay, and the reason names them."""
-        made = ", ".join(job.progress.get("made", {}).values())
-        return Finish(
-            JobState.FAILED, f"{reason}; made before that and left there: {made}" if made else reason
-        )
+    def abandon(self, job: VolumeJob, now: datetime) -> tuple[Write, ...]:
+        """Record nothing."""
+        return ()
+
+    def leftovers(self, job: VolumeJob) -> tuple[str, ...]:
+        """Name the volumes that were made."""
+        return tuple(job.progress.made.values())
+
+    def act(self, job: VolumeJob, action: Action, turn: Turn) -> Step[VolumeProgress]:
+        """Call CreateVolume, or open parts."""
+        progress = job.progress
+        match action:
+            case OpenParts(first=first, number=number):
+                children = tuple(volume_part(job, part) for part in range(first, first + number))
+                return Step(replace(progress, parts_opened=first + number), children=children)
+            case Note(made=made):
+                return Step(replace(progress, made=made, looked=True))
+            case Create(ref=ref, last=last):
+                tags = point_tags(job.work.recovery_point, job.id, job.service, job.plan, job.rule)
+                volume = self.ec2(job.work.region).create_volume(
+                    ref.id,
+                    job.work.availability_zone,
+                    size_gib=job.work.size_gib,
+                    type=job.work.type,
+                    tags={**tags, TAG_SOURCE: ref.id},
+                    client_token=fingerprint(job.id, ref.id),
+                )
+                made = {**progress.made, ref.id: volume.id}
+                rest = Rest(f"waiting for {', '.join(made.values())}") if last else None
+                return Step(replace(progress, made=made, made_at=job.updated_at), rest=rest)
 
 
-def _intent(snapshot: str) -> str:
-    return f"CreateVolume of {snapshot}"
+def _decide_parts(job: VolumeJob, seen: Seen, now: datetime) -> Decision[Action]:
+    failures, left = seen.children.unsuccessful, len(seen.children.unfinished)
+    opened = job.progress.parts_opened
+    if failures:
+        return Fail(f"{failures[0]}: {seen.children.reasons.get(failures[0], 'it was not made')}")
+    if opened < seen.parts:
+        number = min(PARTS_OPENED_AT_ONCE, seen.parts - opened)
+        return Do(OpenParts(opened, number), f"opened {opened} of {seen.parts} parts")
+    if left:
+        return Wait(now + LOST_EVENT_AFTER, f"{left} of {seen.parts} parts are under way")
+    return Finish(f"restored {seen.parts} parts; each child job names its volumes")
 
 
-def _state(job: Job, seen: Seen, snapshot: str, now: datetime) -> str:
-    """Tell how a volume stands; EC2 takes one away again that it cannot decrypt, and says so in an event
+def _state(job: VolumeJob, seen: Seen, volume_id: str, now: datetime) -> str:
+    """Return how a volume stands; EC2 takes one away again that it cannot decrypt, and says so in an event
     alone.
 
     https://docs.aws.amazon.com/ebs/latest/userguide/ebs-cloud-watch-events.html
     """
-    volume = seen.volumes.get(snapshot)
+    volume = seen.volumes.get(volume_id)
     if volume:
         return volume.state
-    return "not visible yet" if may_have_been_made(job, _intent(snapshot), now) else "gone"
+    return "not visible yet" if now < (job.progress.made_at or now) + ADOPTION_GRACE else "gone"

@@ -4,24 +4,31 @@ Invariant: the copy is of just the object that was verified (pinned by its ETag)
 only when its own bytes have been read back and their SHA-256 compared.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from chalicelib.catalog.job import Decision, Do, Finish, Job
-from chalicelib.catalog.recovery_point import Artefact, PointState, point_tags
-from chalicelib.catalog.store import PointStore
+from chalicelib.catalog.recovery_point import Artefact, point_tags
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.catalog.store.table import Write
 from chalicelib.errors import IntegrityFailure, NotFound
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Finish, Step, Wait
+from chalicelib.jobs.handler import Turn
+from chalicelib.jobs.job import Job
+from chalicelib.jobs.removal import Removal, remove
+from chalicelib.jobs.work import CopyWork
 from chalicelib.replication.point_copy import (
-    NoteFailure,
     Original,
-    already_over,
-    counted,
+    being_let_go,
+    copied,
+    ended,
     failed,
+    failure_writes,
     find_original,
-    note_failure,
+    lock_of,
     read_manifest,
+    reason_of,
+    source_gone,
 )
 from chalicelib.vaults.layout import MIB, manifest_key, segments
 from chalicelib.vaults.manifest import to_json
@@ -31,6 +38,31 @@ from chalicelib.vaults.s3 import MAX_COPY_BYTES, S3Vault
 # A read-back stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=1)
 COPY_PART_BYTES = 512 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCopyProgress:
+    """How far the copy of an object is: its upload where it is copied in parts, how many parts were read
+    back, and of how many; the ETag it has once its manifest is written."""
+
+    upload: str | None = None
+    whole: bool = False
+    parts_read: int = 0
+    parts: int | None = None
+    described: bool = False
+    etag: str | None = None
+    verified_at: datetime | None = None
+    removal: Removal = field(default_factory=Removal)
+
+
+ObjectCopyJob = Job[CopyWork, ObjectCopyProgress]
+
+
+@dataclass(frozen=True, slots=True)
+class BeginUpload:
+    """Begin the upload of a large copy, or go on with one begun before."""
+
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +81,21 @@ class ReadBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """Write the manifest beside the copy and record the artefact."""
+class WriteManifest:
+    """Write the manifest beside the copy."""
 
-    original: Original
+    source: Artefact
 
 
-Action = CopyObject | ReadBack | Record | NoteFailure
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Throw the upload away."""
+
+    key: str
+    upload: str
+
+
+Action = BeginUpload | CopyObject | ReadBack | WriteManifest | Abort
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,57 +107,94 @@ class ObjectCopy:
     vaults: Callable[[str], S3Vault]
     now: Callable[[], datetime]
     largest_copy: int = MAX_COPY_BYTES
+    work = CopyWork
+    progress = ObjectCopyProgress
 
-    def observe(self, job: Job) -> Original:
+    def observe(self, job: ObjectCopyJob, children: Children) -> Original:
         """Look at the point."""
         return find_original(self.points, job)
 
-    def decide(self, job: Job, original: Original, now: datetime) -> Decision[Action]:
-        """Copy, read back, record."""
-        source, size = original.source, original.point.size_bytes
-        if source is None or original.done or "error" in job.progress:
-            return already_over(job, original, f"{size:,} bytes")
-        if "copied" not in job.progress:
-            return Do(CopyObject(source, size), f"copying {size:,} bytes inside S3")
-        if "read_back" not in job.progress or counted(job.progress, "read_back") < job.progress["parts"]:
+    def decide(self, job: ObjectCopyJob, original: Original, now: datetime) -> Decision[Action]:
+        """Copy, read back, describe."""
+        source, size, progress = original.source, original.point.size_bytes, job.progress
+        if original.is_in(job.work.vault):
+            return Finish(f"{job.work.recovery_point} is in {job.work.vault} already")
+        if source is None:
+            return source_gone(original)
+        if waiting := being_let_go(original, job.work.vault, now):
+            return waiting
+        if progress.upload is None and size > self.largest_copy:
+            return Do(BeginUpload(source.key or ""), "beginning the upload", locks=(lock_of(job),))
+        if not progress.whole:
+            return Do(CopyObject(source, size), f"copying {size:,} bytes inside S3", locks=(lock_of(job),))
+        if progress.parts is None or progress.parts_read < progress.parts:
             return Do(ReadBack(source), "reading the copy back")
-        return Do(Record(original), "recording the copy")
+        if not progress.described:
+            return Do(WriteManifest(source), "writing the manifest")
+        artefact = replace(
+            copied(source, job.work.vault),
+            key=source.key,
+            etag=progress.etag,
+            verified_at=progress.verified_at,
+        )
+        return ended(job, original, artefact, f"{size:,} bytes", now)
 
-    def act(self, job: Job, action: Action, until: datetime) -> Mapping[str, Any]:
+    def clean_up(self, job: ObjectCopyJob, original: Original, now: datetime) -> Cleaning[Action]:
+        """Throw an unfinished upload away; the object itself is for the lifecycle to let go."""
+        due = job.progress.removal.due(self.leftovers(job), now)
+        if isinstance(due, Wait):
+            return replace(due, reason=f"{reason_of(job)}; {due.reason}")
+        key = _key(original)
+        if due and key:
+            return Do(Abort(key, due[0]), "throwing the upload away")
+        return failed(job, original, now)
+
+    def abandon(self, job: ObjectCopyJob, now: datetime) -> tuple[Write, ...]:
+        """Record the failure, as the lifecycle may find what the copy left."""
+        return failure_writes(job, find_original(self.points, job), now)
+
+    def leftovers(self, job: ObjectCopyJob) -> tuple[str, ...]:
+        """Name the upload that was begun and neither finished nor thrown away."""
+        upload = job.progress.upload
+        return job.progress.removal.left_of([upload] if upload and not job.progress.whole else [])
+
+    def act(self, job: ObjectCopyJob, action: Action, turn: Turn) -> Step[ObjectCopyProgress]:
         """Carry out one action."""
-        to = self.vaults(job.work["vault"])
+        to, progress = self.vaults(job.work.vault), job.progress
         match action:
-            case CopyObject(source=source, size_bytes=size_bytes) if size_bytes <= self.largest_copy:
+            case BeginUpload(key=key):
+                tags = point_tags(job.work.recovery_point, job.id, job.service, job.plan, job.rule)
+                return Step(replace(progress, upload=to.find_upload(key) or to.start_upload(key, tags)))
+            case CopyObject(source=source) if progress.upload is None:
                 to.copy_from(self.primary, source.key or "", source.key or "", source.etag or "")
-                return {"copied": True}
+                return Step(replace(progress, whole=True))
             case CopyObject(source=source, size_bytes=size_bytes):
-                return self._copy_parts(job, source, size_bytes, until)
+                whole = self._copy_parts(to, progress.upload or "", source, size_bytes, turn.until)
+                return Step(replace(progress, whole=whole))
             case ReadBack(source=source):
-                parts = read_manifest(self.primary, source.folder or "").parts
-                hashes = [(part.size_bytes, part.sha256) for part in parts]
-                done = counted(job.progress, "read_back")
-                done = read_back(to, source.key or "", hashes, done, lambda: self.now() >= until - MARGIN)
-                return {"read_back": done, "parts": len(parts)}
-            case Record(original=original):
-                return self._record(original, to)
-            case NoteFailure():
-                return self._note_failure(job, action, to)
+                return Step(self._read_back(to, progress, source, turn.until))
+            case WriteManifest(source=source):
+                return Step(self._describe(to, progress, source))
+            case Abort(key=key, upload=upload):
+                removal = remove(
+                    progress.removal, [upload], lambda each: to.abort_upload(key, each), self.now()
+                )
+                return Step(replace(progress, removal=removal))
 
-    def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
-        """End without a copy."""
-        return failed(job, reason)
+    def _copy_parts(
+        self, to: S3Vault, upload: str, source: Artefact, size_bytes: int, until: datetime
+    ) -> bool:
+        """Copy the parts that are not there yet until the time is up; close the upload when all are.
 
-    def _copy_parts(self, job: Job, source: Artefact, size_bytes: int, until: datetime) -> Mapping[str, Any]:
-        """Copy the parts that are not there yet until the time is up; close the upload when all are."""
-        to, key = self.vaults(job.work["vault"]), source.key or ""
-        tags = point_tags(job.work["recovery_point"], job.id, job.service, job.plan, job.rule)
-        upload = job.progress.get("upload") or to.find_upload(key) or to.start_upload(key, tags)
+        Returns: whether the copy is whole.
+        """
+        key = source.key or ""
         try:
             held = {part.number: part for part in to.uploaded_parts(key, upload)}
         except NotFound:  # a worker closed the upload and died before it could say so
             if to.size(key) != size_bytes:
                 raise
-            return {"copied": True}
+            return True
         pinned = self.primary.copy_source(key, source.etag or "")
         for piece in segments(size_bytes, COPY_PART_BYTES):
             if piece.number in held:
@@ -125,39 +202,27 @@ class ObjectCopy:
             span = (piece.start, piece.size_bytes)
             held[piece.number] = to.copy_part(pinned, key, upload, piece.number, span)
             if self.now() >= until - MARGIN:
-                return {"upload": upload}
+                return False
         to.finish_upload(key, upload, [held[number] for number in sorted(held)], if_absent=False)
-        return {"upload": upload, "copied": True}
+        return True
 
-    def _note_failure(self, job: Job, action: NoteFailure, to: S3Vault) -> Mapping[str, Any]:
-        in_parts = action.original.point.size_bytes > self.largest_copy
-        if in_parts and "copied" not in job.progress:
-            key = _key(action.original)
-            upload = job.progress.get("upload") or to.find_upload(key)
-            if upload:
-                to.abort_upload(key, upload)
-        return note_failure(self.points, job, action)
+    def _read_back(
+        self, to: S3Vault, progress: ObjectCopyProgress, source: Artefact, until: datetime
+    ) -> ObjectCopyProgress:
+        parts = read_manifest(self.primary, source.folder or "").parts
+        hashes = [(part.size_bytes, part.sha256) for part in parts]
+        done = read_back(
+            to, source.key or "", hashes, progress.parts_read, lambda: self.now() >= until - MARGIN
+        )
+        return replace(progress, parts_read=done, parts=len(parts))
 
-    def _record(self, original: Original, to: S3Vault) -> Mapping[str, Any]:
-        source = original.source
-        if source is None or source.folder is None or source.key is None:
-            raise IntegrityFailure("the original's artefact has no object", resource=original.point.id)
+    def _describe(self, to: S3Vault, progress: ObjectCopyProgress, source: Artefact) -> ObjectCopyProgress:
+        if source.folder is None or source.key is None:
+            raise IntegrityFailure("the original's artefact has no object", resource=to.name)
         manifest = read_manifest(self.primary, source.folder)
         to.put(manifest_key(source.folder), to_json(manifest).encode())
         made = to.head(source.key)
-        self.points.put_artefact(
-            original.point.id,
-            Artefact(
-                vault=to.name,
-                state=PointState.AVAILABLE,
-                folder=source.folder,
-                key=source.key,
-                etag=made.etag if made else None,
-                sha256=source.sha256,
-                verified_at=self.now(),
-            ),
-        )
-        return {"recorded": True}
+        return replace(progress, described=True, etag=made.etag if made else None, verified_at=self.now())
 
 
 def _key(original: Original) -> str:

@@ -4,24 +4,31 @@ Invariant: the manifest is written last, so a folder without one is a copy that 
 hash of every segment, taken from the bytes that were sent.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from chalicelib.catalog.job import Decision, Do, Finish, Job
-from chalicelib.catalog.recovery_point import Artefact, PointState
-from chalicelib.catalog.store import PointStore
+from chalicelib.catalog.recovery_point import Artefact
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.catalog.store.table import Write
 from chalicelib.errors import IntegrityFailure
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Finish, Step
+from chalicelib.jobs.handler import Turn
+from chalicelib.jobs.job import Job
+from chalicelib.jobs.work import CopyWork
 from chalicelib.replication.point_copy import (
-    NoteFailure,
     Original,
-    already_over,
+    being_let_go,
+    copied,
+    ended,
     failed,
+    failure_writes,
     find_original,
-    note_failure,
+    lock_of,
     read_manifest,
+    source_gone,
 )
+from chalicelib.replication.segment_hashes import SegmentHashes
 from chalicelib.vaults.layout import Segment, manifest_key, segment_key, segment_name, segments
 from chalicelib.vaults.manifest import SegmentHash, to_json
 from chalicelib.vaults.restore_script import put_restore_script
@@ -34,6 +41,18 @@ MARGIN = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentCopyProgress:
+    """How far a copy in segments is: how many are sent (their hashes lie in records of their own), and when
+    the manifest was written."""
+
+    sent: int = 0
+    described_at: datetime | None = None
+
+
+SegmentCopyJob = Job[CopyWork, SegmentCopyProgress]
+
+
+@dataclass(frozen=True, slots=True)
 class SendSegments:
     """Send the next segments."""
 
@@ -42,13 +61,13 @@ class SendSegments:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """Write the restore script and the manifest, and record the artefact."""
+class WriteManifest:
+    """Write the restore script and the manifest."""
 
-    original: Original
+    source: Artefact
 
 
-Action = SendSegments | Record | NoteFailure
+Action = SendSegments | WriteManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +75,51 @@ class SegmentCopy:
     """Copies the object of a point into the off-site vault that the job names."""
 
     points: PointStore
+    hashes: SegmentHashes
     primary: S3Vault
     vaults: Callable[[str], Vault]
     now: Callable[[], datetime]
+    work = CopyWork
+    progress = SegmentCopyProgress
 
-    def observe(self, job: Job) -> Original:
+    def observe(self, job: SegmentCopyJob, children: Children) -> Original:
         """Look at the point."""
         return find_original(self.points, job)
 
-    def decide(self, job: Job, original: Original, now: datetime) -> Decision[Action]:
+    def decide(self, job: SegmentCopyJob, original: Original, now: datetime) -> Decision[Action]:
         """Send segment after segment, then the manifest."""
-        source, size = original.source, original.point.size_bytes
-        done = len(job.progress.get("segments", ()))
-        if source is None or original.done or "error" in job.progress:
-            return already_over(job, original, f"{size:,} bytes in {done} segments")
+        source, size, sent = original.source, original.point.size_bytes, job.progress.sent
+        if original.is_in(job.work.vault):
+            return Finish(f"{job.work.recovery_point} is in {job.work.vault} already")
+        if source is None:
+            return source_gone(original)
+        if waiting := being_let_go(original, job.work.vault, now):
+            return waiting
         plan = tuple(segments(size, segment_bytes(size)))
-        if done < len(plan):
-            return Do(SendSegments(source, plan[done:]), f"sending segment {done + 1} of {len(plan)}")
-        return Do(Record(original), "writing the manifest")
+        if sent < len(plan):
+            said = f"sending segment {sent + 1} of {len(plan)}"
+            return Do(SendSegments(source, plan[sent:]), said, locks=(lock_of(job),))
+        if job.progress.described_at is None:
+            return Do(WriteManifest(source), "writing the manifest")
+        verified_at = job.progress.described_at
+        artefact = replace(copied(source, job.work.vault), segments=sent, verified_at=verified_at)
+        return ended(job, original, artefact, f"{size:,} bytes in {sent} segments", now)
 
-    def act(self, job: Job, action: Action, until: datetime) -> Mapping[str, Any]:
+    def clean_up(self, job: SegmentCopyJob, original: Original, now: datetime) -> Cleaning[Action]:
+        """End; the segments are overwritten by the next attempt or let go by the lifecycle."""
+        return failed(job, original, now)
+
+    def abandon(self, job: SegmentCopyJob, now: datetime) -> tuple[Write, ...]:
+        """Record the failure, as the lifecycle may find what the copy left."""
+        return failure_writes(job, find_original(self.points, job), now)
+
+    def leftovers(self, job: SegmentCopyJob) -> tuple[str, ...]:
+        """Name nothing: the failed artefact is recorded."""
+        return ()
+
+    def act(self, job: SegmentCopyJob, action: Action, turn: Turn) -> Step[SegmentCopyProgress]:
         """Carry out one action."""
-        to = self.vaults(job.work["vault"])
+        to = self.vaults(job.work.vault)
         match action:
             case SendSegments(source=source, todo=todo):
                 key, folder = source.key or "", source.folder or ""
@@ -87,39 +129,28 @@ class SegmentCopy:
                         key, piece.start, piece.size_bytes, etag=source.etag
                     ),
                     write=lambda piece, data: to.put(segment_key(folder, piece.number), data),
-                    stop=lambda: self.now() >= until - MARGIN,
+                    stop=lambda: self.now() >= turn.until - MARGIN,
                 )
-                sent = [[each.size_bytes, each.sha256] for each in moved]
-                return {"segments": [*job.progress.get("segments", ()), *sent]}
-            case Record(original=original):
-                return self._record(job, original, to)
-            case NoteFailure():
-                return note_failure(self.points, job, action)
+                sent = job.progress.sent
+                record = self.hashes.adding(
+                    job.id, sent, [(each.size_bytes, each.sha256) for each in moved], self.now()
+                )
+                return Step(replace(job.progress, sent=sent + len(moved)), (record,))
+            case WriteManifest(source=source):
+                self._describe(job, source, to)
+                return Step(replace(job.progress, described_at=self.now()))
 
-    def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
-        """End without a copy; its segments are overwritten by the next attempt or let go by the lifecycle."""
-        return failed(job, reason)
-
-    def _record(self, job: Job, original: Original, to: Vault) -> Mapping[str, Any]:
-        source = original.source
-        if source is None or source.folder is None:
-            raise IntegrityFailure("the original's artefact has no folder", resource=original.point.id)
+    def _describe(self, job: SegmentCopyJob, source: Artefact, to: Vault) -> None:
+        if source.folder is None:
+            raise IntegrityFailure("the original's artefact has no folder", resource=job.work.recovery_point)
         hashes = tuple(
             SegmentHash(segment_name(number), size, sha256)
-            for number, (size, sha256) in enumerate(job.progress["segments"], start=1)
+            for number, (size, sha256) in enumerate(self.hashes.of_job(job.id), start=1)
         )
+        if len(hashes) != job.progress.sent:
+            raise IntegrityFailure(
+                f"{len(hashes)} hashes of {job.progress.sent} segments", operation="copying", resource=job.id
+            )
         manifest = replace(read_manifest(self.primary, source.folder), segments=hashes)
         put_restore_script(to)
         to.put(manifest_key(source.folder), to_json(manifest).encode())
-        self.points.put_artefact(
-            original.point.id,
-            Artefact(
-                vault=to.name,
-                state=PointState.AVAILABLE,
-                folder=source.folder,
-                segments=len(hashes),
-                sha256=source.sha256,
-                verified_at=self.now(),
-            ),
-        )
-        return {"recorded": True}

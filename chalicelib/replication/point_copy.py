@@ -1,94 +1,113 @@
 """What every copy has in common: the point it copies, and how it begins and ends. Pure but for reading the
 catalog."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from chalicelib.catalog.job import Do, Finish, Job, JobState
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
-from chalicelib.catalog.store import PointStore
+from chalicelib.catalog.store import points, services
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.catalog.store.table import Write
 from chalicelib.errors import NotFound
+from chalicelib.jobs.decision import Fail, Finish, Wait
+from chalicelib.jobs.job import LOST_EVENT_AFTER, Job
+from chalicelib.jobs.work import CopyWork
 from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.manifest import Manifest, from_json
 from chalicelib.vaults.vault import Vault
 
+SOURCE_VAULT = "primary"
+
+CopyJob = Job[CopyWork, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """The point to copy and the artefact it is copied from; `source` is None when no vault can give it any
-    more."""
+    """The point to copy and the artefact it is copied from; `source` is None when that is gone."""
 
     point: RecoveryPoint
     source: Artefact | None
-    done: bool
+
+    def is_in(self, vault: str) -> bool:
+        """Say whether the point is in a vault already."""
+        return vault in self.point.available_in()
 
 
-def find_original(points: PointStore, job: Job, source_vault: str = "primary") -> Original:
+def find_original(points: PointStore, job: CopyJob) -> Original:
     """Look the job's point up.
 
     Raises:
         NotFound: the catalog has no such point.
     """
-    point = points.get(job.work["recovery_point"])
+    point = points.get(job.work.recovery_point)
     if point is None:
-        raise NotFound("no such recovery point", operation="copying", resource=job.work["recovery_point"])
-    source = point.in_vault(source_vault)
-    usable = source if source is not None and source.state is PointState.AVAILABLE else None
-    made = point.in_vault(job.work["vault"])
-    return Original(point, usable, made is not None and made.state is PointState.AVAILABLE)
+        raise NotFound("no such recovery point", operation="copying", resource=job.work.recovery_point)
+    source = point.in_vault(SOURCE_VAULT)
+    return Original(point, source if source is not None and source.state is PointState.AVAILABLE else None)
 
 
-def ended(job: Job, how: str) -> Finish:
-    """End a copy that is in its vault."""
-    return Finish(JobState.COMPLETED, f"{job.work['recovery_point']} is in {job.work['vault']}: {how}")
+def lock_of(job: CopyJob) -> str:
+    """Return the name of the lock on a point's place in a vault: one job at a time fills it."""
+    return f"copy of {job.work.recovery_point} into {job.work.vault}"
 
 
-def failed(job: Job, reason: str) -> Finish:
-    """End a copy that cannot be made."""
-    return Finish(JobState.FAILED, f"copy of {job.work['recovery_point']} into {job.work['vault']}: {reason}")
+def source_gone(original: Original) -> Fail:
+    """Fail a copy whose original is gone."""
+    state = original.point.in_vault(SOURCE_VAULT)
+    return Fail(f"the original is {state.state if state else 'missing'} in {SOURCE_VAULT}")
 
 
-@dataclass(frozen=True, slots=True)
-class NoteFailure:
-    """Record that the copy failed, and where what it left lies: the lifecycle lets that go after a day."""
-
-    original: Original
-    reason: str
-
-
-def already_over(job: Job, original: Original, how: str) -> Do[NoteFailure] | Finish:
-    """Return how a copy ends that is made already, has failed, or has nothing to copy any more."""
-    if original.done:
-        return ended(job, how)
-    if "error" in job.progress:
-        return decide_failed(job, original, str(job.progress["error"]))
-    return source_gone(job, original)
+def being_let_go(original: Original, vault: str, now: datetime) -> Wait | None:
+    """Wait while what an earlier copy left in the vault is being deleted; nobody begins that under a copy."""
+    left = original.point.in_vault(vault)
+    if left is None or left.state is not PointState.EXPIRED:
+        return None
+    return Wait(now + LOST_EVENT_AFTER, f"what was in {vault} before is being deleted there")
 
 
-def decide_failed(job: Job, original: Original, reason: str) -> Do[NoteFailure] | Finish:
-    """Return how a copy ends that cannot be made and may have left something half-made behind."""
-    if "noted" in job.progress:
-        return failed(job, reason)
-    return Do(NoteFailure(original, reason), "recording the failure")
+def ended(job: CopyJob, original: Original, artefact: Artefact, how: str, now: datetime) -> Finish:
+    """End a copy that is in its vault; its artefact is recorded with the job's end."""
+    said = f"{job.work.recovery_point} is in {job.work.vault}: {how}"
+    if original.is_in(job.work.vault):
+        return Finish(said)
+    after = original.point.with_artefact(artefact)
+    writes = (points.changing(original.point, artefact, now), services.counting(after, artefact.vault, 1))
+    return Finish(said, writes)
 
 
-def note_failure(points: PointStore, job: Job, action: NoteFailure) -> Mapping[str, object]:
-    """Record a failed artefact in the job's vault."""
-    begun = action.original.point.in_vault("primary")
+def failed(job: CopyJob, original: Original, now: datetime) -> Finish:
+    """End a copy that could not be made; what it may have left in the vault is recorded for the lifecycle."""
+    return Finish(reason_of(job), failure_writes(job, original, now))
+
+
+def failure_writes(job: CopyJob, original: Original | None, now: datetime) -> tuple[Write, ...]:
+    """Return the record of a failed copy, unless the point is in the vault by another job's work, or what is
+    recorded there has still to be deleted."""
+    if original is None or original.is_in(job.work.vault):
+        return ()
+    left = original.point.in_vault(job.work.vault)
+    if left is not None and left.state is PointState.EXPIRED:
+        return ()
+    begun = original.point.in_vault(SOURCE_VAULT)
     failure = Artefact(
-        vault=job.work["vault"],
+        vault=job.work.vault,
         state=PointState.FAILED,
         folder=begun.folder if begun else None,
-        reason=action.reason,
+        reason=reason_of(job),
     )
-    points.put_artefact(action.original.point.id, failure)
-    return {"noted": True}
+    return (points.changing(original.point, failure, now),)
 
 
-def source_gone(job: Job, original: Original) -> Finish:
-    """End a copy whose original is gone."""
-    state = original.point.in_vault("primary")
-    return failed(job, f"the original is {state.state if state else 'missing'} in primary")
+def reason_of(job: CopyJob) -> str:
+    """Say which copy failed, and why."""
+    why = job.failure.reason if job.failure else job.reason
+    return f"copy of {job.work.recovery_point} into {job.work.vault}: {why}"
+
+
+def copied(source: Artefact, vault: str) -> Artefact:
+    """Return the artefact that a copy begins with: what it has in common with its source."""
+    return Artefact(vault, PointState.AVAILABLE, folder=source.folder, sha256=source.sha256)
 
 
 def read_manifest(vault: Vault, folder: str) -> Manifest:
@@ -100,9 +119,3 @@ def read_manifest(vault: Vault, folder: str) -> Manifest:
     """
     key = manifest_key(folder)
     return from_json(vault.get(key), where=f"{vault.name}:{key}")
-
-
-def counted(progress: Mapping[str, object], name: str) -> int:
-    """Return a count kept in a job's progress, 0 when it was never kept."""
-    value = progress.get(name, 0)
-    return value if isinstance(value, int) else 0

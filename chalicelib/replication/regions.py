@@ -1,42 +1,65 @@
 """Copies snapshots into another region, as many at once as EC2 lets run there and never fewer while work
 waits.
 
-Invariant: one copy per snapshot and vault. A copy carries its original's id in a tag from its creating call
-on, so that a crashed worker's copy is found again; its slot is held until it has ended.
+Invariant: one copy per snapshot and vault. A copy whose id no answer told is adopted only when it began after
+the intent was recorded and its description, which nobody can change, carries the job's secret and the
+original's id. Only recorded ids are deleted. A slot is held from before the call until the copy has ended.
+Many snapshots are copied by child jobs, each copying one part.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from chalicelib.aws.ec2 import Ec2, Snapshot
-from chalicelib.catalog.advance import Pokes
-from chalicelib.catalog.job import (
-    LOST_EVENT_AFTER,
+from chalicelib.catalog.recovery_point import TAG_SOURCE, Artefact, SnapshotRef
+from chalicelib.catalog.store import points
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.catalog.store.table import Write
+from chalicelib.errors import IntegrityFailure
+from chalicelib.jobs.decision import (
+    Children,
+    Cleaning,
     Decision,
     Do,
+    Fail,
     Finish,
-    Job,
+    Rest,
+    Step,
     Wait,
     look_again,
+)
+from chalicelib.jobs.handler import Turn
+from chalicelib.jobs.job import (
+    ADOPTION_GRACE,
+    LOST_EVENT_AFTER,
+    Budget,
+    Job,
+    began_after_intent,
     may_have_been_made,
 )
-from chalicelib.catalog.recovery_point import TAG_JOB, TAG_SOURCE, Artefact, PointState, SnapshotRef
-from chalicelib.catalog.store import CopySlots, PointStore
-from chalicelib.errors import IntegrityFailure, Permanent, QuotaReached, Throttled
+from chalicelib.jobs.removal import Removal, remove
+from chalicelib.jobs.work import CopyWork, copy_part
 from chalicelib.replication.point_copy import (
     Original,
+    being_let_go,
+    copied,
     ended,
     failed,
+    failure_writes,
     find_original,
+    lock_of,
     read_manifest,
+    reason_of,
     source_gone,
 )
 from chalicelib.settings import S3VaultConfig
 from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.manifest import SnapshotOf, to_json
 from chalicelib.vaults.vault import Vault
+
+DELETED_AT_ONCE = 10
+PARTS_OPENED_AT_ONCE = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +72,67 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotCopyProgress:
+    """How far a copy of snapshots is: the copy of each original, those made twice, those that have ended, the
+    parts opened and cleaned up (of a large one)."""
+
+    copies: Mapping[str, str] = field(default_factory=dict)
+    made_at: datetime | None = None
+    spare: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    removal: Removal = field(default_factory=Removal)
+    described: bool = False
+    parts_opened: int = 0
+    parts_cleaned: int = 0
+
+
+SnapshotCopyJob = Job[CopyWork, SnapshotCopyProgress]
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """The point, its original's artefact, and the copies that carry this job's tag, by their original's
-    id."""
+    """The point, the originals that this job copies, its copies by their ids, candidates for adoption, its
+    parts."""
 
     original: Original
-    copies: Mapping[str, Snapshot]
-    spare: tuple[str, ...]
+    refs: tuple[SnapshotRef, ...] = ()
+    copies: Mapping[str, Snapshot] = field(default_factory=dict)
+    candidates: tuple[Snapshot, ...] = ()
+    children: Children = field(default_factory=Children)
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Call CopySnapshot for one snapshot, with a slot held."""
+    """Call CopySnapshot for one snapshot, with a slot held; `last` when all others have been copied."""
 
     source: SnapshotRef
     source_region: str
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)
-class GiveBack:
+class Adopt:
+    """Take down the copy, seen at `seen_at`, that a call has made whose answer nobody got."""
+
+    source: str
+    copy: str
+    spare: tuple[str, ...]
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
     """Give back the slots of copies that have ended."""
 
-    snapshots: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenParts:
+    """Open child jobs for the next parts."""
+
+    first: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +143,20 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """Write the manifest beside the copies and record the artefact."""
+class DropShard:
+    """Forget a part of a failed copy whose snapshots are deleted."""
 
-    original: Original
-    copies: tuple[SnapshotRef, ...]
+    number: int
 
 
-Action = Copy | GiveBack | Delete | Record
+@dataclass(frozen=True, slots=True)
+class WriteManifest:
+    """Write the manifest beside the copies."""
+
+    source: Artefact
+
+
+Action = Copy | Adopt | Release | OpenParts | Delete | DropShard | WriteManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,176 +166,274 @@ class SnapshotCopy:
     points: PointStore
     primary: Vault
     destinations: Callable[[str], Destination]
-    slots: CopySlots
-    queue: Pokes
+    work = CopyWork
+    progress = SnapshotCopyProgress
 
-    def observe(self, job: Job) -> Seen:
-        """Look at the point and at the copies that carry this job's tag, in the destination region."""
-        original = find_original(self.points, job)
-        if not job.intents:
-            return Seen(original, {}, ())
-        found = self.destinations(job.work["vault"]).ec2.snapshots_tagged(TAG_JOB, job.id)
-        first: dict[str, Snapshot] = {}
-        for snapshot in sorted(found, key=lambda each: (each.started_at, each.id)):
-            first.setdefault(snapshot.tags[TAG_SOURCE], snapshot)
-        used = {snapshot.id for snapshot in first.values()}
-        return Seen(original, first, tuple(each.id for each in found if each.id not in used))
+    def observe(self, job: SnapshotCopyJob, children: Children) -> Seen:
+        """Look at the point and at the copies that the job has recorded or may have made."""
+        seen, progress = Seen(find_original(self.points, job), children=children), job.progress
+        source, ec2 = seen.original.source, self.destinations(job.work.vault).ec2
+        if job.work.shard is None and source is not None and source.shards:
+            if job.failure is None:
+                return seen
+            number = progress.parts_cleaned
+            return replace(
+                seen, refs=self.points.stored_shard(job.work.recovery_point, job.work.vault, number)
+            )
+        if source is not None:
+            refs = self.points.shard(seen.original.point, source.vault, job.work.shard or 0)
+            seen = replace(seen, refs=refs)
+        if job.intent is not None:
+            seen = replace(seen, candidates=tuple(ec2.snapshots_described(f"{job.mark(job.intent.name)} ")))
+        if progress.copies:
+            found = ec2.snapshots_by_id(progress.copies.values())
+            seen = replace(seen, copies={snapshot.id: snapshot for snapshot in found})
+        return seen
 
-    def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
-        """Copy each snapshot that has no copy, wait for all of them, record the artefact."""
-        if seen.original.done:
-            return _end(job, seen)
-        if "error" in job.progress:
-            return _clean_up(job, seen, str(job.progress["error"]), now)
-        for source_id, copy in seen.copies.items():
-            if copy.state == "error":
-                reason = f"EC2 could not copy {source_id} as {copy.id}: {copy.message or 'no reason given'}"
-                return _clean_up(job, seen, reason, now)
-        if seen.spare:
-            return Do(Delete(seen.spare), f"deleting {len(seen.spare)} copies that were made twice")
-        source = seen.original.source
+    def decide(self, job: SnapshotCopyJob, seen: Seen, now: datetime) -> Decision[Action]:
+        """Copy each snapshot that has no copy, wait for all of them, describe them."""
+        source, progress = seen.original.source, job.progress
+        if seen.original.is_in(job.work.vault) and job.work.shard is None:
+            return Finish(f"{job.work.recovery_point} is in {job.work.vault} already")
         if source is None:
-            return _clean_up(job, seen, source_gone(job, seen.original).reason, now)
-        finished = _finished_holding(job, seen)
-        if finished:
-            return Do(GiveBack(finished), "giving copy slots back")
-        for ref in source.snapshots:
-            if ref.id in seen.copies:
-                continue
-            intent = f"CopySnapshot of {ref.id}"
-            if may_have_been_made(job, intent, now):
-                return look_again(job, intent)
-            return Do(Copy(ref, source.region or ""), f"copying {ref.id} into {job.work['vault']}", intent)
-        pending = [copy for copy in seen.copies.values() if copy.state != "completed"]
-        if pending:
-            state = ", ".join(f"{copy.id} {copy.progress or 'pending'}" for copy in pending[:5])
-            return Wait(
-                now + LOST_EVENT_AFTER, f"{len(pending)} of {len(seen.copies)} copies are pending: {state}"
-            )
-        refs = tuple(replace(ref, id=seen.copies[ref.id].id) for ref in source.snapshots)
-        return Do(Record(seen.original, refs), "recording the copies")
+            return source_gone(seen.original)
+        if waiting := being_let_go(seen.original, job.work.vault, now):
+            return waiting
+        if job.work.shard is None and source.shards:
+            return self._decide_parts(job, seen, source, now)
+        if not seen.refs:
+            return Fail(f"{source.vault} holds no snapshots of {job.work.recovery_point}")
+        if job.intent is None and (over := self._over(job, seen)):
+            return Do(Release(over), "giving copy slots back")
+        for ref in seen.refs:
+            if ref.id not in progress.copies:
+                return self._decide_copy(job, ref, source, seen, now)
+        if spare := progress.removal.left_of(progress.spare):
+            due = progress.removal.due(spare, now)
+            if not isinstance(due, Wait):
+                return self._delete(job, due, f"deleting {len(due)} copies that were made twice")
+        return _still_pending(job, seen, now) or self._decide_end(job, seen, source, now)
 
-    def act(self, job: Job, action: Action, until: datetime) -> Mapping[str, Any]:
+    def _decide_copy(
+        self, job: SnapshotCopyJob, ref: SnapshotRef, source: Artefact, seen: Seen, now: datetime
+    ) -> Decision[Action]:
+        name, region = _intent(ref.id), self.destinations(job.work.vault).settings.region
+        if job.intent is not None and job.intent.name == name:
+            found = _adopted(job, ref.id, seen.candidates, now)
+            if found is not None:
+                return Do(found, f"found the copy of {ref.id} that was made before")
+            if may_have_been_made(job, now):
+                return look_again(job, name)
+        last = all(each.id in job.progress.copies for each in seen.refs if each is not ref)
+        return Do(
+            Copy(ref, source.region or "", last),
+            f"copying {ref.id} into {job.work.vault}",
+            intent=name,
+            budget=Budget("CopySnapshot", region),
+            locks=(lock_of(job),) if job.work.shard is None else (),
+            slots=(f"{region}/{ref.id}",),
+        )
+
+    def _decide_end(
+        self, job: SnapshotCopyJob, seen: Seen, source: Artefact, now: datetime
+    ) -> Decision[Action]:
+        copies = tuple(replace(ref, id=job.progress.copies[ref.id]) for ref in seen.refs)
+        if job.work.shard is not None:
+            shard = points.adding_shard(job.work.recovery_point, job.work.vault, job.work.shard, copies)
+            return Finish(f"{len(copies)} snapshots", (shard,))
+        if not job.progress.described:
+            return Do(WriteManifest(source), "writing the manifest")
+        artefact = self._artefact(job, source, snapshots=copies)
+        return ended(job, seen.original, artefact, f"{len(copies)} snapshots", now)
+
+    def _decide_parts(
+        self, job: SnapshotCopyJob, seen: Seen, source: Artefact, now: datetime
+    ) -> Decision[Action]:
+        """Open a child job for each part of the original, wait for all of them, describe the copy."""
+        failures = seen.children.unsuccessful
+        if failures:
+            return Fail(f"{failures[0]}: {seen.children.reasons.get(failures[0], 'it was not made')}")
+        opened, left = job.progress.parts_opened, len(seen.children.unfinished)
+        if opened < source.shards:
+            number = min(PARTS_OPENED_AT_ONCE, source.shards - opened)
+            return Do(
+                OpenParts(opened, number), f"opened {opened} of {source.shards} parts", locks=(lock_of(job),)
+            )
+        if left:
+            return Wait(now + LOST_EVENT_AFTER, f"{left} of {source.shards} parts are under way")
+        if not job.progress.described:
+            return Do(WriteManifest(source), "writing the manifest")
+        artefact = self._artefact(job, source, shards=source.shards)
+        return ended(job, seen.original, artefact, f"{source.snapshot_count} snapshots", now)
+
+    def _artefact(
+        self,
+        job: SnapshotCopyJob,
+        source: Artefact,
+        *,
+        snapshots: tuple[SnapshotRef, ...] = (),
+        shards: int = 0,
+    ) -> Artefact:
+        return replace(
+            copied(source, job.work.vault),
+            region=self.destinations(job.work.vault).settings.region,
+            snapshots=snapshots,
+            shards=shards,
+            snapshot_count=source.snapshot_count,
+        )
+
+    def _over(self, job: SnapshotCopyJob, seen: Seen) -> tuple[str, ...]:
+        """Return the originals whose copy has ended and whose slot is still held."""
+        held = {purpose for _, purpose, _ in job.slots}
+        return tuple(
+            source
+            for source, copy in job.progress.copies.items()
+            if source in held and copy in seen.copies and seen.copies[copy].state in ("completed", "error")
+        )
+
+    def clean_up(self, job: SnapshotCopyJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+        """Delete what was copied, then end; look long enough to find what was made unseen."""
+        progress, said = job.progress, f"cleaning up after: {reason_of(job)}"
+        if job.intent is not None:
+            source_id = job.intent.name.rsplit(" ", 1)[-1]
+            found = _adopted(job, source_id, seen.candidates, now)
+            if found is not None:
+                return Do(found, said)
+            if may_have_been_made(job, now):
+                return look_again(job, job.intent.name)
+        in_parts = progress.parts_opened > 0
+        if in_parts and seen.original.is_in(job.work.vault):
+            return failed(job, seen.original, now)  # the shards' records are of the copy that is there
+        shard = tuple(ref.id for ref in seen.refs) if in_parts else ()
+        recorded = (*_recorded(progress), *progress.removal.refused, *shard)
+        unseen = in_parts and progress.parts_cleaned < progress.parts_opened
+        if unseen and progress.removal.can_leave(recorded):
+            return Do(DropShard(progress.parts_cleaned), said)
+        due = progress.removal.due(recorded, now)
+        if isinstance(due, Wait):
+            return replace(due, reason=f"{reason_of(job)}; {due.reason}")
+        if due:
+            return self._delete(job, due, said)
+        return failed(job, seen.original, now) if job.work.shard is None else Finish(reason_of(job))
+
+    def _delete(self, job: SnapshotCopyJob, due: tuple[str, ...], reason: str) -> Do[Action]:
+        some, region = due[:DELETED_AT_ONCE], self.destinations(job.work.vault).settings.region
+        return Do(Delete(some), reason, budget=Budget("DeleteSnapshot", region, len(some)))
+
+    def abandon(self, job: SnapshotCopyJob, now: datetime) -> tuple[Write, ...]:
+        """Record the copy as failed; what could not be deleted is named on the job."""
+        if job.work.shard is not None:
+            return ()
+        return failure_writes(job, find_original(self.points, job), now)
+
+    def leftovers(self, job: SnapshotCopyJob) -> tuple[str, ...]:
+        """Name the copies that the job recorded and could not delete, and the parts not yet looked at."""
+        unseen = range(job.progress.parts_cleaned, job.progress.parts_opened)
+        left = job.progress.removal.left_of((*_recorded(job.progress), *job.progress.removal.refused))
+        return (*left, *(f"part {number + 1} of {job.work.recovery_point}" for number in unseen))
+
+    def act(self, job: SnapshotCopyJob, action: Action, turn: Turn) -> Step[SnapshotCopyProgress]:
         """Make the one call of the action."""
-        to = self.destinations(job.work["vault"])
+        to, progress = self.destinations(job.work.vault), job.progress
         match action:
-            case Copy(source=source, source_region=region):
-                return self._copy(job, source, region, to)
-            case GiveBack(snapshots=snapshots):
-                for snapshot in snapshots:
-                    self._give_back(to.settings.region, job, snapshot)
-                return {"given_back": [*job.progress.get("given_back", ()), *snapshots]}
+            case Copy():
+                return self._copy(job, action, to)
+            case Adopt(source=source_id, copy=copy, spare=spare, seen_at=seen_at):
+                spares, copies = (*progress.spare, *spare), {**progress.copies, source_id: copy}
+                return Step(replace(progress, copies=copies, made_at=seen_at, spare=spares))
+            case Release(sources=sources):
+                freed = tuple(f"{to.settings.region}/{source}" for source in sources)
+                return Step(replace(progress, ended=(*progress.ended, *sources)), freed=freed)
+            case OpenParts(first=first, number=number):
+                children = tuple(copy_part(job, part) for part in range(first, first + number))
+                return Step(replace(progress, parts_opened=first + number), children=children)
             case Delete(snapshots=snapshots):
-                for snapshot in snapshots:
-                    to.ec2.delete_snapshot(snapshot)
-                return {"deleted": [*job.progress.get("deleted", ()), *snapshots]}
-            case Record(original=original, copies=copies):
-                return self._record(job, original, copies, to)
+                removal = remove(progress.removal, snapshots, to.ec2.delete_snapshot, job.updated_at)
+                return Step(replace(progress, removal=removal))
+            case DropShard(number=number):
+                dropped = points.dropping_shard(job.work.recovery_point, job.work.vault, number)
+                removal = replace(progress.removal, removed=())
+                return Step(replace(progress, parts_cleaned=number + 1, removal=removal), (dropped,))
+            case WriteManifest(source=source):
+                self._describe(job, source, to)
+                return Step(replace(progress, described=True))
 
-    def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
-        """End without a copy."""
-        return failed(job, reason)
+    def _copy(self, job: SnapshotCopyJob, action: Copy, to: Destination) -> Step[SnapshotCopyProgress]:
+        point, source = find_original(self.points, job).point, action.source
+        copy = to.ec2.copy_snapshot(
+            action.source_region,
+            source.id,
+            tags={**point.tags(job.id), TAG_SOURCE: source.id},
+            kms_key=to.settings.kms_key,
+            description=f"{job.mark(_intent(source.id))} {source.id} of {action.source_region}, {point.id}",
+        )
+        copies = {**job.progress.copies, source.id: copy}
+        made_at = job.intent.at if job.intent else job.updated_at
+        rest = Rest(f"{len(copies)} copies are pending") if action.last else None
+        return Step(replace(job.progress, copies=copies, made_at=made_at), rest=rest)
 
-    def _copy(self, job: Job, source: SnapshotRef, source_region: str, to: Destination) -> Mapping[str, Any]:
-        region, point = to.settings.region, find_original(self.points, job).point
-        if not self.slots.take(region, f"{job.id}/{source.id}"):
-            self.slots.stand_in_line(region, job.id, job.created_at)
-            raise QuotaReached(
-                "all copy slots of the region are taken",
-                operation="CopySnapshot",
-                resource=source.id,
-                region=region,
-            )
-        try:
-            self.slots.leave_line(region, job.id, job.created_at)
-            copy = to.ec2.copy_snapshot(
-                source_region,
-                source.id,
-                tags={**point.tags(job.id), TAG_SOURCE: source.id},
-                kms_key=to.settings.kms_key,
-                description=f"Farshore copy of {source.id} in {source_region}, {point.id}",
-            )
-        except (QuotaReached, Throttled, Permanent):  # refused: no copy of ours holds this slot
-            self._give_back(region, job, source.id)
-            raise
-        return {"copies": {**job.progress.get("copies", {}), source.id: copy}}
-
-    def _give_back(self, region: str, job: Job, snapshot: str) -> None:
-        waiting = self.slots.give_back(region, f"{job.id}/{snapshot}")
-        if waiting:
-            self.queue.poke(waiting)
-
-    def _record(
-        self, job: Job, original: Original, copies: tuple[SnapshotRef, ...], to: Destination
-    ) -> Mapping[str, Any]:
-        source = original.source
-        if source is None or source.folder is None:
-            raise IntegrityFailure("the original's artefact has no folder", resource=original.point.id)
-        folder = source.folder
-        manifest = read_manifest(self.primary, folder)
-        of_volume = {ref.volume_id: ref.id for ref in copies}
-        snapshots = tuple(
-            SnapshotOf(
-                of_volume[each.volume_id], to.settings.region, each.volume_id, each.device, each.size_gib
-            )
+    def _describe(self, job: SnapshotCopyJob, source: Artefact, to: Destination) -> None:
+        if source.folder is None:
+            raise IntegrityFailure("the original's artefact has no folder", resource=job.work.recovery_point)
+        manifest = read_manifest(self.primary, source.folder)
+        copy_of = dict(self._copies(job, source))
+        region = to.settings.region
+        listed = tuple(
+            SnapshotOf(copy_of[each.volume_id], region, each.volume_id, each.device, each.size_gib)
             for each in manifest.snapshots
         )
-        to.vault.put(manifest_key(folder), to_json(replace(manifest, snapshots=snapshots)).encode())
-        self.points.put_artefact(
-            original.point.id,
-            Artefact(
-                vault=job.work["vault"],
-                state=PointState.AVAILABLE,
-                region=to.settings.region,
-                snapshots=copies,
-                folder=folder,
-            ),
+        to.vault.put(manifest_key(source.folder), to_json(replace(manifest, snapshots=listed)).encode())
+
+    def _copies(self, job: SnapshotCopyJob, source: Artefact) -> Iterable[tuple[str, str]]:
+        """Yield each volume with the copy of its snapshot."""
+        if not source.shards:
+            for ref in source.snapshots:
+                yield ref.volume_id, job.progress.copies[ref.id]
+        for number in range(source.shards):
+            for ref in self.points.stored_shard(job.work.recovery_point, job.work.vault, number):
+                yield ref.volume_id, ref.id
+
+
+def _still_pending(job: SnapshotCopyJob, seen: Seen, now: datetime) -> Wait | Fail | None:
+    """Return what keeps the copy from being complete: None when all its snapshots are."""
+    for source_id, copy_id in job.progress.copies.items():
+        copy = seen.copies.get(copy_id)
+        if copy is not None and copy.state == "error":
+            return Fail(f"EC2 could not copy {source_id} as {copy_id}: {copy.message or 'no reason given'}")
+    gone = [copy for copy in job.progress.copies.values() if copy not in seen.copies]
+    if gone:
+        visible_at = (job.progress.made_at or now) + ADOPTION_GRACE
+        if now < visible_at:
+            return Wait(visible_at, f"{', '.join(gone[:5])} is not visible yet")
+        return Fail(f"{', '.join(gone)} disappeared before the copy was complete")
+    pending = [copy for copy in seen.copies.values() if copy.state != "completed"]
+    if pending:
+        state = ", ".join(f"{copy.id} {copy.progress or 'pending'}" for copy in pending[:5])
+        return Wait(
+            now + LOST_EVENT_AFTER, f"{len(pending)} of {len(seen.copies)} copies are pending: {state}"
         )
-        return {"recorded": True}
+    return None
 
 
-def _finished_holding(job: Job, seen: Seen) -> tuple[str, ...]:
-    given_back = set(job.progress.get("given_back", ()))
-    return tuple(
-        source
-        for source, copy in seen.copies.items()
-        if copy.state in ("completed", "error") and source not in given_back
-    )
+def _adopted(
+    job: SnapshotCopyJob, source_id: str, candidates: Iterable[Snapshot], now: datetime
+) -> Adopt | None:
+    """Return what to adopt as the copy of an original: the first that is the job's; what there is more is
+    spare."""
+    known = set(_recorded(job.progress))
+    found = [
+        each.id
+        for each in sorted(candidates, key=lambda each: (each.started_at, each.id))
+        if each.description.startswith(f"{job.mark(_intent(source_id))} {source_id} ")
+        and began_after_intent(job, each.started_at)
+        and each.id not in known
+    ]
+    return Adopt(source_id, found[0], tuple(found[1:]), now) if found else None
 
 
-def _end(job: Job, seen: Seen) -> Decision[Action]:
-    """End a copy that is recorded; what this job copied and the record does not name, another job's copy
-    outran."""
-    recorded = seen.original.point.artefacts[job.work["vault"]].snapshots
-    kept = {ref.id for ref in recorded} | set(job.progress.get("deleted", ()))
-    copied = (*(copy.id for copy in seen.copies.values()), *seen.spare)
-    useless = tuple(copy for copy in copied if copy not in kept)
-    if useless:
-        return Do(Delete(useless), f"deleting {len(useless)} copies that the recovery point has already")
-    return _give_back_or(job, seen, ended(job, f"{len(recorded)} snapshots"))
+def _intent(source_id: str) -> str:
+    return f"CopySnapshot of {source_id}"
 
 
-def _give_back_or(job: Job, seen: Seen, finish: Finish) -> Decision[Action]:
-    holding = _holding(job, seen)
-    return Do(GiveBack(holding), "giving copy slots back") if holding else finish
-
-
-def _holding(job: Job, seen: Seen) -> tuple[str, ...]:
-    """Return the originals whose slot this job may hold: all it ever tried to copy, less those given back."""
-    tried = {name.removeprefix("CopySnapshot of ") for name in job.intents} | set(seen.copies)
-    return tuple(sorted(tried - set(job.progress.get("given_back", ()))))
-
-
-def _clean_up(job: Job, seen: Seen, reason: str, now: datetime) -> Decision[Action]:
-    """Delete what was copied, give the slots back, then end; look long enough to find what was made
-    unseen."""
-    gone = set(job.progress.get("deleted", ()))
-    left = tuple(copy.id for copy in seen.copies.values() if copy.id not in gone)
-    left += tuple(copy for copy in seen.spare if copy not in gone)
-    if left:
-        return Do(Delete(left), f"cleaning up after: {reason}")
-    known = {f"CopySnapshot of {source}" for source in (*job.progress.get("copies", ()), *seen.copies)}
-    unseen = [name for name in job.intents if name not in known and may_have_been_made(job, name, now)]
-    if unseen:
-        return look_again(job, unseen[-1])
-    return _give_back_or(job, seen, failed(job, reason))
+def _recorded(progress: SnapshotCopyProgress) -> tuple[str, ...]:
+    return (*progress.copies.values(), *progress.spare)

@@ -4,66 +4,50 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from chalicelib.catalog.job import Job, JobKind, JobRequest
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.errors import Conflict
-from chalicelib.plans.model import Rule
-from chalicelib.retention.expire import pins
+from chalicelib.jobs.job import AnyRequest
+from chalicelib.jobs.work import Release, release_request
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a point stands in: its lineage's points, the service's unfinished jobs, the vaults its rule keeps
-    points in (None: the rule is gone, and every vault counts).
-    """
+class DeletionContext:
+    """What a point stands in: its lineage's points, and the vaults its rule keeps points in (None: the rule
+    is gone, and every vault counts)."""
 
     lineage: Sequence[RecoveryPoint]
-    unfinished: Sequence[Job]
     kept_in: Collection[str] | None
 
 
-def kept_in(rule: Rule | None) -> Collection[str] | None:
-    """Return the vaults that a rule keeps points in; None for a rule that is gone."""
-    return None if rule is None else {"primary", *(copy.vault for copy in rule.copies)}
-
-
-def deletion_request(point: RecoveryPoint, around: Surroundings, now: datetime) -> JobRequest:
+def deletion_request(point: RecoveryPoint, context: DeletionContext, now: datetime) -> AnyRequest:
     """Return the request that deletes `point` in every vault.
 
     Raises:
         Conflict: it is the newest good point of its lineage in a vault that its rule keeps points in, a job
-        needs
-            it, or it is gone.
+            needs it, or it is gone.
     """
-    refusal = _refusal(point, around)
+    refusal = _refusal(point, context)
     if refusal:
         raise Conflict(refusal, operation="deleting", resource=point.id)
-    return JobRequest(
-        kind=JobKind.EXPIRE,
-        method="lifecycle",
-        service=point.service,
-        plan=point.plan,
-        rule=point.rule,
-        nominal_at=now,
-        key=("delete", point.id, now.isoformat()),
-        work={"judged": [[point.id, vault, False, "deleted by request"] for vault in _left_in(point)]},
-        reason=f"deletion of {point.id}",
-    )
+    releases = (Release(point.id, vault, "deleted by request") for vault in _left_in(point))
+    return release_request(point, releases, now)
 
 
-def _refusal(point: RecoveryPoint, around: Surroundings) -> str | None:
+def _refusal(point: RecoveryPoint, context: DeletionContext) -> str | None:
     if point.state in (PointState.DELETED, PointState.CREATING):
         return f"it is {point.state}"
     if not _left_in(point):
         return f"it is {point.state} and lies in no vault: there is nothing to delete"
-    pinned = pins(around.unfinished).get(point.id)
-    if pinned:
-        return pinned
-    newer = [each for each in around.lineage if each.created_at > point.created_at and each.id != point.id]
+    if point.hold is not None:
+        return f"it is held: {point.hold}"
+    for holders in point.pins.values():
+        first = min(holders)
+        return f"{first.partition('-')[0]} {first} of it is under way"
+    newer = [each for each in context.lineage if each.created_at > point.created_at and each.id != point.id]
     if point.available_in() and not any(each.available_in() for each in newer):
         return "it is the newest good point of its lineage, which is never deleted"
     for vault in point.available_in():
-        guarded = around.kept_in is None or vault in around.kept_in
+        guarded = context.kept_in is None or vault in context.kept_in
         if guarded and not any(vault in each.available_in() for each in newer):
             return f"it is the newest good point of its lineage in {vault}, which is never deleted"
     return None

@@ -1,47 +1,68 @@
 """Applies a rule's lifecycle to one lineage, in every vault by that vault's own lifecycle.
 
-Invariant: what is deleted was first judged over a complete list, then marked EXPIRED with its reason, then
-deleted; a point that a job still needs is not judged; and what one vault refuses to delete stops nothing
-else.
+Invariant: it is judged by the plan as it is at that moment; a plan, rule or vault entry that is gone keeps
+everything. It is judged over a complete, strongly consistent list, and against the world: what would stay is
+looked at, and what is not there counts for nothing. What is let go is marked EXPIRED while no job needs it (a
+pin on the point's record refuses the mark), waits out its grace, is judged again, and only then deleted, by
+the ids that are recorded. What one vault refuses to delete stops nothing else.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from chalicelib.catalog.job import Decision, Do, Finish, Job, JobKind, JobState
-from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint
-from chalicelib.catalog.store import JobStore, PointStore
-from chalicelib.errors import FarshoreError, Retryable, SnapshotInUse
-from chalicelib.plans.lifecycle import Point, decide_lifecycle
-from chalicelib.plans.model import Rule, read_rule
+from chalicelib.catalog.recovery_point import Artefact, Lineage, PointState, RecoveryPoint
+from chalicelib.catalog.store import points, services
+from chalicelib.catalog.store.plans import PlanStore
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.catalog.store.table import Write
+from chalicelib.errors import FarshoreError, Retryable, SnapshotInUse, Throttled
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Finish, Step, Wait
+from chalicelib.jobs.handler import Turn
+from chalicelib.jobs.job import Budget, Job
+from chalicelib.jobs.removal import Removal, remove
+from chalicelib.jobs.work import ExpireWork
+from chalicelib.plans.model import Kind, Rule
 from chalicelib.retention.artefacts import ArtefactStore
+from chalicelib.retention.judging import Act, Judgement, World, judge, keep_all, still_in
+from chalicelib.settings import PRIMARY
 
-# Deleting stops this long before the worker's time is up.
-MARGIN = timedelta(minutes=1)
 # A job's record holds its judgements, and DynamoDB an item of 400 KB. What is not let go now is next time.
 MOST_RELEASED = 250
 MOST_KEPT_SHOWN = 500
 MOST_REFUSALS_TOLD = 5
+LONGEST_WHY = 300
+DELETED_AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What becomes of one point in one vault, and why."""
+class ExpireProgress:
+    """How far a lifecycle is: what was judged, what could not be deleted and why, and, of the artefact being
+    deleted, the shard and the snapshots in it that are gone."""
 
-    point: str
-    vault: str
-    keep: bool
-    reason: str
+    judged: tuple[Judgement, ...] | None = None
+    kept: int = 0
+    left: int = 0
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    released: Removal = field(default_factory=Removal)
+    shard: int = 0
+    snapshots: Removal = field(default_factory=Removal)
+
+
+ExpireJob = Job[ExpireWork, ExpireProgress]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Every point of the lineage, and why some must stay whatever the lifecycle says."""
+    """The lineage's points, its rule and what the vaults show while it is judged; then the point to let go
+    next, and the snapshots of it to delete next."""
 
-    points: tuple[RecoveryPoint, ...]
-    pinned: Mapping[str, str]
+    points: tuple[RecoveryPoint, ...] = ()
+    rule: Rule | None = None
+    world: World = field(default_factory=World)
+    point: RecoveryPoint | None = None
+    snapshots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,170 +73,345 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """Delete the artefacts that are no longer kept, but for what a job has come to need since (`pinned`)."""
+class Skip:
+    """Leave an artefact: it is gone already, or (`why`) must stay for now."""
 
-    artefacts: tuple[tuple[RecoveryPoint, Artefact, str], ...]
-    pinned: Mapping[str, str]
+    judgement: Judgement
+    why: str | None = None
 
 
-Action = Judge | Release
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Let an artefact go, or take it back: `to` is how it is recorded from now on."""
+
+    judgement: Judgement
+    point: RecoveryPoint
+    to: Artefact
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete an artefact that is marked EXPIRED, or the next snapshots of it."""
+
+    judgement: Judgement
+    snapshots: tuple[str, ...]
+
+
+Action = Judge | Skip | Change | Delete
 
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """Applies lifecycles. `artefacts` deletes what lies in the vaults."""
+    """Applies lifecycles. `artefacts` looks at what lies in the vaults and deletes it; what is let go can be
+    taken back for `grace`."""
 
-    jobs: JobStore
     points: PointStore
+    plans: PlanStore
     artefacts: ArtefactStore
+    grace: timedelta
     now: Callable[[], datetime]
+    work = ExpireWork
+    progress = ExpireProgress
 
-    def observe(self, job: Job) -> Seen:
-        """List the lineage's points, and the jobs that still need one of them."""
-        points = self.points.of_lineage(job.plan, job.rule, job.service)
-        return Seen(points, pins(self.jobs.unfinished(job.service)))
+    def observe(self, job: ExpireJob, children: Children) -> Seen:
+        """List the lineage's points while they are judged; then look at the point to let go next."""
+        work = job.work
+        if job.progress.judged is None and work.kind is not None:
+            lineage = Lineage(job.plan, job.rule, Kind(work.kind), job.service)
+            found, rule = self.points.of_lineage(lineage), self._rule_now(job, work.kind)
+            return Seen(found, rule, self._look(found, rule) if rule else World())
+        due = _due(job, self.now())
+        if isinstance(due, Wait) or due is None:
+            return Seen()
+        point = self.points.get(due.point)
+        artefact = point.in_vault(due.vault) if point else None
+        if point is None or artefact is None:
+            return Seen(point=point)
+        refs = self.points.shard(point, due.vault, job.progress.shard)
+        return Seen(point=point, snapshots=job.progress.snapshots.left_of(ref.id for ref in refs))
 
-    def decide(self, job: Job, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: ExpireJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Judge once; then release what is not kept."""
-        if "error" in job.progress:
-            return self.give_up(job, str(job.progress["error"]), now)
-        if "judged" not in job.progress and "judged" not in job.work:
-            judgements = judge(seen, read_rule(job.work["rule"]), now)
+        if job.progress.judged is None:
+            if job.work.kind is None:
+                asked = tuple(
+                    Judgement(r.recovery_point, r.vault, False, r.reason, act=self._first)
+                    for r in job.work.releases
+                )
+                return Do(Judge(asked), "deleting what was asked for")
+            judgements = (
+                judge(seen.points, seen.rule, seen.world, self.grace, now)
+                if seen.rule
+                else keep_all(seen.points, job.plan, job.rule)
+            )
             return Do(Judge(judgements), f"judged {len(judgements)} artefacts")
-        refused = job.progress.get("refused", {})
-        due = _due(job, seen.points, refused)
-        if due:
-            return Do(Release(due, seen.pinned), f"deleting {len(due)} artefacts")
-        let_go = sum(not each.keep for each in _judged(job))
-        text = f"kept {job.progress.get('kept', 0)}, deleted {let_go - len(refused)}"
-        if job.progress.get("left"):
-            text += f", left {job.progress['left']} for the next time"
-        if refused:
-            told = tuple(refused.values())[:MOST_REFUSALS_TOLD]
-            text += f", could not delete {len(refused)} yet: " + "; ".join(told)
-        return Finish(JobState.COMPLETED, text)
+        due = _due(job, now)
+        if isinstance(due, Wait):
+            return due
+        if due is not None:
+            return self._decide_one(due, job, seen, now)
+        if job.work.kind is None and any(each.act is Act.EXPIRE for each in job.progress.judged):
+            deletions = tuple(replace(each, act=Act.DELETE) for each in job.progress.judged)
+            return Do(Judge(deletions), "waiting for the end of the grace")
+        return Finish(_summary(job))
 
-    def act(self, job: Job, action: Action, until: datetime) -> Mapping[str, Any]:
+    @property
+    def _first(self) -> Act:
+        """What becomes first of something good that is let go."""
+        return Act.EXPIRE if self.grace else Act.DELETE
+
+    def _decide_one(
+        self, judgement: Judgement, job: ExpireJob, seen: Seen, now: datetime
+    ) -> Decision[Action]:
+        """Let an artefact go, take it back, or delete it, as it now stands."""
+        point = seen.point
+        artefact = point.in_vault(judgement.vault) if point else None
+        if point is None or artefact is None or artefact.state is PointState.DELETED:
+            return Do(Skip(judgement), f"{judgement.key} is gone already")
+        if judgement.act is Act.TAKE_BACK:
+            return _take_back(judgement, point, artefact)
+        if artefact.state is PointState.AVAILABLE:
+            if not judgement.good:
+                why = "it was made again after it was judged"
+                return Do(Skip(judgement, why), f"{judgement.key} is good by now")
+            if judgement.act is Act.DELETE and self.grace:
+                return Do(Skip(judgement, "it was taken back"), f"{judgement.key} was taken back")
+            if point.hold is not None:
+                return Do(Skip(judgement, f"held: {point.hold}"), f"{judgement.key} is held")
+        # What is left of a failed copy lies where the next one of the point is made.
+        vaults = {judgement.vault} if artefact.state is PointState.AVAILABLE else {judgement.vault, PRIMARY}
+        needed_by = {each for vault in vaults for each in point.pins.get(vault, ())}
+        if needed_by and artefact.state is not PointState.EXPIRED:
+            why = f"{', '.join(sorted(needed_by))} needs it"
+            return Do(Skip(judgement, why), f"{judgement.key} is needed")
+        if judgement.act is Act.EXPIRE:
+            return self._let_go(judgement, job, point, artefact, now)
+        if artefact.let_go_at is not None and now < artefact.let_go_at:
+            until = f"until {artefact.let_go_at:%Y-%m-%d %H:%M} UTC"
+            return Wait(artefact.let_go_at, f"{judgement.key} can be taken back {until}")
+        return _begin_deletion(judgement, point, artefact, seen.snapshots, vaults, now)
+
+    def _let_go(
+        self, judgement: Judgement, job: ExpireJob, point: RecoveryPoint, artefact: Artefact, now: datetime
+    ) -> Decision[Action]:
+        """Mark an artefact EXPIRED; what failed has no grace."""
+        by_request = job.work.kind is None
+        if artefact.state is PointState.EXPIRED and (artefact.by_request or not artefact.in_grace):
+            return Do(Skip(judgement), f"{judgement.key} is let go already")
+        at = now + self.grace if artefact.state is PointState.AVAILABLE else now
+        expired = replace(
+            artefact,
+            state=PointState.EXPIRED,
+            reason=judgement.reason,
+            let_go_at=artefact.let_go_at or at,
+            by_request=by_request,
+        )
+        return Do(Change(judgement, point, expired), f"letting {judgement.key} go")
+
+    def clean_up(self, job: ExpireJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+        """End with what was not deleted still there; the next lifecycle job finds it."""
+        return Finish(job.failure.reason if job.failure else job.reason)
+
+    def abandon(self, job: ExpireJob, now: datetime) -> tuple[Write, ...]:
+        """Record nothing: each artefact says how it stands."""
+        return ()
+
+    def leftovers(self, job: ExpireJob) -> tuple[str, ...]:
+        """Name the artefacts that were to go and did not."""
+        return job.progress.released.left_of(each.key for each in _releases(job))
+
+    def act(self, job: ExpireJob, action: Action, turn: Turn) -> Step[ExpireProgress]:
         """Carry out one action."""
+        progress = job.progress
         match action:
             case Judge(judgements=judgements):
-                return _taken_down(judgements)
-            case Release():
-                return {"refused": self._release(job, action, until)}
+                return Step(_taken_down(progress, judgements))
+            case Skip(judgement=judgement, why=None):
+                return Step(_gone(progress, judgement))
+            case Skip(judgement=judgement, why=why):
+                return Step(_refused(progress, judgement, why or ""))
+            case Change(judgement=judgement, point=point, to=to):
+                return Step(_gone(progress, judgement), _changing(point, to, self.now()))
+            case Delete():
+                return self._delete(progress, action)
 
-    def give_up(self, job: Job, reason: str, now: datetime) -> Finish:
-        """End with what was not deleted still there; the next lifecycle job finds it."""
-        return Finish(JobState.FAILED, reason)
-
-    def _release(self, job: Job, release: Release, until: datetime) -> Mapping[str, str]:
-        """Delete one artefact after the other; one that cannot be deleted now holds up no other."""
-        refused = dict(job.progress.get("refused", {}))
-        later: Retryable | None = None
-        for point, artefact, reason in release.artefacts:
-            pinned = release.pinned.get(point.id)
+    def _look(self, found: Sequence[RecoveryPoint], rule: Rule) -> World:
+        """Look at what a vault holds, wherever something would be let go of that is judged by the others."""
+        missing, unseen = set[str](), dict[str, str]()
+        judgements = judge(found, rule, World(), self.grace, self.now())
+        for vault in sorted({each.vault for each in judgements if each.good and each.act is not Act.NOTHING}):
+            there = {
+                f"{point.id} {vault}": (
+                    point.artefacts[vault],
+                    tuple(ref.id for ref in self.points.snapshots(point, vault)),
+                )
+                for point in still_in(found, vault)
+            }
             try:
-                refusal = self._release_one(point, artefact, reason, pinned)
-            except Retryable as error:
-                later = error
-            else:
-                refused |= {f"{point.id} {artefact.vault}": refusal} if refusal else {}
-            if self.now() >= until - MARGIN:
-                break
-        if later is not None:
-            raise later
-        return refused
+                missing |= self.artefacts.missing(vault, there)
+            except FarshoreError as error:
+                unseen[vault] = str(error)[:LONGEST_WHY]
+        return World(frozenset(missing), unseen)
 
-    def _release_one(
-        self, point: RecoveryPoint, artefact: Artefact, reason: str, pinned: str | None
-    ) -> str | None:
-        """Mark an artefact EXPIRED, delete it, mark it DELETED; return why it could not be deleted, if so."""
-        if artefact.state is PointState.AVAILABLE and pinned:
-            return pinned
-        expired = replace(artefact, state=PointState.EXPIRED, reason=reason)
-        if artefact.state is not PointState.EXPIRED:
-            self.points.put_artefact(point.id, expired)
+    def _rule_now(self, job: ExpireJob, kind: Kind) -> Rule | None:
+        """Return the rule as the plan has it now; None when plan or rule is gone, or makes another kind."""
+        stored = self.plans.get(job.plan)
+        rule = stored.plan.rule(job.rule) if stored else None
+        return rule if rule is not None and rule.kind is kind else None
+
+    def _delete(self, progress: ExpireProgress, delete: Delete) -> Step[ExpireProgress]:
+        """Delete the next of an artefact: its manifest, its snapshots by and by, its files."""
+        point = self.points.get(delete.judgement.point)
+        artefact = point.in_vault(delete.judgement.vault) if point else None
+        if point is None or artefact is None:
+            return Step(_gone(progress, delete.judgement))
         try:
-            self.artefacts.delete(artefact)
-        except Retryable:
-            raise
+            snapshots = self._delete_some(progress.snapshots, artefact, delete.snapshots)
+            progress = replace(progress, snapshots=snapshots)
+            refs = [ref.id for ref in self.points.shard(point, artefact.vault, progress.shard)]
+            if set(snapshots.left_of(refs)) - set(snapshots.refused):
+                return Step(progress)
+            if progress.shard + 1 < artefact.shards:
+                return Step(replace(progress, shard=progress.shard + 1))
+            if not snapshots.refused:
+                self.artefacts.delete_files(artefact)
+        except Throttled as error:
+            if delete.snapshots and error.operation == "DeleteSnapshot":
+                raise  # the engine lets all deletions wait
+            return Step(_later(progress, delete.judgement, str(error), self.now()))
+        except Retryable as error:
+            return Step(_later(progress, delete.judgement, str(error), self.now()))
         except FarshoreError as error:
-            self.points.put_artefact(point.id, replace(expired, reason=_refusal(error)))
-            return _refusal(error)
-        self.points.put_artefact(point.id, replace(expired, state=PointState.DELETED))
-        return None
+            return Step(
+                _refused(progress, delete.judgement, str(error)), self._noted(point, artefact, str(error))
+            )
+        if snapshots.refused:
+            why = "; ".join(snapshots.refused.values())[:LONGEST_WHY]
+            return Step(_refused(progress, delete.judgement, why), self._noted(point, artefact, why))
+        gone = points.changing(point, replace(artefact, state=PointState.DELETED), self.now())
+        return Step(_gone(progress, delete.judgement), (gone, *_shards_of(point, artefact)))
+
+    def _delete_some(self, gone: Removal, artefact: Artefact, ids: Sequence[str]) -> Removal:
+        if not ids:
+            return gone
+        self.artefacts.delete_manifest(artefact)
+        return remove(gone, ids, lambda id: self._delete_snapshot(artefact, id), self.now())
+
+    def _delete_snapshot(self, artefact: Artefact, snapshot: str) -> None:
+        try:
+            self.artefacts.delete_snapshot(artefact, snapshot)
+        except SnapshotInUse as refusal:
+            why = f"{refusal.resource} is used by an AMI; it goes when that is deregistered"
+            raise SnapshotInUse(why) from refusal
+
+    def _noted(self, point: RecoveryPoint, artefact: Artefact, why: str) -> tuple[Write, ...]:
+        return (points.changing(point, replace(artefact, reason=why), self.now()),)
 
 
-def judge(seen: Seen, rule: Rule, now: datetime) -> tuple[Judgement, ...]:
-    """Judge every artefact of a lineage that is there, each vault by its own lifecycle. Pure.
-
-    One whose deletion was decided before, and could not be carried out, is not judged again: it is due. A
-    failed copy is judged for what it may have left. What was decided before comes last: it may be refused for
-    ever.
-    """
-    judgements: list[Judgement] = []
-    before: list[Judgement] = []
-    for vault in sorted({vault for point in seen.points for vault in point.artefacts}):
-        before += [
-            Judgement(point.id, vault, False, point.artefacts[vault].reason)
-            for point in _with(PointState.EXPIRED, seen.points, vault)
-        ]
-        candidates = [
-            Point(point.id, point.created_at, good=good, pinned=seen.pinned.get(point.id))
-            for good, state in ((True, PointState.AVAILABLE), (False, PointState.FAILED))
-            for point in _with(state, seen.points, vault)
-        ]
-        verdicts = decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True)
-        judgements += [Judgement(verdict.id, vault, verdict.keep, verdict.reason) for verdict in verdicts]
-    return (*judgements, *before)
+def _take_back(judgement: Judgement, point: RecoveryPoint, artefact: Artefact) -> Do[Action]:
+    """Make an artefact good again that its lifecycle needs after all."""
+    if not artefact.in_grace:
+        return Do(Skip(judgement), f"{judgement.key} cannot be taken back")
+    return Do(Change(judgement, point, taken_back(artefact)), f"taking {judgement.key} back")
 
 
-def _taken_down(judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """Return the progress that judging makes: as many judgements as a record holds, and how many there
-    are."""
-    go = [each for each in judgements if not each.keep]
-    kept = [each for each in judgements if each.keep]
-    held = {*go[:MOST_RELEASED], *kept[:MOST_KEPT_SHOWN]}
-    rows = [[each.point, each.vault, each.keep, each.reason] for each in judgements if each in held]
-    return {"judged": rows, "kept": len(kept), "left": len(go[MOST_RELEASED:])}
+def taken_back(artefact: Artefact) -> Artefact:
+    """Return an artefact that was let go as it was before. Pure."""
+    return replace(artefact, state=PointState.AVAILABLE, reason="", let_go_at=None, by_request=False)
 
 
-def _with(state: PointState, points: Iterable[RecoveryPoint], vault: str) -> Iterator[RecoveryPoint]:
-    """Yield the points whose artefact in `vault` is in `state`."""
-    return (point for point in points if vault in point.artefacts and point.artefacts[vault].state is state)
+def _changing(point: RecoveryPoint, to: Artefact, now: datetime) -> tuple[Write, ...]:
+    """Return the writes that let an artefact go, while nothing needs it, or take it back."""
+    if to.state is PointState.AVAILABLE:
+        return (points.changing(point, to, now), services.recounting(point, to.vault))
+    was_good = point.artefacts[to.vault].state is PointState.AVAILABLE
+    vaults = {to.vault} if was_good else {to.vault, PRIMARY}
+    change = points.changing(point, to, now, unpinned=vaults)
+    return (change, services.counting(point, to.vault, -1)) if was_good else (change,)
 
 
-def _judged(job: Job) -> tuple[Judgement, ...]:
-    """Return the judgements the job carries out: those it took down, or those it was opened with."""
-    rows = job.progress.get("judged") or job.work.get("judged") or ()
-    return tuple(Judgement(*row) for row in rows)
+def _begin_deletion(
+    judgement: Judgement,
+    point: RecoveryPoint,
+    artefact: Artefact,
+    snapshots: tuple[str, ...],
+    vaults: Collection[str],
+    now: datetime,
+) -> Do[Action]:
+    """Delete an artefact, or the next snapshots of it; from the first on it cannot be taken back."""
+    first: tuple[Write, ...] = ()
+    if artefact.state is not PointState.EXPIRED or artefact.in_grace:
+        expired = replace(artefact, state=PointState.EXPIRED, reason=judgement.reason, let_go_at=None)
+        first = (points.changing(point, expired, now, unpinned=vaults),)
+        if artefact.state is PointState.AVAILABLE:
+            first += (services.counting(point, judgement.vault, -1),)
+    some = snapshots[:DELETED_AT_ONCE]
+    budget = Budget("DeleteSnapshot", artefact.region or "", len(some)) if some else None
+    return Do(Delete(judgement, some), f"deleting {judgement.key}", budget=budget, first=first)
 
 
-def pins(unfinished: Iterable[Job]) -> dict[str, str]:
-    """Return, by point, why it must stay: a copy or restore of it is under way."""
-    return {
-        str(job.work["recovery_point"]): f"{job.kind} {job.id} of it is under way"
-        for job in unfinished
-        if job.kind in (JobKind.COPY, JobKind.RESTORE, JobKind.BACKUP)
-    }
+def _taken_down(progress: ExpireProgress, judgements: Sequence[Judgement]) -> ExpireProgress:
+    """Take down as many judgements as a record holds, and how many there are."""
+    go = [each for each in judgements if each.act is not Act.NOTHING]
+    stay = [each for each in judgements if each.act is Act.NOTHING]
+    held = {*go[:MOST_RELEASED], *stay[:MOST_KEPT_SHOWN]}
+    rows = tuple(each for each in judgements if each in held)
+    kept = sum(each.keep for each in judgements)
+    left = len(go[MOST_RELEASED:])
+    return replace(progress, judged=rows, kept=kept, left=left, released=Removal())
 
 
-def _due(
-    job: Job, points: Sequence[RecoveryPoint], refused: Mapping[str, str]
-) -> tuple[tuple[RecoveryPoint, Artefact, str], ...]:
-    by_id = {point.id: point for point in points}
-    due = []
-    for each in _judged(job):
-        point = by_id.get(PointId(each.point))
-        artefact = point.in_vault(each.vault) if point else None
-        if each.keep or point is None or artefact is None or f"{each.point} {each.vault}" in refused:
-            continue
-        if artefact.state is not PointState.DELETED:
-            due.append((point, artefact, each.reason))
-    return tuple(due)
+def _releases(job: ExpireJob) -> tuple[Judgement, ...]:
+    return tuple(each for each in job.progress.judged or () if each.act is not Act.NOTHING)
 
 
-def _refusal(error: FarshoreError) -> str:
-    if isinstance(error, SnapshotInUse):
-        return f"{error.resource} is used by an AMI; it goes when that is deregistered"
-    return str(error)
+def _due(job: ExpireJob, now: datetime) -> Judgement | Wait | None:
+    """Return the artefact to let go next, the wait for the next try, or None when all is done."""
+    by_key = {each.key: each for each in _releases(job) if each.key not in job.progress.refusals}
+    due = job.progress.released.due(by_key, now)
+    if isinstance(due, Wait):
+        return due
+    return by_key[due[0]] if due else None
+
+
+def _gone(progress: ExpireProgress, judgement: Judgement) -> ExpireProgress:
+    released = progress.released
+    refused = {key: why for key, why in released.refused.items() if key != judgement.key}
+    released = replace(released, removed=(*released.removed, judgement.key), refused=refused)
+    return replace(progress, released=released, shard=0, snapshots=Removal())
+
+
+def _refused(progress: ExpireProgress, judgement: Judgement, why: str) -> ExpireProgress:
+    refusals = {**progress.refusals, judgement.key: why[:LONGEST_WHY]}
+    return replace(progress, refusals=refusals, shard=0, snapshots=Removal())
+
+
+def _later(progress: ExpireProgress, judgement: Judgement, why: str, now: datetime) -> ExpireProgress:
+    """Let an artefact wait whose vault does not answer now: it holds up no other."""
+    released = progress.released
+    tries = released.tries + (judgement.key in released.refused)
+    refused = {**released.refused, judgement.key: why[:LONGEST_WHY]}
+    released = replace(released, refused=refused, tried_at=now, tries=tries)
+    return replace(progress, released=released, shard=0, snapshots=Removal())
+
+
+def _shards_of(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
+    """Return the writes that forget the shards of an artefact that is deleted, as many as a commit takes."""
+    return tuple(points.dropping_shard(point.id, artefact.vault, n) for n in range(min(artefact.shards, 90)))
+
+
+def _summary(job: ExpireJob) -> str:
+    progress = job.progress
+    done = set(progress.released.removed)
+    acts = Counter(each.act for each in progress.judged or () if each.key in done)
+    text = f"kept {progress.kept}, deleted {acts[Act.DELETE]}"
+    if acts[Act.EXPIRE]:
+        text += f", let go {acts[Act.EXPIRE]}"
+    if acts[Act.TAKE_BACK]:
+        text += f", took back {acts[Act.TAKE_BACK]}"
+    if progress.left:
+        text += f", left {progress.left} for the next time"
+    if progress.refusals:
+        told = tuple(progress.refusals.values())[:MOST_REFUSALS_TOLD]
+        text += f", could not delete {len(progress.refusals)} yet: " + "; ".join(told)
+    return text

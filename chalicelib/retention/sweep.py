@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from chalicelib.catalog.advance import Engine
-from chalicelib.catalog.requests import expire_request
 from chalicelib.catalog.store import PlanStore, StoredPlan
-from chalicelib.plans.model import rule_document
+from chalicelib.catalog.store.services import ServiceStore
+from chalicelib.jobs.engine import Engine
+from chalicelib.jobs.work import expire_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class LifecycleSweep:
 
     engine: Engine
     plans: PlanStore
+    services: ServiceStore
     now: Callable[[], datetime]
 
     def run(self, stored_plans: tuple[StoredPlan, ...]) -> None:
@@ -30,17 +31,12 @@ class LifecycleSweep:
         for stored in stored_plans:
             if stored.is_swept(now):
                 continue
+            rules = {(rule.name, rule.kind) for rule in stored.plan.rules}
             requests = tuple(
-                expire_request(
-                    plan=stored.plan.name,
-                    rule=rule.name,
-                    service=lineage.service,
-                    now=now,
-                    occasion=f"sweep of {today}",
-                    rule_document=rule_document(rule),
-                )
-                for lineage in self.engine.points.lineages(stored.plan.name)
-                if (rule := stored.plan.rule(lineage.rule)) is not None
+                expire_request(record.lineage, now, f"sweep of {today}")
+                for record in self.services.lineages(stored.plan.name)
+                if (record.lineage.rule, record.lineage.kind) in rules and record.newest_at is not None
             )
-            self.engine.open(requests)
+            if requests:
+                self.engine.open(requests)
             self.plans.note_sweep(stored.plan.name, today)

@@ -10,14 +10,14 @@ from urllib.parse import unquote
 from chalice.app import Blueprint, IAMAuthorizer, Request, Response
 
 from chalicelib.backup.opening import covered_by
-from chalicelib.catalog.job import Job, JobKind, JobState
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
-from chalicelib.errors import InvalidInput, NotFound, Problem
-from chalicelib.insight.documents import job_document, point_document
+from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
+from chalicelib.insight.documents import job_document, leftover_document, point_document, restore_preview
 from chalicelib.insight.preview import preview, warnings_of
-from chalicelib.insight.status import Promise, service_status
+from chalicelib.insight.status import service_status
+from chalicelib.jobs.job import AnyRequest, JobKind, JobState
 from chalicelib.plans.model import Kind, Plan, parse_plan
-from chalicelib.retention.by_request import Surroundings, deletion_request, kept_in
+from chalicelib.retention.by_request import DeletionContext, deletion_request
 from chalicelib.triggers import asked
 from chalicelib.triggers.http import (
     ANY_CONTENT,
@@ -74,6 +74,7 @@ def put_plan(name: str) -> Response:
     if dry_run:
         return answer(preview(plan, covered.services, covered.nameless, app.now()))
     app.plans.put(plan, app.now())
+    app.services.note_selected(plan.name, covered.services, app.now())
     warnings = warnings_of(plan, covered.services, covered.nameless)
     return answer({**plan.to_document(), "warnings": warnings})
 
@@ -98,7 +99,8 @@ def post_backups() -> Response:
     wanted = asked.BackupsAsked.read(body)
 
     def work() -> Any:
-        return _opened(asked.backups(app, wanted, _plan(wanted.plan), occasion_of(app, request)))
+        opened = asked.open_backups(app, wanted, _plan(wanted.plan), occasion_of(app, request))
+        return {"jobs": list(opened)}
 
     return once(app, request, work, HTTPStatus.ACCEPTED)
 
@@ -158,12 +160,42 @@ def delete_recovery_point(point_id: str) -> Response:
     query_of(_request())
     app, point = farshore(), _point(point_id)
     stored = app.plans.get(point.plan)
-    around = Surroundings(
-        lineage=app.points.of_lineage(point.plan, point.rule, point.service),
-        unfinished=tuple(app.jobs.unfinished(point.service)),
-        kept_in=kept_in(stored.plan.rule(point.rule) if stored else None),
+    rule = stored.plan.rule(point.rule) if stored else None
+    context = DeletionContext(
+        lineage=app.points.of_lineage(point.lineage), kept_in=rule.vaults if rule else None
     )
-    return answer(_opened((deletion_request(point, around, app.now()),)), HTTPStatus.ACCEPTED)
+    return answer(_opened(deletion_request(point, context, app.now())), HTTPStatus.ACCEPTED)
+
+
+@blueprint.route(
+    "/recovery-points/{point_id}/hold", methods=["PUT"], authorizer=SIGNED, content_types=ANY_CONTENT
+)
+@answering
+def put_hold(point_id: str) -> Response:
+    """Keep a recovery point whatever its lifecycle says."""
+    request = _request()
+    query_of(request)
+    body = body_of(request, known=frozenset({"reason"}), required=("reason",))
+    return answer(point_document(farshore().holds.hold(point_id, asked.reason_of(body))))
+
+
+@blueprint.route("/recovery-points/{point_id}/hold", methods=["DELETE"], authorizer=SIGNED)
+@answering
+def delete_hold(point_id: str) -> Response:
+    """Let a recovery point's lifecycle decide about it again."""
+    query_of(_request())
+    farshore().holds.release(point_id)
+    return no_content()
+
+
+@blueprint.route(
+    "/recovery-points/{point_id}/undelete", methods=["POST"], authorizer=SIGNED, content_types=ANY_CONTENT
+)
+@answering
+def post_undelete(point_id: str) -> Response:
+    """Take a recovery point back that was let go, and hold it."""
+    query_of(_request())
+    return answer(point_document(farshore().holds.take_back(point_id)))
 
 
 @blueprint.route(
@@ -177,7 +209,7 @@ def post_copies(point_id: str) -> Response:
     body = body_of(request, known=frozenset({"vault"}), required=("vault",))
 
     def work() -> Any:
-        return _opened((asked.copy(app, _point(point_id), body["vault"], occasion_of(app, request)),))
+        return _opened(asked.copy(app, _point(point_id), body["vault"], occasion_of(app, request)))
 
     return once(app, request, work, HTTPStatus.ACCEPTED)
 
@@ -188,16 +220,33 @@ def post_restores() -> Response:
     """Restore a recovery point, or with `dry_run` show what that would do."""
     app, request = farshore(), _request()
     query_of(request)
-    known = frozenset({"recovery_point", "service", "rule", "at", "vault", "target", "dry_run"})
+    known = frozenset({"recovery_point", "service", "rule", "plan", "at", "vault", "target", "dry_run"})
     wanted = asked.RestoreAsked.read(body_of(request, known=known, required=("target",)))
 
     def work() -> Any:
         planned = asked.restore(app, wanted, occasion_of(app, request))
         if wanted.dry_run:
-            return {"jobs": [], "would": {"reason": planned.reason, "method": planned.method, **planned.work}}
-        return _opened((planned,))
+            return {"jobs": [], "would": restore_preview(planned, asked.rule_of_restore(app, planned))}
+        return _opened(planned)
 
     return once(app, request, work, HTTPStatus.OK if wanted.dry_run else HTTPStatus.ACCEPTED)
+
+
+@blueprint.route("/jobs/{job_id}/cancel", methods=["POST"], authorizer=SIGNED, content_types=ANY_CONTENT)
+@answering
+def post_cancel(job_id: str) -> Response:
+    """End a job and clean up after it."""
+    app, request = farshore(), _request()
+    query_of(request)
+
+    def work() -> Any:
+        if app.jobs.get(job_id) is None:
+            raise NotFound("no such job", resource=f"job {job_id}")
+        if not app.engine.cancel(job_id, "cancelled through the API"):
+            raise Conflict("it is over already", operation="cancelling", resource=f"job {job_id}")
+        return {"jobs": [job_id]}
+
+    return once(app, request, work, HTTPStatus.ACCEPTED)
 
 
 @blueprint.route("/status", methods=["GET"], authorizer=SIGNED)
@@ -206,22 +255,24 @@ def status() -> Response:
     """Show how each service of each plan stands."""
     app = farshore()
     query = query_of(_request(), "service", "plan", "limit", "cursor")
-    items = {}
-    for stored in app.plans.all():
-        plan = stored.plan
-        known = {lineage.service for lineage in app.points.lineages(plan.name)}
-        for service in sorted(known | set(covered_by(plan, app.home_ec2).services)):
-            if query.get("service", service) != service or query.get("plan", plan.name) != plan.name:
-                continue
-            points = [p for rule in plan.rules for p in app.points.of_lineage(plan.name, rule.name, service)]
-            promise = Promise(plan.name, service, plan.objectives.rpo)
-            items[f"{plan.name}/{service}"] = service_status(promise, points, app.now())
-    return answer(page_of(items, query))
+    wanted = asked.StatusAsked(query.get("plan"), query.get("service"), query.get("cursor"))
+    found, cursor = asked.services(app, wanted, limit_of(query))
+    now = app.now()
+    items = [service_status(plan, record, now) for plan, record in found]
+    return answer({"items": items, "cursor": cursor})
 
 
-def _opened(requests: Any) -> dict[str, Any]:
-    jobs: tuple[Job, ...] = farshore().engine.open(tuple(requests))
-    return {"jobs": [job.id for job in jobs]}
+@blueprint.route("/inventory", methods=["GET"], authorizer=SIGNED)
+@answering
+def inventory() -> Response:
+    """List what jobs made and could not remove."""
+    query = query_of(_request(), "limit", "cursor")
+    page = farshore().leftovers.page(limit_of(query), query.get("cursor"))
+    return answer({"items": [leftover_document(each) for each in page.items], "cursor": page.cursor})
+
+
+def _opened(request: AnyRequest) -> dict[str, Any]:
+    return {"jobs": list(farshore().engine.open([request]))}
 
 
 def _plan(name: str) -> Plan:

@@ -1,19 +1,23 @@
 """What the bodies and queries of the API ask for: read, checked, and turned into requests for jobs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.backup.handover import copy_method
-from chalicelib.backup.opening import Covered, covered_by, requests_for
-from chalicelib.catalog.job import JobKind, JobRequest
-from chalicelib.catalog.recovery_point import RecoveryPoint
-from chalicelib.catalog.requests import Occasion, copy_request
+from chalicelib.backup.opening import Covered, covered_by
+from chalicelib.backup.point import copy_method
+from chalicelib.catalog.recovery_point import Lineage, PointState, RecoveryPoint
+from chalicelib.catalog.store.rules import id_of
+from chalicelib.catalog.store.services import ServiceRecord
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
-from chalicelib.plans.model import Kind, Plan
+from chalicelib.jobs.claims import lock_of_instance
+from chalicelib.jobs.job import AnyRequest, JobId, JobKind
+from chalicelib.jobs.work import Cause, ServiceRestoreWork, VolumeRestoreWork, copy_request
+from chalicelib.plans.model import Kind, Plan, ServiceRule
 from chalicelib.recovery.requests import WHAT, Order, newest_at, plan_restore
+from chalicelib.triggers import sealed
 from chalicelib.triggers.http import LONGEST_TEXT_BYTES
 
 if TYPE_CHECKING:
@@ -54,6 +58,7 @@ class RestoreAsked:
     point: str | None
     service: str | None
     rule: str | None
+    plan: str | None
     at: datetime | None
     vault: str | None
     target: Mapping[str, Any]
@@ -66,25 +71,27 @@ class RestoreAsked:
         Raises:
             InvalidInput: a value has the wrong type, or it is not said what to restore.
         """
-        problems = _texts(body, "recovery_point", "service", "rule", "at", "vault")
+        problems = _texts(body, "recovery_point", "service", "rule", "plan", "at", "vault")
         if not isinstance(body["target"], dict):
             problems.append(Problem("/target", body["target"], "an object"))
         if not isinstance(body.get("dry_run", False), bool):
             problems.append(Problem("/dry_run", body["dry_run"], "true or false"))
         by_id, by_rule = "recovery_point" in body, "service" in body and "rule" in body
-        if by_id == by_rule or (by_id and ("service" in body or "rule" in body or "at" in body)):
-            expected = "either `recovery_point`, or `service` and `rule` and perhaps `at`"
+        if by_id == by_rule or (by_id and any(key in body for key in ("service", "rule", "plan", "at"))):
+            expected = "either `recovery_point`, or `service` and `rule` and perhaps `plan` and `at`"
             problems.append(Problem("", sorted(body), expected))
         if problems:
             raise InvalidInput("the body", problems)
         at = moment_of(body, "at")
-        names = ("recovery_point", "service", "rule")
-        point, service, rule = (body.get(name) for name in names)
-        return cls(point, service, rule, at, body.get("vault"), body["target"], body.get("dry_run", False))
+        names = ("recovery_point", "service", "rule", "plan")
+        point, service, rule, plan = (body.get(name) for name in names)
+        return cls(
+            point, service, rule, plan, at, body.get("vault"), body["target"], body.get("dry_run", False)
+        )
 
 
-def backups(app: "Farshore", asked: BackupsAsked, plan: Plan, key: str) -> tuple[JobRequest, ...]:
-    """Return the requests for backups of the rules and instances asked for.
+def open_backups(app: "Farshore", asked: BackupsAsked, plan: Plan, key: str) -> tuple[JobId, ...]:
+    """Open backups of the rules and instances asked for.
 
     Raises:
         InvalidInput: the plan has no such rule, or does not select one of the instances.
@@ -95,12 +102,9 @@ def backups(app: "Farshore", asked: BackupsAsked, plan: Plan, key: str) -> tuple
         expected = f"a rule of plan {plan.name!r}: {', '.join(rule.name for rule in plan.rules)}"
         raise InvalidInput("the body", [Problem("/rule", asked.rule, expected)])
     covered = _limited(asked, covered_by(plan, app.home_ec2))
-    occasion = Occasion(app.now(), "asked for through the API", key=key)
-    return tuple(
-        request
-        for rule in rules
-        for request in requests_for(plan, rule, covered, occasion, app.settings.deployment)
-    )
+    ids = app.opener.rule_ids(plan)
+    targets = [target for rule in rules for target in app.opener.targets(plan, rule, ids[rule.name], covered)]
+    return app.opener.open(targets, Cause(app.now(), "asked for through the API", key=key))
 
 
 def _limited(asked: BackupsAsked, covered: Covered) -> Covered:
@@ -117,7 +121,7 @@ def _limited(asked: BackupsAsked, covered: Covered) -> Covered:
     return covered if asked.instance_ids is None else covered.limited_to(asked.instance_ids)
 
 
-def copy(app: "Farshore", point: RecoveryPoint, vault: Any, key: str) -> JobRequest:
+def copy(app: "Farshore", point: RecoveryPoint, vault: Any, key: str) -> AnyRequest:
     """Return the request for a copy.
 
     Raises:
@@ -137,16 +141,21 @@ def copy(app: "Farshore", point: RecoveryPoint, vault: Any, key: str) -> JobRequ
         raise Conflict(f"it is {point.state} and not in primary", operation="copying", resource=point.id)
     if vault in point.available_in():
         raise Conflict(f"it is in {vault} already", operation="copying", resource=point.id)
-    request = copy_request(point, vault, copy_method(point.kind, vault_kinds[vault]), occasion=key)
-    for job in app.jobs.unfinished(point.service):
-        same = (job.work.get("recovery_point"), job.work.get("vault")) == (point.id, vault)
-        if job.kind is JobKind.COPY and same and job.id != request.id:
+    left = point.in_vault(vault)
+    if left is not None and left.state is PointState.EXPIRED:
+        raise Conflict(
+            f"what is left of it in {vault} is being deleted", operation="copying", resource=point.id
+        )
+    request = copy_request(point, vault, copy_method(point.kind, vault_kinds[vault]), cause=key)
+    pinned = [job for job in point.pins.get("primary", ()) if job != request.id]
+    for job in (found for job_id in sorted(pinned) if (found := app.jobs.get(job_id))):
+        if getattr(job.work, "vault", None) == vault and job.kind == request.kind and not job.state.final:
             why = f"{job.id} copies it into {vault} already"
             raise Conflict(why, operation="copying", resource=point.id)
     return request
 
 
-def restore(app: "Farshore", asked: RestoreAsked, key: str) -> JobRequest:
+def restore(app: "Farshore", asked: RestoreAsked, key: str) -> AnyRequest:
     """Return the request for a restore.
 
     Raises:
@@ -166,7 +175,20 @@ def restore(app: "Farshore", asked: RestoreAsked, key: str) -> JobRequest:
     staging_vaults = sorted(in_s3, key=lambda name: (name != "primary", name))
     planned = plan_restore(point, stored.plan if stored else None, order, staging_vaults)
     _require_target(app, planned)
+    if stored is not None and not asked.dry_run:
+        app.rules.put(stored.plan.rules)
     return planned
+
+
+def rule_of_restore(app: "Farshore", planned: AnyRequest) -> ServiceRule | None:
+    """Return the rule whose scripts a restore runs, None for one that runs none."""
+    if not isinstance(planned.work, ServiceRestoreWork):
+        return None
+    stored = app.plans.get(planned.plan)
+    rules = stored.plan.rules if stored else ()
+    rule = next((rule for rule in rules if id_of(rule) == planned.work.rule), None)
+    rule = rule or app.rules.get(planned.work.rule)
+    return rule if isinstance(rule, ServiceRule) else None
 
 
 def _no_point(asked: RestoreAsked) -> NotFound:
@@ -178,37 +200,107 @@ def _no_point(asked: RestoreAsked) -> NotFound:
     return NotFound(why, resource=f"service {asked.service}, rule {asked.rule}")
 
 
-def _require_target(app: "Farshore", planned: JobRequest) -> None:
+def _require_target(app: "Farshore", planned: AnyRequest) -> None:
     """Check that EC2 knows the target: better refused now than failed later.
 
     Raises:
         InvalidInput: there is no such instance or zone.
+        Conflict: another restore works on the instance.
     """
-    target = planned.work["target"]
-    if planned.method == "service":
-        instance, region = target["instance_id"], app.settings.home_region
-        if not app.home_ec2.instances_by_id([instance]):
-            expected = f"an instance of {region} that is not terminated"
-            raise InvalidInput(WHAT, [Problem("/target/instance_id", instance, expected)])
-    else:
-        zone, region = target["availability_zone"], planned.work["region"]
-        zones = app.ec2(region).availability_zones()
-        if zone not in zones:
-            expected = f"a zone of {region}, one of {', '.join(zones)}"
-            raise InvalidInput(WHAT, [Problem("/target/availability_zone", zone, expected)])
+    match planned.work:
+        case ServiceRestoreWork(instance_id=instance):
+            if not app.home_ec2.instances_by_id([instance]):
+                expected = f"an instance of {app.settings.home_region} that is not terminated"
+                raise InvalidInput(WHAT, [Problem("/target/instance_id", instance, expected)])
+            holder = app.claims.lock_holder(lock_of_instance(instance))
+            if holder is not None and holder.startswith(JobKind.RESTORE) and holder != planned.id:
+                job = app.jobs.get(holder)
+                if job is not None and not job.state.final:
+                    raise Conflict(f"{holder} restores onto it now", operation="restoring", resource=instance)
+        case VolumeRestoreWork(availability_zone=zone, region=region):
+            zones = app.ec2(region).availability_zones()
+            if zone not in zones:
+                expected = f"a zone of {region}, one of {', '.join(zones)}"
+                raise InvalidInput(WHAT, [Problem("/target/availability_zone", zone, expected)])
 
 
 def _newest(app: "Farshore", asked: RestoreAsked) -> RecoveryPoint | None:
-    filters = {"service": asked.service or "", "rule": asked.rule or ""}
-    if asked.vault:
-        filters["vault"] = asked.vault
+    """Return the newest point asked for.
+
+    Raises:
+        Conflict: more than one plan has points of that service and rule, and none is named.
+    """
+    plans = [asked.plan] if asked.plan else _plans_with(app, asked)
+    if len(plans) > 1:
+        why = f"plans {', '.join(plans)} have points of this service and rule; name one as `plan`"
+        raise Conflict(why, operation="restoring", resource=f"service {asked.service}, rule {asked.rule}")
+    lineages = [Lineage(plan, asked.rule or "", kind, asked.service or "") for plan in plans for kind in Kind]
+    points = [point for lineage in lineages for point in app.points.of_lineage(lineage)]
+    return newest_at(points, asked.at, asked.vault)
+
+
+def _plans_with(app: "Farshore", asked: RestoreAsked) -> list[str]:
+    """Name the plans that have points of a service and rule, also plans that are gone."""
+    found: set[str] = set()
     cursor: str | None = None
+    filters = {"service": asked.service or "", "rule": asked.rule or ""}
     while True:
-        page = app.points.list(filters=filters, before=None, limit=100, cursor=cursor)
-        found = newest_at(page.items, asked.at, asked.vault)
-        if found or page.cursor is None:
-            return found
+        page = app.points.list(filters=filters, before=None, limit=500, cursor=cursor)
+        found |= {point.plan for point in page.items if point.available_in()}
+        if page.cursor is None:
+            return sorted(found)
         cursor = page.cursor
+
+
+@dataclass(frozen=True, slots=True)
+class StatusAsked:
+    """`GET /status`: perhaps of one plan, perhaps of one service, perhaps behind a cursor."""
+
+    plan: str | None
+    service: str | None
+    cursor: str | None
+
+
+def services(
+    app: "Farshore", asked: StatusAsked, limit: int
+) -> tuple[list[tuple[Plan, ServiceRecord]], str | None]:
+    """Return one page of services with their plans, by plan and name, and the cursor behind it.
+
+    Raises:
+        InvalidInput: the cursor is not one of ours.
+    """
+    after_plan, after_key = sealed.opened_pair(asked.cursor)
+    found: list[tuple[Plan, ServiceRecord]] = []
+    for stored in app.plans.all():
+        plan = stored.plan
+        if plan.name < after_plan or asked.plan not in (None, plan.name):
+            continue
+        records = _records(app, plan.name, asked.service, after_key if plan.name == after_plan else None)
+        for record in records:
+            if len(found) == limit:
+                last_plan, last = found[-1]
+                return found, sealed.sealed_pair(last_plan.name, last.key)
+            found.append((plan, record))
+    return found, None
+
+
+def _records(app: "Farshore", plan: str, service: str | None, after: str | None) -> Iterable[ServiceRecord]:
+    if service is None:
+        return app.services.of_plan(plan, after=after)
+    record = app.services.of_service(plan, service)
+    return [record] if record is not None and after is None else []
+
+
+def reason_of(body: Mapping[str, Any]) -> str:
+    """Return the reason that a body gives.
+
+    Raises:
+        InvalidInput: it is no text, or too long.
+    """
+    problems = _texts(body, "reason")
+    if problems:
+        raise InvalidInput("the body", problems)
+    return str(body["reason"])
 
 
 def check_one_of(query: Mapping[str, str], name: str, values: type[StrEnum]) -> None:

@@ -19,7 +19,7 @@ BatchAnswer = dict[str, list[dict[str, str]]]
 def work_off(event: SQSEvent, work: Callable[[SQSRecord], object]) -> BatchAnswer:
     """Do `work` for each message; answer Lambda with those that failed."""
     failed = [record for record in event if not _done(record, work)]
-    return {"batchItemFailures": [{"itemIdentifier": _message_id(record)} for record in failed]}
+    return {"batchItemFailures": [{"itemIdentifier": message_id(record)} for record in failed]}
 
 
 def remaining_time(event: SQSEvent) -> timedelta:
@@ -33,11 +33,12 @@ def _done(record: SQSRecord, work: Callable[[SQSRecord], object]) -> bool:
     try:
         work(record)
     except Exception as exc:  # whatever it is, the message comes back, and ends in the dead-letter queue
-        log.exception("a message failed", extra={"message_id": _message_id(record)})
+        log.exception("a message failed", extra={"message_id": message_id(record)})
         count("MessageFailed", error=type(exc).__name__)
         return False
     return True
 
 
-def _message_id(record: SQSRecord) -> str:
+def message_id(record: SQSRecord) -> str:
+    """Return what names a message in the answer to Lambda."""
     return str(record.to_dict()["messageId"])

@@ -1,17 +1,19 @@
 """What AWS says has ended (snapshots, copies, volumes, commands): pokes the jobs concerned.
 
-The job is found by the tag or comment that its artefact carries, so an event about anything else pokes
-nothing.
+The job is found by the mark or tag that its artefact carries, so an event about anything else pokes nothing;
+a poke on the word of a forged one does no harm.
 """
 
 import json
+from collections.abc import Callable, Iterable
 
 from chalice.app import Blueprint, SQSEvent
 
 from chalicelib.catalog.recovery_point import TAG_JOB
-from chalicelib.on_instance.run import job_of_comment
-from chalicelib.triggers.batch import BatchAnswer, work_off
-from chalicelib.triggers.events import Subjects
+from chalicelib.jobs.job import job_of_mark
+from chalicelib.observability import count, logger
+from chalicelib.triggers.batch import BatchAnswer, message_id, work_off
+from chalicelib.triggers.events import Subject, subjects_of
 from chalicelib.wiring import Farshore, farshore
 
 blueprint = Blueprint(__name__)
@@ -21,21 +23,52 @@ blueprint = Blueprint(__name__)
 @blueprint.on_sqs_message(queue="farshore-events", batch_size=100, maximum_batching_window_in_seconds=2)
 def completions(event: SQSEvent) -> BatchAnswer:
     """Poke the jobs that wait for what these events tell."""
-    subjects = Subjects()
-    answer = work_off(event, lambda record: subjects.add(json.loads(record.body)))
-    poke_jobs_of(subjects, farshore())
+    found: dict[str, list[Subject]] = {}
+    answer = work_off(
+        event, lambda record: found.update({message_id(record): subjects_of(json.loads(record.body))})
+    )
+    failed = poke_jobs_of(found, farshore())
+    answer["batchItemFailures"] += [{"itemIdentifier": each} for each in sorted(failed)]
     return answer
 
 
-def poke_jobs_of(subjects: Subjects, app: Farshore) -> None:
-    """Poke the jobs whose snapshots, volumes and commands these are; one look-up for each kind and region."""
-    jobs: set[str] = set()
-    for region, ids in subjects.snapshots.items():
-        found = app.ec2(region).snapshots_by_id(sorted(ids))
-        jobs |= {snapshot.tags[TAG_JOB] for snapshot in found if TAG_JOB in snapshot.tags}
-    for region, ids in subjects.volumes.items():
-        volumes = app.ec2(region).volumes(sorted(ids))
-        jobs |= {volume.tags[TAG_JOB] for volume in volumes if TAG_JOB in volume.tags}
-    jobs |= {job for command in subjects.commands if (job := job_of_comment(app.ssm.comment_of(command)))}
-    if jobs:
-        app.queue.poke_all(sorted(jobs))
+def poke_jobs_of(found: dict[str, list[Subject]], app: Farshore) -> set[str]:
+    """Poke the jobs whose snapshots, volumes and commands these are; one look-up for each kind and region.
+
+    Returns: the messages whose look-up failed, to be delivered again; the others are done with.
+    """
+    messages: dict[tuple[str, str], dict[str, set[str]]] = {}
+    for message, subjects in found.items():
+        for subject in subjects:
+            messages.setdefault((subject.kind, subject.region), {}).setdefault(subject.id, set()).add(message)
+    log, failed = logger(), set[str]()
+    for (kind, region), by_id in messages.items():
+        try:
+            jobs = set(_LOOK_UPS[kind](app, region, sorted(by_id)))
+            app.queue.poke_all(sorted(jobs))
+        except Exception:  # one region or call that fails loses no other's events
+            log.exception("events not looked up", extra={"about": kind, "region": region})
+            count("EventsNotLookedUp", about=kind, region=region)
+            failed |= {message for those in by_id.values() for message in those}
+    return failed
+
+
+def _of_snapshots(app: Farshore, region: str, ids: list[str]) -> Iterable[str]:
+    found = app.ec2(region).snapshots_by_id(ids)
+    return (job for snapshot in found if (job := job_of_mark(snapshot.description)))
+
+
+def _of_volumes(app: Farshore, region: str, ids: list[str]) -> Iterable[str]:
+    found = app.ec2(region).volumes(ids)
+    return (volume.tags[TAG_JOB] for volume in found if TAG_JOB in volume.tags)
+
+
+def _of_commands(app: Farshore, region: str, ids: list[str]) -> Iterable[str]:
+    return (job for command in ids if (job := job_of_mark(app.ssm.comment_of(command))))
+
+
+_LOOK_UPS: dict[str, Callable[[Farshore, str, list[str]], Iterable[str]]] = {
+    "snapshot": _of_snapshots,
+    "volume": _of_volumes,
+    "command": _of_commands,
+}

@@ -5,35 +5,33 @@
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(slots=True)
-class Subjects:
-    """What a batch of events is about: snapshots and volumes by region, commands."""
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an event is about: a `snapshot`, `volume` or `command`, in a region."""
 
-    snapshots: dict[str, set[str]] = field(default_factory=dict)
-    volumes: dict[str, set[str]] = field(default_factory=dict)
-    commands: set[str] = field(default_factory=set)
+    kind: str
+    region: str
+    id: str
 
-    def add(self, event: Mapping[str, Any]) -> bool:
-        """Take an event's subject in; say whether it is an event that jobs wait for."""
-        detail: Mapping[str, Any] = event.get("detail", {})
-        region = str(event.get("region", ""))
-        match event.get("source"), event.get("detail-type"):
-            case "aws.ec2", "EBS Snapshot Notification":
-                self.snapshots.setdefault(region, set()).add(_id(detail["snapshot_id"]))
-            case "aws.ec2", "EBS Multi-Volume Snapshots Completion Status":
-                ids = (_id(each["snapshot_id"]) for each in detail["snapshots"])
-                self.snapshots.setdefault(region, set()).update(ids)
-            case "aws.ec2", "EBS Volume Notification":
-                self.volumes.setdefault(region, set()).update(map(_id, _arns(event)))
-            case "aws.ssm", "EC2 Command Invocation Status-change Notification":
-                self.commands.add(str(detail["command-id"]))
-            case _:
-                return False
-        return True
+
+def subjects_of(event: Mapping[str, Any]) -> list[Subject]:
+    """Return what an event is about; nothing for one that no job waits for."""
+    detail: Mapping[str, Any] = event.get("detail", {})
+    region = str(event.get("region", ""))
+    match event.get("source"), event.get("detail-type"):
+        case "aws.ec2", "EBS Snapshot Notification":
+            return [Subject("snapshot", region, _id(detail["snapshot_id"]))]
+        case "aws.ec2", "EBS Multi-Volume Snapshots Completion Status":
+            return [Subject("snapshot", region, _id(each["snapshot_id"])) for each in detail["snapshots"]]
+        case "aws.ec2", "EBS Volume Notification":
+            return [Subject("volume", region, _id(arn)) for arn in _arns(event)]
+        case "aws.ssm", "EC2 Command Invocation Status-change Notification":
+            return [Subject("command", region, str(detail["command-id"]))]
+    return []
 
 
 def _id(arn: str) -> str:

@@ -21,9 +21,9 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 )
 from chalice.app import Request, Response
 
-from chalicelib.catalog.job import fingerprint
 from chalicelib.catalog.store.table import Refused
 from chalicelib.errors import InvalidInput, Problem
+from chalicelib.ids import fingerprint
 from chalicelib.triggers.http import answer, problem, text_of
 from chalicelib.wiring import Farshore
 

@@ -5,22 +5,23 @@ from datetime import datetime, timedelta
 from chalice.app import Blueprint, SQSEvent, SQSRecord
 
 from chalicelib.aws.queue import job_of
-from chalicelib.catalog.advance import poke_after
 from chalicelib.errors import LeaseHeld
+from chalicelib.jobs.engine import poke_after
 from chalicelib.triggers.batch import BatchAnswer, remaining_time, work_off
 from chalicelib.wiring import farshore
 
 blueprint = Blueprint(__name__)
 
-# A lease ends this long before Lambda would end the function.
-LEASE_MARGIN = timedelta(seconds=10)
+# A worker returns this long before Lambda would end the function.
+RETURNS_BEFORE = timedelta(seconds=5)
 
 
-# The packaged template puts the stack's own queue in place of this name.
-@blueprint.on_sqs_message(queue="farshore-jobs", batch_size=10)
+# The packaged template puts the stack's own queue in place of this name. One message a function: a long read
+# holds up no other job.
+@blueprint.on_sqs_message(queue="farshore-jobs", batch_size=1)
 def advance_jobs(event: SQSEvent) -> BatchAnswer:
     """Advance the jobs that the messages poke."""
-    until = farshore().now() + remaining_time(event) - LEASE_MARGIN
+    until = farshore().now() + remaining_time(event) - RETURNS_BEFORE
     return work_off(event, lambda record: _advance(record, until))
 
 

@@ -2,8 +2,10 @@
 
 from chalice.app import Blueprint, CloudWatchEvent
 
-from chalicelib.catalog.store import StoredPlan, overdue
-from chalicelib.errors import InvalidInput
+from chalicelib.catalog.store import StoredPlan
+from chalicelib.catalog.store.wake import due
+from chalicelib.errors import FarshoreError, InvalidInput
+from chalicelib.jobs.engine import TICK
 from chalicelib.observability import count, logger
 from chalicelib.wiring import Farshore, farshore
 
@@ -12,18 +14,30 @@ blueprint = Blueprint(__name__)
 
 @blueprint.schedule("cron(0/5 * * * ? *)")
 def tick(event: CloudWatchEvent) -> None:
-    """Poke overdue jobs; for the plans whose moment has come, open backups and sweep lifecycles.
+    """Poke due jobs; for the plans whose moment has come, open backups and sweep lifecycles.
 
     What is due is told by the catalog and the clock, never by the tick that finds it.
     """
     app = farshore()
-    found = overdue(app.table, app.now())
-    app.engine.reconcile(found.jobs)
+    found = due(app.table, app.now(), TICK)
+    if found.jobs:
+        app.engine.poke_due(found.jobs)
+        _heal_slots(app)
     plans = tuple(stored for name in found.plans if (stored := _stored(app, name)))
     try:
         app.backup_tick.run(plans)
     finally:
         app.lifecycle_sweep.run(plans)
+
+
+def _heal_slots(app: Farshore) -> None:
+    """Heal the copy slots; a region that does not answer, or refuses to, holds up nothing."""
+    for region in app.copy_regions:
+        try:
+            app.slot_healer.heal([region])
+        except FarshoreError as error:
+            logger().warning("copy slots not looked at", extra={"region": region, "error": str(error)})
+            count("SlotsNotHealed", region=region)
 
 
 def _stored(app: Farshore, name: str) -> StoredPlan | None:

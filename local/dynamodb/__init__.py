@@ -7,18 +7,20 @@ keeps expired items.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from moto.core.exceptions import ServiceException
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.parsing.key_condition_expression import parse_expression
 
-from local.call import ACCOUNT, Call, Handler, PassOn
+from local.call import ACCOUNT, Call, Handler, PassOn, StandIn
 from local.clock import Clock
 from local.dynamodb import pace, reading
+from local.dynamodb.history import Before, History
 from local.dynamodb.order import TableOrder, primary_of, value_of
 from local.dynamodb.undo import Undo
 from local.passing import lock_of, moto_backend
@@ -26,6 +28,8 @@ from local.timeline import Timeline
 
 SWEEP_EVERY = timedelta(hours=6)
 """AWS promises days; sooner here, so that forty days show it."""
+TOKENS_LAST = timedelta(minutes=10)
+"""https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 PLAIN = frozenset(
     {
         "TableName",
@@ -44,14 +48,29 @@ REARRANGING = ("UpdateTable", "ExecuteStatement", "BatchExecuteStatement", "Exec
 """Operations after which a table's order is made anew."""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The part of DynamoDB that answers reads of the past."""
+
+    operations: Mapping[str, Handler]
+    service = "dynamodb"
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Answer what is handled here, by operation."""
+        return self.operations
+
+
 class DynamoDb:
     """DynamoDB of one cloud."""
 
     service = "dynamodb"
 
-    def __init__(self, clock: Clock, timeline: Timeline) -> None:
+    def __init__(self, clock: Clock, timeline: Timeline, staleness: Callable[[], timedelta]) -> None:
+        """Keep what stale reads need for as long as `staleness` says how stale they may be."""
         self._clock = clock
         self._timeline = timeline
+        self._history = History(clock.now, staleness)
+        self._tokens: dict[str, datetime] = {}
         self._orders: dict[tuple[str, str], TableOrder] = {}
         pace.quicken()
         reading.quicken()
@@ -69,9 +88,16 @@ class DynamoDb:
             **dict.fromkeys(REARRANGING, self._forget_orders),
         }
 
+    @property
+    def past(self) -> StandIn:
+        """What answers reads of the past that are moto's to answer otherwise."""
+        return Past(dict.fromkeys(("GetItem", "BatchGetItem", "Scan"), self._read))
+
     def clear(self) -> None:
-        """Forget every order."""
+        """Forget every order, what items were, and every token."""
         self._orders.clear()
+        self._history.clear()
+        self._tokens.clear()
 
     def _query(self, call: Call, pass_on: PassOn) -> Mapping[str, Any] | None:
         """Let moto answer from one partition; what it would refuse it sees whole, and refuses."""
@@ -79,7 +105,7 @@ class DynamoDb:
         partition = partition_asked_for(call.params, order) if order else None
         if order is None or partition is None:
             return None
-        items = order.items_in(call.params.get("IndexName"), partition)
+        items = order.items_in(call.params.get("IndexName"), partition, self._before(call, order))
         if not items and is_plain(call.params):
             return {"Items": [], "Count": 0, "ScannedCount": 0}
         order.table.all_items = lambda: items  # shadows the method for this call; calls run one at a time
@@ -90,8 +116,35 @@ class DynamoDb:
             del order.table.all_items
         return None
 
-    def _transact(self, call: Call, pass_on: PassOn) -> None:
-        """Let moto write all or nothing, without a copy of every item that there is."""
+    def _read(self, call: Call, pass_on: PassOn) -> None:
+        """Let moto answer from the tables as they were."""
+        names = call.params.get("RequestItems", (call.params.get("TableName"),))
+        orders = [order for name in names if (order := self._order(call.region, str(name)))]
+        with ExitStack() as stack:
+            for order in orders:
+                stack.enter_context(shown_as_it_was(order, self._before(call, order)))
+            pass_on()
+
+    def _before(self, call: Call, order: TableOrder) -> Before:
+        return self._history.changed_since(self._clock.now() - call.behind, order) if call.behind else {}
+
+    def _remember(self, call: Call) -> None:
+        """Keep what a write will write over, if a stale read may ask for it."""
+        if not self._history.wanted:
+            return
+        for name, attributes in written(call.params):
+            order = self._order(call.region, name)
+            primary = order.primary_in(attributes) if order else None
+            if order is not None and primary is not None:
+                self._history.before_write(order, primary)
+
+    def _transact(self, call: Call, pass_on: PassOn) -> Mapping[str, Any] | None:
+        """Let moto write all or nothing, once for each token, without a copy of every item that there is."""
+        now, token = self._clock.now(), call.params.get("ClientRequestToken")
+        self._tokens = {each: at for each, at in self._tokens.items() if at > now - TOKENS_LAST}
+        if token in self._tokens:
+            return {}
+        self._remember(call)
         named: dict[str, list[Mapping[str, Any]]] = {}
         for name, attributes in written(call.params):
             named.setdefault(name, []).append(attributes)
@@ -103,10 +156,14 @@ class DynamoDb:
             done = pass_on().status_code == 200
         for undo in undos if not done else ():
             undo.put_back()
+        if done and token:
+            self._tokens[token] = now
         self._take_over(call)
+        return None
 
     def _follow(self, call: Call, pass_on: PassOn) -> None:
         """Let moto write, then take over what has become of each item named."""
+        self._remember(call)
         pass_on()
         self._take_over(call)
 
@@ -148,9 +205,32 @@ class DynamoDb:
             for item in list(order.items.values()):
                 expires_at = item.attrs.get(attribute)
                 if expires_at is not None and expires_at.type == "N" and float(expires_at.value) < now:
+                    primary = primary_of(item.attrs, order.key)
+                    if self._history.wanted:
+                        self._history.before_write(order, primary)
                     order.table.delete_item(item.hash_key, item.range_key)
-                    order.remove(primary_of(item.attrs, order.key))
+                    order.remove(primary)
         self._plan_sweep(region, name)
+
+
+@contextmanager
+def shown_as_it_was(order: TableOrder, before: Before) -> Iterator[None]:
+    """Have moto read a table with the items in `before` as they were; calls run one at a time."""
+    table = order.table
+    present = table.get_item
+
+    def get_item(hash_key: Any, range_key: Any = None, projection_expression: Any = None) -> Any:
+        primary = tuple(value for each in (hash_key, range_key) if (value := value_of(each)) is not None)
+        if primary not in before:
+            return present(hash_key, range_key, projection_expression)
+        item = before[primary]
+        return item.project(projection_expression) if item and projection_expression else item
+
+    table.get_item, table.all_items = get_item, lambda: order.all_items(before)
+    try:
+        yield
+    finally:
+        del table.get_item, table.all_items
 
 
 def find_table(region: str, name: str) -> Any | None:

@@ -45,11 +45,16 @@ class Ordering:
 
     def put(self, primary: Primary, attributes: Mapping[str, Any]) -> None:
         """Give an item its place; one that lacks a key attribute of the index has none."""
-        key = primary_of(attributes, [part["AttributeName"] for part in self.schema])
-        if len(key) < len(self.schema):
+        place = self.place_of(primary, attributes)
+        if place is None:
             return
-        insort(self.partitions.setdefault(key[0], []), ((*key[1:], *primary), primary))
-        self.places[primary] = (key[0], (*key[1:], *primary))
+        insort(self.partitions.setdefault(place[0], []), (place[1], primary))
+        self.places[primary] = place
+
+    def place_of(self, primary: Primary, attributes: Mapping[str, Any]) -> tuple[Value, Primary] | None:
+        """Answer the partition that such an item has a place in, and what it sorts by there."""
+        key = primary_of(attributes, [part["AttributeName"] for part in self.schema])
+        return (key[0], (*key[1:], *primary)) if len(key) == len(self.schema) else None
 
     def remove(self, primary: Primary) -> None:
         """Take an item out, if it is in."""
@@ -80,19 +85,37 @@ class TableOrder:
         """Tell whether this is the order of that very table, not of one that had its name."""
         return self.table is table
 
-    def items_in(self, index: str | None, partition: Value) -> list[Any]:
-        """Answer the items (moto's) of a partition, in order."""
-        entries = self.orderings[index].partitions.get(partition, ())
-        return [self.items[primary] for _, primary in entries]
+    def items_in(self, index: str | None, partition: Value, before: Mapping[Primary, Any]) -> list[Any]:
+        """Answer the items (moto's) of a partition, in order; those in `before` as they were."""
+        ordering = self.orderings[index]
+        entries = ordering.partitions.get(partition, [])
+        if not before:
+            return [self.items[primary] for _, primary in entries]
+        entries = [entry for entry in entries if entry[1] not in before]
+        for primary, item in before.items():
+            place = ordering.place_of(primary, item.attrs) if item is not None else None
+            if place is not None and place[0] == partition:
+                insort(entries, (place[1], primary))
+        return [before.get(primary) or self.items[primary] for _, primary in entries]
+
+    def all_items(self, before: Mapping[Primary, Any]) -> list[Any]:
+        """Answer all items (moto's) in the order of their keys; those in `before` as they were."""
+        items = {**self.items, **before}
+        return [items[primary] for primary in sorted(items) if items[primary] is not None]
+
+    def primary_in(self, attributes: Mapping[str, Any]) -> Primary | None:
+        """Answer the key among `attributes`, as a client sends them; None where it is not whole."""
+        if any(name not in attributes for name in self.key):
+            return None
+        return primary_of({name: DynamoType(attributes[name]) for name in self.key}, self.key)
 
     def refresh(self, attributes: Mapping[str, Any]) -> None:
         """Take over what has become of an item; its key is among `attributes`, as a client sends them."""
-        keys = {name: DynamoType(attributes[name]) for name in self.key if name in attributes}
-        if len(keys) < len(self.key):
+        primary = self.primary_in(attributes)
+        if primary is None:
             return  # a write that was refused
-        primary = primary_of(keys, self.key)
         self.remove(primary)
-        item = self.table.get_item(*keys.values())
+        item = self.table.get_item(*(DynamoType(attributes[name]) for name in self.key))
         if item is not None:
             self._place(primary, item)
 

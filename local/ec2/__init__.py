@@ -21,12 +21,23 @@ from local.ec2.disks import Disks
 from local.ec2.images import Images
 from local.ec2.instance_listing import InstanceListing
 from local.ec2.instances import Instances
-from local.ec2.snapshot_listing import SnapshotListing
+from local.ec2.snapshot_listing import SnapshotListing, not_yet_complete
 from local.ec2.snapshot_states import SnapshotStates
 from local.ec2.snapshots import Snapshots
 from local.ec2.volume_listing import VolumeListing
 from local.ec2.volumes import Volumes
 from local.ec2.world import World
+from local.lag import Listing, lagging
+
+LISTINGS = {
+    "DescribeInstances": Listing(
+        ("Reservations", "Instances"), "InstanceId", "LaunchTime", "InstanceIds", "InvalidInstanceID.NotFound"
+    ),
+    "DescribeVolumes": Listing(("Volumes",), "VolumeId", "CreateTime", "VolumeIds", "InvalidVolume.NotFound"),
+    "DescribeSnapshots": Listing(
+        ("Snapshots",), "SnapshotId", "StartTime", "SnapshotIds", "InvalidSnapshot.NotFound", not_yet_complete
+    ),
+}
 
 
 class Ec2:
@@ -37,6 +48,7 @@ class Ec2:
     def __init__(self, ground: Ground) -> None:
         """Stand on `ground`; the bytes lie below its root."""
         world = World(ground)
+        self._now = ground.clock.now
         self._contents = Contents(ground.root / "ebs")
         self._disks = Disks(ground.root, self._contents)
         states = SnapshotStates()
@@ -66,11 +78,10 @@ class Ec2:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Answer all operations that are not moto's alone."""
-        return {
-            operation: in_our_words(handler)
-            for part in self._parts
-            for operation, handler in part.handlers().items()
-        }
+        handlers = {name: handler for part in self._parts for name, handler in part.handlers().items()}
+        for operation, listing in LISTINGS.items():
+            handlers[operation] = lagging(handlers[operation], listing, self._now)
+        return {operation: in_our_words(handler) for operation, handler in handlers.items()}
 
     def directory(self, instance_id: str) -> Path:
         """Answer an instance's directory."""

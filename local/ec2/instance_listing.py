@@ -10,7 +10,7 @@ from typing import Any
 from moto.ec2.models.instances import Instance
 
 from local.call import AwsError, Call, Handler, PassOn
-from local.ec2.filters import Field, member, page, passes
+from local.ec2.filters import Field, by_id_and_tags, member, page, passes
 from local.ec2.tags import tags_of
 from local.ec2.world import Region, aware
 
@@ -92,7 +92,8 @@ class InstanceListing:
     def describe_instances(self, call: Call, _: PassOn) -> Mapping[str, Any]:
         """Describe instances in their reservations; an id that does not exist is an error."""
         region = Region.of(call)
-        test = passes(call.params.get("Filters", ()), FIELDS)
+        filters = call.params.get("Filters", ())
+        test, may_pass = passes(filters, FIELDS), by_id_and_tags(filters, FIELDS, "instance-id")
         ids = set(call.params.get("InstanceIds", ()))
         if ids:
             instances_in(region, sorted(ids))
@@ -105,9 +106,12 @@ class InstanceListing:
             key=lambda found: found[0],
             ids="instancesSet" if ids else "",
         )
-        shown = []
+        shown, backend = [], region.backend
         for reservation_id, instances in reservations:
-            reservation = describe_reservation(region, reservation_id, instances)
+            wanted = [
+                one for one in instances if may_pass({"InstanceId": one.id, "Tags": tags_of(backend, one.id)})
+            ]
+            reservation = describe_reservation(region, reservation_id, wanted)
             about = {"ReservationId": reservation_id, "OwnerId": region.account}
             kept = [instance for instance in reservation["Instances"] if test(instance | about)]
             if kept:

@@ -5,12 +5,13 @@ included. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSna
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from moto.ec2.models.elastic_block_store import Snapshot
 
 from local.call import Call, Handler, PassOn
-from local.ec2.filters import Field, member, page, passes
+from local.ec2.filters import Field, by_id_and_tags, member, page, passes
 from local.ec2.snapshot_states import SnapshotStates, snapshot_in
 from local.ec2.tags import tags_of
 from local.ec2.world import Region, World, aware
@@ -46,7 +47,8 @@ class SnapshotListing:
     def describe_snapshots(self, call: Call, _: PassOn) -> Mapping[str, Any]:
         """Describe snapshots, filtered and paged; an id that does not exist is an error."""
         region = Region.of(call)
-        test = passes(call.params.get("Filters", ()), FIELDS)
+        filters = call.params.get("Filters", ())
+        test, may_pass = passes(filters, FIELDS), by_id_and_tags(filters, FIELDS, "snapshot-id")
         owners = set(call.params.get("OwnerIds", ()))
         ids = dict.fromkeys(call.params.get("SnapshotIds", ()))
         chosen = [snapshot_in(region, one) for one in ids] if ids else list(region.backend.snapshots.values())
@@ -58,7 +60,12 @@ class SnapshotListing:
             key=lambda snapshot: f"{aware(snapshot.start_time).isoformat()} {snapshot.id}",
             ids="snapshotSet" if ids else "",
         )
-        shown = [self._show(region, snapshot) for snapshot in found]
+        backend = region.backend
+        shown = [
+            self._show(region, snapshot)
+            for snapshot in found
+            if may_pass({"SnapshotId": snapshot.id, "Tags": tags_of(backend, snapshot.id)})
+        ]
         answer: dict[str, Any] = {"Snapshots": [snapshot for snapshot in shown if test(snapshot)]}
         return answer | ({"NextToken": token} if token else {})
 
@@ -83,3 +90,11 @@ class SnapshotListing:
             "Tags": tags_of(region.backend, snapshot.id) or None,
         }
         return {name: value for name, value in shown.items() if value is not None}
+
+
+def not_yet_complete(snapshot: Mapping[str, Any], then: datetime) -> Mapping[str, Any]:
+    """Show a snapshot as it was `then`: pending, if it was not complete."""
+    if snapshot.get("CompletionTime", then) <= then:
+        return snapshot
+    earlier = {name: value for name, value in snapshot.items() if name != "CompletionTime"}
+    return earlier | {"State": "pending", "Progress": "99%"}

@@ -82,10 +82,12 @@ class SnapshotStates:
     def __init__(self) -> None:
         """Begin with none."""
         self._states: dict[str, SnapshotState] = {}
+        self._unfinished: dict[Region, list[SnapshotState]] = {}
 
     def add(self, state: SnapshotState) -> None:
         """Enter a snapshot."""
         self._states[state.id] = state
+        self._unfinished.setdefault(state.region, []).append(state)
 
     def remove(self, snapshot_id: str) -> SnapshotState | None:
         """Strike a snapshot out, and answer what was known of it."""
@@ -104,9 +106,20 @@ class SnapshotStates:
         """Answer those of a region."""
         return [state for state in self._states.values() if state.region == region]
 
+    def unfinished(self, region: Region) -> list[SnapshotState]:
+        """Answer those of a region that count against the limits of their volumes."""
+        left = [
+            state
+            for state in self._unfinished.get(region, ())
+            if state.unfinished and self._states.get(state.id) is state
+        ]
+        self._unfinished[region] = left
+        return left
+
     def clear(self) -> None:
         """Forget all."""
         self._states.clear()
+        self._unfinished.clear()
 
 
 def snapshot_in(region: Region, snapshot_id: str) -> Snapshot:

@@ -185,9 +185,7 @@ class Snapshots:
     def _check_quotas(self, region: Region, wanted: Sequence[Wanted]) -> None:
         """Refuse more snapshots at once, or in all, than the account may have."""
         quotas = self._world.quotas
-        unfinished = [
-            state for state in self._states.of(region) if not state.copied_from and state.unfinished
-        ]
+        unfinished = [state for state in self._states.unfinished(region) if not state.copied_from]
         of_volume = Counter(state.source_id for state in unfinished)
         for one in wanted:
             if of_volume[one.volume.id] >= quotas.pending_snapshots_per_volume[one.volume.volume_type]:

@@ -9,7 +9,7 @@ from typing import Any
 from moto.ec2.models.elastic_block_store import Volume, VolumeAttachment
 
 from local.call import Call, Handler, PassOn
-from local.ec2.filters import Field, member, page, passes
+from local.ec2.filters import Field, by_id_and_tags, member, page, passes
 from local.ec2.tags import tags_of
 from local.ec2.world import Region, aware
 
@@ -45,7 +45,8 @@ class VolumeListing:
     def describe_volumes(self, call: Call, _: PassOn) -> Mapping[str, Any]:
         """Describe volumes; an id that does not exist is an error."""
         region = Region.of(call)
-        test = passes(call.params.get("Filters", ()), FIELDS)
+        filters = call.params.get("Filters", ())
+        test, may_pass = passes(filters, FIELDS), by_id_and_tags(filters, FIELDS, "volume-id")
         ids = dict.fromkeys(call.params.get("VolumeIds", ()))
         volumes = region.backend.volumes
         found, token = page(
@@ -54,7 +55,12 @@ class VolumeListing:
             key=lambda volume: f"{aware(volume.create_time).isoformat()} {volume.id}",
             ids="volumesSet" if ids else "",
         )
-        shown = [describe_volume(region, volume, self._state(volume)) for volume in found]
+        backend = region.backend
+        shown = [
+            describe_volume(region, volume, self._state(volume))
+            for volume in found
+            if may_pass({"VolumeId": volume.id, "Tags": tags_of(backend, volume.id)})
+        ]
         answer: dict[str, Any] = {"Volumes": [volume for volume in shown if test(volume)]}
         return answer | ({"NextToken": token} if token else {})
 

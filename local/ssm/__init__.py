@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from local.call import AwsError, Call, Ground, Handler, PassOn
+from local.lag import Listing, lagging
 from local.ssm.agents import NO_AGENT, Agents, InstanceState
 from local.ssm.commands import Command, Invocation, show_command, show_invocation, show_step
 from local.ssm.constraints import check_constraints
@@ -20,6 +21,11 @@ from local.ssm.run_command import RunCommand
 __all__ = ["NO_AGENT", "Ssm"]
 
 PAGE = 50
+LISTINGS = {
+    "DescribeInstanceInformation": Listing(("InstanceInformationList",), "InstanceId", "RegistrationDate"),
+    "ListCommands": Listing(("Commands",), "CommandId", "RequestedDateTime"),
+    "ListCommandInvocations": Listing(("CommandInvocations",), "CommandId", "RequestedDateTime"),
+}
 Answer = Callable[[Call], Mapping[str, Any]]
 
 
@@ -32,6 +38,7 @@ class Ssm:
         self, ground: Ground, directory: Callable[[str], Path], instance_state: InstanceState
     ) -> None:
         """Run scripts in `directory(id)`; `instance_state(account, region, id)` is EC2's word, or None."""
+        self._now = ground.clock.now
         self._agents = Agents(ground, instance_state, self._online)
         self._commands = RunCommand(ground, self._agents, Executions(ground, directory))
 
@@ -46,6 +53,8 @@ class Ssm:
             "ListCommandInvocations": self._list_invocations,
         }
         checked: dict[str, Handler] = {name: _checked(answer) for name, answer in answers.items()}
+        for operation, listing in LISTINGS.items():
+            checked[operation] = lagging(checked[operation], listing, self._now)
         return checked | {"GetDocument": _get_document, "DescribeDocument": _describe_document}
 
     def running(self, region: str, instance_id: str) -> None:

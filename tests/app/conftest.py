@@ -18,12 +18,12 @@ Ground = tuple[Cloud, Stage]
 
 
 @contextmanager
-def ground_below(root: Path, quotas: Quotas) -> Iterator[Ground]:
+def ground_below(root: Path, quotas: Quotas, *, ticking: bool = True) -> Iterator[Ground]:
     """Keep one cloud up: its servers and the functions' clients are made once."""
     farshore.cache_clear()  # what another cloud of this process had built
     with (
         open_stage(root) as stage,
-        Cloud(root, start_at=datetime(2026, 1, 1, tzinfo=UTC), quotas=quotas) as cloud,
+        Cloud(root, start_at=datetime(2026, 1, 1, tzinfo=UTC), quotas=quotas, ticking=ticking) as cloud,
     ):
         yield cloud, stage
     farshore.cache_clear()

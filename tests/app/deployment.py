@@ -6,7 +6,10 @@ called or replaced.
 
 import http.client
 import json
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,6 +135,19 @@ class Deployment:
         """Let simulated time pass until `when`."""
         self.cloud.advance(when - self.now)
 
+    def once_written(self, instance: str, name: str, then: Callable[[], object], **span: float) -> None:
+        """Let simulated time pass; do something as soon as a script has written a file on an instance."""
+        path = self.folder(instance) / name
+        with ThreadPoolExecutor(1) as pool:
+            passing = pool.submit(self.pass_time, **span)
+            give_up = time.monotonic() + 60
+            while not path.exists():
+                assert time.monotonic() < give_up, f"no script wrote {name}"
+                assert not passing.done(), f"no script wrote {name}"
+                threading.Event().wait(0.05)
+            then()
+            passing.result()
+
     def skip_to(self, when: datetime) -> None:
         """Let simulated time pass until `when` without a single tick."""
         before = self.cloud.faults.to_document()
@@ -175,6 +191,12 @@ class Deployment:
         """Name the directory that is an instance's disk."""
         return self.cloud.ec2.directory(instance)
 
+    def poke(self, job_id: str) -> None:
+        """Have another worker look at a job now."""
+        sqs = self.cloud.client("sqs", HOME_REGION)
+        (url,) = (url for url in sqs.list_queues()["QueueUrls"] if url.endswith("-jobs"))
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"job": job_id}))
+
     def purge_jobs_queue(self) -> None:
         """Lose every message that waits on the jobs queue."""
         sqs = self.cloud.client("sqs", HOME_REGION)
@@ -212,19 +234,19 @@ class Deployment:
         if vault == "offsite":
             files = (path for path in self.offsite.rglob("*") if path.is_file())
             return {str(path.relative_to(self.offsite)) for path in files}
-        pages = self._s3(vault).get_paginator("list_objects_v2").paginate(Bucket=BUCKETS[vault])
+        pages = self.s3(vault).get_paginator("list_objects_v2").paginate(Bucket=BUCKETS[vault])
         return {each["Key"] for page in pages for each in page.get("Contents", ())}
 
     def read(self, vault: str, key: str) -> bytes:
         """Fetch an object."""
         if vault == "offsite":
             return (self.offsite / key).read_bytes()
-        data: bytes = self._s3(vault).get_object(Bucket=BUCKETS[vault], Key=key)["Body"].read()
+        data: bytes = self.s3(vault).get_object(Bucket=BUCKETS[vault], Key=key)["Body"].read()
         return data
 
     def uploads(self, vault: str) -> list[str]:
         """List the keys of the uploads that are not finished."""
-        found = self._s3(vault).list_multipart_uploads(Bucket=BUCKETS[vault])
+        found = self.s3(vault).list_multipart_uploads(Bucket=BUCKETS[vault])
         return [each["Key"] for each in found.get("Uploads", ())]
 
     def dead_letters(self) -> list[str]:
@@ -232,12 +254,12 @@ class Deployment:
         sqs = self.cloud.client("sqs", HOME_REGION)
         found: list[str] = []
         for url in sqs.list_queues().get("QueueUrls", ()):
-            if "dead-letters" in url:
+            if url.endswith("-dead"):
                 answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
                 found += [message["Body"] for message in answer.get("Messages", ())]
         return found
 
-    def _s3(self, vault: str) -> Any:
+    def s3(self, vault: str) -> Any:
         return self.cloud.client("s3", REGIONS[vault])
 
     def unfinished(self) -> list[Document]:
@@ -248,9 +270,16 @@ class Deployment:
         """Count the copy slots that are taken in a vault's region."""
         dynamodb = self.cloud.client("dynamodb", HOME_REGION)
         (table,) = dynamodb.list_tables()["TableNames"]
-        key = {"pk": {"S": f"slots#{REGIONS[vault]}"}, "sk": {"S": "in-use"}}
-        item = dynamodb.get_item(TableName=table, Key=key).get("Item")
-        return int(item["in_use"]["N"]) if item else 0
+        held = dynamodb.query(
+            TableName=table,
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :slot)",
+            ExpressionAttributeValues={
+                ":pk": {"S": f"slots#{REGIONS[vault]}"},
+                ":slot": {"S": "slot#"},
+            },
+            ConsistentRead=True,
+        )
+        return int(held["Count"])
 
     def discrepancies(self) -> list[str]:
         """Compare the catalog with what lies in the vaults; say what is there too often or not at all."""

@@ -1,6 +1,5 @@
 """What may be interrupted: a story for each kind of job and each way it is done."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -82,8 +81,8 @@ def _runs(app: Deployment, job: Document, context: Document, log: str) -> object
     """Count how often the user's script of a job ran, and the commands sent for it."""
     lines = (app.folder(context["instance"]) / log).read_text().split()
     commands = app.cloud.client("ssm", "eu-central-1").get_paginator("list_commands").paginate()
-    comments = Counter(command["Comment"] for page in commands for command in page["Commands"])
-    return lines.count(job["id"]), comments[f"farshore {job['id']}"]
+    sent = [command["Comment"] for page in commands for command in page["Commands"]]
+    return lines.count(job["id"]), sum(comment.startswith(f"farshore {job['id']} ") for comment in sent)
 
 
 def _gone(app: Deployment, job: Document, context: Document) -> object:

@@ -9,10 +9,11 @@ from threading import Barrier
 
 import pytest
 
-from chalicelib.catalog.job import Job
-from chalicelib.catalog.requests import Occasion, backup_request
+from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.errors import LeaseHeld
-from chalicelib.plans.model import Kind
+from chalicelib.jobs.job import JobId
+from chalicelib.jobs.work import Cause, Target
+from chalicelib.plans.model import Kind, parse_plan
 from chalicelib.settings import read_settings
 from chalicelib.wiring import Farshore
 from tests.app.deployment import Deployment, service_rule, snapshot_rule
@@ -32,35 +33,31 @@ def hire(app: Deployment, monkeypatch: pytest.MonkeyPatch) -> Hire:
     return lambda: Farshore(read_settings(environment))
 
 
-def _opened(app: Deployment, worker: Farshore, kind: Kind) -> Job:
+def _opened(app: Deployment, worker: Farshore, kind: Kind) -> JobId:
     """Open a backup that only the test's own workers know of: nothing runs while no time passes."""
     instance = app.run_instance("orders")
-    rule = snapshot_rule() if kind is Kind.SNAPSHOT else service_rule()
-    request = backup_request(
-        plan="orders",
-        rule=rule["name"],
-        kind=kind,
-        service="orders",
-        instances=[instance],
-        occasion=Occasion(app.now, "a test asks for it"),
-        rule_document=rule,
-        deployment="a test",
-    )
-    (job,) = worker.engine.open((request,))
-    return job
+    document = snapshot_rule() if kind is Kind.SNAPSHOT else service_rule()
+    selection = {"tags": {"app": "orders"}}
+    plan = parse_plan({"name": "orders", "selection": selection, "rules": [document]}, vaults=None)
+    [rule] = plan.rules
+    rule_id = worker.opener.rule_ids(plan)[rule.name]
+    lineage = Lineage("orders", rule.name, kind, "orders")
+    target = Target(lineage, rule_id, [instance], "a test", "eu-central-1")
+    (job_id,) = worker.opener.open([target], Cause(app.now, "a test asks for it"))
+    return job_id
 
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_of_workers_at_one_job_at_once_one_acts(app: Deployment, hire: Hire, kind: Kind) -> None:
     workers = [hire() for _ in range(WORKERS)]
-    job = _opened(app, workers[0], kind)
+    job_id = _opened(app, workers[0], kind)
     start = Barrier(WORKERS)
 
     def work(worker: Farshore) -> str:
-        worker.jobs.get(job.id)  # its clients are made before the race
+        worker.jobs.get(job_id)  # its clients are made before the race
         start.wait()
         try:
-            worker.engine.advance(job.id, worker.now() + FOR_FIVE_MINUTES)
+            worker.engine.advance(job_id, worker.now() + FOR_FIVE_MINUTES)
         except LeaseHeld:
             return "held off"
         return "acted"
@@ -70,51 +67,61 @@ def test_of_workers_at_one_job_at_once_one_acts(app: Deployment, hire: Hire, kin
     assert turns["acted"] >= 1
     assert turns.total() == WORKERS
     app.pass_time(minutes=20)
-    assert app.job(job.id)["state"] == "COMPLETED"
+    assert app.job(job_id)["state"] == "COMPLETED"
     assert app.calls("ec2", "CreateSnapshots") + app.calls("ssm", "SendCommand") == 1
     assert app.discrepancies() == []
 
 
 def test_a_job_that_is_leased_is_not_leased_to_another(app: Deployment, hire: Hire) -> None:
     first, second = hire(), hire()
-    job = _opened(app, first, Kind.SNAPSHOT)
-    assert first.jobs.lease(job.id, now=first.now(), until=first.now() + FOR_FIVE_MINUTES)
+    job_id = _opened(app, first, Kind.SNAPSHOT)
+    assert first.jobs.lease(job_id, now=first.now(), until=first.now() + FOR_FIVE_MINUTES)
     with pytest.raises(LeaseHeld) as held:
-        second.engine.advance(job.id, second.now() + FOR_FIVE_MINUTES)
+        second.engine.advance(job_id, second.now() + FOR_FIVE_MINUTES)
     assert timedelta(minutes=4) < held.value.retry_after <= FOR_FIVE_MINUTES
     assert app.snapshots() == {}
 
 
 def test_the_lease_of_a_dead_worker_runs_out(app: Deployment, hire: Hire) -> None:
     dead = hire()
-    job = _opened(app, dead, Kind.SNAPSHOT)
-    dead.jobs.lease(job.id, now=dead.now(), until=dead.now() + FOR_FIVE_MINUTES)
+    job_id = _opened(app, dead, Kind.SNAPSHOT)
+    dead.jobs.lease(job_id, now=dead.now(), until=dead.now() + FOR_FIVE_MINUTES)
     app.pass_time(minutes=4)
-    assert app.job(job.id)["state"] == "QUEUED"
+    assert app.job(job_id)["state"] == "QUEUED"
     assert app.snapshots() == {}
     app.pass_time(minutes=12)
-    assert app.job(job.id)["state"] == "COMPLETED"
+    assert app.job(job_id)["state"] == "COMPLETED"
     assert app.discrepancies() == []
 
 
 def test_a_worker_that_lost_its_lease_stores_nothing(app: Deployment, hire: Hire) -> None:
     slow, quick = hire(), hire()
-    job = _opened(app, slow, Kind.SNAPSHOT)
-    lost = slow.jobs.lease(job.id, now=slow.now(), until=slow.now() + timedelta(seconds=30))
+    job_id = _opened(app, slow, Kind.SNAPSHOT)
+    lost = slow.jobs.lease(job_id, now=slow.now(), until=slow.now() + timedelta(seconds=30))
     assert lost is not None
     app.cloud.clock.advance_to(app.now + timedelta(seconds=31))
-    taken = quick.jobs.lease(job.id, now=quick.now(), until=quick.now() + FOR_FIVE_MINUTES)
+    taken = quick.jobs.lease(job_id, now=quick.now(), until=quick.now() + FOR_FIVE_MINUTES)
     assert taken is not None
-    for store in (
-        lambda: slow.jobs.save(lost, replace(lost.job, reason="too late")),
-        lambda: slow.jobs.park(lost, replace(lost.job, reason="too late"), slow.now()),
-        lambda: slow.jobs.finish(lost, replace(lost.job, reason="too late"), slow.now()),
+    late = replace(lost.job, reason="too late")
+    for writes in (
+        [slow.jobs.saving(lost, late)],
+        [slow.jobs.parking(lost, late, slow.now())],
+        slow.jobs.finishing(lost, late, slow.now()),
     ):
-        with pytest.raises(LeaseHeld):
-            store()
-    stored = quick.jobs.get(job.id)
+        assert slow.table.commit(writes) == tuple(writes)
+    stored = quick.jobs.get(job_id)
     assert stored is not None
-    assert stored.reason == job.reason
+    assert stored.reason == lost.job.reason
+
+
+def test_a_worker_stores_nothing_over_what_was_stored_meanwhile(app: Deployment, hire: Hire) -> None:
+    worker = hire()
+    job_id = _opened(app, worker, Kind.SNAPSHOT)
+    lease = worker.jobs.lease(job_id, now=worker.now(), until=worker.now() + FOR_FIVE_MINUTES)
+    assert lease is not None
+    assert worker.table.commit([worker.jobs.saving(lease, lease.job)]) == ()
+    again = worker.jobs.saving(lease, lease.job)
+    assert worker.table.commit([again]) == (again,)
 
 
 @pytest.mark.parametrize(

@@ -158,3 +158,36 @@ def test_a_failed_file_backup_leaves_no_part_and_no_upload(app: Deployment) -> N
     assert "script exited 3" in job["reason"]
     assert (app.uploads("primary"), app.keys("primary")) == ([], set())
     assert app.discrepancies() == []
+
+
+EVERY_DAY_FOR_TWO = snapshot_rule(
+    schedule=DAILY, volumes=DATA_ONLY, lifecycle={"count": 2}, copies=[{"vault": "dr"}]
+)
+EDITS: Mapping[str, Document | None] = {
+    "the plan": None,
+    "the rule": {**EVERY_DAY_FOR_TWO, "name": "another"},
+    "the kind": service_rule(schedule=DAILY, name=EVERY_DAY_FOR_TWO["name"], lifecycle={"count": 2}),
+    "the vault": {**EVERY_DAY_FOR_TWO, "copies": []},
+    "the limit": {**EVERY_DAY_FOR_TWO, "lifecycle": {"count": 5}},
+}
+
+
+@pytest.mark.parametrize("gone", EDITS)
+def test_what_a_plan_no_longer_names_is_kept(app: Deployment, gone: str) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", EVERY_DAY_FOR_TWO)
+    _pass_days(app, 2)
+    edit = EDITS[gone]
+    if edit is None:
+        app.ask("DELETE", "/plans/orders", status=204)
+    else:
+        app.put_plan("orders", edit)
+    before = {point["id"] for point in app.points()}
+    _pass_days(app, 3)
+    left = {point["id"]: point for point in app.points() if point["id"] in before}
+    vaults = {"dr"} if gone == "the vault" else {"primary", "dr"}
+    assert [_lies_in(point) >= vaults for point in left.values()] == [True] * 2
+
+
+def _lies_in(point: Document) -> set[str]:
+    return {each["vault"] for each in point["artefacts"] if each["state"] == "AVAILABLE"}

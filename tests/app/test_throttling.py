@@ -24,14 +24,14 @@ CODES = {
 }
 
 
-def _refusals(service: str, operation: str, skip: int, count: int) -> Document:
+def _refusals(service: str, operation: str, count: int) -> Document:
     match = {"service": service, "operation": operation, "caller": "function"}
-    return {"match": match, "effect": {"error": CODES[service]}, "skip": skip, "count": count}
+    return {"match": match, "effect": {"error": CODES[service]}, "count": count}
 
 
 def _once() -> Iterator[Document]:
     for service, operation in SENT_ONCE:
-        yield _refusals(service, operation, skip=0, count=6)
+        yield _refusals(service, operation, count=6)
 
 
 def _everything(app: Deployment, *faults: Document) -> None:
@@ -63,7 +63,7 @@ def test_calls_that_make_things_are_refused_for_a_while(app: Deployment) -> None
 def test_a_call_is_refused_for_longer_than_the_sdk_tries(
     app: Deployment, service: str, operation: str
 ) -> None:
-    _everything(app, _refusals(service, operation, skip=1, count=TRIES_OF_THE_SDK))
+    _everything(app, _refusals(service, operation, count=TRIES_OF_THE_SDK))
 
 
 def test_the_jobs_queue_does_not_take_messages_for_a_while(app: Deployment) -> None:

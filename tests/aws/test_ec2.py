@@ -102,7 +102,7 @@ def test_snapshots_carry_their_tags_from_the_creating_call_and_are_pending(cloud
     assert {each.state for each in made} == {"pending"}
     assert all(each.tags == TAGS for each in made)
     assert {each.volume_id for each in made} == {volume.volume_id for volume in one(ec2, instance_id).volumes}
-    assert {each.id for each in ec2.snapshots_tagged("farshore:job", "job-1")} == {each.id for each in made}
+    assert {each.id for each in ec2.snapshots_described("a test")} == {each.id for each in made}
 
 
 def test_the_boot_volume_and_excluded_volumes_take_no_part(cloud: Cloud, ec2: Ec2) -> None:
@@ -120,19 +120,20 @@ def test_the_boot_volume_and_excluded_volumes_take_no_part(cloud: Cloud, ec2: Ec
 
 
 @pytest.mark.parametrize("value", ["*", "rp-?", "a\\b", "rp-1*"])
-def test_a_tags_value_is_never_taken_as_a_wildcard(cloud: Cloud, ec2: Ec2, value: str) -> None:
+def test_a_description_is_never_taken_as_a_wildcard(cloud: Cloud, ec2: Ec2, value: str) -> None:
     (instance_id,) = launch(cloud)
-    instance = one(ec2, instance_id)
-    snapshot(cloud, ec2, instance, {"farshore:recovery-point": "rp-1"})
-    odd = snapshot(cloud, ec2, instance, {"farshore:recovery-point": value})
-    assert [each.id for each in ec2.snapshots_tagged("farshore:recovery-point", value)] == [odd.id]
+    for text in ("rp-1", value):
+        ec2.create_snapshots(
+            instance_id, boot=False, exclude_volume_ids=(), tags=TAGS, description=f"{text} and more"
+        )
+    assert {each.description for each in ec2.snapshots_described(value)} == {f"{value} and more"}
 
 
 def test_a_copy_is_tagged_in_the_other_region_and_completes(cloud: Cloud, ec2: Ec2, away: Ec2) -> None:
     (instance_id,) = launch(cloud)
     source = snapshot(cloud, ec2, one(ec2, instance_id))
     copy_id = away.copy_snapshot(HOME, source.id, tags=TAGS, kms_key=None, description="a copy")
-    (pending,) = away.snapshots_tagged("farshore:job", "job-1")
+    (pending,) = away.snapshots_described("a copy")
     assert (pending.id, pending.state, pending.tags) == (copy_id, "pending", TAGS)
     cloud.advance(MINUTE)
     assert [each.state for each in away.snapshots_by_id([copy_id])] == ["completed"]
@@ -176,7 +177,7 @@ def test_one_client_token_makes_one_volume(cloud: Cloud, ec2: Ec2) -> None:
     volume_id = make()
     assert make() == volume_id
     cloud.advance(MINUTE)
-    (volume,) = ec2.volumes_tagged("farshore:job", "job-2")
+    (volume,) = ec2.volumes([volume_id])
     assert (volume.id, volume.state, volume.size_gib, volume.type) == (volume_id, "available", 20, "gp3")
     assert volume.snapshot_id == source.id
 
@@ -206,5 +207,5 @@ def test_a_creating_call_whose_answer_is_lost_is_not_sent_again(cloud: Cloud, ec
 def test_a_listing_that_fails_once_is_asked_again(cloud: Cloud, ec2: Ec2) -> None:
     cloud.faults.replace([failing("DescribeSnapshots", "InternalError", 500, count=1)])
     cloud.calls.clear()
-    assert ec2.snapshots_tagged("farshore:job", "none") == []
+    assert ec2.snapshots_described("none") == []
     assert cloud.calls.by_operation()["ec2"]["DescribeSnapshots"] == 2

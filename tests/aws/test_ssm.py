@@ -81,7 +81,8 @@ def test_a_command_is_found_again_by_its_comment(cloud: Cloud, ssm: Ssm, instanc
     before = cloud.clock.now() - MINUTE
     mine = send(ssm, instance_id, "true", "farshore job-1")
     send(ssm, instance_id, "true", "farshore job-11")
-    assert ssm.commands_commented("farshore job-1", before) == (mine,)
+    [found] = ssm.commands_commented("farshore job-1", before)
+    assert (found.id, found.sent_at > before) == (mine, True)
     assert ssm.comment_of(mine) == "farshore job-1"
     cloud.advance(HOUR)
     assert ssm.commands_commented("farshore job-1", cloud.clock.now() - MINUTE) == ()

@@ -1,75 +1,203 @@
-"""What a backup by snapshot decides when EC2 shows its snapshots late, twice, or no more. Pure."""
+"""What a backup by snapshot decides when EC2 shows its snapshots late, twice, forged, or no more. Pure."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, cast
 
+import pytest
+
 from chalicelib.aws.ec2 import Snapshot
-from chalicelib.backup.snapshots import Delete, Seen, SnapshotBackup
-from chalicelib.catalog.job import Do, Finish, Job, JobState, Wait
-from chalicelib.catalog.requests import Occasion, backup_request
-from chalicelib.plans.model import Kind
-
-NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
-BACKUP = SnapshotBackup(cast(Any, None), cast(Any, None), cast(Any, None), {})  # what it reads is given
-RULE = {"name": "r", "kind": "snapshot", "rpo": "1h", "lifecycle": {"count": 3}}
-
-
-def _job(instances: Mapping[str, timedelta], made: Mapping[str, str], **progress: Any) -> Job:
-    """A job that called CreateSnapshots for instances (i-1 has vol-1) so long ago, with what came of it."""
-    job = backup_request(
-        plan="p",
-        rule="r",
-        kind=Kind.SNAPSHOT,
-        service="s",
-        instances=list(instances),
-        occasion=Occasion(NOON, "test"),
-        rule_document=RULE,
-        deployment="test",
-    ).opened(NOON)
-    sources = [[each, [[each.replace("i-", "vol-"), "/dev/sdf", 1]], [], False] for each in instances]
-    job = job.progressed({"sources": sources, "made": made, **progress}, NOON)
-    for instance, ago in instances.items():
-        job = job.intended(f"CreateSnapshots of {instance}", NOON - ago)
-    return job
-
-
-def _snapshot(id: str, volume: str, started_ago: timedelta = timedelta(0)) -> Snapshot:
-    return Snapshot(id, volume, "pending", "", 1, NOON - started_ago, {})
+from chalicelib.backup.snapshots import (
+    Adopt,
+    ChosenVolume,
+    Create,
+    Delete,
+    Seen,
+    SnapshotBackup,
+    SnapshotProgress,
+    Source,
+    WriteManifest,
+)
+from chalicelib.jobs.decision import Fail, Finish, Wait
+from chalicelib.jobs.handler import Turn
+from chalicelib.jobs.job import AnyJob
+from chalicelib.jobs.removal import Removal
+from tests.jobs.made import (
+    JUST_NOW,
+    LONG_AGO,
+    NONE,
+    NOON,
+    SNAPSHOT_RULE,
+    backup_job,
+    failed,
+    intended,
+    refused,
+)
 
 
-def _decided(job: Job, *snapshots: Snapshot) -> object:
-    return BACKUP.decide(job, Seen((), {}, snapshots), NOON)
+class _Region:
+    region = "eu-central-1"
 
 
-LONG_AGO, JUST_NOW = timedelta(minutes=5), timedelta(0)
+BACKUP = SnapshotBackup(cast(Any, _Region()), NONE, NONE, NONE, NONE, {})
 
 
-def test_a_snapshot_just_made_and_not_visible_yet_does_not_fail_a_backup_of_many_instances() -> None:
-    job = _job({"i-1": LONG_AGO, "i-2": JUST_NOW}, {"vol-1": "snap-1", "vol-2": "snap-2"})
-    assert isinstance(_decided(job, _snapshot("snap-1", "vol-1")), Wait)
+def _source(instance: str) -> Source:
+    return Source(instance, (ChosenVolume(instance.replace("i-", "vol-"), "/dev/sdf", 1),), (), False)
+
+
+def _job(*instances: str, made: Mapping[str, str] | None = None, **more: Any) -> AnyJob:
+    """A job that has chosen its instances; i-1 has vol-1. What begins with `job_` is the engine's."""
+    own = {name.removeprefix("job_"): more.pop(name) for name in list(more) if name.startswith("job_")}
+    progress = SnapshotProgress(sources=tuple(map(_source, instances)), made=made or {}, made_at=NOON, **more)
+    return backup_job(SNAPSHOT_RULE, instances, progress, **own)
+
+
+def _snapshot(job: AnyJob, id: str, volume: str = "vol-1", state: str = "pending", **more: Any) -> Snapshot:
+    mark = job.mark(job.intent.name if job.intent else "CreateSnapshots of i-1")
+    more = {"description": f"{mark} rp-1", "started_at": NOON, **more}
+    return Snapshot(id, volume, state, "", 1, tags={}, **more)
+
+
+def _decided(job: AnyJob, *snapshots: Snapshot, candidates: tuple[Snapshot, ...] = ()) -> Any:
+    seen = Seen(SNAPSHOT_RULE, snapshots={each.id: each for each in snapshots}, candidates=candidates)
+    return BACKUP.decide(job, seen, NOON)
+
+
+def _cleaned(job: AnyJob, *candidates: Snapshot) -> Any:
+    return BACKUP.clean_up(failed(job), Seen(SNAPSHOT_RULE, candidates=candidates), NOON)
+
+
+def test_each_instance_is_snapshotted_with_an_intent_a_lock_and_a_turn() -> None:
+    do = _decided(_job("i-1", "i-2", made={"vol-1": "snap-1"}))
+    assert do.action == Create(_source("i-2"))
+    assert do.intent == "CreateSnapshots of i-2"
+    assert do.locks == ("instance i-2",)
+    assert (do.budget.operation, do.budget.calls) == ("CreateSnapshots", 1)
+
+
+def test_a_call_that_may_have_been_made_is_looked_for_before_it_is_made_again() -> None:
+    assert isinstance(_decided(_job("i-1", job_intent=intended("CreateSnapshots of i-1"))), Wait)
+    later = _decided(_job("i-1", job_intent=intended("CreateSnapshots of i-1", LONG_AGO)))
+    assert later.action == Create(_source("i-1"))
+
+
+def test_the_first_snapshot_of_a_volume_is_adopted_and_a_second_one_is_spare() -> None:
+    job = _job("i-1", job_intent=intended("CreateSnapshots of i-1"))
+    second = _snapshot(job, "snap-a", started_at=NOON + timedelta(seconds=9))
+    do = _decided(job, candidates=(second, _snapshot(job, "snap-b")))
+    assert do.action == Adopt(_source("i-1"), {"vol-1": "snap-b"}, ("snap-a",), NOON)
+
+
+@pytest.mark.parametrize("cleaning", [False, True])
+def test_no_snapshot_is_adopted_while_another_of_its_call_may_not_be_visible(cleaning: bool) -> None:
+    two = replace(_source("i-1"), volumes=(*_source("i-1").volumes, ChosenVolume("vol-9", "/dev/sdg", 1)))
+
+    def decided(before: timedelta, *volumes: str) -> Any:
+        job = _job("i-1", job_intent=intended("CreateSnapshots of i-1", before))
+        job = replace(job, progress=replace(job.progress, sources=(two,)))
+        shown = tuple(_snapshot(job, f"snap of {volume}", volume) for volume in volumes)
+        return _cleaned(job, *shown) if cleaning else _decided(job, candidates=shown)
+
+    assert isinstance(decided(JUST_NOW, "vol-1"), Wait)
+    assert set(decided(JUST_NOW, "vol-1", "vol-9").action.made) == {"vol-1", "vol-9"}
+    assert set(decided(LONG_AGO, "vol-1").action.made) == {"vol-1"}
+
+
+FORGED = {
+    "another job's description": {"description": "farshore backup-1 ffffffffffffffffffffffffffffffff rp-1"},
+    "a description without the secret": {"description": "farshore backup-1 rp-1"},
+    "older than the intent": {"started_at": NOON - timedelta(minutes=1)},
+    "of a volume that was not asked for": {"volume": "vol-9"},
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_what_cannot_come_from_the_call_is_not_adopted(how: str) -> None:
+    job = _job("i-1", job_intent=intended("CreateSnapshots of i-1"))
+    forged = _snapshot(job, "snap-1", **cast(Any, FORGED[how]))
+    assert isinstance(_decided(job, candidates=(forged,)), Wait)
+    assert isinstance(_cleaned(job, forged), Wait)
+
+
+def test_a_snapshot_just_made_and_not_visible_yet_does_not_fail_a_backup() -> None:
+    job = _job("i-1", "i-2", made={"vol-1": "snap-1", "vol-2": "snap-2"})
+    assert isinstance(_decided(job, _snapshot(job, "snap-1")), Wait)
 
 
 def test_a_snapshot_that_is_gone_fails_the_backup() -> None:
-    job = _job({"i-1": LONG_AGO, "i-2": LONG_AGO}, {"vol-1": "snap-1", "vol-2": "snap-2"})
-    cleaning = _decided(job, _snapshot("snap-1", "vol-1"))
-    assert isinstance(cleaning, Do)
-    assert cleaning.action == Delete(("snap-1",))
-    assert "snap-2 disappeared" in cleaning.reason
+    job = _job("i-1", "i-2", made={"vol-1": "snap-1", "vol-2": "snap-2"})
+    job = replace(job, progress=replace(job.progress, made_at=NOON - LONG_AGO))
+    fail = _decided(job, _snapshot(job, "snap-1"))
+    assert isinstance(fail, Fail)
+    assert "snap-2 disappeared" in fail.reason
 
 
-def test_a_second_set_that_was_deleted_is_not_missed() -> None:
-    job = _job({"i-1": LONG_AGO}, {"vol-1": "snap-late"}, deleted=["snap-late"])
-    assert isinstance(_decided(job, _snapshot("snap-first", "vol-1")), Wait)
+def test_an_adopted_snapshot_that_is_gone_fails_the_backup() -> None:
+    job = _job("i-1", job_intent=intended("CreateSnapshots of i-1"))
+    job = replace(job, progress=replace(job.progress, made_at=None))
+    do = _decided(job, candidates=(_snapshot(job, "snap-1"),))
+    job = job.went_on(BACKUP.act(job, do.action, Turn(NOON)).progress, NOON)
+    fail = BACKUP.decide(job, Seen(SNAPSHOT_RULE), NOON + LONG_AGO)
+    assert isinstance(fail, Fail)
+    assert "snap-1 disappeared" in fail.reason
 
 
-def test_cleaning_up_looks_for_what_may_have_been_made_though_something_was_found() -> None:
-    job = _job({"i-1": LONG_AGO, "i-2": JUST_NOW}, {"vol-1": "snap-1"}, error="e", deleted=["snap-1"])
-    assert isinstance(_decided(job), Wait)
+def test_a_snapshot_in_error_fails_the_backup_with_the_words_of_ebs() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"})
+    fail = _decided(job, _snapshot(job, "snap-1", state="error", message="no key"))
+    assert isinstance(fail, Fail)
+    assert "no key" in fail.reason
 
 
-def test_cleaning_up_ends_at_once_when_all_that_was_made_is_known() -> None:
-    job = _job({"i-1": JUST_NOW}, {"vol-1": "snap-1"}, error="e", deleted=["snap-1"])
-    finish = _decided(job)
+def test_a_volume_that_was_detached_meanwhile_fails_the_backup() -> None:
+    two = replace(_source("i-1"), volumes=(*_source("i-1").volumes, ChosenVolume("vol-9", "/dev/sdg", 1)))
+    job = _job("i-1", made={"vol-1": "snap-1"})
+    job = replace(job, progress=replace(job.progress, sources=(two,)))
+    fail = _decided(job, _snapshot(job, "snap-1"))
+    assert isinstance(fail, Fail)
+    assert "vol-9 was detached from i-1" in fail.reason
+
+
+def test_what_was_made_twice_is_deleted_by_its_recorded_id() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"}, spare=("snap-2",))
+    do = _decided(job, _snapshot(job, "snap-1", state="completed"))
+    assert do.action == Delete(("snap-2",))
+    assert do.budget.operation == "DeleteSnapshot"
+
+
+def test_a_complete_backup_is_described_and_ends_with_its_point_and_what_follows() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"})
+    done = _snapshot(job, "snap-1", state="completed")
+    assert _decided(job, done).action == WriteManifest()
+    finish = _decided(replace(job, progress=replace(job.progress, described=True)), done)
     assert isinstance(finish, Finish)
-    assert finish.state is JobState.FAILED
+    assert [request.kind for request in finish.opens] == ["expire"]
+    assert len(finish.writes) == 2
+
+
+def test_cleaning_up_deletes_what_is_recorded_and_nothing_else() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"}, spare=("snap-2",))
+    assert _cleaned(job, _snapshot(job, "snap-3")).action == Delete(("snap-1", "snap-2"))
+
+
+def test_cleaning_up_records_what_a_lost_answer_made_before_it_deletes_it() -> None:
+    job = _job("i-1", job_intent=intended("CreateSnapshots of i-1"))
+    assert _cleaned(job, _snapshot(job, "snap-1")).action == Adopt(
+        _source("i-1"), {"vol-1": "snap-1"}, (), NOON
+    )
+    assert isinstance(_cleaned(job), Wait)
+
+
+def test_cleaning_up_ends_when_all_that_was_recorded_is_gone() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"}, removal=Removal(removed=("snap-1",)))
+    assert isinstance(_cleaned(job), Finish)
+
+
+def test_cleaning_up_tries_again_what_was_refused_and_says_so() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"}, removal=refused("snap-1"))
+    wait = _cleaned(job)
+    assert isinstance(wait, Wait)
+    assert "an AMI uses it" in wait.reason
+    assert BACKUP.leftovers(job) == ("snap-1",)

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from local.cloud import Cloud
+from local.endpoint import CallCount, Endpoint
+from local.executions import Executions
+from local.faults import Faults
 from local.template import Stack, StackPlan
+from local.timeline import Timeline
 
 HERE = Path(__file__).parent / "stack"
 HOME, AWAY = "eu-central-1", "eu-west-1"
@@ -17,6 +21,17 @@ PLANS = (
     StackPlan("little", HERE / "sam.json", HOME, {"BucketName": "little-bucket"}),
     StackPlan("little-away", HERE / "away.yaml", AWAY, {"HomeRegion": HOME}),
 )
+
+
+def bare_endpoint(timeline: Timeline) -> Endpoint:
+    """Answer an endpoint that nothing stands behind yet: no faults, no limits, no functions."""
+    return Endpoint(
+        calls=CallCount(),
+        faults=Faults(),
+        buckets=None,
+        executions=Executions(timeline),
+        call_from_outside=lambda call: None,
+    )
 
 
 class LittleStack:

@@ -81,10 +81,37 @@ def test_faults_are_put_in_force_and_answered(little: LittleStack) -> None:
     assert ask(little, "GET", "/faults") == (200, expected)
 
 
+TAGGING = {"service": "ec2", "operation": "CreateTags", "region": HOME, "params": {"Resources": ["vol-1"]}}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"match": {"operation": "PutItem"}, "effect": {"lose": True}},
+        {"match": {}, "effect": {"lose": {"code": "InternalError", "message": "Lost.", "status": 500}}},
+        {"match": {"service": "ec2"}, "effect": {"hang": "600000ms"}},
+        {"match": {"caller": "function"}, "effect": {"hang_before": "1500ms"}, "skip": 1, "count": 1},
+        {"match": {"operation": "DeleteSnapshot"}, "effect": {"then": TAGGING}},
+        {"match": {"resource": "by_type"}, "effect": {"stale": "60000ms"}},
+        {"match": {"service": "ssm", "operation": "ListCommands"}, "effect": {"lag": "60000ms"}},
+    ],
+)
+def test_every_fault_of_a_call_can_be_asked_for(little: LittleStack, fault: Any) -> None:
+    assert ask(little, "PUT", "/faults", [fault]) == (200, [{**fault, "met": 0}])
+
+
 @pytest.mark.parametrize(
     ("document", "places"),
     [
         ({}, ["/"]),
+        ([{"match": {"caller": "other"}, "effect": {"hang": "1m"}}], ["/0"]),
+        ([{"match": {"service": "s3"}, "effect": {"stale": "1m"}}], ["/0"]),
+        ([{"match": {"operation": "CreateSnapshot"}, "effect": {"lag": "1m"}}], ["/0"]),
+        ([{"match": {}, "effect": {"hang": "1m", "lose": True}}], ["/0/effect"]),
+        (
+            [{"match": {}, "effect": {"then": {"operation": "CreateTags"}}}],
+            ["/0/effect/then/OutsideCall/service"],
+        ),
         ([{"match": {"sevice": "s3"}, "effect": {"kill": "before"}}], ["/0/match/sevice"]),
         (
             [{"match": {}, "effect": {"kill": "soon"}}, {"effect": {}}],

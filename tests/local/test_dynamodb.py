@@ -185,3 +185,15 @@ def test_an_item_whose_time_is_past_goes_within_hours(cloud: Cloud, tables: Any)
 
 def typed(**attributes: str) -> Key:
     return {name: {"S": value} for name, value in attributes.items()}
+
+
+def test_a_transaction_that_is_sent_again_with_its_token_is_done_once(cloud: Cloud, tables: Any) -> None:
+    key = {"pk": {"S": "p"}, "sk": {"S": "x"}}
+    put_once = {"TableName": "t", "Item": key, "ConditionExpression": "attribute_not_exists(pk)"}
+    for _ in range(2):
+        tables.transact_write_items(TransactItems=[{"Put": put_once}], ClientRequestToken="one")
+    with pytest.raises(ClientError, match="TransactionCanceledException"):
+        tables.transact_write_items(TransactItems=[{"Put": put_once}], ClientRequestToken="another")
+    cloud.advance(timedelta(minutes=11))
+    with pytest.raises(ClientError, match="TransactionCanceledException"):
+        tables.transact_write_items(TransactItems=[{"Put": put_once}], ClientRequestToken="one")

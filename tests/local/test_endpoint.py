@@ -53,6 +53,27 @@ def test_each_call_is_shown_with_the_function_that_made_it(little: LittleStack) 
     assert seen == [("PutEvents", None), ("UpdateItem", "OnEvent"), ("PutItem", "OnEvent")]
 
 
+def test_each_answer_is_shown_with_its_status(little: LittleStack) -> None:
+    seen: list[tuple[str, str | None, int]] = []
+    little.cloud.calls.on_answer.append(
+        lambda target, function, status: seen.append((target.operation, function, status))
+    )
+    error = {"code": "SlowDown", "status": 503, "message": "Please."}
+    fault = {"match": {"operation": "PutEvents"}, "effect": {"error": error}, "count": 1}
+    little.cloud.faults.replace([fault])
+    with pytest.raises(ClientError, match="SlowDown"):
+        little.tell()
+    little.tell()
+    little.cloud.settle()
+
+    assert seen == [
+        ("PutEvents", None, 503),
+        ("PutEvents", None, 200),
+        ("UpdateItem", "little-OnEvent", 200),
+        ("PutItem", "little-OnEvent", 200),
+    ]
+
+
 @pytest.mark.parametrize("service", CALLS)
 def test_an_error_that_is_asked_for_reaches_the_client_in_its_protocol(cloud: Cloud, service: str) -> None:
     error = {"code": "SlowDown", "status": 503, "message": "Please."}

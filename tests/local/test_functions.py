@@ -95,6 +95,15 @@ def test_a_killed_function_is_refused_everything_and_counts_as_crashed(cloud: Cl
     assert cloud.functions.invoke("count_queues", {}) == 0  # the next invocation lives
 
 
+def test_each_invocation_that_is_over_is_shown_however_it_ended(cloud: Cloud) -> None:
+    ended: list[tuple[str, bool]] = []
+    cloud.functions.on_end.append(lambda name, seconds: ended.append((name, seconds >= 0)))
+    cloud.functions.invoke("count_queues", {})
+    with pytest.raises(FunctionError):
+        cloud.functions.invoke("answer_what_is_no_json", {})
+    assert ended == [("count_queues", True), ("answer_what_is_no_json", True)]
+
+
 def test_a_function_that_runs_past_its_time_is_cut_off(cloud: Cloud) -> None:
     cloud.functions.add(function("call_after_death", name="slow", timeout=0))
     with pytest.raises(FunctionError, match="ran past its 0 s"):

@@ -20,14 +20,13 @@ from botocore.exceptions import ClientError
 
 from local.call import Ground, Quotas
 from local.clock import Clock
-from local.endpoint import CallCount, Endpoint
-from local.faults import Faults
-from local.functions import Execution
+from local.endpoint import Endpoint
 from local.passing import moto_backend
 from local.s3 import S3
 from local.s3.payload import decode_chunks
 from local.server import Answer, Server
 from local.timeline import Timeline
+from tests.local.conftest import bare_endpoint
 
 HOME, AWAY = "eu-central-1", "us-west-2"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -95,7 +94,7 @@ def world(tmp_path: Path, served: Served) -> Iterator[World]:
     with Clock(START) as clock:
         ground = Ground(clock, Timeline(clock), lambda region, event: None, tmp_path, Quotas())
         stand_in = S3(ground, {"test": "test", ROLE_KEY: ROLE_SECRET}, {ROLE_KEY: ROLE_TOKEN})
-        gate.endpoint = Endpoint(calls=CallCount(), faults=Faults(), buckets=None, execution=Execution())
+        gate.endpoint = bare_endpoint(ground.timeline)
         gate.endpoint.attach([stand_in])
         made = World(clock, **clients)
         for region, client in ((HOME, made.home), (AWAY, made.away)):

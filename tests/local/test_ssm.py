@@ -18,13 +18,12 @@ from botocore.exceptions import ClientError
 
 from local.call import ACCOUNT, Ground, Quotas
 from local.clock import Clock
-from local.endpoint import CallCount, Endpoint
-from local.faults import Faults
-from local.functions import Execution
+from local.endpoint import Endpoint
 from local.passing import moto_backend
 from local.server import Answer, Server
 from local.ssm import Ssm
 from local.timeline import Timeline
+from tests.local.conftest import bare_endpoint
 
 REGION = "eu-central-1"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -146,7 +145,7 @@ def world(tmp_path: Path, gate: tuple[Gate, Any, Any]) -> Iterator[World]:
 
         ground = Ground(clock, timeline, emit, tmp_path, Quotas())
         made.stand_in = Ssm(ground, made.directory, lambda account, region, name: made.states.get(name))
-        gate[0].endpoint = Endpoint(calls=CallCount(), faults=Faults(), buckets=None, execution=Execution())
+        gate[0].endpoint = bare_endpoint(timeline)
         gate[0].endpoint.attach([made.stand_in])
         yield made
         made.stand_in.reset()

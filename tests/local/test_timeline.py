@@ -1,6 +1,7 @@
 """Order, waiting and patience of the timeline, on a clock of its own."""
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +24,25 @@ def test_the_clock_moves_forward_only(clock: Clock) -> None:
     clock.advance_to(START + HOUR)
     clock.advance_to(START)
     assert clock.now() - START >= HOUR
+
+
+def test_a_clock_that_does_not_tick_moves_only_when_it_is_moved() -> None:
+    with Clock(START, ticking=False) as clock:
+        timeline = Timeline(clock)
+        seen: list[datetime] = []
+        for hours in (2, 1):
+            timeline.at(START + hours * HOUR, lambda: seen.append(clock.now()), "note")
+        timeline.run_until(START + 3 * HOUR)
+        assert [*seen, clock.now()] == [START + hours * HOUR for hours in (1, 2, 3)]
+
+
+def test_whoever_sleeps_moves_a_clock_that_does_not_tick() -> None:
+    with Clock(START, ticking=False) as clock:
+        time.sleep(3600)
+        assert clock.now() == START + HOUR
+    began = time.monotonic()
+    time.sleep(0.01)
+    assert time.monotonic() - began >= 0.01
 
 
 def test_actions_run_in_order_of_time_then_of_arrival_and_see_their_time(clock: Clock) -> None:

@@ -1,16 +1,45 @@
 """The shells that the runner must work under, a bucket's worth of HTTP server, and an instance to run on."""
 
+import hashlib
+import os
+import re
+import socket
+import struct
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from chalicelib.on_instance import Persistence
 from tests.shells import SHELLS, require
+
+NO_PATIENCE: Final = Persistence(patience_seconds=0)
+
+
+class Fault(StrEnum):
+    """What a bad network, or S3 on a bad day, does to one request."""
+
+    RESET = "reset"  # the connection is reset before an answer, or in the middle of the answer's body
+    CLOSE = "close"  # the same, but it is closed
+    STALL = "stall"  # nothing more comes, and the connection stays open
+    SLOW_DOWN = "503"  # S3 asks for patience
+    TIMED_OUT = "400"  # S3 got no byte for a while
+    PROXY = "502"  # what is no S3 answers
+
+
+ERRORS: Final = {
+    Fault.SLOW_DOWN: (503, "SlowDown", "Please reduce your request rate."),
+    Fault.TIMED_OUT: (400, "RequestTimeout", "Your socket connection was not read from or written to."),
+    Fault.PROXY: (502, "", ""),
+}
 
 
 @dataclass(slots=True)
@@ -19,16 +48,26 @@ class Bucket:
 
     url: str
     parts: dict[int, bytes] = field(default_factory=dict)
-    refuse: dict[int, int] = field(
-        default_factory=dict
-    )  # part number -> status, once for each time it is listed
-    refused: list[int] = field(default_factory=list)
+    refuse: dict[int, tuple[int, str]] = field(default_factory=dict)  # part number -> status, S3's code
+    refuse_unread: bool = False  # S3 refuses a part before it has read it, and closes
+    refuse_download: tuple[int, str] | None = None
     served: bytes = b""
+    faults: list[Fault] = field(default_factory=list)  # of the next requests, one each
+    after_fault: Callable[[], None] | None = None
+    before_answer: Callable[[], None] | None = None
+    knows_ranges: bool = True
+    ranges: list[str] = field(default_factory=list)  # of the downloads, in order
+    released: threading.Event = field(default_factory=threading.Event)
 
     @property
     def whole(self) -> bytes:
         """All parts that arrived, in order."""
         return b"".join(self.parts[number] for number in sorted(self.parts))
+
+    @property
+    def etag(self) -> str:
+        """Name the bytes served. S3's ETags are opaque: this one has capitals."""
+        return f'"{hashlib.sha256(self.served).hexdigest().upper()}"'
 
 
 @pytest.fixture
@@ -40,33 +79,106 @@ def bucket() -> Iterator[Bucket]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield made
+    made.released.set()
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def s3_error(code: str, message: str = "So it is.") -> bytes:
+    """Write an error as S3 does, or none."""
+    text = f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>1</RequestId></Error>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode() if code else b""
 
 
 def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        @property
+        def _query(self) -> dict[str, list[str]]:
+            return parse_qs(urlsplit(self.path).query)
+
+        @property
+        def _number(self) -> int:
+            return int(self._query["partNumber"][0])
+
+        def handle_expect_100(self) -> bool:
+            """Answer what a client asks before it sends a part."""
+            if bucket.refuse_unread and self._number in bucket.refuse:
+                self._refuse_unread()
+                return False
+            return super().handle_expect_100()
+
+        def _refuse_unread(self) -> None:
+            status, code = bucket.refuse[self._number]
+            self._answer(status, s3_error(code))
+            self.close_connection = True
+
         def do_PUT(self) -> None:
-            query = parse_qs(urlsplit(self.path).query)
-            number = int(query["partNumber"][0])
-            data = self.rfile.read(int(self.headers["Content-Length"]))
+            query, number, length = self._query, self._number, int(self.headers["Content-Length"])
+            if bucket.refuse_unread and number in bucket.refuse:
+                return self._refuse_unread()
+            if bucket.faults:
+                self.rfile.read(length // 2)
+                return self._do(bucket.faults.pop(0))
+            data = self.rfile.read(length)
+            if bucket.before_answer:
+                bucket.before_answer()
             if number in bucket.refuse:
-                bucket.refused.append(number)
-                return self._answer(bucket.refuse[number], b"<Error/>")
+                status, code = bucket.refuse[number]
+                return self._answer(status, s3_error(code))
             if query["X-Amz-Signature"] != [f"signature-{number}"]:
-                return self._answer(403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>")
+                return self._answer(403, s3_error("SignatureDoesNotMatch"))
             bucket.parts[number] = data
             return self._answer(200, b"")
 
         def do_GET(self) -> None:
-            self._answer(200 if bucket.served else 404, bucket.served)
+            bucket.ranges.append(self.headers.get("Range", ""))
+            if bucket.refuse_download or not bucket.served:
+                status, code = bucket.refuse_download or (404, "NoSuchKey")
+                return self._answer(status, s3_error(code))
+            if self.headers.get("If-Match", bucket.etag) != bucket.etag:
+                return self._answer(412, s3_error("PreconditionFailed"))
+            status, body, headers = 200, bucket.served, {"ETag": bucket.etag}
+            asked = re.fullmatch(r"bytes=(\d+)-", bucket.ranges[-1])
+            if asked and bucket.knows_ranges:
+                start = int(asked[1])
+                status, body = 206, bucket.served[start:]
+                headers["Content-Range"] = f"bytes {start}-{len(bucket.served) - 1}/{len(bucket.served)}"
+            if not bucket.faults:
+                return self._answer(status, body, headers)
+            fault = bucket.faults.pop(0)
+            if fault not in ERRORS:
+                self._answer(status, body[: len(body) // 2], headers, length=len(body))
+                self.wfile.flush()
+            return self._do(fault)
 
-        def _answer(self, status: int, body: bytes) -> None:
+        def _do(self, fault: Fault) -> None:
+            if fault in ERRORS:
+                status, code, message = ERRORS[fault]
+                self._answer(status, s3_error(code, message))
+            if fault is Fault.STALL:
+                bucket.released.wait()
+            if fault is Fault.RESET:
+                # RST, not FIN, when it is closed: https://man7.org/linux/man-pages/man7/socket.7.html
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                os.close(self.connection.detach())
+            self.close_connection = True
+            if bucket.after_fault:
+                bucket.after_fault()
+
+        def _answer(
+            self,
+            status: int,
+            body: bytes,
+            headers: Mapping[str, str] = MappingProxyType({}),
+            length: int | None = None,
+        ) -> None:
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body) if length is None else length))
             self.end_headers()
             self.wfile.write(body)
 
@@ -129,6 +241,16 @@ def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Instance:
     directory.mkdir()
     state.mkdir()
     return Instance(request.param, directory, state)
+
+
+def wait_until(true: Callable[[], bool], why: str) -> None:
+    """Look again and again, for at most 20 seconds."""
+    pause = threading.Event()
+    for _ in range(2000):
+        if true():
+            return
+        pause.wait(0.01)
+    pytest.fail(why)
 
 
 def processes_of(session: int) -> list[str]:

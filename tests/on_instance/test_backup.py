@@ -1,8 +1,12 @@
 """The backup runner, run for real under every shell that an instance may have, against a real HTTP server."""
 
 import hashlib
+import json
 import sys
+import time
 from collections.abc import Sequence
+from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -20,7 +24,8 @@ from chalicelib.on_instance import (
     backup_command,
     parse_report,
 )
-from tests.on_instance.conftest import Bucket, Instance
+from chalicelib.vaults.layout import part_sizes
+from tests.on_instance.conftest import NO_PATIENCE, Bucket, Instance, wait_until
 
 MIB = 1048576
 
@@ -35,7 +40,8 @@ def a_run(bucket: Bucket, script: str, **changes: Any) -> str:
         "url_base": bucket.url,
         "signatures": tuple(f"signature-{number}" for number in range(1, len(part_sizes) + 1)),
         "part_sizes": part_sizes,
-        "retries": 0,
+        "timeout": timedelta(hours=1),
+        "persistence": NO_PATIENCE,
     }
     return backup_command(BackupRun(**arguments | changes))
 
@@ -190,21 +196,23 @@ def test_a_script_that_cannot_run_is_named(instance: Instance, bucket: Bucket, s
     assert script.removeprefix(".") in ended.stderr
 
 
-@pytest.mark.parametrize("status", [403, 500])
+@pytest.mark.parametrize(("status", "code"), [(403, "ExpiredToken"), (503, "SlowDown")])
 @pytest.mark.parametrize("number", [1, 2, 4])
-def test_a_refused_part_fails_the_run(instance: Instance, bucket: Bucket, number: int, status: int) -> None:
-    bucket.refuse[number] = status
+def test_a_refused_part_fails_the_run(
+    instance: Instance, bucket: Bucket, number: int, status: int, code: str
+) -> None:
+    bucket.refuse[number] = (status, code)
 
     ended = instance.run(a_run(bucket, 'head -c 4000000 /dev/zero > "$2"'))
 
     assert (ended.returncode, ended.stdout) == (TRANSFER_FAILED, "")
     assert f"part {number} of " in ended.stderr
-    assert str(status) in ended.stderr
+    assert f"S3 answered {status} {code}: So it is." in ended.stderr
     assert sorted(bucket.parts) == list(range(1, number))
 
 
 def test_a_script_whose_upload_failed_is_told_by_its_pipe(instance: Instance, bucket: Bucket) -> None:
-    bucket.refuse[1] = 403
+    bucket.refuse[1] = (403, "AccessDenied")
 
     ended = instance.run(a_run(bucket, 'exec cat /dev/zero > "$2"'))
 
@@ -234,7 +242,7 @@ def test_a_second_run_leaves_the_first_alone(instance: Instance, bucket: Bucket)
     first = instance.start(
         a_run(bucket, 'while [ ! -e go ]; do sleep 0.02; done; echo data > "$2"; touch went')
     )
-    while not (instance.state / "farshore" / "job-1" / "output").exists():
+    while not (instance.state / "farshore" / "job-1" / "out" / "output").exists():
         assert first.poll() is None
 
     assert instance.run(a_run(bucket, "echo x")).returncode == RAN_BEFORE
@@ -274,6 +282,87 @@ def test_a_process_that_the_script_leaves_behind_does_not_keep_the_run(
 
     assert ended.returncode == 0
     report_of(ended.stdout, bucket)
+
+
+BACKGROUND = {
+    "holds it": '(sleep 1; echo more) > "$2" &',
+    "holds it quietly": '(sleep 1; echo more) > "$2" 2>/dev/null </dev/null &',
+    "holds it for longer than anything else": '(sleep 4; echo more) >> "$2" 2>/dev/null &',
+    "opens it again": '(exec 3>>"$2"; sleep 1; echo more >&3) &',
+}
+
+
+@pytest.mark.parametrize("child", BACKGROUND.values(), ids=BACKGROUND)
+@pytest.mark.parametrize("output", ["pipe", "file"])
+def test_a_process_left_behind_that_holds_the_output_is_waited_for(
+    instance: Instance, bucket: Bucket, child: str, output: str
+) -> None:
+    ended = instance.run(a_run(bucket, f'echo data > "$2"\n{child}\nsleep 0.2', output=output))
+
+    assert (ended.returncode, bucket.whole.splitlines()[-1]) == (0, b"more")
+    report_of(ended.stdout, bucket)
+
+
+@pytest.mark.parametrize("output", ["pipe", "file"])
+def test_a_process_that_opens_the_output_after_the_script_has_ended_fails_the_run(
+    instance: Instance, bucket: Bucket, output: str
+) -> None:
+    child = '(while [ ! -e go ]; do sleep 0.02; done; echo more > "$2"; touch went) >/dev/null 2>&1 &'
+    bucket.before_answer = lambda: go_and_wait_for(instance, "went")
+
+    ended = instance.run(a_run(bucket, f'head -c {MIB + 1000} /dev/zero > "$2"\n{child}', output=output))
+
+    assert (ended.returncode, ended.stdout) == (SCRIPT_EXITED, "")
+    assert (
+        "a process that the script left behind wrote to its output after the script had ended" in ended.stderr
+    )
+    assert instance.left_behind() == []
+
+
+def go_and_wait_for(instance: Instance, name: str) -> None:
+    """Let a waiting script go on, once it has ended itself, and wait for the file that says it did."""
+    output = instance.state / "farshore" / "job-1" / "out" / "output"
+    wait_until(lambda: not output.exists() or (instance.directory / "go").exists(), "the script does not end")
+    (instance.directory / "go").touch()
+    wait_until((instance.directory / name).exists, "nothing was written late")
+
+
+def test_a_script_that_replaces_the_pipe_fails(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, 'echo first > "$2"; echo second > other; mv other "$2"'))
+
+    assert (ended.returncode, ended.stdout) == (SCRIPT_EXITED, "")
+    assert "something else in the place of the pipe" in ended.stderr
+
+
+def test_a_file_may_be_put_in_the_place_of_the_output_file(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, 'echo data > other; mv other "$2"', output="file"))
+
+    assert (ended.returncode, bucket.whole) == (0, b"data\n")
+
+
+def test_a_process_that_the_script_leaves_behind_elsewhere_does_not_keep_the_run(
+    instance: Instance, bucket: Bucket
+) -> None:
+    began = time.monotonic()
+
+    ended = instance.run(a_run(bucket, 'sleep 30 2>/dev/null & echo data > "$2"'))
+
+    assert ended.returncode == 0
+    assert time.monotonic() - began < 25
+    report_of(ended.stdout, bucket)
+
+
+def test_the_largest_command_fits_in_an_ssm_document(bucket: Bucket) -> None:
+    # 64 KB: https://docs.aws.amazon.com/general/latest/gr/ssm.html
+    command = a_run(
+        bucket,
+        "x" * 16 * 1024,
+        url_base=f"https://example.com/{'k' * 300}?X-Amz-Security-Token={'t' * 2000}",
+        signatures=("f" * 64,) * 300,
+        part_sizes=tuple(islice(part_sizes(), 300)),
+    )
+
+    assert len(json.dumps({"commands": [command]})) < 60_000
 
 
 def test_the_largest_report_fits_in_what_ssm_returns() -> None:

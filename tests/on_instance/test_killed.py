@@ -3,27 +3,15 @@
 import os
 import signal
 import subprocess
-import threading
-from collections.abc import Callable
 
 import pytest
 
 from chalicelib.on_instance import RAN_BEFORE
-from tests.on_instance.conftest import Bucket, Instance, processes_of
+from tests.on_instance.conftest import Bucket, Instance, processes_of, wait_until
 from tests.on_instance.test_backup import MIB, a_run
 
 WRITES_FOR_EVER = 'exec cat /dev/zero > "$2"'
 WAITS_FOR_EVER = 'echo data > "$2"; exec sleep 1000'
-
-
-def wait_until(true: Callable[[], bool], why: str) -> None:
-    """Look again and again, for at most 20 seconds."""
-    pause = threading.Event()
-    for _ in range(2000):
-        if true():
-            return
-        pause.wait(0.01)
-    pytest.fail(why)
 
 
 def kill_group(process: "subprocess.Popen[str]", number: signal.Signals) -> None:

@@ -1,6 +1,7 @@
 """The restore runner, run for real under every shell an instance may have, against a real HTTP server."""
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from chalicelib.on_instance import (
     RestoreRun,
     restore_command,
 )
-from tests.on_instance.conftest import Bucket, Instance
+from tests.on_instance.conftest import NO_PATIENCE, Bucket, Instance
 
 DATA = bytes(range(256)) * 5000
 KEEP = 'cat > restored; cmp "$2" restored; echo "$1 $FARSHORE_SERVICE $FARSHORE_JOB" > named'
@@ -30,7 +31,8 @@ def a_run(bucket: Bucket, **changes: Any) -> str:
         "size_bytes": len(DATA),
         "sha256": hashlib.sha256(DATA).hexdigest(),
         "restore": KEEP,
-        "retries": 0,
+        "timeout": timedelta(hours=1),
+        "persistence": NO_PATIENCE,
     }
     return restore_command(RestoreRun(**arguments | changes))
 
@@ -59,8 +61,8 @@ def test_the_verify_script_runs_after_the_restore(instance: Instance, bucket: Bu
 @pytest.mark.parametrize(
     ("served", "said"),
     [
-        (DATA[:-1], f"expected {len(DATA)} bytes, got {len(DATA) - 1}"),
-        (DATA + b"x", f"expected {len(DATA)} bytes, got {len(DATA) + 1}"),
+        (DATA[:-1], f"expected bytes 0- of {len(DATA)}, got bytes 0-{len(DATA) - 2}/{len(DATA) - 1}"),
+        (DATA + b"x", f"expected bytes 0- of {len(DATA)}, got bytes 0-{len(DATA)}/{len(DATA) + 1}"),
         (b"X" + DATA[1:], f"expected SHA-256 {hashlib.sha256(DATA).hexdigest()}, got "),
     ],
     ids=["short", "long", "changed"],

@@ -51,6 +51,24 @@ UNSEEN = (
         "finds the command of a worker that died between SendCommand and writing its id down",
     ),
     Unseen(
+        "Catalog",
+        ("AdvanceJobs",),
+        ("dynamodb:BatchGetItem",),
+        "looks whether the job that holds a lock is over",
+    ),
+    Unseen(
+        "Catalog",
+        ("Tick",),
+        ("dynamodb:BatchGetItem", "dynamodb:DeleteItem"),
+        "looks whether the jobs that hold copy slots are over, and takes the slots of those that are",
+    ),
+    Unseen(
+        "LookWhereAwsKnowsNoResource",
+        ("Tick",),
+        ("ec2:DescribeSnapshots",),
+        "compares the holders of copy slots with what EC2 says is pending",
+    ),
+    Unseen(
         "OtherObjects",
         ("AdvanceJobs",),
         ("s3:AbortMultipartUpload",),

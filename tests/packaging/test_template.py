@@ -42,6 +42,14 @@ def test_a_message_is_not_shown_again_while_its_function_may_still_run(
     )
 
 
+def test_lambda_lets_a_job_poke_itself_for_longer_than_any_loop_and_nothing_else(
+    template: Mapping[str, Any],
+) -> None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+    may_loop = [name for name in FUNCTIONS if properties(template, name).get("RecursiveLoop") == "Allow"]
+    assert may_loop == ["AdvanceJobs"]
+
+
 @pytest.mark.parametrize("queue", ["JobsQueue", "EventsQueue"])
 def test_what_fails_again_and_again_is_kept_and_alarms(template: Mapping[str, Any], queue: str) -> None:
     (dead, attribute) = properties(template, queue)["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"]
@@ -58,7 +66,9 @@ def test_what_fails_again_and_again_is_kept_and_alarms(template: Mapping[str, An
 def test_every_function_is_given_all_settings(template: Mapping[str, Any], function: str) -> None:
     given = dict.fromkeys(properties(template, function)["Environment"]["Variables"], "1")
     vaults = '{"primary": {"kind": "s3", "region": "eu-central-1", "bucket": "home"}}'
-    assert read_settings(given | {"FARSHORE_VAULTS": vaults}).table == "1"
+    read = {"FARSHORE_VAULTS": vaults, "FARSHORE_REQUEST_BUCKETS": "{}", "FARSHORE_GRACE": "24h"}
+    settings = read_settings(given | read)
+    assert settings.table == "1"
 
 
 def test_the_tick_comes_every_five_minutes(template: Mapping[str, Any]) -> None:

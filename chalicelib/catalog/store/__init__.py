@@ -3,30 +3,25 @@
 | record | pk | sk | in the indexes |
 |---|---|---|---|
 | plan | `plan` | name | `wake` |
+| rule, as jobs were opened under it | `rule#HASH` | `rule` | |
+| instances of a large service | `instances#HASH` | number | |
 | job | `job#ID` | `job` | `by_type`, `by_service`, and `wake` while it is not over |
-| recovery point | `point#ID` | `point` | `by_type`, `by_service` |
-| lineage | `lineage` | plan, rule, service | |
-| copy slots | `slots#REGION` | `in-use`, `held#ID`, `waiting#TIME#ID` | |
+| child of a job | `job#ID` | `child#ID` | |
+| hashes of sent segments | `segments#JOB` | first number | |
+| recovery point | `points#LINEAGE` | id | `by_type`, `by_service` |
+| snapshots of a large point | `shards#POINT` | `VAULT#NUMBER` | |
+| service, lineage | `services#PLAN` | service; service, rule, kind | |
+| copy slots | `slots#REGION` | `slot#NUMBER`, `waiting#TIME#ID` | |
+| lock | `lock#WHAT` | `lock` | |
+| pace of a request bucket | `pace#REGION` | operation | |
 | idempotency | `idempotency#KEY` | `idempotency` | |
+
+Every record has a `format`. Indexes hold keys and what lists are filtered by; what is shown or decided is
+read from the table.
 """
 
-from chalicelib.catalog.store.jobs import JobStore, Lease
 from chalicelib.catalog.store.plans import PlanStore, StoredPlan
-from chalicelib.catalog.store.points import Lineage, PointStore
-from chalicelib.catalog.store.slots import CopySlots
+from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.table import Page, Table
-from chalicelib.catalog.store.wake import Overdue, overdue
 
-__all__ = [
-    "CopySlots",
-    "JobStore",
-    "Lease",
-    "Lineage",
-    "Overdue",
-    "Page",
-    "PlanStore",
-    "PointStore",
-    "StoredPlan",
-    "Table",
-    "overdue",
-]
+__all__ = ["Page", "PlanStore", "PointStore", "StoredPlan", "Table"]

@@ -49,6 +49,7 @@ class PlanStore:
                 "document": json.dumps(plan.to_document()),
                 "served": {rule: stamp(at) for rule, at in served.items()},
                 "swept_on": stored.swept_on,
+                "format": 1,
                 **waking(now),
             }
         )

@@ -1,136 +1,171 @@
-"""Recovery points and their lineages in the table.
+"""Recovery points in the table.
 
-Each artefact is an attribute of its own (`artefact#VAULT`), so two copies that end at the same moment cannot
-overwrite each other's result.
+A point's id begins with its lineage's key, and the points of a lineage share a partition: whatever is
+destructive is decided from one strongly consistent query. Each artefact is an attribute of its own, beside
+its state and its pins (the jobs that need it), so that a condition can name them.
+
+Invariant: a point changes only from the version it was read at, and an artefact is let go only while nothing
+pins it.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from chalicelib.catalog.job import fingerprint
+from boto3.dynamodb.conditions import Attr, ConditionBase
+
 from chalicelib.catalog.recovery_point import (
+    LINEAGE_DIGITS,
     Artefact,
+    Lineage,
     PointId,
     PointState,
     RecoveryPoint,
     SnapshotRef,
 )
-from chalicelib.catalog.store.table import Item, Lookup, Page, Refused, Table, moment, stamp
+from chalicelib.catalog.store.table import Item, Lookup, Page, Table, Write, moment, stamp
 from chalicelib.plans.model import Kind
 
 _ARTEFACT = "artefact#"
+_STATE = "state#"
+_PINS = "pins#"
+FORMAT = 1
 
 # A point that failed or was deleted is remembered this long; then DynamoDB's TTL removes its record.
 REMEMBERED = timedelta(days=90)
 
 
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """All recovery points of one rule for one service, outliving every instance; `newest_at` is the newest
-    good one's time."""
-
-    plan: str
-    rule: str
-    service: str
-    newest_at: datetime
-
-
 class PointStore:
-    """Stores, updates and lists recovery points."""
+    """Reads and lists recovery points; what writes them are the functions of this module."""
 
-    def __init__(self, table: Table, now: Callable[[], datetime]) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
-        self._now = now
-
-    def settle(self, point: RecoveryPoint) -> None:
-        """Store what became of a point that was being created; one that was settled before is left as it
-        is."""
-        self._table.create(_item(point, self._now()), or_state=PointState.CREATING)
-
-    def create(self, point: RecoveryPoint) -> bool:
-        """Store the point unless it exists; say whether it is new."""
-        return self._table.create(_item(point, self._now()))
 
     def get(self, point_id: str) -> RecoveryPoint | None:
         """Return the point, or None."""
-        item = self._table.get(f"point#{point_id}", "point")
+        item = self._table.get(*_key(point_id))
         return _point(item) if item else None
-
-    def put_artefact(self, point_id: str, artefact: Artefact) -> RecoveryPoint | None:
-        """Store the artefact of one vault and the state that follows; None when there is no such point."""
-        answer = self._table.update(
-            f"point#{point_id}",
-            "point",
-            "SET #artefact = :artefact ADD vaults :vaults",
-            names={"#artefact": _ARTEFACT + artefact.vault},
-            values={":artefact": json.dumps(_artefact_document(artefact)), ":vaults": {artefact.vault}},
-            condition="attribute_exists(pk)",
-        )
-        if isinstance(answer, Refused):
-            return None
-        return self._settle(answer)
-
-    def _settle(self, item: Item) -> RecoveryPoint:
-        """Bring the recorded state in line with the artefacts'.
-
-        Another vault's artefact may be stored at the same moment, so what was written is looked at again: a
-        point that is available somewhere must not be left as one whose record is forgotten.
-        """
-        while (point := _point(item)).state != item["state"]:
-            forgotten_at = _forgotten_at(point, self._now())
-            answer = self._table.update(
-                f"point#{point.id}",
-                "point",
-                "SET #state = :state" + (", expires_at = :at" if forgotten_at else " REMOVE expires_at"),
-                names={"#state": "state"},
-                values={":state": str(point.state), ":before": item["state"]}
-                | ({":at": forgotten_at} if forgotten_at else {}),
-                condition="#state = :before",
-            )
-            found = answer.item if isinstance(answer, Refused) else answer
-            if found is None:
-                return point
-            item = found
-        return point
 
     def list(
         self, *, filters: dict[str, str], before: datetime | None, limit: int, cursor: str | None
     ) -> Page[RecoveryPoint]:
         """Return a page of points, newest first; `filters` among service, plan, rule, kind, state, vault."""
         page = self._table.page(_lookup(filters, before), limit=limit, cursor=cursor)
-        return Page(tuple(_point(item) for item in page.items), page.cursor)
+        keys = [(item["pk"], item["sk"]) for item in page.items]
+        found = self._table.get_all(keys)
+        return Page(tuple(_point(found[key]) for key in keys if key in found), page.cursor)
 
-    def of_lineage(self, plan: str, rule: str, service: str) -> tuple[RecoveryPoint, ...]:
-        """Return every point of a lineage, newest first; raises rather than leave one out."""
-        lookup = _lookup({"service": service, "plan": plan, "rule": rule}, None)
-        return tuple(_point(item) for item in self._table.every(lookup))
+    def of_lineage(self, lineage: Lineage) -> tuple[RecoveryPoint, ...]:
+        """Return every point of a lineage, newest first, strongly consistent; raise rather than omit one."""
+        points = map(_point, self._table.partition(f"points#{lineage.key}"))
+        return tuple(sorted(points, key=lambda point: (point.created_at, point.id), reverse=True))
 
-    def note_newest(self, lineage: Lineage) -> None:
-        """Remember the lineage and its newest good point; an older one than is known changes nothing."""
-        # In JSON the longest name of a service is more than a sort key takes.
-        service = fingerprint(lineage.service)
-        self._table.update(
-            "lineage",
-            json.dumps([lineage.plan, lineage.rule, service]),
-            "SET newest_at = :at, #plan = :plan, #rule = :rule, #service = :service",
-            names={"#plan": "plan", "#rule": "rule", "#service": "service"},
-            values={
-                ":at": stamp(lineage.newest_at),
-                ":plan": lineage.plan,
-                ":rule": lineage.rule,
-                ":service": lineage.service,
-            },
-            condition="attribute_not_exists(newest_at) OR newest_at < :at",
-        )
+    def shard(self, point: RecoveryPoint, vault: str, number: int) -> tuple[SnapshotRef, ...]:
+        """Return the snapshots of one shard of an artefact; shard 0 of one that has none is all of it."""
+        artefact = point.artefacts[vault]
+        return self.stored_shard(point.id, vault, number) if artefact.shards else artefact.snapshots
 
-    def lineages(self, plan: str) -> Iterator[Lineage]:
-        """Yield every lineage of a plan that there ever was a good point of."""
-        prefix = json.dumps([plan])[:-1] + ","
-        for item in self._table.partition("lineage", prefix=prefix):
-            yield Lineage(item["plan"], item["rule"], item["service"], moment(item["newest_at"]))
+    def stored_shard(self, point_id: str, vault: str, number: int) -> tuple[SnapshotRef, ...]:
+        """Return the snapshots of a shard that has a record of its own; nothing when there is none."""
+        item = self._table.get(*_shard_key(point_id, vault, number))
+        return _refs(json.loads(item["snapshots"])) if item else ()
+
+    def snapshots(self, point: RecoveryPoint, vault: str) -> Iterator[SnapshotRef]:
+        """Yield all snapshots of an artefact, however many shards they lie in."""
+        for number in range(max(1, point.artefacts[vault].shards)):
+            yield from self.shard(point, vault, number)
+
+
+def creating(point: RecoveryPoint, now: datetime) -> Write:
+    """Store a point that is being made; it may be stored again as long as it is."""
+    return Write(_key(point.id), put=_item(point, now), condition=_not_settled())
+
+
+def settling(point: RecoveryPoint, now: datetime) -> Write:
+    """Store what became of a point that was being made."""
+    return Write(_key(point.id), put=_item(point, now), condition=_not_settled())
+
+
+def changing(
+    point: RecoveryPoint, artefact: Artefact, now: datetime, *, unpinned: Collection[str] = ()
+) -> Write:
+    """Store another state of one artefact of a point, and the state of the point that follows.
+
+    Refused when the point has changed since `point` was read, or while a job needs it in one of the vaults
+    `unpinned`.
+    """
+    after = point.with_artefact(artefact)
+    condition: ConditionBase = Attr("version").eq(point.version)
+    for vault in sorted(unpinned):
+        condition = condition & Attr(_PINS + vault).not_exists()
+    forgotten_at = _forgotten_at(after, now)
+    return Write(
+        _key(point.id),
+        sets={
+            _ARTEFACT + artefact.vault: json.dumps(_artefact_document(artefact)),
+            _STATE + artefact.vault: str(artefact.state),
+            "state": str(after.state),
+            "version": point.version + 1,
+        }
+        | ({"expires_at": forgotten_at} if forgotten_at else {}),
+        adds={"vaults": {artefact.vault}},
+        drops=() if forgotten_at else ("expires_at",),
+        condition=condition,
+    )
+
+
+def changing_all(point: RecoveryPoint, artefacts: Iterable[Artefact], now: datetime) -> list[Write]:
+    """Store other states of several artefacts of a point; refused when it has changed since it was read."""
+    after, writes = point, []
+    for artefact in artefacts:
+        writes.append(changing(after, artefact, now))
+        after = after.with_artefact(artefact)
+    return writes
+
+
+def holding(point: RecoveryPoint, reason: str | None) -> Write:
+    """Keep a point whatever its lifecycle says, or (None) no longer; refused when it has changed since."""
+    version: dict[str, Any] = {"version": point.version + 1}
+    unchanged = Attr("version").eq(point.version)
+    if reason is None:
+        return Write(_key(point.id), sets=version, drops=("hold",), condition=unchanged)
+    return Write(_key(point.id), sets={"hold": reason, **version}, condition=unchanged)
+
+
+def pinning(point_id: str, vault: str, holder: str) -> Write:
+    """Keep an artefact from being let go until `holder` unpins it; refused when it is not available."""
+    available = Attr(_STATE + vault).eq(str(PointState.AVAILABLE))
+    return Write(_key(point_id), adds={_PINS + vault: {holder}}, condition=available)
+
+
+def unpinning(point_id: str, vault: str, holder: str) -> Write:
+    """Take a holder's pin away."""
+    return Write(_key(point_id), takes={_PINS + vault: {holder}})
+
+
+def adding_shard(point_id: str, vault: str, number: int, refs: Iterable[SnapshotRef]) -> Write:
+    """Store the snapshots of one shard of an artefact."""
+    text = json.dumps([_ref_document(ref) for ref in refs])
+    return Write(_shard_key(point_id, vault, number), put={"format": FORMAT, "snapshots": text})
+
+
+def dropping_shard(point_id: str, vault: str, number: int) -> Write:
+    """Remove the record of a shard."""
+    return Write(_shard_key(point_id, vault, number), deletes=True)
+
+
+def _not_settled() -> Any:
+    return Attr("pk").not_exists() | Attr("state").eq(str(PointState.CREATING))
+
+
+def _key(point_id: str) -> tuple[str, str]:
+    start = len("rp-")
+    return f"points#{point_id[start : start + LINEAGE_DIGITS]}", point_id
+
+
+def _shard_key(point_id: str, vault: str, number: int) -> tuple[str, str]:
+    return f"shards#{point_id}", f"{vault}#{number:06d}"
 
 
 def _lookup(filters: dict[str, str], before: datetime | None) -> Lookup:
@@ -143,17 +178,11 @@ def _lookup(filters: dict[str, str], before: datetime | None) -> Lookup:
 
 
 def _item(point: RecoveryPoint, now: datetime) -> Item:
-    artefacts = {
-        _ARTEFACT + vault: json.dumps(_artefact_document(artefact))
-        for vault, artefact in point.artefacts.items()
-    }
-    return {
-        "pk": f"point#{point.id}",
-        "sk": "point",
+    item: Item = {
+        "format": FORMAT,
         "type": "point",
         "service_type": f"point#{point.service}",
         "sorted_at": f"{stamp(point.created_at)}#{point.id}",
-        "id": point.id,
         "service": point.service,
         "plan": point.plan,
         "rule": point.rule,
@@ -165,9 +194,14 @@ def _item(point: RecoveryPoint, now: datetime) -> Item:
         "size_bytes": point.size_bytes,
         "reason": point.reason,
         "vaults": set(point.artefacts) or None,
+        "version": point.version,
         "expires_at": _forgotten_at(point, now),
-        **artefacts,
+        "hold": point.hold,
     }
+    for vault, artefact in point.artefacts.items():
+        item[_ARTEFACT + vault] = json.dumps(_artefact_document(artefact))
+        item[_STATE + vault] = str(artefact.state)
+    return item
 
 
 def _forgotten_at(point: RecoveryPoint, now: datetime) -> int | None:
@@ -178,8 +212,9 @@ def _forgotten_at(point: RecoveryPoint, now: datetime) -> int | None:
 
 
 def _point(item: Item) -> RecoveryPoint:
-    point = RecoveryPoint(
-        id=PointId(item["id"]),
+    artefacts = (_artefact(json.loads(item[name])) for name in sorted(item) if name.startswith(_ARTEFACT))
+    return RecoveryPoint(
+        id=PointId(item["sk"]),
         service=item["service"],
         plan=item["plan"],
         rule=item["rule"],
@@ -190,10 +225,15 @@ def _point(item: Item) -> RecoveryPoint:
         source=json.loads(item["source"]),
         size_bytes=int(item["size_bytes"]),
         reason=item["reason"],
+        artefacts={artefact.vault: artefact for artefact in artefacts},
+        version=int(item["version"]),
+        pins={
+            name.removeprefix(_PINS): frozenset(holders)
+            for name, holders in item.items()
+            if name.startswith(_PINS)
+        },
+        hold=item.get("hold"),
     )
-    for name in sorted(name for name in item if name.startswith(_ARTEFACT)):
-        point = point.with_artefact(_artefact(json.loads(item[name])))
-    return point
 
 
 def _artefact_document(artefact: Artefact) -> dict[str, Any]:
@@ -201,7 +241,9 @@ def _artefact_document(artefact: Artefact) -> dict[str, Any]:
         "vault": artefact.vault,
         "state": str(artefact.state),
         "region": artefact.region,
-        "snapshots": [[ref.id, ref.volume_id, ref.size_gib] for ref in artefact.snapshots],
+        "snapshots": [_ref_document(ref) for ref in artefact.snapshots],
+        "shards": artefact.shards,
+        "snapshot_count": artefact.snapshot_count,
         "folder": artefact.folder,
         "key": artefact.key,
         "etag": artefact.etag,
@@ -209,6 +251,8 @@ def _artefact_document(artefact: Artefact) -> dict[str, Any]:
         "sha256": artefact.sha256,
         "verified_at": stamp(artefact.verified_at) if artefact.verified_at else None,
         "reason": artefact.reason,
+        "let_go_at": stamp(artefact.let_go_at) if artefact.let_go_at else None,
+        "by_request": artefact.by_request,
     }
 
 
@@ -217,7 +261,9 @@ def _artefact(document: dict[str, Any]) -> Artefact:
         vault=document["vault"],
         state=PointState(document["state"]),
         region=document["region"],
-        snapshots=tuple(SnapshotRef(*ref) for ref in document["snapshots"]),
+        snapshots=_refs(document["snapshots"]),
+        shards=document["shards"],
+        snapshot_count=document["snapshot_count"],
         folder=document["folder"],
         key=document["key"],
         etag=document["etag"],
@@ -225,4 +271,14 @@ def _artefact(document: dict[str, Any]) -> Artefact:
         sha256=document["sha256"],
         verified_at=moment(document["verified_at"]) if document["verified_at"] else None,
         reason=document["reason"],
+        let_go_at=moment(document["let_go_at"]) if document["let_go_at"] else None,
+        by_request=document["by_request"],
     )
+
+
+def _ref_document(ref: SnapshotRef) -> list[Any]:
+    return [ref.id, ref.volume_id, ref.size_gib, ref.instance_id, ref.device]
+
+
+def _refs(rows: Iterable[list[Any]]) -> tuple[SnapshotRef, ...]:
+    return tuple(SnapshotRef(*row) for row in rows)

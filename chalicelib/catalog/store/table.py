@@ -6,16 +6,21 @@ Source of every limit here: https://docs.aws.amazon.com/amazondynamodb/latest/de
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from boto3.dynamodb.conditions import Attr as Attr
+from boto3.dynamodb.conditions import ConditionBase, ConditionExpressionBuilder
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
+from chalicelib.aws.batches import in_batches
 from chalicelib.aws.errors import calling
-from chalicelib.errors import InvalidInput, Problem, Throttled
+from chalicelib.errors import InvalidInput, Problem, Throttled, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -40,6 +45,137 @@ class Refused:
     """A condition was not met; `item` is what lies in the table instead (None: nothing)."""
 
     item: Item | None
+
+
+class Role(StrEnum):
+    """What it means when a write of a transaction is refused."""
+
+    FENCE = "the job has moved on, or is another worker's"
+    STATE = "the record is not in the state that was decided from"
+    OPEN = "the record exists already, which is as good"
+    CLAIM = "another holds it"
+    RELEASE = "it is not held any more, which is as good"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write of a transaction: a key, what to do there, and the condition under which it may be done.
+
+    With `put` the item is stored whole, with `deletes` it goes, else attributes change: `sets` are set,
+    `adds` are added to numbers and sets, `takes` are taken out of sets, `drops` are removed. `belongs_to`
+    names the job whose opening it is a part of.
+    """
+
+    key: tuple[str, str]
+    role: Role = Role.STATE
+    put: Item | None = None
+    deletes: bool = False
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    adds: Mapping[str, Any] = field(default_factory=dict)
+    takes: Mapping[str, Any] = field(default_factory=dict)
+    drops: tuple[str, ...] = ()
+    condition: ConditionBase | None = None
+    belongs_to: str = ""
+
+    @property
+    def operation(self) -> Literal["Put", "Update", "Delete"]:
+        """Which of DynamoDB's writes it is."""
+        return "Put" if self.put is not None else "Delete" if self.deletes else "Update"
+
+    def merged(self, other: "Write") -> "Write":
+        """Return one write that does both: DynamoDB takes one for each item in a transaction.
+
+        Into an item that is put whole, the other's additions are put, too; its condition is met by that. An
+        attribute that both set or drop is as the other leaves it, and no path is named twice.
+        """
+        if self.put is not None:
+            added = {name: self.put.get(name, set()) | values for name, values in other.adds.items()}
+            return replace(self, put={**self.put, **other.sets, **added})
+        both = self.condition & other.condition if self.condition and other.condition else None
+        return replace(
+            self,
+            sets={
+                name: value for name, value in {**self.sets, **other.sets}.items() if name not in other.drops
+            },
+            adds=_united(self.adds, other.adds),
+            takes=_united(self.takes, other.takes),
+            drops=tuple(dict.fromkeys(n for n in (*self.drops, *other.drops) if n not in other.sets)),
+            condition=both or self.condition or other.condition,
+        )
+
+    def request(self) -> dict[str, Any]:
+        """Return what DynamoDB takes, without the table."""
+        pk, sk = self.key
+        if self.put is not None:
+            request: dict[str, Any] = {"Item": encoded({"pk": pk, "sk": sk, **self.put})}
+        else:
+            request = {"Key": {"pk": _encode(pk), "sk": _encode(sk)}}
+        names: dict[str, str] = {}
+        values: dict[str, Any] = {}
+        if self.operation == "Update":
+            request["UpdateExpression"] = self._changes(names, values)
+        if self.condition is not None:
+            built = ConditionExpressionBuilder().build_expression(self.condition)
+            request["ConditionExpression"] = built.condition_expression
+            names |= built.attribute_name_placeholders
+            values |= built.attribute_value_placeholders
+        if names:
+            request["ExpressionAttributeNames"] = names
+        if values:
+            request["ExpressionAttributeValues"] = {name: _encode(value) for name, value in values.items()}
+        return request
+
+    def _changes(self, names: dict[str, str], values: dict[str, Any]) -> str:
+        """Return the update expression; fill in the placeholders that it uses."""
+        clauses = []
+        for verb, link, changes in (
+            ("SET", " = ", self.sets),
+            ("ADD", " ", self.adds),
+            ("DELETE", " ", self.takes),
+        ):
+            parts = []
+            for name, value in changes.items():
+                number = len(names)
+                names[f"#u{number}"], values[f":u{number}"] = name, value
+                parts.append(f"#u{number}{link}:u{number}")
+            clauses += [f"{verb} {', '.join(parts)}"] if parts else []
+        gone = []
+        for name in self.drops:
+            gone.append(f"#u{len(names)}")
+            names[gone[-1]] = name
+        return " ".join((*clauses, *([f"REMOVE {', '.join(gone)}"] if gone else [])))
+
+
+def _united(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what both add to, or take out of, each attribute: sets united, numbers summed."""
+    both = {**first, **second}
+    for name in first.keys() & second.keys():
+        one, other = first[name], second[name]
+        both[name] = one | other if isinstance(one, set) else one + other
+    return both
+
+
+def one_for_each_item(writes: Iterable[Write]) -> list[Write]:
+    """Return the writes with those of one item made one, in the order of the first of each."""
+    by_key: dict[tuple[str, str], Write] = {}
+    for write in writes:
+        before = by_key.get(write.key)
+        if before is not None and write.put is not None:
+            by_key[write.key] = write.merged(before)
+        else:
+            by_key[write.key] = before.merged(write) if before is not None else write
+    return list(by_key.values())
+
+
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
+MOST_WRITES = 100
+READ_AT_ONCE = 100
+# The SDK does not try a transaction again that met another one at an item.
+CONFLICTS_MET = 3
+PUT_AT_ONCE = 25
+# An index may hold a hundred thousand records that a filter leaves out: a page gives up looking after this.
+MOST_LOOKS = 4
+IN_PARALLEL = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,44 +221,6 @@ class Table:
         with calling("PutItem", str(item["pk"])):
             self.client.put_item(TableName=self.name, Item=encoded(item))
 
-    def create(self, item: Item, *, or_state: str | None = None) -> bool:
-        """Store the item unless its key is taken; say whether it was stored.
-
-        With `or_state` it also replaces an item in that `state`.
-        """
-        request: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
-        if or_state is not None:
-            request = {
-                "ConditionExpression": "attribute_not_exists(pk) OR #state = :state",
-                "ExpressionAttributeNames": {"#state": "state"},
-                "ExpressionAttributeValues": {":state": _encode(str(or_state))},
-            }
-        try:
-            with calling("PutItem", str(item["pk"])):
-                self.client.put_item(TableName=self.name, Item=encoded(item), **request)
-        except ClientError as refusal:
-            if _is_conditional(refusal):
-                return False
-            raise
-        return True
-
-    def replace(self, item: Item, attribute: str, value: str) -> bool:
-        """Store the item in place of the one whose `attribute` has this value; say whether there was one."""
-        try:
-            with calling("PutItem", str(item["pk"])):
-                self.client.put_item(
-                    TableName=self.name,
-                    Item=encoded(item),
-                    ConditionExpression="#attribute = :value",
-                    ExpressionAttributeNames={"#attribute": attribute},
-                    ExpressionAttributeValues={":value": _encode(value)},
-                )
-        except ClientError as refusal:
-            if _is_conditional(refusal):
-                return False
-            raise
-        return True
-
     def update(
         self,
         pk: str,
@@ -165,29 +263,115 @@ class Table:
             )
         return "Attributes" in answer
 
-    def transact(self, steps: Sequence[Mapping[str, Any]]) -> bool:
-        """Carry out all `steps` (TransactWriteItems, table name left out) or none; say whether they were.
+    def commit(self, writes: Sequence[Write]) -> tuple[Write, ...]:
+        """Carry out all writes or none; return those whose condition was not met: none when all is done.
 
         Raises:
             Throttled: another transaction was at one of the items; nothing was written.
         """
-        named: list[Any] = [
-            {op: {"TableName": self.name, **body} for op, body in step.items()} for step in steps
-        ]
+        writes = one_for_each_item(writes)
+        if len(writes) > MOST_WRITES:
+            raise ValueError(f"a transaction of {len(writes)} writes; DynamoDB takes {MOST_WRITES}")
+        if len(writes) == 1:
+            return self._commit_one(writes[0])
+        for left in reversed(range(CONFLICTS_MET)):
+            try:
+                return self._transact(writes)
+            except Throttled:
+                if not left:
+                    raise
+        return ()
+
+    def _transact(self, writes: Sequence[Write]) -> tuple[Write, ...]:
+        steps: list[Any] = [{each.operation: {"TableName": self.name, **each.request()}} for each in writes]
         try:
             with calling("TransactWriteItems", self.name):
-                self.client.transact_write_items(TransactItems=named)
+                self.client.transact_write_items(TransactItems=steps)
         except ClientError as refusal:
             if refusal.response["Error"]["Code"] != "TransactionCanceledException":
                 raise
-            if _conditions_alone(refusal):
-                return False
-            raise Throttled(str(refusal), operation="TransactWriteItems", resource=self.name) from refusal
-        return True
+            refused = _refused(refusal, writes)
+            if not refused:
+                raise Throttled(str(refusal), operation="TransactWriteItems", resource=self.name) from refusal
+            return refused
+        return ()
 
-    def partition(self, pk: str, *, prefix: str = "", limit: int | None = None) -> Iterator[Item]:
-        """Yield the items of a partition in the order of their sort keys, strongly consistent, all pages."""
-        start: Any = None
+    def _commit_one(self, write: Write) -> tuple[Write, ...]:
+        request: Any = {"TableName": self.name, **write.request()}
+        try:
+            match write.operation:
+                case "Put":
+                    with calling("PutItem", write.key[0]):
+                        self.client.put_item(**request)
+                case "Update":
+                    with calling("UpdateItem", write.key[0]):
+                        self.client.update_item(**request)
+                case "Delete":
+                    with calling("DeleteItem", write.key[0]):
+                        self.client.delete_item(**request)
+        except ClientError as refusal:
+            if _is_conditional(refusal):
+                return (write,)
+            raise
+        return ()
+
+    def get_all(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Item]:
+        """Return the items under these keys, by key, strongly consistent; missing ones are left out."""
+        found: dict[tuple[str, str], Item] = {}
+        for batch in in_batches(keys, READ_AT_ONCE):
+            found |= self._get_batch(batch)
+        return found
+
+    def _get_batch(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
+        left: Any = {
+            self.name: {
+                "Keys": [{"pk": _encode(pk), "sk": _encode(sk)} for pk, sk in keys],
+                "ConsistentRead": True,
+            }
+        }
+        found: dict[tuple[str, str], Item] = {}
+        for _ in range(READ_AT_ONCE):
+            with calling("BatchGetItem", self.name):
+                answer = self.client.batch_get_item(RequestItems=left)
+            for item in map(decoded, answer["Responses"].get(self.name, ())):
+                found[item["pk"], item["sk"]] = item
+            left = answer.get("UnprocessedKeys")
+            if not left:
+                return found
+        raise Unavailable(
+            "DynamoDB left keys unread again and again", operation="BatchGetItem", resource=self.name
+        )
+
+    def put_all(self, items: Iterable[Item]) -> None:
+        """Store many items, whatever lay there; some may be stored when it raises."""
+        batches = list(in_batches(items, PUT_AT_ONCE))
+        if len(batches) <= 1:
+            for batch in batches:
+                self._put_batch(batch)
+            return
+        with ThreadPoolExecutor(IN_PARALLEL) as pool:
+            list(pool.map(self._put_batch, batches))
+
+    def _put_batch(self, items: Sequence[Item]) -> None:
+        left: Any = {self.name: [{"PutRequest": {"Item": encoded(item)}} for item in items]}
+        for _ in range(READ_AT_ONCE):
+            with calling("BatchWriteItem", self.name):
+                answer = self.client.batch_write_item(RequestItems=left)
+            left = answer.get("UnprocessedItems")
+            if not left:
+                return
+        raise Unavailable(
+            "DynamoDB left items unwritten again and again", operation="BatchWriteItem", resource=self.name
+        )
+
+    def partition(
+        self, pk: str, *, prefix: str = "", limit: int | None = None, after: str | None = None
+    ) -> Iterator[Item]:
+        """Yield the items of a partition in the order of their sort keys, strongly consistent, all pages.
+
+        `after` begins behind this sort key, `limit` ends after so many items.
+        """
+        start: Any = {"pk": _encode(pk), "sk": _encode(after)} if after is not None else None
         while True:
             request: dict[str, Any] = {
                 "TableName": self.name,
@@ -210,26 +394,28 @@ class Table:
     def page(self, lookup: Lookup, *, limit: int, cursor: str | None) -> Page[Item]:
         """Return up to `limit` matching items of an index and the cursor behind the last of them.
 
+        A page does one page's work: where a filter leaves most of an index out, it may hold fewer items than
+        asked for, or none, and still have a cursor.
+
         Raises:
             InvalidInput: the cursor is not one of ours, or belongs to another lookup.
         """
         found: list[Item] = []
-        start = _opened(cursor, lookup) if cursor else None
-        while True:
+        start: Any = _opened(cursor, lookup) if cursor else None
+        for _ in range(MOST_LOOKS):
             request = self._query(lookup, limit, start)
             with calling("Query", lookup.partition):
                 answer = self.client.query(**request)
             found += map(decoded, answer["Items"])
             start = answer.get("LastEvaluatedKey")
             if len(found) > limit or (len(found) == limit and start):
-                last = found[limit - 1]
-                return Page(tuple(found[:limit]), _sealed(last, lookup))
+                return Page(tuple(found[:limit]), _sealed(found[limit - 1], lookup))
             if not start:
                 return Page(tuple(found), None)
+        return Page(tuple(found), _sealed(decoded(start), lookup))
 
     def every(self, lookup: Lookup) -> Iterator[Item]:
-        """Yield all matching items of an index, however many pages they take; raise rather than stop
-        short."""
+        """Yield all matching items of an index, on all pages; raise rather than stop short."""
         cursor: str | None = None
         while True:
             page = self.page(lookup, limit=500, cursor=cursor)
@@ -260,7 +446,7 @@ class Table:
             "ExpressionAttributeNames": names,
             "ExpressionAttributeValues": {name: _encode(value) for name, value in values.items()},
             "ScanIndexForward": not lookup.newest_first,
-            "Limit": max(limit, 100) if filters else limit,
+            "Limit": 1000 if filters else limit,
         }
         if filters:
             request["FilterExpression"] = " AND ".join(filters)
@@ -293,14 +479,16 @@ def _is_conditional(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
 
 
-def _conditions_alone(cancelled: ClientError) -> bool:
-    """Say whether a transaction was cancelled for its conditions, and not for a conflict or for throttling.
+def _refused(cancelled: ClientError, writes: Sequence[Write]) -> tuple[Write, ...]:
+    """Return the writes whose condition was not met; none when it was a conflict or throttling instead.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
     """
     answer: Any = cancelled.response
-    codes = {reason.get("Code", "None") for reason in answer.get("CancellationReasons", ())} - {"None"}
-    return codes == {"ConditionalCheckFailed"}
+    codes = [reason.get("Code", "None") for reason in answer.get("CancellationReasons", ())]
+    if set(codes) - {"None"} != {"ConditionalCheckFailed"}:
+        return ()
+    return tuple(write for write, code in zip(writes, codes, strict=True) if code != "None")
 
 
 def _key_names(lookup: Lookup) -> tuple[str, ...]:
@@ -315,9 +503,9 @@ def _sealed(item: Item, lookup: Lookup) -> str:
 def _opened(cursor: str, lookup: Lookup) -> dict[str, Any]:
     try:
         key = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
-        names = {name for name in key if isinstance(key[name], str)}
+        names = {name for name, value in key.items() if isinstance(value, str) and value}
         partition = key[_INDEX_KEYS[lookup.index][0]]
-    except (binascii.Error, ValueError, KeyError, TypeError) as fault:
+    except (binascii.Error, AttributeError, ValueError, KeyError, TypeError) as fault:
         raise _foreign(cursor) from fault
     if names != set(_key_names(lookup)) or partition != lookup.partition:
         raise _foreign(cursor)

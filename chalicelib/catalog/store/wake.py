@@ -1,36 +1,42 @@
 """What should have moved by itself by now: jobs that are not over, and plans of which a rule is due.
 
-Both carry a `wake_at` and stand in one index, so a tick that has nothing to do asks one question.
+Both carry a `wake_at` and stand in one index of keys alone: a tick that has nothing to do asks one question.
+Jobs without end hold up no plan: where there are too many of them to read, the plans are read apart.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
-from chalicelib.catalog.job import JobId
-from chalicelib.catalog.store.table import Item, Lookup, Table, stamp
+from chalicelib.catalog.store.table import Item, Lookup, Table, moment, stamp
 
 _INDEX = "wake"
 _ONE_PARTITION = "wake"
+# A tick reads no more than this: about what EC2's buckets let through until the next one, and more.
+MOST_READ = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
-    """The ids of jobs and the names of plans whose moment has come, the longest overdue first."""
+class Due:
+    """The keys of jobs with the moment at which each should move, and the names of plans to be looked at."""
 
-    jobs: tuple[JobId, ...]
+    jobs: tuple[tuple[str, datetime], ...]
     plans: tuple[str, ...]
 
 
-def overdue(table: Table, now: datetime) -> Overdue:
-    """Return all that should have moved by `now`; what the index does not show yet, the next tick sees."""
-    lookup = Lookup(
-        _INDEX, _ONE_PARTITION, {}, {}, before=stamp(now + timedelta(microseconds=1)), newest_first=False
-    )
-    items: Iterable[Item] = tuple(table.every(lookup))
-    return Overdue(
-        jobs=tuple(JobId(item["id"]) for item in items if item["pk"] != "plan"),
-        plans=tuple(item["sk"] for item in items if item["pk"] == "plan"),
+def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) -> Due:
+    """Return what should have moved by `now`, and the jobs that should within `ahead`, the longest due first.
+
+    What the index does not show yet, the next tick sees.
+    """
+    before = stamp(now + ahead + timedelta(microseconds=1))
+    lookup = Lookup(_INDEX, _ONE_PARTITION, {}, {}, before=before, newest_first=False)
+    items = list(islice(table.every(lookup), most))
+    jobs = [item for item in items if item["pk"] != "plan"]
+    plans = items if len(items) < most else table.partition("plan")
+    return Due(
+        jobs=tuple((item["pk"].removeprefix("job#"), moment(item["wake_at"])) for item in jobs),
+        plans=tuple(item["sk"] for item in plans if item["pk"] == "plan" and moment(item["wake_at"]) <= now),
     )
 
 

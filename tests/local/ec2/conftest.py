@@ -13,11 +13,9 @@ from moto.core.base_backend import BackendDict
 from local.call import Ground, Quotas
 from local.clock import Clock
 from local.ec2 import Ec2
-from local.endpoint import CallCount, Endpoint
-from local.faults import Faults
-from local.functions import Execution
 from local.server import Server
 from local.timeline import Timeline
+from tests.local.conftest import bare_endpoint
 
 HOME, AWAY = "eu-central-1", "eu-west-1"
 
@@ -32,7 +30,7 @@ class Bench:
         self.quotas = Quotas(throttled=False)
         self.ground = Ground(clock, self.timeline, self._tell, root, self.quotas)
         self.ec2 = Ec2(self.ground)
-        endpoint = Endpoint(calls=CallCount(), faults=Faults(), buckets=None, execution=Execution())
+        endpoint = bare_endpoint(self.timeline)
         endpoint.attach([self.ec2])
         self.server = Server(endpoint)
         self.server.start()

@@ -39,6 +39,8 @@ def on_messages(event: dict[str, Any], _: Any) -> dict[str, Any]:
         note("message", record)
         if record["body"] == "break":
             raise RuntimeError("told to break")
+        if record["body"] == "again":
+            boto3.client("sqs").send_message(QueueUrl=os.environ["WORK"], MessageBody="again")
         if record["body"] == "fail":
             failed.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failed}

@@ -73,6 +73,16 @@ def of_transaction(made: Made) -> Iterator[Need]:
             yield Need(f"dynamodb:{actions[kind]}", table_arn(made, body["TableName"]))
 
 
+def of_batch(action: str) -> Rule:
+    """An action on the tables that a batch names."""
+
+    def rule(made: Made) -> Iterator[Need]:
+        for table in made.params["RequestItems"]:
+            yield Need(action, table_arn(made, table))
+
+    return rule
+
+
 def of_queue(action: str) -> Rule:
     """An action on a queue."""
 
@@ -211,6 +221,8 @@ def regional(made: Made, resource: str) -> str:
 
 
 RULES: Mapping[tuple[str, str], Rule] = {
+    ("dynamodb", "BatchGetItem"): of_batch("dynamodb:BatchGetItem"),
+    ("dynamodb", "BatchWriteItem"): of_batch("dynamodb:BatchWriteItem"),
     ("dynamodb", "DeleteItem"): of_table("dynamodb:DeleteItem"),
     ("dynamodb", "GetItem"): of_table("dynamodb:GetItem"),
     ("dynamodb", "PutItem"): of_table("dynamodb:PutItem"),

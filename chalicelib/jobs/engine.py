@@ -1,0 +1,632 @@
+"""Advance a job: the one way any job moves. Poking a job is always safe, at any moment, any number of times.
+
+    lease -> observe -> decide -> (record the intent) -> act -> commit -> observe ... -> park or finish
+
+It never waits: what takes time ends in a completion event or a delayed message, which pokes the job again.
+What is to be done is decided by pure functions of each kind; this module knows no kind.
+
+Invariants: a failure is recorded before anything is cleaned up, and a job that is being cleaned up never goes
+forward again. What a step leaves behind is one transaction, conditional on the lease and on what was decided
+from; when it is refused, the job is read and decided again.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import repeat
+from random import random
+from typing import Any
+
+from chalicelib.aws.batches import in_batches
+from chalicelib.aws.queue import LONGEST_DELAY, PokeQueue
+from chalicelib.catalog.recovery_point import Lineage
+from chalicelib.catalog.store import points, services
+from chalicelib.catalog.store.table import Role, Table, Write
+from chalicelib.errors import (
+    Conflict,
+    FarshoreError,
+    LeaseHeld,
+    Permanent,
+    QuotaReached,
+    Retryable,
+    Throttled,
+)
+from chalicelib.jobs import claims
+from chalicelib.jobs.backoff import pause_after
+from chalicelib.jobs.claims import Claims
+from chalicelib.jobs.decision import Children, Decision, Do, Fail, Finish, Step, Wait
+from chalicelib.jobs.handler import Handlers, JobHandler, Turn
+from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, Intent, Job, JobId, JobState, Permit
+from chalicelib.jobs.leftovers import leaving
+from chalicelib.jobs.pacing import Pacer
+from chalicelib.jobs.store import JobStore, Lease
+from chalicelib.jobs.work import DEADLINES
+from chalicelib.observability import count, logger
+from chalicelib.plans.model import Kind
+
+NewJob = tuple[JobId, Permit | None]
+"""A job that was opened, and its turn at a bucket."""
+
+# A tick looks ahead as far as the next one, so that what is due between them moves on time.
+TICK = timedelta(minutes=5)
+# How long a message may be under way before a tick takes it for lost.
+POKE_MAY_TAKE = timedelta(minutes=1)
+FIRST_POKE_WITHIN = timedelta(minutes=5)
+# Progress that needs no transaction is stored with the next commit, or after this: what a dead worker did
+# since then is found again or done again, and every act can be.
+SAVED_EVERY = timedelta(seconds=5)
+# A lease outlives its worker, which Lambda ends, by the difference that clocks may have.
+LEASE_OUTLIVES = timedelta(seconds=10)
+# A worker takes no step in its last seconds: the longest call without a loop of its own waits 35 s.
+LAST_SECONDS = timedelta(seconds=40)
+SHORTEST_TURN = timedelta(seconds=5)
+GIVE_UP_AFTER_DEAD_WORKERS = 10
+# What cannot be removed in this time is named on the job and left to the inventory.
+CLEANING_ENDS_AFTER = timedelta(days=1)
+CHILDREN_LOOK = timedelta(minutes=10)
+LOCK_LOOK = timedelta(minutes=1)
+REDECIDED_AT_MOST = 10
+OPENED_AT_ONCE = 40
+IN_PARALLEL = 8
+
+
+@dataclass(slots=True)
+class Work:
+    """One worker's turn at one job: what it holds, and the job as it stands by now."""
+
+    lease: Lease
+    job: AnyJob
+    handler: JobHandler
+    until: datetime
+    began_at: datetime
+    saved_at: datetime
+    redecided: int = 0
+
+
+class Stale(Exception):
+    """A commit was refused because the job or a record it was decided from has changed."""
+
+
+class Unstored(Exception):
+    """A commit came to nothing, or its answer was lost."""
+
+    def __init__(self, error: Retryable) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Unclaimed(Exception):
+    """A lock is another job's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What advancing needs: the catalog, the queue, the clock, the account's pace and every handler."""
+
+    table: Table
+    jobs: JobStore
+    claims: Claims
+    pacer: Pacer
+    queue: PokeQueue
+    now: Callable[[], datetime]
+    handlers: Handlers
+
+    # opening
+
+    def open(self, requests: Sequence[AnyRequest]) -> tuple[JobId, ...]:
+        """Open jobs and poke the new ones, each when its turn comes; one that is open or over stays as it is.
+
+        Returns: the jobs' ids in the order of the requests, whether new or not.
+
+        Raises:
+            Conflict: an artefact that a job needs is not there any more.
+        """
+        now = self.now()
+        permits = self._permits(requests, now)
+        batches = list(in_batches(zip(requests, permits, strict=True), OPENED_AT_ONCE))
+        if len(batches) == 1:
+            opened = [self._open_batch(batches[0], now)]
+        else:
+            with ThreadPoolExecutor(IN_PARALLEL) as pool:
+                opened = list(pool.map(self._open_batch, batches, repeat(now)))
+        self._poke_new([job for batch in opened for job in batch], now)
+        return tuple(request.id for request in requests)
+
+    def _open_batch(self, batch: Sequence[tuple[AnyRequest, Permit | None]], now: datetime) -> list[NewJob]:
+        """Open some jobs in one transaction; return the turns of those that are new.
+
+        The jobs are made here, batch by batch, so that a tick of 10,000 services holds few of them at once.
+        """
+        left = [
+            (job, self._opening(job, request, now))
+            for request, permit in batch
+            for job in [self._job_of(request, permit, now)]
+        ]
+        while left:
+            refused = self.table.commit([write for _, group in left for write in group])
+            if not refused:
+                break
+            known = {write.belongs_to for write in refused if write.role is Role.OPEN}
+            if not known:
+                why = "an artefact that it needs is no longer available"
+                raise Conflict(why, operation="opening a job", resource=left[0][0].service)
+            left = [(job, group) for job, group in left if job.id not in known]
+        return [(job.id, job.permit) for job, _ in left]
+
+    def _job_of(
+        self, request: AnyRequest, permit: Permit | None, now: datetime, parent: AnyJob | None = None
+    ) -> AnyJob:
+        handler = self.handlers[request.kind, request.method]
+        return Job(
+            id=request.id,
+            kind=request.kind,
+            method=request.method,
+            state=JobState.QUEUED,
+            service=request.service,
+            plan=request.plan,
+            rule=request.rule,
+            nominal_at=request.nominal_at,
+            created_at=now,
+            updated_at=now,
+            deadline=parent.deadline if parent else now + DEADLINES[request.kind, request.method],
+            reason=request.reason,
+            secret=uuid.uuid4().hex,
+            work=request.work,
+            progress=handler.progress(),
+            parent=parent.id if parent else None,
+            permit=permit,
+            pins=request.pins,
+        )
+
+    def _jobs_of(
+        self, requests: Sequence[AnyRequest], now: datetime, parent: AnyJob | None = None
+    ) -> tuple[list[AnyJob], list[Write]]:
+        """Return the jobs that requests ask for, each with its turn, and the writes that open them."""
+        permits = self._permits(requests, now)
+        pairs = zip(requests, permits, strict=True)
+        jobs = [self._job_of(request, permit, now, parent) for request, permit in pairs]
+        openings = (self._opening(job, request, now) for job, request in zip(jobs, requests, strict=True))
+        return jobs, [write for opening in openings for write in opening]
+
+    def _permits(self, requests: Sequence[AnyRequest], now: datetime) -> list[Permit | None]:
+        """Return the turn of each job that draws on a bucket; those of one bucket are taken in one write."""
+        permits: list[Permit | None] = [None] * len(requests)
+        by_bucket: dict[tuple[str, str], list[int]] = {}
+        for number, request in enumerate(requests):
+            if request.budget:
+                by_bucket.setdefault((request.budget.operation, request.budget.region), []).append(number)
+        for numbers in by_bucket.values():
+            budgets = [budget for number in numbers if (budget := requests[number].budget)]
+            for number, permit in zip(numbers, self.pacer.reserve_all(budgets, now), strict=True):
+                permits[number] = permit
+        return permits
+
+    def _opening(self, job: AnyJob, request: AnyRequest, now: datetime) -> list[Write]:
+        starts_at = job.permit.at if job.permit else now
+        writes = self.jobs.opening(job, starts_at + FIRST_POKE_WITHIN)
+        writes += [points.pinning(point, vault, job.id) for point, vault in request.pins]
+        if request.kind == "backup" and job.parent is None:
+            lineage = Lineage(job.plan, job.rule, Kind(job.method), job.service)
+            writes.append(services.opening(lineage, job.id))
+        return [replace(write, belongs_to=job.id) for write in writes]
+
+    def _poke_new(self, jobs: Iterable[NewJob], now: datetime) -> None:
+        """Poke jobs, each when its turn comes; a turn past what a message can wait for is a tick's to see."""
+        by_delay: dict[timedelta, list[str]] = {}
+        for job_id, permit in jobs:
+            delay = _whole_seconds(permit.at - now) if permit else timedelta(0)
+            if delay <= LONGEST_DELAY:
+                by_delay.setdefault(delay, []).append(job_id)
+        self.queue.poke_at(by_delay)
+
+    # advancing
+
+    def advance(self, job_id: str, until: datetime) -> None:
+        """Advance the job as far as it goes now; return before `until`, at which this worker is ended.
+
+        Raises:
+            LeaseHeld: another worker is at it.
+        """
+        now = self.now()
+        lease = self.jobs.lease(job_id, now=now, until=until + LEASE_OUTLIVES)
+        if lease is None:
+            return
+        job = replace(lease.job, state=JobState.RUNNING)
+        work = Work(lease, job, self.handlers[job.kind, job.method], until, began_at=now, saved_at=now)
+        while self._goes_on(work):
+            continue
+
+    def _goes_on(self, work: Work) -> bool:
+        """Take one step; say whether another one can follow at once."""
+        if work.job.state.final:
+            return False
+        try:
+            return self._attempt(work)
+        except Unclaimed as refusal:
+            if self._reread(work):
+                self._wait_for_lock(work, refusal.name)
+            return False
+        except Unstored as loss:
+            if self._reread(work):
+                self._back_off(work, loss.error)
+            return False
+        except Stale:
+            return self._reread(work) and self._decides_again(work)
+
+    def _attempt(self, work: Work) -> bool:
+        """Take one step, or what an error asks for instead."""
+        try:
+            return self._step(work)
+        except Retryable as error:
+            self._back_off(work, error)
+        except Permanent as error:
+            if work.job.failure is None:
+                self._fail(work, str(error))
+                return True
+            self._back_off(work, error)
+        return False
+
+    def _step(self, work: Work) -> bool:
+        children = self.jobs.children(work.job.id) if work.job.children else Children()
+        now = self.now()
+        decision: Decision[Any] | None = self._decided_unseen(work, children, now)
+        if decision is None:
+            seen = work.handler.observe(work.job, children)
+            now = self.now()  # never older than what was observed
+            decision = self._decided(work, seen, now)
+        match decision:
+            case Wait() as wait:
+                self._park(work, wait)
+                return False
+            case Finish() as finish:
+                self._finish(work, finish)
+                return False
+            case Fail(reason=reason, outcome=outcome):
+                self._fail(work, reason, outcome)
+                return True
+            case Do() as do if now >= work.until - LAST_SECONDS and now >= work.began_at + SHORTEST_TURN:
+                self._park(work, Wait(now, do.reason))
+                return False
+            case Do() as do:
+                return self._act(work, do, now)
+
+    def _decided_unseen(self, work: Work, children: Children, now: datetime) -> Finish | Wait | Fail | None:
+        """Return what the record and the clock alone decide: a job ends though its world cannot be seen."""
+        job, dead = work.job, work.lease.abandoned
+        if job.failure is None:
+            if dead >= GIVE_UP_AFTER_DEAD_WORKERS:
+                return Fail(f"{dead} workers died over this job")
+            if job.cancel is not None:
+                return Fail(job.cancel, JobState.CANCELLED)
+            if now >= job.deadline:
+                last = f"not done by its deadline, {job.deadline:%Y-%m-%d %H:%M} UTC; last: {job.reason}"
+                return Fail(last)
+            return None
+        if dead >= 2 * GIVE_UP_AFTER_DEAD_WORKERS:  # they died cleaning up, too
+            return self._abandonment(work, now)
+        if children.unfinished:  # each ends by itself, within its own time for cleaning
+            return self._end_children(job, children, now)
+        time_for_parts = CLEANING_ENDS_AFTER if job.children else timedelta(0)
+        if now >= job.failure.at + time_for_parts + CLEANING_ENDS_AFTER:
+            return self._abandonment(work, now)
+        return None
+
+    @staticmethod
+    def _decided(work: Work, seen: Any, now: datetime) -> "Decision[Any]":
+        if work.job.failure is not None:
+            return work.handler.clean_up(work.job, seen, now)
+        return work.handler.decide(work.job, seen, now)
+
+    def _act(self, work: Work, do: Do[Any], now: datetime) -> bool:
+        """Wait for the job's turn, record the intent with its claims, act, commit what came of it."""
+        work.job = replace(work.job, reason=do.reason)
+        if do.budget is not None and not self._has_turn(work, do, now):
+            return False
+        held, claiming = self._claiming(work.job, do, now)
+        if do.intent or do.first or claiming:
+            work.job = replace(held, intent=Intent(do.intent, now) if do.intent else work.job.intent)
+            self._commit(work, [*do.first, *claiming])
+        self._check_lease(work)
+        try:
+            step = work.handler.act(work.job, do.action, Turn(work.until))
+        except (QuotaReached, Throttled, Permanent) as refusal:  # not made: nothing is held for it
+            self._take_back(work, do)
+            if do.budget is None or not isinstance(refusal, Throttled):
+                raise
+            self._slow_down(work, do.budget, refusal)
+            return False
+        work.job = work.job.called(do.budget)
+        return self._record(work, step)
+
+    def _take_back(self, work: Work, do: Do[Any]) -> None:
+        """Give back what was claimed for a call that was refused."""
+        job, freed = _given_back(work.job, do.locks, do.slots)
+        work.job = replace(job, intent=None, permit=None)
+        if freed:
+            self._commit(work, freed)
+            self._poke_waiting(freed)
+
+    def _slow_down(self, work: Work, budget: Budget, refusal: Throttled) -> None:
+        """Let all calls on the bucket wait after a throttle; take a new turn, later each time."""
+        now = self.now()
+        self.pacer.slow_down(budget, now)
+        count("Throttled", operation=budget.operation, region=budget.region)
+        permit = self.pacer.reserve(budget, now)
+        jitter = random()  # noqa: S311 - not a secret
+        pause = pause_after(refusal, work.job.attempts, jitter, cleaning=True)
+        attempts, until = (pause.attempts, now + pause.delay) if pause else (work.job.attempts, now)
+        work.job = replace(work.job, permit=permit, attempts=attempts)
+        self._park(work, Wait(max(permit.at, until), _trying_again(work.job, refusal)))
+
+    def _has_turn(self, work: Work, do: Do[Any], now: datetime) -> bool:
+        """Say whether the job may call now; if not, it is parked until its turn."""
+        budget, permit = do.budget, work.job.permit
+        if budget is None:
+            return True
+        if permit is not None and permit.budget.covers(budget):
+            held = self.pacer.held_until(budget)  # a turn that is new was given after any hold
+            at = max(permit.at, held) if held is not None else permit.at
+        else:
+            permit = self.pacer.reserve(budget, now)
+            at = permit.at
+        work.job = replace(work.job, permit=permit)
+        if at <= now:
+            return True
+        self._park(
+            work, Wait(at, f"{do.reason}, when EC2 lets it: {budget.operation} in {budget.region} is paced")
+        )
+        return False
+
+    def _claiming(self, job: AnyJob, do: Do[Any], now: datetime) -> tuple[AnyJob, list[Write]]:
+        """Return the job with the locks and slots that an act needs, and the writes that claim them."""
+        writes = [claims.locking(name, job.id, now) for name in do.locks if name not in job.locks]
+        locks = tuple(dict.fromkeys((*job.locks, *do.locks)))
+        slots, held = list(job.slots), {f"{region}/{purpose}" for region, purpose, _ in job.slots}
+        for wanted in do.slots:
+            if wanted in held:
+                continue
+            region, purpose = wanted.split("/", 1)
+            slot = self.claims.free_slot(region)
+            if slot is None:
+                self.claims.enqueue(region, job.id, job.created_at)
+                why = f"all copy slots of {region} are taken"
+                raise QuotaReached(why, operation="CopySnapshot", resource=purpose, region=region)
+            writes.append(claims.acquiring(region, slot, purpose, job.id, now))
+            slots.append((region, purpose, slot))
+        return replace(job, locks=locks, slots=tuple(slots)), writes
+
+    def _record(self, work: Work, step: Step[Any]) -> bool:
+        """Take down what an act has led to: in one transaction where it holds more than progress.
+
+        Returns: whether another step can follow at once.
+        """
+        now = self.now()
+        work.job = work.job.went_on(step.progress, now)
+        if not step.must_be_committed and step.rest is None:
+            if now - work.saved_at >= SAVED_EVERY:
+                self._commit(work, [])
+            return True
+        children, opening = self._jobs_of(step.children, now, work.job)
+        work.job = replace(work.job, children=work.job.children + len(children))
+        work.job, freed = _given_back(work.job, step.unlocks, step.freed)
+        writes = [*step.writes, *opening, *freed]
+        if step.rest:
+            self._park(work, Wait(now + step.rest.span, step.rest.reason), writes)
+        else:
+            self._commit(work, writes)
+        self._poke_new(((child.id, child.permit) for child in children), now)
+        self._poke_waiting(freed)
+        return step.rest is None
+
+    def _commit(self, work: Work, writes: Sequence[Write]) -> None:
+        """Save the job and `writes` in one transaction, under the lease.
+
+        Raises:
+            Stale: the job or a record is not as it was decided from; nothing was written.
+            Unclaimed: another job holds a lock.
+            Unstored: the table did not take it; the job in memory is not what is stored.
+        """
+        self._store(work, [self.jobs.saving(work.lease, work.job), *writes])
+        work.job = replace(work.job, version=work.job.version + 1)
+        work.saved_at = self.now()
+
+    def _store(self, work: Work, writes: Sequence[Write]) -> None:
+        left = list(writes)
+        while refused := self._refused(left):
+            gone = [write.key for write in refused if write.role is Role.RELEASE]
+            if gone:
+                logger().warning("not held any more", extra={"job": work.job.id, "claims": gone})
+            if not all(write.role in (Role.OPEN, Role.RELEASE) for write in refused):
+                locks = [name for write in refused if write.put and (name := claims.lock_named_by(write))]
+                raise Unclaimed(locks[0]) if locks else Stale
+            known = {write.belongs_to for write in refused}
+            left = [
+                write
+                for write in left
+                if write.key not in gone and not (write.belongs_to and write.belongs_to in known)
+            ]
+
+    def _refused(self, writes: Sequence[Write]) -> tuple[Write, ...]:
+        try:
+            return self.table.commit(writes)
+        except Retryable as error:
+            raise Unstored(error) from error
+
+    def _reread(self, work: Work) -> bool:
+        """Read the job as it is after a commit that failed; say whether it is still ours to go on with."""
+        job = self.jobs.reread(work.lease)
+        if job is None or job.state.final:
+            return False  # another worker's by now, or over
+        work.job = replace(job, state=JobState.RUNNING)
+        return True
+
+    def _decides_again(self, work: Work) -> bool:
+        """Say whether to decide again at once: a few times, then later."""
+        work.redecided += 1
+        if work.redecided <= REDECIDED_AT_MOST:
+            return True
+        self._park(work, Wait(self.now() + LOCK_LOOK, "others are at the same records; will look again"))
+        return False
+
+    def _check_lease(self, work: Work) -> None:
+        """Check that the lease holds before a call that is made under it.
+
+        Raises:
+            LeaseHeld: its time is up; another worker may be at the job.
+        """
+        if self.now() >= work.lease.until:
+            raise LeaseHeld(work.job.id, timedelta(0))
+
+    # ends of a turn
+
+    def _park(self, work: Work, wait: Wait, writes: Sequence[Write] = ()) -> None:
+        """Store the job, with `writes`, and have it poked at the end of the wait, unless an event does so
+        before.
+
+        A poke that is under way serves as well: were each turn to send its own, every turn that an event or a
+        tick adds would go on for ever.
+        """
+        now = self.now()
+        delay = _whole_seconds(wait.until - now)
+        pokes = delay < TICK and not work.job.is_poked_by(now + delay, now)
+        poked_at = now + delay if pokes else work.job.poked_at
+        work.job = replace(work.job, reason=wait.reason, updated_at=now, poked_at=poked_at)
+        self._store(work, [self.jobs.parking(work.lease, work.job, now + delay + POKE_MAY_TAKE), *writes])
+        if pokes:
+            self.queue.poke(work.job.id, delay)
+
+    def _wait_for_lock(self, work: Work, name: str) -> None:
+        """Wait for a lock that another job holds; take it from one that is over."""
+        holder = self.claims.lock_holder(name)
+        if holder is not None and self._is_over(holder):
+            self.claims.heal_lock(name, holder)
+            self._park(work, Wait(self.now(), work.job.reason))
+            return
+        why = f"waiting for {holder or 'another job'}, which works on {name}"
+        self._park(work, Wait(self.now() + LOCK_LOOK, why))
+
+    def _fail(self, work: Work, reason: str, outcome: JobState = JobState.FAILED) -> None:
+        """Record the failure, before anything is cleaned up."""
+        work.job = work.job.failed(reason, self.now(), outcome)
+        self._commit(work, [])
+
+    def _back_off(self, work: Work, error: FarshoreError) -> None:
+        """Look again later, each time a little later and never at the same moment as the others."""
+        if isinstance(error, LeaseHeld):
+            raise error
+        cleaning = work.job.failure is not None
+        pause = pause_after(error, work.job.attempts, random(), cleaning=cleaning)  # noqa: S311 - jitter, no secret
+        if pause is None:
+            self._fail(work, f"gave up after {work.job.attempts + 1} attempts: {error}")
+            self._park(work, Wait(self.now(), work.job.reason))
+            return
+        work.job = replace(work.job, attempts=pause.attempts)
+        self._park(work, Wait(self.now() + pause.delay, _trying_again(work.job, error)))
+
+    def _finish(self, work: Work, finish: Finish) -> None:
+        """End the job: what it made, what follows it and its own end are one transaction."""
+        now, job = self.now(), work.job
+        state = job.failure.outcome if job.failure else JobState.COMPLETED
+        left = work.handler.leftovers(job) if job.failure else ()
+        work.job = replace(job, state=state, reason=finish.reason, left=left, updated_at=now, permit=None)
+        follow_ups, opening = self._jobs_of(finish.opens, now)
+        unpinned = [points.unpinning(point, vault, job.id) for point, vault in job.pins]
+        work.job, freed = _given_back(
+            work.job, job.locks, [f"{region}/{purpose}" for region, purpose, _ in job.slots]
+        )
+        ended = [*self.jobs.finishing(work.lease, work.job, now), *leaving(work.job, left, now)]
+        self._store(work, [*ended, *finish.writes, *opening, *unpinned, *freed])
+        self._poke_waiting(freed)
+        self._poke_new(((follow_up.id, follow_up.permit) for follow_up in follow_ups), now)
+        if job.parent is not None:
+            self.queue.poke(job.parent)
+        facts = {"job": job.id, "job_kind": str(job.kind), "state": str(state), "reason": finish.reason}
+        logger().info("job over", extra={**facts, "farshore_service": job.service, "left": list(left)})
+        count("JobsOver", kind=str(job.kind), state=str(state))
+
+    def _abandonment(self, work: Work, now: datetime) -> Finish:
+        """Return the end of a job that could not be cleaned up: what is left is named on it.
+
+        What is refused again and again is left as it is: a job must end.
+        """
+        failure = work.job.failure
+        reason = failure.reason if failure else work.job.reason
+        left = work.handler.leftovers(work.job)
+        if left:
+            reason += f"; could not clean up, left there: {', '.join(left[:20])}"
+        refused = work.redecided >= REDECIDED_AT_MOST
+        return Finish(reason, () if refused else work.handler.abandon(work.job, now))
+
+    # others
+
+    def cancel(self, job_id: str, reason: str) -> bool:
+        """Have a job ended and cleaned up after; say whether it was not over yet."""
+        if not self.jobs.cancel(job_id, reason):
+            return False
+        self.queue.poke(job_id)
+        return True
+
+    def _end_children(self, job: AnyJob, children: Children, now: datetime) -> Wait:
+        """Cancel the children of a job that is being cleaned up, and wait for their ends."""
+        why = job.failure.reason if job.failure else job.reason
+        for child in children.unfinished:
+            if self.jobs.cancel(child, f"{job.id} ends: {why}"):
+                self.queue.poke(child)
+        return Wait(now + CHILDREN_LOOK, f"{why}; waiting for {len(children.unfinished)} parts to end")
+
+    def _is_over(self, job_id: str) -> bool:
+        state = self.jobs.states([job_id]).get(job_id)
+        return state is None or state.final
+
+    def _poke_waiting(self, freed: Sequence[Write]) -> None:
+        """Poke those who wait for the copy slots that were freed."""
+        regions = [
+            write.key[0].removeprefix("slots#") for write in freed if write.key[0].startswith("slots#")
+        ]
+        for region in dict.fromkeys(regions):
+            self.queue.poke_all(self.claims.next_waiting(region, regions.count(region)))
+
+    def poke_due(self, due: Iterable[tuple[str, datetime]]) -> None:
+        """Poke the jobs that should have moved, and those that should before the next tick, then."""
+        now, by_delay = self.now(), dict[timedelta, list[str]]()
+        for job_id, at in due:
+            by_delay.setdefault(_whole_seconds(at - now), []).append(job_id)
+        self.queue.poke_at(by_delay)
+        if overdue := by_delay.get(timedelta(0)):
+            count("OverdueJobs", len(overdue))
+
+
+def _given_back(job: AnyJob, locks: Iterable[str], slots: Iterable[str]) -> tuple[AnyJob, list[Write]]:
+    """Return the job without these locks and slots (`REGION/PURPOSE`), and the writes that give them back."""
+    unlocked, freed = set(locks), set(slots)
+    writes = [claims.unlocking(name, job.id) for name in job.locks if name in unlocked]
+    writes += [
+        claims.releasing(region, slot, job.id)
+        for region, purpose, slot in job.slots
+        if f"{region}/{purpose}" in freed
+    ]
+    kept = tuple(name for name in job.locks if name not in unlocked)
+    held = tuple(each for each in job.slots if f"{each[0]}/{each[1]}" not in freed)
+    return replace(job, locks=kept, slots=held), writes
+
+
+def _trying_again(job: AnyJob, error: FarshoreError) -> str:
+    """Say that a job will be tried again, and what it failed with before, if it did."""
+    said = f"cleaning up after: {job.failure.reason}; " if job.failure else ""
+    return f"{said}will try again: {error}"
+
+
+def _whole_seconds(delay: timedelta) -> timedelta:
+    """Return a delay as messages have it: whole seconds, not before the moment meant, never negative."""
+    return timedelta(seconds=max(0, -(-delay // timedelta(seconds=1))))
+
+
+def poke_after(error: LeaseHeld) -> timedelta:
+    """Return when to poke again a job that another worker is at: soon, so that no event is overlooked."""
+    return min(max(error.retry_after, timedelta(seconds=5)), timedelta(seconds=30))

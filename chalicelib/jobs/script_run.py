@@ -1,0 +1,236 @@
+"""One script, run once, on one instance through SSM: what a job of any kind needs for that.
+
+SendCommand has no idempotency token. The intent is recorded, the command carries the job's mark in its
+comment, which nobody can change, and the runner on the instance refuses a second run of one job: together
+they make it run exactly once. The instance is locked from before the command is sent until it has ended, also
+when it is stopped.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from chalicelib.aws.ec2 import Ec2
+from chalicelib.aws.ssm import DELIVERY_TIMEOUT, Command, Invocation, Ssm
+from chalicelib.jobs.claims import lock_of_instance
+from chalicelib.jobs.decision import Do, Fail, Rest, Wait, look_again
+from chalicelib.jobs.job import (
+    ADOPTION_GRACE,
+    LOST_EVENT_AFTER,
+    AnyJob,
+    began_after_intent,
+    may_have_been_made,
+)
+from chalicelib.on_instance import RAN_BEFORE, explain_exit, last_words
+from chalicelib.plans.durations import render_duration
+
+INTENT: Final = "SendCommand"
+
+# A fresh instance runs before its agent is online; normally for a minute or two
+# (https://docs.aws.amazon.com/systems-manager/latest/userguide/troubleshooting-managed-instances.html).
+AGENT_PATIENCE: Final = timedelta(minutes=15)
+AGENT_LOOK: Final = timedelta(minutes=1)
+# SSM ends a script by itself; past this it has lost the command.
+OVERDUE: Final = DELIVERY_TIMEOUT + timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptRun:
+    """A run as a job records it: where, the command that is followed and when it was sent, and commands that
+    found the job had run before."""
+
+    instance: str | None = None
+    command: str | None = None
+    sent_at: datetime | None = None
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The instances a script could run on: those that run, and those of them whose SSM agent is online."""
+
+    running: tuple[str, ...] = ()
+    online: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RunSeen:
+    """What SSM and EC2 show of a run: instances to choose from, commands that may be the job's, how the one
+    that is followed stands (None: SSM shows none yet)."""
+
+    candidates: Candidates = field(default_factory=Candidates)
+    commands: tuple[Command, ...] = ()
+    invocation: Invocation | None = None
+    instance_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Settle on the instance."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send the job's script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Follow this command: it was sent for the job. `refused` is one that found the job had run before."""
+
+    command: Command
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The script has ended well; `stdout` is what it reports."""
+
+    stdout: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptFailed:
+    """The script ended badly, or will never answer; `exit_code` is None when it did not end by itself."""
+
+    reason: str
+    exit_code: int | None = None
+
+
+RunAction = Choose | Send | Adopt
+
+
+def observe_run(ssm: Ssm, ec2: Ec2, job: AnyJob, run: ScriptRun, wanted: Iterable[str]) -> RunSeen:
+    """Look for an instance, then for the job's command or, once it is known, at how it stands.
+
+    While the command runs, its instance is looked at too: SSM tells of a terminated one only when the
+    script's time is up.
+    """
+    if run.instance is None:
+        running = tuple(each.id for each in ec2.instances_by_id(wanted) if each.state == "running")
+        return RunSeen(Candidates(running, ssm.online(running) if running else frozenset()))
+    if run.command is None:
+        return RunSeen(commands=_commands(ssm, job) if job.intent is not None else ())
+    invocation = ssm.invocation(run.command, run.instance)
+    ran_before = invocation is not None and invocation.exit_code == RAN_BEFORE
+    under_way = invocation is not None and not invocation.finished
+    gone = under_way and not any(each.state == "running" for each in ec2.instances_by_id([run.instance]))
+    return RunSeen(
+        commands=_commands(ssm, job) if ran_before else (), invocation=invocation, instance_gone=gone
+    )
+
+
+def _commands(ssm: Ssm, job: AnyJob) -> tuple[Command, ...]:
+    return ssm.commands_commented(job.mark(INTENT), job.created_at - timedelta(minutes=1))
+
+
+def decide_run(
+    job: AnyJob, run: ScriptRun, seen: RunSeen, now: datetime, timeout: timedelta
+) -> Do[RunAction] | Wait | Ended | ScriptFailed | Fail:
+    """Return the next step of a run: choose, send, adopt what was sent, wait, or how it ended. Pure."""
+    if run.instance is None:
+        return _decide_instance(job, seen.candidates, now)
+    if run.command is None:
+        return _decide_send(job, run, seen, now)
+    if seen.invocation is None or not seen.invocation.finished:
+        return _decide_unfinished(run, seen, now, timeout)
+    if seen.invocation.exit_code == RAN_BEFORE:
+        others = [each for each in seen.commands if each.id not in (run.command, *run.refused)]
+        if others:
+            return Do(Adopt(others[0], refused=run.command), f"the job ran before, as command {others[0].id}")
+        return ScriptFailed("the script of this job ran before and left no result")
+    if seen.invocation.status == "Success":
+        return Ended(seen.invocation.stdout)
+    return ScriptFailed(why_it_failed(seen.invocation, timeout), seen.invocation.exit_code)
+
+
+def _decide_send(job: AnyJob, run: ScriptRun, seen: RunSeen, now: datetime) -> Do[RunAction] | Wait:
+    found = [each for each in seen.commands if began_after_intent(job, each.sent_at)]
+    if found:
+        return Do(Adopt(found[0]), f"found the command sent before: {found[0].id}")
+    if may_have_been_made(job, now):
+        return look_again(job, INTENT)
+    return Do(
+        Send(),
+        f"sending the script to {run.instance}",
+        intent=INTENT,
+        locks=(lock_of_instance(run.instance or ""),),
+    )
+
+
+def _decide_unfinished(
+    run: ScriptRun, seen: RunSeen, now: datetime, timeout: timedelta
+) -> Wait | ScriptFailed:
+    if run.sent_at is not None and now > run.sent_at + timeout + OVERDUE:
+        return ScriptFailed(f"command {run.command} has not ended {timeout + OVERDUE} after it was sent")
+    if seen.instance_gone:
+        return ScriptFailed(f"{run.instance} was stopped or terminated while command {run.command} ran")
+    status = seen.invocation.status if seen.invocation else "SSM does not show it yet"
+    pause = LOST_EVENT_AFTER if seen.invocation else AGENT_LOOK
+    return Wait(now + pause, f"command {run.command} on {run.instance}: {status}")
+
+
+def still_stopping(run: ScriptRun, seen: RunSeen, now: datetime, timeout: timedelta) -> Wait | None:
+    """Wait while a script that was told to stop may still run; an answered cancel is no end. Pure.
+
+    None once it has ended, its instance is gone, or SSM has lost it.
+    """
+    if run.command is None or run.sent_at is None or seen.instance_gone:
+        return None
+    shown_by = run.sent_at + ADOPTION_GRACE
+    lost_at = shown_by if seen.invocation is None else run.sent_at + timeout + OVERDUE
+    if now > lost_at or (seen.invocation is not None and seen.invocation.finished):
+        return None
+    return Wait(now + AGENT_LOOK, f"command {run.command} on {run.instance} is being stopped")
+
+
+def _decide_instance(job: AnyJob, candidates: Candidates, now: datetime) -> Do[RunAction] | Wait | Fail:
+    """Choose where to run: the first running instance, by id, whose agent is online.
+
+    Waits for an agent for `AGENT_PATIENCE` from the job's opening on.
+    """
+    there = sorted(candidates.running)
+    for instance in there:
+        if instance in candidates.online:
+            return Do(Choose(instance), f"runs on {instance}")
+    waited_for = f"the SSM agent of {', '.join(there)}" if there else "an instance that runs"
+    if now < job.created_at + AGENT_PATIENCE:
+        return Wait(now + AGENT_LOOK, f"waiting for {waited_for}")
+    patience = render_duration(AGENT_PATIENCE)
+    if not there:
+        return Fail(f"no instance of it was running within {patience}")
+    return Fail(
+        f"{waited_for} was not online within {patience} (is the agent installed and running there, and has"
+        " the instance's role the policy AmazonSSMManagedInstanceCore?)"
+    )
+
+
+def under_way(run: ScriptRun) -> Rest:
+    """Rest after the command is sent."""
+    return Rest(f"command {run.command} on {run.instance} was sent")
+
+
+def adopted(run: ScriptRun, action: Adopt) -> ScriptRun:
+    """Return the run that follows the adopted command."""
+    refused = (*run.refused, *((action.refused,) if action.refused else ()))
+    return replace(
+        run, command=action.command.id, sent_at=run.sent_at or action.command.sent_at, refused=refused
+    )
+
+
+def why_it_failed(invocation: Invocation, timeout: timedelta) -> str:
+    """Say in a line or two why a script failed: how it ended, and the end of what it said."""
+    said = invocation.stderr.strip() or invocation.stdout.strip()
+    how = (invocation.details or invocation.status).replace(" ", "")
+    if how == "ExecutionTimedOut":
+        return (
+            f"it ran longer than its timeout of {render_duration(timeout)} and was stopped{last_words(said)}"
+        )
+    if how == "DeliveryTimedOut":
+        return f"the SSM agent did not take the command within {render_duration(DELIVERY_TIMEOUT)}"
+    if how == "Failed" and invocation.exit_code is not None:
+        return explain_exit(invocation.exit_code, said)
+    return f"SSM ended it as {how}{last_words(said)}"

@@ -1,0 +1,154 @@
+"""Judges a lineage: what becomes of each of its points in each vault, by the rule as it is and by what the
+vaults show. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint
+from chalicelib.plans.lifecycle import Point, Verdict, decide_lifecycle
+from chalicelib.plans.model import Rule
+
+
+class Act(StrEnum):
+    """What a judgement asks for."""
+
+    NOTHING = "nothing"
+    EXPIRE = "expire"
+    TAKE_BACK = "take back"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What becomes of one point in one vault, and why; `good` says whether it was judged as one to restore
+    from."""
+
+    point: str
+    vault: str
+    keep: bool
+    reason: str
+    good: bool = True
+    act: Act = Act.NOTHING
+
+    @property
+    def key(self) -> str:
+        """What names the artefact in the job's progress."""
+        return f"{self.point} {self.vault}"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the vaults show: the artefacts (`POINT VAULT`) that are not there, why a vault could not be looked
+    at."""
+
+    missing: frozenset[str] = frozenset()
+    unseen: Mapping[str, str] = field(default_factory=dict)
+
+
+def judge(
+    found: Sequence[RecoveryPoint], rule: Rule, world: World, grace: timedelta, now: datetime
+) -> tuple[Judgement, ...]:
+    """Judge every artefact of a lineage that is there, each vault by its own lifecycle. Pure.
+
+    What was let go is judged again until its grace is over, and taken back when it is needed. One whose
+    deletion was begun, and could not be carried out, is not judged again: it is due. A failed copy is judged
+    for what it may have left. What was begun before comes last: it may be refused for ever.
+    """
+    judgements: list[Judgement] = []
+    before: list[Judgement] = []
+    for vault in sorted({vault for point in found for vault in point.artefacts}):
+        good = tuple(still_in(found, vault))
+        if vault not in rule.vaults:
+            judgements += _kept(good, vault, f"the rule has no copies in {vault} any more: all there is kept")
+            good = ()
+        elif vault in world.unseen:
+            why = f"{vault} could not be looked at: {world.unseen[vault]}"
+            judgements += _kept(good, vault, why, back=False)
+            good = ()
+        judgements += _judged(
+            (*good, *_with(PointState.FAILED, found, vault)), vault, rule, world, grace, now
+        )
+        before += [
+            Judgement(point.id, vault, False, point.artefacts[vault].reason, good=False, act=Act.DELETE)
+            for point in _with(PointState.EXPIRED, found, vault)
+            if not point.artefacts[vault].in_grace
+        ]
+    return (*judgements, *before)
+
+
+def _judged(
+    points: Sequence[RecoveryPoint], vault: str, rule: Rule, world: World, grace: timedelta, now: datetime
+) -> Iterator[Judgement]:
+    """Judge points by a vault's lifecycle."""
+    artefacts = {point.id: point.artefacts[vault] for point in points}
+    candidates = [_candidate(point, vault, world) for point in points]
+    good = {candidate.id for candidate in candidates if candidate.good}
+    for verdict in decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True):
+        artefact = artefacts[PointId(verdict.id)]
+        yield _judgement(verdict, artefact, verdict.id in good, grace, now)
+
+
+def _candidate(point: RecoveryPoint, vault: str, world: World) -> Point:
+    """Return a point as its lifecycle sees it: good while it is there, pinned while something keeps it."""
+    failed = point.artefacts[vault].state is PointState.FAILED
+    missing = f"{point.id} {vault}" in world.missing
+    why = _pinned(point, vault)
+    if missing:
+        why = f"it is not whole in {vault}, counts for nothing, and is left to be looked at"
+    elif point.hold is not None and not failed:
+        why = f"held: {point.hold}"
+    return Point(point.id, point.created_at, good=not (failed or missing), pinned=why)
+
+
+def _judgement(
+    verdict: Verdict, artefact: Artefact, good: bool, grace: timedelta, now: datetime
+) -> Judgement:
+    """Return what a verdict asks for, as the artefact stands."""
+    act = Act.NOTHING
+    if artefact.in_grace:
+        over = artefact.let_go_at is not None and now >= artefact.let_go_at
+        act = Act.TAKE_BACK if verdict.keep and good else Act.DELETE if over and not verdict.keep else act
+    elif not verdict.keep:
+        act = Act.EXPIRE if good and grace else Act.DELETE
+    return Judgement(verdict.id, artefact.vault, verdict.keep, verdict.reason, good, act)
+
+
+def still_in(found: Iterable[RecoveryPoint], vault: str) -> Iterator[RecoveryPoint]:
+    """Yield the points that are good in a vault, or can still be taken back there by their lifecycle."""
+    for point in found:
+        artefact = point.in_vault(vault)
+        if artefact is None or artefact.by_request:
+            continue
+        if artefact.state is PointState.AVAILABLE or artefact.in_grace:
+            yield point
+
+
+def keep_all(found: Sequence[RecoveryPoint], plan: str, rule: str) -> tuple[Judgement, ...]:
+    """Keep whatever is there of a lineage whose rule is gone. Pure."""
+    why = f"plan {plan} has no rule {rule} of this kind any more: everything is kept"
+    vaults = sorted({vault for point in found for vault in point.artefacts})
+    return tuple(judgement for vault in vaults for judgement in _kept(still_in(found, vault), vault, why))
+
+
+def _kept(points: Iterable[RecoveryPoint], vault: str, why: str, *, back: bool = True) -> Iterator[Judgement]:
+    """Keep what is good in a vault; `back` takes back what its lifecycle has let go."""
+    for point in points:
+        in_grace = point.artefacts[vault].in_grace
+        act = Act.TAKE_BACK if in_grace and back else Act.NOTHING
+        yield Judgement(point.id, vault, back or not in_grace, why, act=act)
+
+
+def _pinned(point: RecoveryPoint, vault: str) -> str | None:
+    """Say why a point must stay in a vault: a job needs it there."""
+    holders = point.pins.get(vault)
+    if not holders:
+        return None
+    first = min(holders)
+    return f"{first.partition('-')[0]} {first} of it is under way"
+
+
+def _with(state: PointState, found: Iterable[RecoveryPoint], vault: str) -> Iterator[RecoveryPoint]:
+    """Yield the points whose artefact in `vault` is in `state`."""
+    return (point for point in found if vault in point.artefacts and point.artefacts[vault].state is state)

@@ -1,0 +1,136 @@
+"""What is decided of a script that runs once on one instance."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from chalicelib.aws.ssm import Command
+from chalicelib.jobs.decision import Do, Fail, Wait
+from chalicelib.jobs.job import AnyJob
+from chalicelib.jobs.script_run import (
+    AGENT_PATIENCE,
+    OVERDUE,
+    Adopt,
+    Candidates,
+    Choose,
+    Ended,
+    RunSeen,
+    ScriptFailed,
+    ScriptRun,
+    Send,
+    adopted,
+    decide_run,
+    still_stopping,
+)
+from chalicelib.on_instance import RAN_BEFORE
+from tests.jobs.made import HOUR, NOON, copy_job, intended, point_in, said
+
+CHOSEN = ScriptRun("i-1")
+SENT = ScriptRun("i-1", "one", NOON)
+
+
+def _job(**more: Any) -> AnyJob:
+    return copy_job(point_in("primary"), "object", None, **more)
+
+
+def _decided(
+    run: ScriptRun, seen: RunSeen, job: AnyJob | None = None, after: timedelta = timedelta(0)
+) -> Any:
+    return decide_run(job or _job(), run, seen, NOON + after, HOUR)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "after", "expected"),
+    [
+        (
+            Candidates(("i-2", "i-1"), frozenset({"i-1", "i-2"})),
+            timedelta(0),
+            Do(Choose("i-1"), "runs on i-1"),
+        ),
+        (Candidates(("i-2", "i-1"), frozenset({"i-2"})), timedelta(0), Do(Choose("i-2"), "runs on i-2")),
+        (Candidates(("i-1",)), timedelta(0), Wait),
+        (Candidates(), timedelta(0), Wait),
+        (Candidates(("i-1",)), AGENT_PATIENCE, Fail),
+        (Candidates(), AGENT_PATIENCE, Fail),
+    ],
+)
+def test_an_instance_with_an_agent_is_chosen_or_waited_for(
+    candidates: Candidates, after: timedelta, expected: Any
+) -> None:
+    decided = _decided(ScriptRun(), RunSeen(candidates), after=after)
+    assert decided == expected if isinstance(expected, Do) else isinstance(decided, expected)
+
+
+def test_the_script_is_sent_with_an_intent_and_the_instance_locked() -> None:
+    do = _decided(CHOSEN, RunSeen())
+    assert (do.action, do.intent, do.locks) == (Send(), "SendCommand", ("instance i-1",))
+
+
+def test_a_command_that_may_have_been_sent_is_looked_for_and_adopted() -> None:
+    job = _job(intent=intended("SendCommand"))
+    assert isinstance(_decided(CHOSEN, RunSeen(), job), Wait)
+    found = Command("one", NOON)
+    assert _decided(CHOSEN, RunSeen(commands=(found,)), job).action == Adopt(found)
+    older = Command("old", NOON - HOUR)
+    assert isinstance(_decided(CHOSEN, RunSeen(commands=(older,)), job), Wait)
+    assert _decided(CHOSEN, RunSeen(), job, after=timedelta(minutes=3)).action == Send()
+
+
+@pytest.mark.parametrize(
+    ("seen", "after", "kind", "words"),
+    [
+        (RunSeen(invocation=said("InProgress")), HOUR, Wait, "InProgress"),
+        (RunSeen(), timedelta(0), Wait, "SSM does not show it yet"),
+        (
+            RunSeen(invocation=said("InProgress"), instance_gone=True),
+            HOUR,
+            ScriptFailed,
+            "stopped or terminated",
+        ),
+        (RunSeen(invocation=said("InProgress")), HOUR + OVERDUE * 2, ScriptFailed, "has not ended"),
+        (RunSeen(invocation=said("Success", 0)), HOUR, Ended, "out"),
+        (RunSeen(invocation=said("Failed", 10)), HOUR, ScriptFailed, "the backup script failed"),
+        (
+            RunSeen(invocation=said("TimedOut", None, "Execution Timed Out")),
+            HOUR,
+            ScriptFailed,
+            "its timeout of 1h",
+        ),
+        (RunSeen(invocation=said("TimedOut", None, "DeliveryTimedOut")), HOUR, ScriptFailed, "did not take"),
+        (RunSeen(invocation=said("Cancelled")), HOUR, ScriptFailed, "SSM ended it as Cancelled"),
+        (RunSeen(invocation=said("Failed", RAN_BEFORE)), HOUR, ScriptFailed, "left no result"),
+    ],
+)
+def test_how_a_run_stands(seen: RunSeen, after: timedelta, kind: type, words: str) -> None:
+    decided = _decided(SENT, seen, after=after)
+    assert isinstance(decided, kind)
+    assert words in str(decided)
+
+
+def test_the_command_that_found_the_job_had_run_before_gives_way_to_the_one_that_ran() -> None:
+    ran = Command("two", NOON)
+    seen = RunSeen(commands=(Command("one", NOON), ran), invocation=said("Failed", RAN_BEFORE))
+    action = _decided(SENT, seen).action
+    assert action == Adopt(ran, refused="one")
+    run = adopted(SENT, action)
+    assert run == replace(SENT, command="two", refused=("one",))
+    assert isinstance(_decided(run, seen), ScriptFailed)
+
+
+@pytest.mark.parametrize(
+    ("seen", "after", "waits"),
+    [
+        (RunSeen(invocation=said("InProgress")), timedelta(0), True),
+        (RunSeen(invocation=said("Cancelling")), HOUR, True),
+        (RunSeen(invocation=said("Cancelled")), timedelta(0), False),
+        (RunSeen(invocation=said("Cancelling"), instance_gone=True), timedelta(0), False),
+        (RunSeen(invocation=said("Cancelling")), HOUR + OVERDUE + timedelta(seconds=1), False),
+        (RunSeen(), timedelta(0), True),
+        (RunSeen(), HOUR, False),
+    ],
+)
+def test_a_script_that_was_told_to_stop_is_waited_for(seen: RunSeen, after: timedelta, waits: bool) -> None:
+    assert (still_stopping(SENT, seen, NOON + after, HOUR) is not None) is waits
+    assert still_stopping(CHOSEN, seen, NOON + after, HOUR) is None

@@ -1,0 +1,55 @@
+"""What copies of every kind are decided from, and how they end. Pure."""
+
+from typing import Any
+
+import pytest
+
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.store import points, services
+from chalicelib.jobs.decision import Fail, Finish
+from chalicelib.plans.model import Kind
+from chalicelib.replication.point_copy import Original
+from tests.jobs.made import NOON, Says, point_in
+
+POINT_ID = point_in().id
+LOCK = f"copy of {POINT_ID} into dr"
+FILE: dict[str, Any] = {
+    "kind": Kind.SERVICE,
+    "region": None,
+    "key": "primary/data",
+    "etag": "e1",
+    "sha256": "a5",
+}
+IN_DR = point_in("primary", "dr", **FILE)  # by another job's work
+
+NOTHING_TO_COPY = [
+    pytest.param(IN_DR, Finish(f"{POINT_ID} is in dr already"), id="the copy is there already"),
+    pytest.param(
+        point_in("primary", state=PointState.EXPIRED),
+        Fail("the original is EXPIRED in primary"),
+        id="the original was let go",
+    ),
+    pytest.param(point_in(), Fail("the original is missing in primary"), id="there is no original"),
+]
+
+
+def original(point: RecoveryPoint) -> Original:
+    """Return the original as a job sees it."""
+    source = point.in_vault("primary")
+    return Original(point, source if source and source.state is PointState.AVAILABLE else None)
+
+
+def made(point: RecoveryPoint, how: str, **artefact: Any) -> Finish:
+    """Return the end of a copy that is in its vault: its artefact is recorded, and counted."""
+    copy = Artefact("dr", PointState.AVAILABLE, folder="primary/", **artefact)
+    after = point.with_artefact(copy)
+    said = Says(f"{point.id} is in dr: {how}")
+    return Finish(said, (points.changing(point, copy, NOON), services.counting(after, "dr", 1)))
+
+
+def not_made(point: RecoveryPoint) -> Finish:
+    """Return the end of a failed copy: that is recorded, and where the lifecycle finds what it left."""
+    why = f"copy of {point.id} into dr: it failed"
+    folder = "primary/" if "primary" in point.artefacts else None
+    record = Artefact("dr", PointState.FAILED, folder=folder, reason=why)
+    return Finish(why, (points.changing(point, record, NOON),))

@@ -32,6 +32,7 @@ from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, Shapes
 from chalicelib.recovery.services import ServiceRestore
 from chalicelib.recovery.volumes import VolumeRestore
+from chalicelib.replication.again import CopiesAgain
 from chalicelib.replication.objects import ObjectCopy
 from chalicelib.replication.offsite import SegmentCopy
 from chalicelib.replication.regions import Destination, SnapshotCopy
@@ -192,7 +193,9 @@ class Farshore:
     def engine(self) -> Engine:
         """What advances jobs."""
         pacer = Pacer(self.table, self.settings.buckets)
-        return Engine(self.table, self.jobs, self.claims, pacer, self.queue, self.now, self.handlers)
+        return Engine(
+            self.table, self.jobs, self.services, self.claims, pacer, self.queue, self.now, self.handlers
+        )
 
     @cached_property
     def handlers(self) -> Handlers:
@@ -255,6 +258,11 @@ class Farshore:
     def backup_tick(self) -> BackupTick:
         """What opens due backups."""
         return BackupTick(self.opener, self.plans, self.services, self.home_ec2, self.now)
+
+    @cached_property
+    def copies_again(self) -> CopiesAgain:
+        """What opens failed copies again."""
+        return CopiesAgain(self.engine, self.table, self.plans, self.points, self.vault_kinds, self.now)
 
     @cached_property
     def lifecycle_sweep(self) -> LifecycleSweep:

@@ -11,12 +11,16 @@ from datetime import datetime, time, timedelta
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.catalog.store.rules import RuleId
+from chalicelib.catalog.store.services import LineageRecord
 from chalicelib.jobs.work import Cause, Target
-from chalicelib.plans.due import DueRun, due_by_rpo, due_run
-from chalicelib.plans.model import Plan, Rule, service_of
+from chalicelib.plans.due import GRACE, DueRun, due_by_rpo, due_run
+from chalicelib.plans.model import Plan, Rule, TagName, service_of
 from chalicelib.plans.selection import ec2_filters, matches
 
 TICK = timedelta(minutes=5)
+# A service named by a tag, of which no instance was seen for so long, is not expected any more: its runs are
+# no longer missed. `GET /status` shows it as long as there are points of it.
+EXPECTED_FOR = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,10 @@ class Covered:
         wanted = set(instances)
         left = {name: tuple(i for i in ids if i in wanted) for name, ids in self.services.items()}
         return Covered({name: ids for name, ids in left.items() if ids}, self.nameless)
+
+    def of(self, service: str) -> "Covered":
+        """Return what is covered of one service."""
+        return Covered({service: self.services[service]})
 
 
 def covered_by(plan: Plan, ec2: Ec2) -> Covered:
@@ -93,6 +101,17 @@ def cause_of(run: DueRun) -> Cause:
     return Cause(run.nominal_at, reason, late=run.late)
 
 
+def cause_of_try(record: LineageRecord, rule: Rule, now: datetime) -> Cause:
+    """Say why a failed backup is made again. Pure."""
+    retry = record.retry
+    if retry is None:
+        raise ValueError(f"nothing of {record.lineage} is to be tried again")
+    tries = retry.tries + 1
+    run = f"the run due at {retry.nominal_at:%Y-%m-%d %H:%M} UTC"
+    reason = f"try {tries + 1} of {rule.retry.attempts + 1} of {run}, after: {retry.reason}"
+    return Cause(retry.nominal_at, reason, late=now - retry.nominal_at > GRACE, tries=tries)
+
+
 def targets_of(plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, place: Place) -> tuple[Target, ...]:
     """Return what a rule's backups are made of: one target for each service. Pure."""
     return tuple(
@@ -105,3 +124,34 @@ def targets_of(plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, place:
         )
         for service, instances in covered.services.items()
     )
+
+
+def missed_by(
+    plan: Plan, rule: Rule, covered: Covered, records: Iterable[LineageRecord], now: datetime
+) -> dict[str, str]:
+    """Say, for each service that a rule should back up and cannot, why not. Pure."""
+    known = {
+        each.lineage.service: each
+        for each in records
+        if (each.lineage.rule, each.lineage.kind) == (rule.name, rule.kind)
+    }
+    if isinstance(plan.service, TagName):
+        seen = (each for each in known.values() if each.seen_at and now - each.seen_at < EXPECTED_FOR)
+        expected = {each.lineage.service for each in seen}
+        expected |= set() if covered.services or known else {plan.name}
+    else:
+        expected = {plan.service}
+    missed = sorted(expected - covered.services.keys())
+    return {service: _why(plan, service, covered, known.get(service)) for service in missed}
+
+
+def _why(plan: Plan, service: str, covered: Covered, record: LineageRecord | None) -> str:
+    of = f" of {service}" if covered.services else ""
+    return f"plan {plan.name} selects no instance{of} ({_last_seen(record)})"
+
+
+def _last_seen(record: LineageRecord | None) -> str:
+    if record is None or record.seen_at is None:
+        return "none was ever seen"
+    which = f"last seen {', '.join(record.seen)}" if record.seen else "last seen"
+    return f"{which} on {record.seen_at:%Y-%m-%d %H:%M} UTC"

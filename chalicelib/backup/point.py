@@ -6,8 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from chalicelib.catalog.recovery_point import Lineage, PointId, PointState, RecoveryPoint, point_tags
-from chalicelib.jobs.job import AnyRequest, Job
-from chalicelib.jobs.work import BackupWork, copy_request, expire_request
+from chalicelib.catalog.store import points, services
+from chalicelib.catalog.store.services import Retry
+from chalicelib.catalog.store.table import Write
+from chalicelib.jobs.job import AnyRequest, Job, JobState
+from chalicelib.jobs.work import BackupWork, copy_method, copy_request, expire_request
+from chalicelib.plans.due import next_try
 from chalicelib.plans.model import Kind, Rule
 from chalicelib.vaults.layout import point_folder
 
@@ -42,6 +46,28 @@ def point_without_artefacts(
     )
 
 
+def recorded(point: RecoveryPoint, now: datetime) -> tuple[Write, ...]:
+    """Return the record of a point that is made."""
+    return (points.settling(point, now), *services.arriving(point, point.artefacts["primary"]))
+
+
+def failure_writes(job: BackupJob, source: Mapping[str, Any], rule: Rule, now: datetime) -> tuple[Write, ...]:
+    """Return the record of a backup that failed: a point that is never mistaken for one to restore from, and
+    when it is tried again. One that was ended before it began leaves nothing.
+    """
+    if job.failure is None:
+        return ()
+    if job.failure.outcome is JobState.CANCELLED and not job.begun:
+        return (points.forgetting(job.work.recovery_point),)
+    reason = job.failure.reason
+    failed = points.settling(point_without_artefacts(job, PointState.FAILED, source, reason), now)
+    at = next_try(rule, job.nominal_at, job.work.tries, now) if job.work.due else None
+    if at is None or job.failure.outcome is JobState.CANCELLED:
+        return (failed,)
+    lineage = Lineage(job.plan, job.rule, Kind(job.method), job.service)
+    return failed, services.retrying(lineage, Retry(job.id, job.nominal_at, job.work.tries, at, reason))
+
+
 def follow_ups(
     job: BackupJob, point: RecoveryPoint, rule: Rule, vault_kinds: Mapping[str, str], now: datetime
 ) -> tuple[AnyRequest, ...]:
@@ -56,10 +82,3 @@ def follow_ups(
     )
     lineage = Lineage(job.plan, job.rule, point.kind, job.service)
     return (*copies, expire_request(lineage, now, f"after {point.id}"))
-
-
-def copy_method(kind: Kind, vault_kind: str) -> str:
-    """Return how a point of `kind` gets into a vault of `vault_kind` (`s3` or `libcloud`)."""
-    if kind is Kind.SNAPSHOT:
-        return "snapshot"
-    return "object" if vault_kind == "s3" else "segments"

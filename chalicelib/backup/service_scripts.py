@@ -10,12 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
-from chalicelib.backup.point import folder_of, follow_ups, point_without_artefacts, tags_of
+from chalicelib.backup.point import (
+    failure_writes,
+    folder_of,
+    follow_ups,
+    point_without_artefacts,
+    recorded,
+    tags_of,
+)
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
-from chalicelib.catalog.store import points, services
+from chalicelib.catalog.store import points
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.table import Write
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound
@@ -165,7 +173,7 @@ class ServiceBackup:
         if not progress.described:
             return Do(WriteManifest(_manifest(job, seen.rule)), "writing the manifest")
         point = _point(job, seen.rule, now)
-        writes = (points.settling(point, now), services.counting(point, "primary", 1))
+        writes = recorded(point, now)
         opens = follow_ups(job, point, seen.rule, self.vault_kinds, now)
         return Finish(f"{point.size_bytes:,} bytes, SHA-256 {progress.report.sha256}", writes, opens)
 
@@ -200,12 +208,11 @@ class ServiceBackup:
             stopping := still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
         ):
             return replace(stopping, reason=f"{reason}; {stopping.reason}")
-        return Finish(reason, self.abandon(job, now))
+        return Finish(reason, failure_writes(job, _source(job, None), seen.rule, now))
 
     def abandon(self, job: ServiceJob, now: datetime) -> tuple[Write, ...]:
-        """Record the point as failed, so that it is never mistaken for one to restore from."""
-        reason = job.failure.reason if job.failure else job.reason
-        return (points.settling(_new_point(job, PointState.FAILED, reason, None), now),)
+        """Record the failure."""
+        return failure_writes(job, _source(job, None), self._rule(job), now)
 
     def leftovers(self, job: ServiceJob) -> tuple[str, ...]:
         """Name the command, upload and objects that are still there."""
@@ -344,9 +351,12 @@ def _scripts(rule: ServiceRule | None) -> dict[str, str]:
 
 
 def _new_point(job: ServiceJob, state: PointState, reason: str, rule: ServiceRule | None) -> RecoveryPoint:
+    return point_without_artefacts(job, state, _source(job, rule), reason)
+
+
+def _source(job: ServiceJob, rule: ServiceRule | None) -> dict[str, Any]:
     instance = job.progress.run.instance
-    source = {"instances": [instance] if instance else [], "rule": job.work.rule, **_scripts(rule)}
-    return point_without_artefacts(job, state, source, reason)
+    return {"instances": [instance] if instance else [], "rule": job.work.rule, **_scripts(rule)}
 
 
 def _taken_at(job: ServiceJob) -> datetime:

@@ -9,11 +9,19 @@ restore works on it. Many instances are made by child jobs, each making a part o
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from chalicelib.aws.ec2 import Ec2, Instance, Snapshot, Volume
-from chalicelib.backup.point import folder_of, follow_ups, point_without_artefacts, tags_of
+from chalicelib.backup.point import (
+    failure_writes,
+    folder_of,
+    follow_ups,
+    point_without_artefacts,
+    recorded,
+    tags_of,
+)
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
-from chalicelib.catalog.store import points, services
+from chalicelib.catalog.store import points
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.rules import RuleStore
@@ -253,7 +261,7 @@ class SnapshotBackup:
 
     def _finished(self, job: SnapshotJob, point: RecoveryPoint, rule: Rule, now: datetime) -> Finish:
         opens = follow_ups(job, point, rule, self.vault_kinds, now)
-        writes = (points.settling(point, now), services.counting(point, "primary", 1))
+        writes = recorded(point, now)
         return Finish(f"{point.artefacts['primary'].snapshot_count} snapshots", writes, opens)
 
     def _decide_parts(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
@@ -296,18 +304,15 @@ class SnapshotBackup:
             return replace(due, reason=f"{reason}; {due.reason}")
         if due:
             return self._delete(due, f"cleaning up after: {reason}")
-        return Finish(reason, self.abandon(job, now))
+        return Finish(reason, _failure(job, seen.rule, now))
 
     def _delete(self, due: tuple[str, ...], reason: str) -> Do[Action]:
         some = due[:DELETED_AT_ONCE]
         return Do(Delete(some), reason, budget=Budget("DeleteSnapshot", self.ec2.region, len(some)))
 
     def abandon(self, job: SnapshotJob, now: datetime) -> tuple[Write, ...]:
-        """Record the point as failed, so that it is never mistaken for one to restore from."""
-        if job.work.shard is not None:
-            return ()
-        reason = job.failure.reason if job.failure else job.reason
-        return (points.settling(_new_point(job, PointState.FAILED, reason), now),)
+        """Record the failure."""
+        return _failure(job, self.rules.get(job.work.rule), now)
 
     def leftovers(self, job: SnapshotJob) -> tuple[str, ...]:
         """Name the snapshots that the job recorded and could not delete, and the parts not yet looked at."""
@@ -513,8 +518,16 @@ def _refs(job: SnapshotJob) -> tuple[SnapshotRef, ...]:
 
 
 def _new_point(job: SnapshotJob, state: PointState, reason: str) -> RecoveryPoint:
-    source = {"instances": list(job.work.instances), "instance_count": job.work.instance_count}
-    return point_without_artefacts(job, state, source, reason)
+    return point_without_artefacts(job, state, _asked_of(job), reason)
+
+
+def _failure(job: SnapshotJob, rule: Rule, now: datetime) -> tuple[Write, ...]:
+    """Return the record of a backup that failed; a part leaves that to the whole."""
+    return failure_writes(job, _asked_of(job), rule, now) if job.work.shard is None else ()
+
+
+def _asked_of(job: SnapshotJob) -> dict[str, Any]:
+    return {"instances": list(job.work.instances), "instance_count": job.work.instance_count}
 
 
 def _point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) -> RecoveryPoint:

@@ -4,9 +4,10 @@ Invariant: jobs are opened before the schedule is recorded as served, under ids 
 tick that dies, comes twice or comes late loses no run and doubles none. One bad plan stops no other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.backup.opening import (
@@ -14,22 +15,24 @@ from chalicelib.backup.opening import (
     Covered,
     Place,
     cause_of,
+    cause_of_try,
     covered_by,
     due_by_age,
     due_by_schedule,
+    missed_by,
     next_look,
     targets_of,
 )
 from chalicelib.catalog.store import PlanStore, StoredPlan
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.rules import RuleId, RuleStore
-from chalicelib.catalog.store.services import LineageRecord, ServiceStore
+from chalicelib.catalog.store.services import LineageRecord, Retry, ServiceStore
 from chalicelib.errors import Permanent
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import JobId
-from chalicelib.jobs.work import Cause, Target, backup_request
+from chalicelib.jobs.work import Cause, Target, backup_request, missed_request
 from chalicelib.observability import count, logger
-from chalicelib.plans.due import DueRun
+from chalicelib.plans.due import DueRun, next_try
 from chalicelib.plans.model import Plan, Rule
 
 
@@ -68,23 +71,27 @@ class BackupTick:
     ec2: Ec2
     now: Callable[[], datetime]
 
-    def run(self, stored_plans: tuple[StoredPlan, ...]) -> None:
+    def run(self, stored_plans: Sequence[StoredPlan]) -> None:
         """Open the due backups of all plans.
 
         Raises:
             Exception: a plan could not be served now; the others have been, and the tick is to be run again.
         """
-        log = logger()
-        later: Exception | None = None
-        for stored in stored_plans:
-            try:
-                self._run_plan(stored)
-            except Exception as error:  # whatever it is, it must not stop the other plans
-                log.exception("plan not served", extra={"plan": stored.plan.name, "error": str(error)})
-                count("PlanNotServed", plan=stored.plan.name)
-                later = later if isinstance(error, Permanent) else error
-        if later is not None:
-            raise later
+        each_apart((stored.plan.name, partial(self._run_plan, stored)) for stored in stored_plans)
+
+    def try_again(self, stored_plans: Mapping[str, StoredPlan], records: Iterable[LineageRecord]) -> None:
+        """Open the failed backups of these lineages again; forget those that no plan wants any more.
+
+        Raises:
+            Exception: as `run`.
+        """
+        by_plan: dict[str, list[LineageRecord]] = {}
+        for record in records:
+            by_plan.setdefault(record.lineage.plan, []).append(record)
+        each_apart(
+            (name, partial(self._try_plan_again, stored_plans.get(name), of_plan))
+            for name, of_plan in by_plan.items()
+        )
 
     def _run_plan(self, stored: StoredPlan) -> None:
         now = self.now()
@@ -101,51 +108,69 @@ class BackupTick:
     def _open_due(
         self, stored: StoredPlan, due: Mapping[str, DueRun | None], by_age: Sequence[Rule], now: datetime
     ) -> None:
-        plan, covered = stored.plan, covered_by(stored.plan, self.ec2)
+        scene = self._scene(stored.plan, now)
+        for rule in scene.plan.rules:
+            run = due[rule.name]
+            if run is not None:
+                self._open(scene, rule, scene.covered, cause_of(run))
+                self._miss(scene, rule, scene.missed(rule), cause_of(run))
+                self.plans.serve(scene.plan.name, rule.name, run.nominal_at)
+        for rule in by_age:
+            self._open_aged(scene, rule)
+
+    def _scene(self, plan: Plan, now: datetime) -> "Scene":
+        covered, records = covered_by(plan, self.ec2), tuple(self.services.lineages(plan.name))
         if not covered.services:
             logger().warning("the plan selects no instance", extra={"plan": plan.name})
             count("PlanSelectsNothing", plan=plan.name)
-        ids = self.opener.rule_ids(plan)
-        for rule in plan.rules:
-            run = due[rule.name]
-            if run is not None:
-                self._open(plan, rule, ids[rule.name], covered, run)
-                self.plans.serve(plan.name, rule.name, run.nominal_at)
-        if by_age:
-            self._open_aged(plan, by_age, ids, covered, now)
+        return Scene(plan, self.opener.rule_ids(plan), covered, records, now)
 
-    def _open(self, plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, run: DueRun) -> None:
-        jobs = self.opener.open(self.opener.targets(plan, rule, rule_id, covered), cause_of(run))
-        facts = {"plan": plan.name, "rule": rule.name, "jobs": len(jobs), "late": run.late}
+    def _open(self, scene: "Scene", rule: Rule, covered: Covered, cause: Cause) -> None:
+        targets = self.opener.targets(scene.plan, rule, scene.ids[rule.name], covered)
+        jobs = self.opener.open(targets, cause)
+        facts = {"plan": scene.plan.name, "rule": rule.name, "jobs": len(jobs), "late": cause.late}
         logger().info("opened backups", extra=facts)
-        if run.late:
-            count("LateRun", plan=plan.name, rule=rule.name)
+        if cause.late:
+            count("LateRun", plan=scene.plan.name, rule=rule.name)
 
-    def _open_aged(
-        self, plan: Plan, rules: Sequence[Rule], ids: Mapping[str, RuleId], covered: Covered, now: datetime
-    ) -> None:
+    def _miss(self, scene: "Scene", rule: Rule, missed: Mapping[str, str], cause: Cause) -> None:
+        """Leave a job of each run that could not be made, and try it again as one that failed."""
+        targets = self.opener.targets(
+            scene.plan, rule, scene.ids[rule.name], Covered(dict.fromkeys(missed, ()))
+        )
+        requests = [missed_request(each, cause, missed[each.lineage.service]) for each in targets]
+        if not requests:
+            return
+        jobs = self.opener.engine.open(requests)
+        at = next_try(rule, cause.nominal_at, cause.tries, scene.now)
+        if at is not None:
+            self.services.note_retries(
+                (target.lineage, Retry(job, cause.nominal_at, cause.tries, at, request.missed or ""))
+                for target, job, request in zip(targets, jobs, requests, strict=True)
+            )
+
+    def _open_aged(self, scene: "Scene", rule: Rule) -> None:
         """Open the backups without which a service's newest point would grow older than a rule's RPO."""
         records = {
-            (each.lineage.rule, each.lineage.kind, each.lineage.service): each
-            for each in self.services.lineages(plan.name)
+            each.lineage.service: each
+            for each in scene.records
+            if (each.lineage.rule, each.lineage.kind) == (rule.name, rule.kind)
         }
-        for rule in rules:
-            due: dict[DueRun, dict[str, tuple[str, ...]]] = {}
-            for service, instances in covered.services.items():
-                known = records.get((rule.name, rule.kind, service))
-                run = due_by_age(rule, known.newest_at if known else None, now)
-                if run is not None:
-                    due.setdefault(run, {})[service] = instances
-            for run, selected in due.items():
-                last = [
-                    known for service in selected if (known := records.get((rule.name, rule.kind, service)))
-                ]
-                busy = self._under_way(rule, last, now)
-                free = {service: ids for service, ids in selected.items() if service not in busy}
-                if free:
-                    self._open(plan, rule, ids[rule.name], Covered(free), run)
+        missed, due = scene.missed(rule), dict[DueRun, list[str]]()
+        for service in (*scene.covered.services, *missed):
+            known = records.get(service)
+            run = due_by_age(rule, known.newest_at if known else None, scene.now)
+            if run is not None:
+                due.setdefault(run, []).append(service)
+        busy = self._under_way(rule, records.values(), scene.now)
+        for run, services in due.items():
+            free = [service for service in services if service not in busy]
+            there = {name: scene.covered.services[name] for name in free if name in scene.covered.services}
+            if there:
+                self._open(scene, rule, Covered(there), cause_of(run))
+            self._miss(scene, rule, {name: missed[name] for name in free if name in missed}, cause_of(run))
 
-    def _under_way(self, rule: Rule, records: Sequence[LineageRecord], now: datetime) -> set[str]:
+    def _under_way(self, rule: Rule, records: Iterable[LineageRecord], now: datetime) -> set[str]:
         """Name the services whose last backup still runs, however long, or ended only a short time ago."""
         by_job = {record.last_job: record.lineage.service for record in records if record.last_job}
         retry_after = max(TICK, (rule.rpo or timedelta()) / 4)
@@ -155,3 +180,63 @@ class BackupTick:
             for job, (state, nominal_at) in jobs.items()
             if not state.final or now - nominal_at < retry_after
         }
+
+    def _try_plan_again(self, stored: StoredPlan | None, records: Sequence[LineageRecord]) -> None:
+        now = self.now()
+        judged = [(each, _still_wanted(stored.plan, each, now) if stored else None) for each in records]
+        self.services.forget_retries(each for each, rule in judged if rule is None)
+        wanted = [(each, rule) for each, rule in judged if rule is not None]
+        if stored is None or not wanted:
+            return
+        scene = self._scene(stored.plan, now)
+        for record, rule in wanted:
+            service, cause = record.lineage.service, cause_of_try(record, rule, now)
+            if service in scene.covered.services:
+                self._open(scene, rule, scene.covered.of(service), cause)
+            else:
+                self._miss(scene, rule, {service: scene.missed(rule).get(service, "it is gone")}, cause)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A plan at one moment: the ids of its rules, what it covers, and what is known of its lineages."""
+
+    plan: Plan
+    ids: Mapping[str, RuleId]
+    covered: Covered
+    records: Sequence[LineageRecord]
+    now: datetime
+
+    def missed(self, rule: Rule) -> dict[str, str]:
+        """Say, for each service that a rule should back up and cannot, why not."""
+        return missed_by(self.plan, rule, self.covered, self.records, self.now)
+
+
+def _still_wanted(plan: Plan, record: LineageRecord, now: datetime) -> Rule | None:
+    """Return the rule of a run that is to be tried again; None when it is of no use any more. Pure."""
+    rule, retry = plan.rule(record.lineage.rule), record.retry
+    if rule is None or rule.kind is not record.lineage.kind or rule.schedule is None:
+        return None
+    if retry is None or record.due_job != retry.job or retry.tries >= rule.retry.attempts:
+        return None
+    following = rule.schedule.next_after(retry.nominal_at)
+    return rule if following is None or now < following else None
+
+
+def each_apart(tasks: Iterable[tuple[str, Callable[[], None]]]) -> None:
+    """Do something for each plan, by its name; one that fails stops no other.
+
+    Raises:
+        Exception: one could not be done now, and is to be done again.
+    """
+    log = logger()
+    later: Exception | None = None
+    for plan, task in tasks:
+        try:
+            task()
+        except Exception as error:  # whatever it is, it must not stop the other plans
+            log.exception("plan not served", extra={"plan": plan, "error": str(error)})
+            count("PlanNotServed", plan=plan)
+            later = later if isinstance(error, Permanent) else error
+    if later is not None:
+        raise later

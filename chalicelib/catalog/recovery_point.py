@@ -53,7 +53,8 @@ class Artefact:
     there are many snapshots, `snapshots` is empty and they lie in `shards` records of their own.
 
     One that is EXPIRED is still there until `let_go_at` and can be taken back; without that moment it is
-    being deleted. `by_request` says that an operator wants it gone, and not its lifecycle.
+    being deleted. `by_request` says that an operator wants it gone, and not its lifecycle. A copy that failed
+    never `was_made`, and is FAILED again once what it left is deleted; then it has no `folder`.
     """
 
     vault: str
@@ -71,11 +72,21 @@ class Artefact:
     reason: str = ""
     let_go_at: datetime | None = None
     by_request: bool = False
+    was_made: bool = True
 
     @property
     def in_grace(self) -> bool:
         """Whether it is let go and can still be taken back."""
         return self.state is PointState.EXPIRED and self.let_go_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class DueCopy:
+    """A copy that should be in a vault and failed: how often it was tried, and when it is tried again (None:
+    now)."""
+
+    tries: int
+    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,8 @@ class RecoveryPoint:
 
     `source` says what it was made of (instances, volumes) and how it is put back (the restore and verify
     scripts). `version` counts the changes to its record; `pins` are, by vault, the jobs that need it there;
-    `hold` says why it is kept whatever its lifecycle says.
+    `hold` says why it is kept whatever its lifecycle says; `due` are, by vault, the copies that its plan
+    wants and that failed.
     """
 
     id: PointId
@@ -122,6 +134,7 @@ class RecoveryPoint:
     version: int = 0
     pins: Mapping[str, frozenset[str]] = field(default_factory=dict)
     hold: str | None = None
+    due: Mapping[str, DueCopy] = field(default_factory=dict)
 
     def in_vault(self, vault: str) -> Artefact | None:
         """Return the artefact in `vault`, in whatever state, or None where there never was one."""
@@ -154,10 +167,10 @@ def point_tags(point_id: str, job_id: str, service: str, plan: str, rule: str) -
 
 
 def state_of(artefacts: Any, otherwise: PointState) -> PointState:
-    """Return a point's state from its artefacts': available while one is, deleted when all are, else as it
-    was."""
+    """Return a point's state from its artefacts': available while one is, deleted when all are that ever were
+    made, else as it was."""
     states = {artefact.state for artefact in artefacts}
     for state in (PointState.AVAILABLE, PointState.EXPIRED):
         if state in states:
             return state
-    return PointState.DELETED if states == {PointState.DELETED} else otherwise
+    return PointState.DELETED if states - {PointState.FAILED} == {PointState.DELETED} else otherwise

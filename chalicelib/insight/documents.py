@@ -30,6 +30,7 @@ def job_document(job: AnyJob) -> dict[str, Any]:
         "late": bool(getattr(job.work, "late", False)),
     }
     document |= _present(parent=job.parent, parts=job.children or None, left=list(job.left) or None)
+    document |= _present(superseded=job.superseded or None)
     if job.failure is not None:
         document["error"] = job.failure.reason
     return document | _work_document(job.work) | _progress_document(job.progress)
@@ -84,7 +85,15 @@ def point_document(point: RecoveryPoint) -> dict[str, Any]:
         "reason": point.reason,
         "artefacts": [_artefact_document(artefact) for _, artefact in sorted(point.artefacts.items())],
         **({"hold": point.hold} if point.hold is not None else {}),
+        **({"copies_due": _copies_due(point)} if point.due else {}),
     }
+
+
+def _copies_due(point: RecoveryPoint) -> list[dict[str, Any]]:
+    return [
+        {"vault": vault, "tries": due.tries, "next_try_at": rfc3339(due.at) if due.at else None}
+        for vault, due in sorted(point.due.items())
+    ]
 
 
 def restore_preview(planned: AnyRequest, rule: ServiceRule | None) -> dict[str, Any]:

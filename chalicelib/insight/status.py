@@ -1,10 +1,12 @@
-"""How each service stands: its recovery points by kind and vault, and its RPO as promised and as achieved.
-Pure."""
+"""How each service stands: its recovery points rule by rule and vault by vault, its RPO as promised and as
+achieved, and whatever an operator should know of it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.catalog.store.services import LineageRecord, ServiceRecord
 from chalicelib.insight.documents import rfc3339
 from chalicelib.plans.durations import render_duration
@@ -12,26 +14,106 @@ from chalicelib.plans.model import Plan
 from chalicelib.plans.objectives import achieved_rpo
 
 
-def service_status(plan: Plan, record: ServiceRecord, now: datetime) -> dict[str, Any]:
-    """Return one service's status under a plan as JSON-able values.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A rule's points of a service in one vault; `wanted` is whether the plan still says so."""
 
-    The achieved RPO counts points whose bytes were read back and found right; `newest` counts any.
+    record: LineageRecord
+    vault: str
+    wanted: bool
+
+
+def service_status(plan: str, stored: Plan | None, record: ServiceRecord, now: datetime) -> dict[str, Any]:
+    """Return one service's status under a plan, None when that is gone, as JSON-able values.
+
+    The achieved RPO counts points whose bytes were read back and found right; it is met where that is young
+    enough and every vault that the plan names has a point as young.
     """
-    lineages, objective = record.lineages, plan.objectives.rpo
+    lineages, objective = record.lineages, stored.objectives.rpo if stored else None
+    rows = list(_rows(stored, record))
     verified = ((each.verified_at, True) for each in lineages if each.verified_at)
     achieved = achieved_rpo(verified, now)
     newest = max((each.newest_at for each in lineages if each.newest_at), default=None)
     return {
-        "plan": plan.name,
+        "plan": plan,
         "service": record.service,
         "points": _counts(lineages),
         "newest_at": rfc3339(newest) if newest else None,
         "rpo": {
             "objective": render_duration(objective) if objective else None,
             "achieved": render_duration(achieved) if achieved is not None else None,
-            "met": achieved is not None and achieved <= objective if objective else None,
+            "met": achieved is not None and achieved <= objective and not _behind(rows, objective, now)
+            if objective
+            else None,
         },
+        "rules": [_row_document(row, now) for row in rows],
+        "says": list(_says(plan, stored, record, rows)),
     }
+
+
+def _rows(plan: Plan | None, record: ServiceRecord) -> Iterator[Row]:
+    """Yield what the plan wants of a service, rule by rule, and then what else is there."""
+    known = {(each.lineage.rule, each.lineage.kind): each for each in record.lineages}
+    shown = set()
+    for rule in plan.rules if plan else ():
+        lineage = Lineage(plan.name if plan else "", rule.name, rule.kind, record.service)
+        of_rule = known.get((rule.name, rule.kind), LineageRecord(lineage))
+        for vault in sorted(rule.vaults, key=lambda name: (name != "primary", name)):
+            shown.add((rule.name, rule.kind, vault))
+            yield Row(of_rule, vault, wanted=True)
+    for (name, kind), of_rule in known.items():
+        for vault in sorted(vault for vault, number in of_rule.counts.items() if number):
+            if (name, kind, vault) not in shown:
+                yield Row(of_rule, vault, wanted=False)
+
+
+def _row_document(row: Row, now: datetime) -> dict[str, Any]:
+    newest, lineage = row.record.newest.get(row.vault), row.record.lineage
+    return {
+        "rule": lineage.rule,
+        "kind": str(lineage.kind),
+        "vault": row.vault,
+        "wanted": row.wanted,
+        "points": row.record.counts.get(row.vault, 0),
+        "newest_at": rfc3339(newest.at) if newest else None,
+        "verified_at": rfc3339(newest.verified_at) if newest and newest.verified_at else None,
+        "age": render_duration(now - newest.at) if newest and newest.at <= now else None,
+        "copies_due": row.record.awaited.get(row.vault, 0),
+    }
+
+
+def _behind(rows: Sequence[Row], objective: Any, now: datetime) -> bool:
+    """Say whether a vault that the plan names has no point that is young enough."""
+    newest: dict[str, datetime | None] = {}
+    for row in rows:
+        if row.wanted:
+            at = row.record.newest[row.vault].at if row.vault in row.record.newest else None
+            known = newest.get(row.vault)
+            newest[row.vault] = at if known is None else max(known, at or known)
+    return any(at is None or now - at > objective for at in newest.values())
+
+
+def _says(plan: str, stored: Plan | None, record: ServiceRecord, rows: Sequence[Row]) -> Iterator[str]:
+    """Say what an operator should know: what is gone, missed, or still to be made."""
+    if stored is None:
+        yield f"plan {plan} is gone: nothing is backed up any more, and everything is kept"
+    elif not record.lineages and not record.key:
+        yield f"plan {plan} selects no instance, and never did"
+    for row in rows:
+        lineage = row.record.lineage
+        if stored is not None and not row.wanted:
+            yield (
+                f"the plan has no points of rule {lineage.rule} ({lineage.kind}) in {row.vault} any more:"
+                f" all {row.record.counts[row.vault]} are kept"
+            )
+        if due := row.record.awaited.get(row.vault, 0):
+            yield f"rule {lineage.rule}: {due} copies into {row.vault} failed and are made again"
+    for each in record.lineages:
+        if each.missed is not None:
+            yield f"rule {each.lineage.rule}: {each.missed}"
+        if each.retry is not None and each.missed is None:
+            at = f"{each.retry.at:%Y-%m-%d %H:%M} UTC"
+            yield f"rule {each.lineage.rule}: {each.retry.job} failed and is tried again at {at}"
 
 
 def _counts(lineages: tuple[LineageRecord, ...]) -> Mapping[str, Mapping[str, int]]:

@@ -21,8 +21,8 @@ from typing import Any
 
 from chalicelib.aws.batches import in_batches
 from chalicelib.aws.queue import LONGEST_DELAY, PokeQueue
-from chalicelib.catalog.recovery_point import Lineage
-from chalicelib.catalog.store import points, services
+from chalicelib.catalog.store import points
+from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.catalog.store.table import Role, Table, Write
 from chalicelib.errors import (
     Conflict,
@@ -33,18 +33,18 @@ from chalicelib.errors import (
     Retryable,
     Throttled,
 )
-from chalicelib.jobs import claims
+from chalicelib.jobs import claims, lineages
 from chalicelib.jobs.backoff import pause_after
 from chalicelib.jobs.claims import Claims
 from chalicelib.jobs.decision import Children, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Handlers, JobHandler, Turn
-from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, Intent, Job, JobId, JobState, Permit
+from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, Failure, Intent, Job, JobId, JobState, Permit
 from chalicelib.jobs.leftovers import leaving
+from chalicelib.jobs.lineages import Busy, Free, Superseded
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, Lease
 from chalicelib.jobs.work import DEADLINES
 from chalicelib.observability import count, logger
-from chalicelib.plans.model import Kind
 
 NewJob = tuple[JobId, Permit | None]
 """A job that was opened, and its turn at a bucket."""
@@ -66,6 +66,7 @@ GIVE_UP_AFTER_DEAD_WORKERS = 10
 # What cannot be removed in this time is named on the job and left to the inventory.
 CLEANING_ENDS_AFTER = timedelta(days=1)
 CHILDREN_LOOK = timedelta(minutes=10)
+LINE_LOOK = timedelta(minutes=10)
 LOCK_LOOK = timedelta(minutes=1)
 REDECIDED_AT_MOST = 10
 OPENED_AT_ONCE = 40
@@ -83,6 +84,8 @@ class Work:
     began_at: datetime
     saved_at: datetime
     redecided: int = 0
+    turn: Free | None = None
+    begins: bool = False
 
 
 class Stale(Exception):
@@ -111,6 +114,7 @@ class Engine:
 
     table: Table
     jobs: JobStore
+    services: ServiceStore
     claims: Claims
     pacer: Pacer
     queue: PokeQueue
@@ -157,7 +161,10 @@ class Engine:
                 why = "an artefact that it needs is no longer available"
                 raise Conflict(why, operation="opening a job", resource=left[0][0].service)
             left = [(job, group) for job, group in left if job.id not in known]
-        return [(job.id, job.permit) for job, _ in left]
+        for job in (job for job, _ in left if job.state.final):
+            logger().error("run missed", extra={"job": job.id, "reason": job.reason})
+            count("MissedRun", plan=job.plan, rule=job.rule)
+        return [(job.id, job.permit) for job, _ in left if not job.state.final]
 
     def _job_of(
         self, request: AnyRequest, permit: Permit | None, now: datetime, parent: AnyJob | None = None
@@ -167,7 +174,7 @@ class Engine:
             id=request.id,
             kind=request.kind,
             method=request.method,
-            state=JobState.QUEUED,
+            state=JobState.FAILED if request.missed else JobState.QUEUED,
             service=request.service,
             plan=request.plan,
             rule=request.rule,
@@ -175,13 +182,14 @@ class Engine:
             created_at=now,
             updated_at=now,
             deadline=parent.deadline if parent else now + DEADLINES[request.kind, request.method],
-            reason=request.reason,
+            reason=request.missed or request.reason,
             secret=uuid.uuid4().hex,
             work=request.work,
             progress=handler.progress(),
             parent=parent.id if parent else None,
             permit=permit,
             pins=request.pins,
+            failure=Failure(request.missed, JobState.FAILED, now) if request.missed else None,
         )
 
     def _jobs_of(
@@ -211,9 +219,8 @@ class Engine:
         starts_at = job.permit.at if job.permit else now
         writes = self.jobs.opening(job, starts_at + FIRST_POKE_WITHIN)
         writes += [points.pinning(point, vault, job.id) for point, vault in request.pins]
-        if request.kind == "backup" and job.parent is None:
-            lineage = Lineage(job.plan, job.rule, Kind(job.method), job.service)
-            writes.append(services.opening(lineage, job.id))
+        if lineages.takes_turns(job):
+            writes.append(lineages.opened(job, request.missed))
         return [replace(write, belongs_to=job.id) for write in writes]
 
     def _poke_new(self, jobs: Iterable[NewJob], now: datetime) -> None:
@@ -307,7 +314,7 @@ class Engine:
             if now >= job.deadline:
                 last = f"not done by its deadline, {job.deadline:%Y-%m-%d %H:%M} UTC; last: {job.reason}"
                 return Fail(last)
-            return None
+            return self._before_it_begins(work, now)
         if dead >= 2 * GIVE_UP_AFTER_DEAD_WORKERS:  # they died cleaning up, too
             return self._abandonment(work, now)
         if children.unfinished:  # each ends by itself, within its own time for cleaning
@@ -316,6 +323,28 @@ class Engine:
         if now >= job.failure.at + time_for_parts + CLEANING_ENDS_AFTER:
             return self._abandonment(work, now)
         return None
+
+    def _before_it_begins(self, work: Work, now: datetime) -> Wait | Fail | None:
+        """Let a backup that has not begun wait for the one of its lineage that is under way."""
+        job = work.job
+        if job.begun or not lineages.takes_turns(job):
+            return None
+        match self._standing(job):
+            case Superseded(by=by):
+                return Fail(lineages.superseded(job, by), JobState.CANCELLED)
+            case Busy(holder=holder):
+                self.table.commit([lineages.enqueued(job, holder)])
+                return Wait(now + LINE_LOOK, f"waiting for {holder}, a backup of the same, to end")
+            case Free() as turn:
+                work.turn = turn
+                return None
+
+    def _standing(self, job: AnyJob) -> Superseded | Busy | Free:
+        record = self.services.of_lineage(lineages.lineage_of(job))
+        stands = lineages.standing(record, job)
+        if isinstance(stands, Busy) and self._is_over(stands.holder):
+            return lineages.free(record, job)
+        return stands
 
     @staticmethod
     def _decided(work: Work, seen: Any, now: datetime) -> "Decision[Any]":
@@ -328,7 +357,9 @@ class Engine:
         work.job = replace(work.job, reason=do.reason)
         if do.budget is not None and not self._has_turn(work, do, now):
             return False
-        held, claiming = self._claiming(work.job, do, now)
+        begun, begin = _beginning(work, do)
+        work.begins = bool(begin)
+        held, claiming = self._claiming(begun, begin, do, now)
         if do.intent or do.first or claiming:
             work.job = replace(held, intent=Intent(do.intent, now) if do.intent else work.job.intent)
             self._commit(work, [*do.first, *claiming])
@@ -347,6 +378,9 @@ class Engine:
     def _take_back(self, work: Work, do: Do[Any]) -> None:
         """Give back what was claimed for a call that was refused."""
         job, freed = _given_back(work.job, do.locks, do.slots)
+        if work.begins:  # nothing was made: the next due run may take its place
+            freed.append(lineages.not_begun(job))
+            job = replace(job, begun=False, superseded=0)
         work.job = replace(job, intent=None, permit=None)
         if freed:
             self._commit(work, freed)
@@ -383,9 +417,11 @@ class Engine:
         )
         return False
 
-    def _claiming(self, job: AnyJob, do: Do[Any], now: datetime) -> tuple[AnyJob, list[Write]]:
+    def _claiming(
+        self, job: AnyJob, begins: Sequence[Write], do: Do[Any], now: datetime
+    ) -> tuple[AnyJob, list[Write]]:
         """Return the job with the locks and slots that an act needs, and the writes that claim them."""
-        writes = [claims.locking(name, job.id, now) for name in do.locks if name not in job.locks]
+        writes = [*begins, *(claims.locking(name, job.id, now) for name in do.locks if name not in job.locks)]
         locks = tuple(dict.fromkeys((*job.locks, *do.locks)))
         slots, held = list(job.slots), {f"{region}/{purpose}" for region, purpose, _ in job.slots}
         for wanted in do.slots:
@@ -439,10 +475,11 @@ class Engine:
     def _store(self, work: Work, writes: Sequence[Write]) -> None:
         left = list(writes)
         while refused := self._refused(left):
-            gone = [write.key for write in refused if write.role is Role.RELEASE]
-            if gone:
-                logger().warning("not held any more", extra={"job": work.job.id, "claims": gone})
-            if not all(write.role in (Role.OPEN, Role.RELEASE) for write in refused):
+            gone = [write.key for write in refused if write.role in (Role.RELEASE, Role.NEWER)]
+            lost = [write.key for write in refused if write.role is Role.RELEASE]
+            if lost:
+                logger().warning("not held any more", extra={"job": work.job.id, "claims": lost})
+            if not all(write.role in (Role.OPEN, Role.RELEASE, Role.NEWER) for write in refused):
                 locks = [name for write in refused if write.put and (name := claims.lock_named_by(write))]
                 raise Unclaimed(locks[0]) if locks else Stale
             known = {write.belongs_to for write in refused}
@@ -541,8 +578,12 @@ class Engine:
             work.job, job.locks, [f"{region}/{purpose}" for region, purpose, _ in job.slots]
         )
         ended = [*self.jobs.finishing(work.lease, work.job, now), *leaving(work.job, left, now)]
+        if lineages.takes_turns(job):
+            ended.append(lineages.ended(job))
         self._store(work, [*ended, *finish.writes, *opening, *unpinned, *freed])
         self._poke_waiting(freed)
+        if job.begun:
+            self.queue.poke_all(sorted(self.services.of_lineage(lineages.lineage_of(job)).waiting))
         self._poke_new(((follow_up.id, follow_up.permit) for follow_up in follow_ups), now)
         if job.parent is not None:
             self.queue.poke(job.parent)
@@ -600,6 +641,13 @@ class Engine:
         self.queue.poke_at(by_delay)
         if overdue := by_delay.get(timedelta(0)):
             count("OverdueJobs", len(overdue))
+
+
+def _beginning(work: Work, do: Do[Any]) -> tuple[AnyJob, list[Write]]:
+    """Return the job as one that has begun, when an act is a backup's first, and the write that says so."""
+    if work.turn is None or work.job.begun or not (do.intent or do.first):
+        return work.job, []
+    return replace(work.job, begun=True, superseded=work.turn.superseded), [work.turn.begin]
 
 
 def _given_back(job: AnyJob, locks: Iterable[str], slots: Iterable[str]) -> tuple[AnyJob, list[Write]]:

@@ -85,10 +85,10 @@ class Job(Generic[Work, Progress]):
     """One piece of work. `method` says how its kind is done, e.g. a backup by `snapshot` or `service` script.
 
     `secret` marks what the job makes where nobody can change it later; it is never shown. `left` names what
-    cleaning up could not remove. `cancel` is what an
-    operator said who cancelled it; `pins` are the artefacts (point, vault) that must stay while the job
-    runs; `children` counts the child jobs it has opened; `locks` and `slots` (region, purpose,
-    slot) are what it holds.
+    cleaning up could not remove. `cancel` is what an operator said who cancelled it; `pins` are the artefacts
+    (point, vault) that must stay while the job runs; `children` counts the child jobs it has opened; `locks`
+    and `slots` (region, purpose, slot) are what it holds. A backup that has `begun` is the one of its lineage
+    that is under way; `superseded` counts the due runs before it that never began.
     """
 
     id: JobId
@@ -116,6 +116,8 @@ class Job(Generic[Work, Progress]):
     failure: Failure | None = None
     cancel: str | None = None
     left: tuple[str, ...] = ()
+    begun: bool = False
+    superseded: int = 0
     attempts: int = 0
     version: int = 0
     poked_at: datetime | None = None
@@ -168,7 +170,7 @@ class JobRequest(Generic[Work]):
     """A job to be opened. `key` says what makes it one of its kind; with the kind and method it gives the id.
 
     `budget` is the bucket that its first paced call draws on, `pins` the artefacts (point, vault) that it
-    needs, from its opening to its end.
+    needs, from its opening to its end. One that was `missed` is over when it is opened: it says why.
     """
 
     kind: JobKind
@@ -182,6 +184,7 @@ class JobRequest(Generic[Work]):
     reason: str
     budget: Budget | None = None
     pins: tuple[tuple[str, str], ...] = ()
+    missed: str | None = None
 
     @property
     def id(self) -> JobId:

@@ -67,7 +67,8 @@ class JobStore:
 
     def opening(self, job: AnyJob, wake_at: datetime) -> list[Write]:
         """Return the writes that store a new job; one that exists already is left as it is."""
-        put = {**_header(job), "work": to_text(job.work), **_moving(job), **wake.waking(wake_at)}
+        put = {**_header(job), "work": to_text(job.work), **_moving(job)}
+        put |= _forgotten(job.created_at) if job.state.final else wake.waking(wake_at)
         opened = Write(_key(job.id), Role.OPEN, put=put, condition=Attr("pk").not_exists())
         if job.parent is None:
             return [opened]
@@ -132,8 +133,7 @@ class JobStore:
 
     def finishing(self, lease: Lease, job: AnyJob, now: datetime) -> list[Write]:
         """Store the finished job, tell its parent's record, and let it be forgotten in time."""
-        sets = {"expires_at": int((now + REMEMBERED).timestamp())}
-        writes = [self._fenced(lease, job, sets=sets, drops=(*_LEASE, "wake", "wake_at"))]
+        writes = [self._fenced(lease, job, sets=_forgotten(now), drops=(*_LEASE, "wake", "wake_at"))]
         if job.parent is not None:
             told = {"state": str(job.state), "reason": job.reason[:1000]}
             writes.append(Write((f"job#{job.parent}", f"child#{job.id}"), sets=told))
@@ -194,6 +194,8 @@ class JobStore:
             failure=from_text(Failure, item["failure"]) if "failure" in item else None,
             cancel=item.get("cancel"),
             left=tuple(item.get("left", ())),
+            begun=bool(item.get("begun", False)),
+            superseded=int(item.get("superseded", 0)),
             attempts=int(item["attempts"]),
             version=int(item["version"]),
             poked_at=moment(item["poked_at"]) if "poked_at" in item else None,
@@ -202,6 +204,10 @@ class JobStore:
 
 def _key(job_id: str) -> tuple[str, str]:
     return f"job#{job_id}", "job"
+
+
+def _forgotten(now: datetime) -> Item:
+    return {"expires_at": int((now + REMEMBERED).timestamp())}
 
 
 def _lookup(filters: dict[str, str]) -> Lookup:
@@ -246,6 +252,8 @@ def _moving(job: AnyJob) -> Item:
         "permit": to_text(job.permit) if job.permit else None,
         "failure": to_text(job.failure) if job.failure else None,
         "left": list(job.left) or None,
+        "begun": job.begun or None,
+        "superseded": job.superseded or None,
         "children": job.children or None,
         "locks": list(job.locks) or None,
         "slots": [list(slot) for slot in job.slots] or None,

@@ -38,7 +38,8 @@ class BackupWork:
     """A recovery point to make of these instances, under a rule.
 
     `listed` names the record that lists them instead, where they are many; `shard` is which part of the point
-    a child job makes.
+    a child job makes. One that is `due`, by a schedule or an RPO, and not asked for, is superseded by the
+    next one; `tries` counts the failed ones before it that were due at the same moment.
     """
 
     recovery_point: str
@@ -47,15 +48,21 @@ class BackupWork:
     listed: str | None = None
     instance_count: int = 0
     late: bool = False
+    due: bool = False
+    tries: int = 0
     shard: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CopyWork:
-    """A recovery point to copy into a vault; `shard` is the part of its snapshots that a child job copies."""
+    """A recovery point to copy into a vault; `shard` is the part of its snapshots that a child job copies.
+
+    One that is `due`, because the rule says so and not an operator, is tried again until it is there.
+    """
 
     recovery_point: str
     vault: str
+    due: bool = False
     shard: int | None = None
 
 
@@ -105,19 +112,24 @@ class ServiceRestoreWork:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why backups are made now: the moment they were due, and `key` when it was not a schedule that asked."""
+    """Why backups are made now: the moment they were due, and `key` when it was not a schedule that asked.
+
+    `tries` counts the failed ones before that were due at the same moment.
+    """
 
     nominal_at: datetime
     reason: str
     key: str | None = None
     late: bool = False
+    tries: int = 0
 
     @property
-    def identity(self) -> tuple[str, str]:
+    def identity(self) -> tuple[str, ...]:
         """What makes two causes the same: the moment they were due, or else the key, at any time."""
-        if self.key is None:
-            return ("schedule", self.nominal_at.isoformat())
-        return ("key", self.key)
+        if self.key is not None:
+            return ("key", self.key)
+        again = ("try", str(self.tries)) if self.tries else ()
+        return ("schedule", self.nominal_at.isoformat(), *again)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +165,10 @@ def backup_request(target: Target, cause: Cause) -> JobRequest[BackupWork]:
         listed=name_of(ids) if in_parts else None,
         instance_count=len(ids),
         late=cause.late,
+        due=cause.key is None,
+        tries=cause.tries,
     )
-    paced = lineage.kind is Kind.SNAPSHOT and not in_parts
+    paced = lineage.kind is Kind.SNAPSHOT and not in_parts and bool(ids)
     return JobRequest(
         kind=JobKind.BACKUP,
         method=lineage.kind,
@@ -169,6 +183,11 @@ def backup_request(target: Target, cause: Cause) -> JobRequest[BackupWork]:
     )
 
 
+def missed_request(target: Target, cause: Cause, why: str) -> JobRequest[BackupWork]:
+    """Record that the backup due by `cause` could not be made: a job that is over when it is opened."""
+    return replace(backup_request(target, cause), missed=f"MISSED: {why}")
+
+
 def backup_part(job: AnyJob, number: int, instances: Sequence[str], region: str) -> AnyRequest:
     """Ask for one part of a large snapshot backup: a child job of `job`."""
     part = replace(
@@ -177,13 +196,22 @@ def backup_part(job: AnyJob, number: int, instances: Sequence[str], region: str)
     return _part_of(job, number, part, Budget("CreateSnapshots", region, len(instances)))
 
 
+def copy_method(kind: Kind, vault_kind: str) -> str:
+    """Return how a point of `kind` gets into a vault of `vault_kind` (`s3` or `libcloud`)."""
+    if kind is Kind.SNAPSHOT:
+        return "snapshot"
+    return "object" if vault_kind == "s3" else "segments"
+
+
 def copy_request(
-    point: RecoveryPoint, vault: str, method: str, cause: str = "", source: str = "primary"
+    point: RecoveryPoint, vault: str, method: str, cause: str = "", *, due: bool = True, tries: int = 0
 ) -> JobRequest[CopyWork]:
     """Ask that `point` be copied into `vault`; `method` is `snapshot`, `object` or `segments`.
 
-    One job per point, vault and cause: the rule's own copy has none, one that an operator asks for has one.
+    One job per point, vault, cause and try: the rule's own copy has no cause, one that an operator asks for
+    has one.
     """
+    again = (f"try {tries + 1}",) if tries else ()
     return JobRequest(
         kind=JobKind.COPY,
         method=method,
@@ -191,10 +219,10 @@ def copy_request(
         plan=point.plan,
         rule=point.rule,
         nominal_at=point.nominal_at,
-        key=(point.id, vault, cause),
-        work=CopyWork(point.id, vault),
-        reason=f"copy of {point.id} into {vault}",
-        pins=((point.id, source),),
+        key=(point.id, vault, cause, *again),
+        work=CopyWork(point.id, vault, due),
+        reason=", ".join((f"copy of {point.id} into {vault}", *again)),
+        pins=((point.id, "primary"),),
     )
 
 

@@ -155,6 +155,13 @@ class CopyShape(Shape):
     lifecycle: LifecycleShape | None = None
 
 
+class RetryShape(Shape):
+    """`retry`."""
+
+    attempts: Annotated[int, Field(ge=0, le=10)] = 3
+    pause: Annotated[timedelta, _duration(timedelta(minutes=1), timedelta(days=1))] = timedelta(minutes=15)
+
+
 class VolumesShape(Shape):
     """`volumes` of a snapshot rule."""
 
@@ -170,6 +177,7 @@ class RuleShape(Shape):
     timezone: Zone | None = None
     rpo: Rpo | None = None
     lifecycle: LifecycleShape
+    retry: RetryShape = RetryShape()
     copies: Annotated[list[CopyShape], Field(max_length=20)] = []
 
 

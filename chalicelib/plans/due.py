@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
+from chalicelib.plans.rules import Rule
 from chalicelib.plans.schedule import EPOCH, Schedule
 
 # Two ticks of the default schedule: one may be late without the run being called late.
@@ -56,6 +57,19 @@ def due_by_rpo(
         return None
     late = newest_point_at is not None and newest_point_at + rpo < now - tick
     return DueRun(nominal_at, late=late, missed=0)
+
+
+def next_try(rule: Rule, nominal_at: datetime, tries: int, now: datetime) -> datetime | None:
+    """Find when a run that was due at `nominal_at` and failed now, after `tries` other tries, is tried again.
+
+    None when it was tried often enough, or when the next run is due before; and for a rule that follows its
+    RPO, of which a run is due again by itself.
+    """
+    if rule.schedule is None or tries >= rule.retry.attempts:
+        return None
+    at = now + rule.retry.pause * 2**tries
+    following = rule.schedule.next_after(nominal_at)
+    return at if following is None or at < following else None
 
 
 def _latest(schedule: Schedule, after: datetime, now: datetime) -> datetime | None:

@@ -31,6 +31,9 @@ _RULE = {
     "kind": "snapshot or service",
     "schedule": '"cron(...)" or "rate(...)", such as "cron(15 2 * * ? *)"',
     "timezone": "a time zone of the IANA database, such as UTC or Europe/Berlin",
+    "retry": "a mapping, such as {attempts: 3, pause: 15m}",
+    "retry/attempts": "how often a failed run is tried again: 0 to 10",
+    "retry/pause": "how long until it is tried again: 1m to 1d",
     "rpo": _DURATION,
     "lifecycle": _LIFECYCLE,
     "copies": "a list of at most 20 copies, such as [{vault: dr}]",
@@ -196,6 +199,9 @@ def _when(place: Place, rule: Mapping[str, Any]) -> Iterator[Found]:
         yield (*place, "schedule"), None, f"required: {KEYS['rules/*/schedule']}; or rpo, such as 1h"
     if "timezone" in rule and "schedule" not in rule:
         yield (*place, "timezone"), rule["timezone"], "a time zone belongs to a schedule: leave it out"
+    if "retry" in rule and "schedule" not in rule:
+        why = "leave it out: a rule that follows its RPO runs again by itself until it is met"
+        yield (*place, "retry"), rule["retry"], why
 
 
 def _lifecycle(place: Place, lifecycle: Any) -> Iterator[Found]:

@@ -42,6 +42,15 @@ class CopyTo:
     lifecycle: Lifecycle | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a failed backup is tried again within its period, and the first pause; each one is twice the
+    one before."""
+
+    attempts: int = 3
+    pause: timedelta = timedelta(minutes=15)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseRule:
     """What rules of both kinds have; exactly one of `schedule` and `rpo` is set."""
@@ -50,6 +59,7 @@ class BaseRule:
     lifecycle: Lifecycle
     schedule: Schedule | None = None
     rpo: timedelta | None = None
+    retry: Retry = field(default_factory=Retry)
     copies: tuple[CopyTo, ...] = ()
 
     @property
@@ -134,6 +144,7 @@ def rule_document(rule: Rule) -> dict[str, Any]:
             )
     return document | present(
         lifecycle=_lifecycle_document(rule.lifecycle),
+        retry=_retry_document(rule.retry) if rule.schedule else None,
         copies=[
             present(vault=copy.vault, lifecycle=copy.lifecycle and _lifecycle_document(copy.lifecycle))
             for copy in rule.copies
@@ -145,6 +156,7 @@ def build_rule(shape: AnyRuleShape) -> Rule:
     """Make a rule of a shape that was found right."""
     when = Schedule.parse(shape.schedule, shape.timezone or "UTC") if shape.schedule else None
     lifecycle = _lifecycle(shape.lifecycle)
+    retry = Retry(shape.retry.attempts, shape.retry.pause)
     copies = tuple(_copy(copy) for copy in shape.copies)
     match shape:
         case SnapshotRuleShape():
@@ -153,6 +165,7 @@ def build_rule(shape: AnyRuleShape) -> Rule:
                 lifecycle=lifecycle,
                 schedule=when,
                 rpo=shape.rpo,
+                retry=retry,
                 copies=copies,
                 volumes=VolumeChoice(shape.volumes.boot, read_patterns(shape.volumes.exclude_tags)),
             )
@@ -162,6 +175,7 @@ def build_rule(shape: AnyRuleShape) -> Rule:
                 lifecycle=lifecycle,
                 schedule=when,
                 rpo=shape.rpo,
+                retry=retry,
                 copies=copies,
                 script=shape.script,
                 restore=shape.restore,
@@ -194,6 +208,10 @@ def _lifecycle_document(lifecycle: Lifecycle) -> dict[str, Any]:
         age=rendered(lifecycle.age),
         min_keep=lifecycle.min_keep,
     )
+
+
+def _retry_document(retry: Retry) -> dict[str, Any]:
+    return {"attempts": retry.attempts, "pause": rendered(retry.pause)}
 
 
 def patterns_document(patterns: Patterns) -> dict[str, str | list[str]]:

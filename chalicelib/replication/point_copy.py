@@ -2,22 +2,25 @@
 catalog."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, DueCopy, PointState, RecoveryPoint
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.table import Write
 from chalicelib.errors import NotFound
 from chalicelib.jobs.decision import Fail, Finish, Wait
-from chalicelib.jobs.job import LOST_EVENT_AFTER, Job
+from chalicelib.jobs.job import LOST_EVENT_AFTER, Job, JobState
 from chalicelib.jobs.work import CopyWork
 from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.manifest import Manifest, from_json
 from chalicelib.vaults.vault import Vault
 
 SOURCE_VAULT = "primary"
+# A copy that failed is tried again after this, and after twice as long each time.
+FIRST_PAUSE = timedelta(minutes=10)
+LONGEST_PAUSE = timedelta(days=1)
 
 CopyJob = Job[CopyWork, Any]
 
@@ -71,9 +74,11 @@ def ended(job: CopyJob, original: Original, artefact: Artefact, how: str, now: d
     said = f"{job.work.recovery_point} is in {job.work.vault}: {how}"
     if original.is_in(job.work.vault):
         return Finish(said)
-    after = original.point.with_artefact(artefact)
-    writes = (points.changing(original.point, artefact, now), services.counting(after, artefact.vault, 1))
-    return Finish(said, writes)
+    point = original.point
+    settled = no_longer_due(point, job.work.vault)
+    return Finish(
+        said, (points.changing(point, artefact, now), *services.arriving(point, artefact), *settled)
+    )
 
 
 def failed(job: CopyJob, original: Original, now: datetime) -> Finish:
@@ -86,17 +91,44 @@ def failure_writes(job: CopyJob, original: Original | None, now: datetime) -> tu
     recorded there has still to be deleted."""
     if original is None or original.is_in(job.work.vault):
         return ()
+    again = _again(job, original, now) if job.work.due else ()
     left = original.point.in_vault(job.work.vault)
     if left is not None and left.state is PointState.EXPIRED:
-        return ()
+        return again
     begun = original.point.in_vault(SOURCE_VAULT)
     failure = Artefact(
         vault=job.work.vault,
         state=PointState.FAILED,
         folder=begun.folder if begun else None,
         reason=reason_of(job),
+        was_made=False,
     )
-    return (points.changing(original.point, failure, now),)
+    return (points.changing(original.point, failure, now), *again)
+
+
+def _again(job: CopyJob, original: Original, now: datetime) -> tuple[Write, ...]:
+    """Have a copy that its plan wants tried again, later each time; not one that was cancelled."""
+    point, vault = original.point, job.work.vault
+    known = point.due.get(vault)
+    cancelled = job.failure is not None and job.failure.outcome is JobState.CANCELLED
+    if cancelled or original.source is None:
+        return no_longer_due(point, vault)
+    tries = known.tries + 1 if known else 1
+    due = points.expecting(point, vault, DueCopy(tries, now + pause_before(tries)))
+    return (due,) if known else (due, services.awaiting(point, vault, 1))
+
+
+def pause_before(tries: int) -> timedelta:
+    """Return how long a copy that was tried so often waits before it is tried again."""
+    doubled: int = 2 ** min(tries - 1, 16)
+    return min(FIRST_PAUSE * doubled, LONGEST_PAUSE)
+
+
+def no_longer_due(point: RecoveryPoint, vault: str) -> tuple[Write, ...]:
+    """Return the writes by which a copy that had failed is awaited no more."""
+    if vault not in point.due:
+        return ()
+    return points.expecting(point, vault, None), services.awaiting(point, vault, -1)
 
 
 def reason_of(job: CopyJob) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
 from chalicelib.errors import Conflict
 from chalicelib.jobs.job import AnyRequest
 from chalicelib.jobs.work import Release, release_request
@@ -54,4 +54,8 @@ def _refusal(point: RecoveryPoint, context: DeletionContext) -> str | None:
 
 
 def _left_in(point: RecoveryPoint) -> list[str]:
-    return sorted(name for name, each in point.artefacts.items() if each.state is not PointState.DELETED)
+    return sorted(name for name, each in point.artefacts.items() if not _is_gone(each))
+
+
+def _is_gone(artefact: Artefact) -> bool:
+    return artefact.state is PointState.DELETED or not (artefact.was_made or artefact.folder)

@@ -25,7 +25,7 @@ from chalicelib.jobs.removal import Removal, remove
 from chalicelib.jobs.work import ExpireWork
 from chalicelib.plans.model import Kind, Rule
 from chalicelib.retention.artefacts import ArtefactStore
-from chalicelib.retention.judging import Act, Judgement, World, judge, keep_all, still_in
+from chalicelib.retention.judging import Act, Judgement, World, awaited, judge, keep_all, still_in
 from chalicelib.settings import PRIMARY
 
 # A job's record holds its judgements, and DynamoDB an item of 400 KB. What is not let go now is next time.
@@ -184,6 +184,8 @@ class Expire:
         if needed_by and artefact.state is not PointState.EXPIRED:
             why = f"{', '.join(sorted(needed_by))} needs it"
             return Do(Skip(judgement, why), f"{judgement.key} is needed")
+        if judgement.vault == PRIMARY and point.due and job.work.kind is not None:
+            return Do(Skip(judgement, awaited(point)), f"{judgement.key} is needed")
         if judgement.act is Act.EXPIRE:
             return self._let_go(judgement, job, point, artefact, now)
         if artefact.let_go_at is not None and now < artefact.let_go_at:
@@ -288,7 +290,7 @@ class Expire:
         if snapshots.refused:
             why = "; ".join(snapshots.refused.values())[:LONGEST_WHY]
             return Step(_refused(progress, delete.judgement, why), self._noted(point, artefact, why))
-        gone = points.changing(point, replace(artefact, state=PointState.DELETED), self.now())
+        gone = points.changing(point, _deleted(artefact), self.now())
         return Step(_gone(progress, delete.judgement), (gone, *_shards_of(point, artefact)))
 
     def _delete_some(self, gone: Removal, artefact: Artefact, ids: Sequence[str]) -> Removal:
@@ -308,6 +310,13 @@ class Expire:
         return (points.changing(point, replace(artefact, reason=why), self.now()),)
 
 
+def _deleted(artefact: Artefact) -> Artefact:
+    """Return an artefact of which nothing is left: a copy that failed was never there to be deleted."""
+    if artefact.was_made:
+        return replace(artefact, state=PointState.DELETED)
+    return replace(artefact, state=PointState.FAILED, folder=None)
+
+
 def _take_back(judgement: Judgement, point: RecoveryPoint, artefact: Artefact) -> Do[Action]:
     """Make an artefact good again that its lifecycle needs after all."""
     if not artefact.in_grace:
@@ -323,7 +332,7 @@ def taken_back(artefact: Artefact) -> Artefact:
 def _changing(point: RecoveryPoint, to: Artefact, now: datetime) -> tuple[Write, ...]:
     """Return the writes that let an artefact go, while nothing needs it, or take it back."""
     if to.state is PointState.AVAILABLE:
-        return (points.changing(point, to, now), services.recounting(point, to.vault))
+        return (points.changing(point, to, now), services.counting(point, to.vault, 1))
     was_good = point.artefacts[to.vault].state is PointState.AVAILABLE
     vaults = {to.vault} if was_good else {to.vault, PRIMARY}
     change = points.changing(point, to, now, unpinned=vaults)

@@ -82,6 +82,6 @@ def _take_back(point: RecoveryPoint, now: datetime) -> list[Write]:
         why = f"it is {point.state}, and in no vault can it be taken back"
         raise Conflict(why, operation="taking back", resource=point.id)
     back = [taken_back(artefact) for artefact in in_grace]
-    counted = [services.recounting(point, artefact.vault) for artefact in back]
+    counted = [services.counting(point, artefact.vault, 1) for artefact in back]
     reason = f"taken back at {now:%Y-%m-%d %H:%M} UTC"
     return [*points.changing_all(point, back, now), points.holding(point, reason), *counted]

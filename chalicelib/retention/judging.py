@@ -9,6 +9,7 @@ from enum import StrEnum
 from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint
 from chalicelib.plans.lifecycle import Point, Verdict, decide_lifecycle
 from chalicelib.plans.model import Rule
+from chalicelib.settings import PRIMARY
 
 
 class Act(StrEnum):
@@ -67,9 +68,8 @@ def judge(
             why = f"{vault} could not be looked at: {world.unseen[vault]}"
             judgements += _kept(good, vault, why, back=False)
             good = ()
-        judgements += _judged(
-            (*good, *_with(PointState.FAILED, found, vault)), vault, rule, world, grace, now
-        )
+        failed = (each for each in _with(PointState.FAILED, found, vault) if each.artefacts[vault].folder)
+        judgements += _judged((*good, *failed), vault, rule, world, grace, now)
         before += [
             Judgement(point.id, vault, False, point.artefacts[vault].reason, good=False, act=Act.DELETE)
             for point in _with(PointState.EXPIRED, found, vault)
@@ -141,12 +141,19 @@ def _kept(points: Iterable[RecoveryPoint], vault: str, why: str, *, back: bool =
 
 
 def _pinned(point: RecoveryPoint, vault: str) -> str | None:
-    """Say why a point must stay in a vault: a job needs it there."""
+    """Say why a point must stay in a vault: a job needs it there, or a copy that is still to be made."""
     holders = point.pins.get(vault)
+    if vault == PRIMARY and point.due:
+        return awaited(point)
     if not holders:
         return None
     first = min(holders)
     return f"{first.partition('-')[0]} {first} of it is under way"
+
+
+def awaited(point: RecoveryPoint) -> str:
+    """Say that copies of a point are still to be made."""
+    return f"its copy into {', '.join(sorted(point.due))} is still to be made"
 
 
 def _with(state: PointState, found: Iterable[RecoveryPoint], vault: str) -> Iterator[RecoveryPoint]:

@@ -14,11 +14,10 @@ from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.insight.documents import job_document, leftover_document, point_document, restore_preview
 from chalicelib.insight.preview import preview, warnings_of
-from chalicelib.insight.status import service_status
 from chalicelib.jobs.job import AnyRequest, JobKind, JobState
 from chalicelib.plans.model import Kind, Plan, parse_plan
 from chalicelib.retention.by_request import DeletionContext, deletion_request
-from chalicelib.triggers import asked
+from chalicelib.triggers import asked, standing
 from chalicelib.triggers.http import (
     ANY_CONTENT,
     answer,
@@ -255,10 +254,8 @@ def status() -> Response:
     """Show how each service of each plan stands."""
     app = farshore()
     query = query_of(_request(), "service", "plan", "limit", "cursor")
-    wanted = asked.StatusAsked(query.get("plan"), query.get("service"), query.get("cursor"))
-    found, cursor = asked.services(app, wanted, limit_of(query))
-    now = app.now()
-    items = [service_status(plan, record, now) for plan, record in found]
+    wanted = standing.StatusAsked(query.get("plan"), query.get("service"), query.get("cursor"))
+    items, cursor = standing.services(app, wanted, limit_of(query))
     return answer({"items": items, "cursor": cursor})
 
 

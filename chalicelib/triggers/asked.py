@@ -1,23 +1,20 @@
 """What the bodies and queries of the API ask for: read, checked, and turned into requests for jobs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.backup.opening import Covered, covered_by
-from chalicelib.backup.point import copy_method
 from chalicelib.catalog.recovery_point import Lineage, PointState, RecoveryPoint
 from chalicelib.catalog.store.rules import id_of
-from chalicelib.catalog.store.services import ServiceRecord
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.job import AnyRequest, JobId, JobKind
-from chalicelib.jobs.work import Cause, ServiceRestoreWork, VolumeRestoreWork, copy_request
+from chalicelib.jobs.work import Cause, ServiceRestoreWork, VolumeRestoreWork, copy_method, copy_request
 from chalicelib.plans.model import Kind, Plan, ServiceRule
 from chalicelib.recovery.requests import WHAT, Order, newest_at, plan_restore
-from chalicelib.triggers import sealed
 from chalicelib.triggers.http import LONGEST_TEXT_BYTES
 
 if TYPE_CHECKING:
@@ -146,7 +143,7 @@ def copy(app: "Farshore", point: RecoveryPoint, vault: Any, key: str) -> AnyRequ
         raise Conflict(
             f"what is left of it in {vault} is being deleted", operation="copying", resource=point.id
         )
-    request = copy_request(point, vault, copy_method(point.kind, vault_kinds[vault]), cause=key)
+    request = copy_request(point, vault, copy_method(point.kind, vault_kinds[vault]), cause=key, due=False)
     pinned = [job for job in point.pins.get("primary", ()) if job != request.id]
     for job in (found for job_id in sorted(pinned) if (found := app.jobs.get(job_id))):
         if getattr(job.work, "vault", None) == vault and job.kind == request.kind and not job.state.final:
@@ -250,45 +247,6 @@ def _plans_with(app: "Farshore", asked: RestoreAsked) -> list[str]:
         if page.cursor is None:
             return sorted(found)
         cursor = page.cursor
-
-
-@dataclass(frozen=True, slots=True)
-class StatusAsked:
-    """`GET /status`: perhaps of one plan, perhaps of one service, perhaps behind a cursor."""
-
-    plan: str | None
-    service: str | None
-    cursor: str | None
-
-
-def services(
-    app: "Farshore", asked: StatusAsked, limit: int
-) -> tuple[list[tuple[Plan, ServiceRecord]], str | None]:
-    """Return one page of services with their plans, by plan and name, and the cursor behind it.
-
-    Raises:
-        InvalidInput: the cursor is not one of ours.
-    """
-    after_plan, after_key = sealed.opened_pair(asked.cursor)
-    found: list[tuple[Plan, ServiceRecord]] = []
-    for stored in app.plans.all():
-        plan = stored.plan
-        if plan.name < after_plan or asked.plan not in (None, plan.name):
-            continue
-        records = _records(app, plan.name, asked.service, after_key if plan.name == after_plan else None)
-        for record in records:
-            if len(found) == limit:
-                last_plan, last = found[-1]
-                return found, sealed.sealed_pair(last_plan.name, last.key)
-            found.append((plan, record))
-    return found, None
-
-
-def _records(app: "Farshore", plan: str, service: str | None, after: str | None) -> Iterable[ServiceRecord]:
-    if service is None:
-        return app.services.of_plan(plan, after=after)
-    record = app.services.of_service(plan, service)
-    return [record] if record is not None and after is None else []
 
 
 def reason_of(body: Mapping[str, Any]) -> str:

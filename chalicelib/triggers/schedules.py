@@ -1,5 +1,7 @@
 """The clock: a tick every five minutes opens what is due, and pokes what should have moved."""
 
+from contextlib import ExitStack
+
 from chalice.app import Blueprint, CloudWatchEvent
 
 from chalicelib.catalog.store import StoredPlan
@@ -23,11 +25,15 @@ def tick(event: CloudWatchEvent) -> None:
     if found.jobs:
         app.engine.poke_due(found.jobs)
         _heal_slots(app)
-    plans = tuple(stored for name in found.plans if (stored := _stored(app, name)))
-    try:
-        app.backup_tick.run(plans)
-    finally:
-        app.lifecycle_sweep.run(plans)
+    again = app.services.waking(found.lineages)
+    names = dict.fromkeys((*found.plans, *(each.lineage.plan for each in again)))
+    stored = {name: plan for name in names if (plan := _stored(app, name))}
+    plans = tuple(stored[name] for name in found.plans if name in stored)
+    with ExitStack() as all_of_it:  # what is below comes last, and comes whatever fails above
+        all_of_it.callback(app.lifecycle_sweep.run, plans)
+        all_of_it.callback(app.backup_tick.run, plans)
+        all_of_it.callback(app.backup_tick.try_again, stored, again)
+        all_of_it.callback(app.copies_again.open, found.points)
 
 
 def _heal_slots(app: Farshore) -> None:

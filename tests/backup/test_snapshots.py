@@ -29,6 +29,7 @@ from tests.jobs.made import (
     NONE,
     NOON,
     SNAPSHOT_RULE,
+    Rules,
     backup_job,
     failed,
     intended,
@@ -40,7 +41,7 @@ class _Region:
     region = "eu-central-1"
 
 
-BACKUP = SnapshotBackup(cast(Any, _Region()), NONE, NONE, NONE, NONE, {})
+BACKUP = SnapshotBackup(cast(Any, _Region()), NONE, Rules(SNAPSHOT_RULE), NONE, NONE, {})
 
 
 def _source(instance: str) -> Source:
@@ -174,7 +175,7 @@ def test_a_complete_backup_is_described_and_ends_with_its_point_and_what_follows
     finish = _decided(replace(job, progress=replace(job.progress, described=True)), done)
     assert isinstance(finish, Finish)
     assert [request.kind for request in finish.opens] == ["expire"]
-    assert len(finish.writes) == 2
+    assert len(finish.writes) == 3
 
 
 def test_cleaning_up_deletes_what_is_recorded_and_nothing_else() -> None:

@@ -40,8 +40,8 @@ ARTEFACT = Artefact(
 )
 RUN = ScriptRun("i-1", "command", NOON, ("other",))
 VALUES = [
-    BackupWork("rp-1", RuleId("rule"), ("i-1",), None, 1, True, 3),
-    CopyWork("rp-1", "dr", 4),
+    BackupWork("rp-1", RuleId("rule"), ("i-1",), None, 1, True, True, 2, 3),
+    CopyWork("rp-1", "dr", True, 4),
     ExpireWork(Kind.SERVICE, (Release("rp-1", "dr", "why"),)),
     VolumeRestoreWork("rp-1", "dr", "eu-west-1", "eu-west-1a", 8, "io2", 1),
     ServiceRestoreWork("rp-1", "azure", "i-1", ARTEFACT, 5, RuleId("rule"), ("primary",)),

@@ -130,7 +130,7 @@ def _advanced(
     now, catalog = NOON + after, _Catalog(job, children or Children(), dead_workers)
     kind: Any = _Kind(catalog.notes, decides or Wait(LATER, "pending"), cleans or Finish("no key"), sees)
     parts: Any = catalog
-    engine = Engine(parts, parts, NONE, NONE, parts, lambda: now, {(job.kind, job.method): kind})
+    engine = Engine(parts, parts, NONE, NONE, NONE, parts, lambda: now, {(job.kind, job.method): kind})
     engine.advance(job.id, now + 5 * MINUTE)
     return catalog
 

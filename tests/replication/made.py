@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, DueCopy, PointState, RecoveryPoint
 from chalicelib.catalog.store import points, services
 from chalicelib.jobs.decision import Fail, Finish
 from chalicelib.plans.model import Kind
-from chalicelib.replication.point_copy import Original
+from chalicelib.replication.point_copy import FIRST_PAUSE, Original
 from tests.jobs.made import NOON, Says, point_in
 
 POINT_ID = point_in().id
@@ -42,14 +42,16 @@ def original(point: RecoveryPoint) -> Original:
 def made(point: RecoveryPoint, how: str, **artefact: Any) -> Finish:
     """Return the end of a copy that is in its vault: its artefact is recorded, and counted."""
     copy = Artefact("dr", PointState.AVAILABLE, folder="primary/", **artefact)
-    after = point.with_artefact(copy)
     said = Says(f"{point.id} is in dr: {how}")
-    return Finish(said, (points.changing(point, copy, NOON), services.counting(after, "dr", 1)))
+    return Finish(said, (points.changing(point, copy, NOON), *services.arriving(point, copy)))
 
 
 def not_made(point: RecoveryPoint) -> Finish:
     """Return the end of a failed copy: that is recorded, and where the lifecycle finds what it left."""
     why = f"copy of {point.id} into dr: it failed"
     folder = "primary/" if "primary" in point.artefacts else None
-    record = Artefact("dr", PointState.FAILED, folder=folder, reason=why)
-    return Finish(why, (points.changing(point, record, NOON),))
+    record = Artefact("dr", PointState.FAILED, folder=folder, reason=why, was_made=False)
+    if "primary" not in point.available_in():
+        return Finish(why, (points.changing(point, record, NOON),))
+    again = points.expecting(point, "dr", DueCopy(1, NOON + FIRST_PAUSE))
+    return Finish(why, (points.changing(point, record, NOON), again, services.awaiting(point, "dr", 1)))

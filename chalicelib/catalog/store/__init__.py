@@ -3,14 +3,15 @@
 | record | pk | sk | in the indexes |
 |---|---|---|---|
 | plan | `plan` | name | `wake` |
+| name of a plan that is gone | `gone-plan` | name | |
 | rule, as jobs were opened under it | `rule#HASH` | `rule` | |
 | instances of a large service | `instances#HASH` | number | |
 | job | `job#ID` | `job` | `by_type`, `by_service`, and `wake` while it is not over |
 | child of a job | `job#ID` | `child#ID` | |
 | hashes of sent segments | `segments#JOB` | first number | |
-| recovery point | `points#LINEAGE` | id | `by_type`, `by_service` |
+| recovery point | `points#LINEAGE` | id | `by_type`, `by_service`, and `wake` while a copy of it is due |
 | snapshots of a large point | `shards#POINT` | `VAULT#NUMBER` | |
-| service, lineage | `services#PLAN` | service; service, rule, kind | |
+| service; lineage; its vault | `services#PLAN` | service; rule, kind; vault | `wake`: a failed run |
 | copy slots | `slots#REGION` | `slot#NUMBER`, `waiting#TIME#ID` | |
 | lock | `lock#WHAT` | `lock` | |
 | pace of a request bucket | `pace#REGION` | operation | |

@@ -1,5 +1,6 @@
 """Plans in the table, each with the moment up to which every rule's schedule has been served."""
 
+import heapq
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,9 +8,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from chalicelib.catalog.store.table import Item, Refused, Table, moment, stamp
+from chalicelib.catalog.store.table import Attr, Item, Refused, Table, Write, moment, stamp
 from chalicelib.catalog.store.wake import waking
 from chalicelib.plans.model import Plan, parse_plan
+
+_GONE = "gone-plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +45,17 @@ class PlanStore:
         known = self.get(plan.name)
         served = {rule.name: known.served.get(rule.name, now) if known else now for rule in plan.rules}
         stored = StoredPlan(plan, served, now, known.swept_on if known else "")
-        self._table.put(
-            {
-                "pk": "plan",
-                "sk": plan.name,
+        put = Write(
+            ("plan", plan.name),
+            put={
                 "document": json.dumps(plan.to_document()),
                 "served": {rule: stamp(at) for rule, at in served.items()},
                 "swept_on": stored.swept_on,
                 "format": 1,
                 **waking(now),
-            }
+            },
         )
+        self._table.commit([put, Write((_GONE, plan.name), deletes=True)])
         return stored
 
     def get(self, name: str) -> StoredPlan | None:
@@ -61,12 +64,20 @@ class PlanStore:
         return _stored(item) if item else None
 
     def delete(self, name: str) -> bool:
-        """Remove the plan; say whether there was one. Its recovery points stay."""
-        return self._table.delete("plan", name)
+        """Remove the plan; say whether there was one. Its recovery points stay, and its name with them."""
+        removed = Write(("plan", name), deletes=True, condition=Attr("pk").exists())
+        return not self._table.commit([removed, Write((_GONE, name), put={"format": 1})])
 
     def all(self) -> Iterator[StoredPlan]:
         """Yield every plan in the order of their names."""
         return map(_stored, self._table.partition("plan"))
+
+    def names(self) -> Iterator[tuple[str, StoredPlan | None]]:
+        """Yield every plan by name, also those that are gone (None)."""
+        gone = ((item["sk"], None) for item in self._table.partition(_GONE))
+        yield from heapq.merge(
+            ((each.plan.name, each) for each in self.all()), gone, key=lambda pair: pair[0]
+        )
 
     def serve(self, plan: str, rule: str, until: datetime) -> bool:
         """Record that the rule is served up to `until`; say whether it was (not, when the plan or rule is

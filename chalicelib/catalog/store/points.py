@@ -18,18 +18,21 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 from chalicelib.catalog.recovery_point import (
     LINEAGE_DIGITS,
     Artefact,
+    DueCopy,
     Lineage,
     PointId,
     PointState,
     RecoveryPoint,
     SnapshotRef,
 )
-from chalicelib.catalog.store.table import Item, Lookup, Page, Table, Write, moment, stamp
+from chalicelib.catalog.store.table import Item, Lookup, Page, Role, Table, Write, moment, stamp
+from chalicelib.catalog.store.wake import NOT_WAKING, waking
 from chalicelib.plans.model import Kind
 
 _ARTEFACT = "artefact#"
 _STATE = "state#"
 _PINS = "pins#"
+_DUE = "due#"
 FORMAT = 1
 
 # A point that failed or was deleted is remembered this long; then DynamoDB's TTL removes its record.
@@ -87,6 +90,12 @@ def settling(point: RecoveryPoint, now: datetime) -> Write:
     return Write(_key(point.id), put=_item(point, now), condition=_not_settled())
 
 
+def forgetting(point_id: str) -> Write:
+    """Remove the record of a point of which nothing was made; one that is settled stays."""
+    begun = Attr("state").eq(str(PointState.CREATING))
+    return Write(_key(point_id), Role.RELEASE, deletes=True, condition=begun)
+
+
 def changing(
     point: RecoveryPoint, artefact: Artefact, now: datetime, *, unpinned: Collection[str] = ()
 ) -> Write:
@@ -122,6 +131,22 @@ def changing_all(point: RecoveryPoint, artefacts: Iterable[Artefact], now: datet
         writes.append(changing(after, artefact, now))
         after = after.with_artefact(artefact)
     return writes
+
+
+def expecting(point: RecoveryPoint, vault: str, due: DueCopy | None) -> Write:
+    """Have a copy that failed tried again, or (None) no more; refused when the point has changed since."""
+    left = {name: each for name, each in point.due.items() if name != vault}
+    left |= {vault: due} if due else {}
+    at = min((each.at for each in left.values() if each.at is not None), default=None)
+    sets: dict[str, Any] = waking(at) if at else {}
+    if due is not None:
+        sets[_DUE + vault] = {"tries": due.tries, "at": stamp(due.at) if due.at else None}
+    return Write(
+        _key(point.id),
+        sets={**sets, "version": point.version + 1},
+        drops=(*(() if due else (_DUE + vault,)), *(() if at else NOT_WAKING)),
+        condition=Attr("version").eq(point.version),
+    )
 
 
 def holding(point: RecoveryPoint, reason: str | None) -> Write:
@@ -233,6 +258,11 @@ def _point(item: Item) -> RecoveryPoint:
             if name.startswith(_PINS)
         },
         hold=item.get("hold"),
+        due={
+            name.removeprefix(_DUE): DueCopy(int(due["tries"]), moment(due["at"]) if due["at"] else None)
+            for name, due in item.items()
+            if name.startswith(_DUE)
+        },
     )
 
 
@@ -253,6 +283,7 @@ def _artefact_document(artefact: Artefact) -> dict[str, Any]:
         "reason": artefact.reason,
         "let_go_at": stamp(artefact.let_go_at) if artefact.let_go_at else None,
         "by_request": artefact.by_request,
+        "was_made": artefact.was_made,
     }
 
 
@@ -273,6 +304,7 @@ def _artefact(document: dict[str, Any]) -> Artefact:
         reason=document["reason"],
         let_go_at=moment(document["let_go_at"]) if document["let_go_at"] else None,
         by_request=document["by_request"],
+        was_made=document["was_made"],
     )
 
 

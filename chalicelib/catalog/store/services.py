@@ -1,34 +1,87 @@
-"""What every service of a plan has, rule by rule: how many points, the newest, the last job.
+"""What every service of a plan has, rule by rule: its backup under way and what is due, how many points there
+are in each vault, the newest.
 
-One record for each lineage, and one for each service that the plan was last seen to select. They are written
-with what they tell of, so that ticks and `GET /status` read one page of them instead of every point.
+One record for each lineage, one for each vault of it, and one for each service that the plan was last seen to
+select. They are written with what they tell of, so that ticks and `GET /status` read one page of them instead
+of every point. A lineage whose failed backup is to be tried again stands in the index of what wakes.
+
+Invariant: a vault's newest only ever grows, whatever the order in which copies arrive, until a lifecycle that
+has read every point states it anew.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chalicelib.catalog.recovery_point import Lineage, RecoveryPoint
-from chalicelib.catalog.store.table import Item, Table, Write, moment, stamp
+from boto3.dynamodb.conditions import ConditionBase
+
+from chalicelib.aws.batches import in_batches
+from chalicelib.catalog.recovery_point import Artefact, Lineage, RecoveryPoint
+from chalicelib.catalog.store.table import MOST_WRITES, Attr, Item, Role, Table, Write, moment, stamp
+from chalicelib.catalog.store.wake import NOT_WAKING, waking
 from chalicelib.ids import fingerprint
 from chalicelib.plans.model import Kind
 
 _SEPARATOR = "\x1f"
 _COUNT = "count#"
+_WAITED_FOR = "waited_for#"
 # A sort key has at most 1,024 bytes, and a service's name may have as many.
 _LONGEST_BYTES = 512
+INSTANCES_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A failed backup that is to be tried again: the run it was due for, its tries, when next."""
+
+    job: str
+    nominal_at: datetime
+    tries: int
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The time of the newest point in a vault, and of the newest whose bytes were verified there."""
+
+    at: datetime
+    verified_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LineageRecord:
-    """A lineage: by vault how many points it has there, the time of its newest and of its newest verified
-    point, and the last job opened for it."""
+    """A lineage. By vault: how many points it has there, the newest, and how many copies are awaited there.
+
+    Of its backups: the last job opened, the one that has begun and is under way, the newest that was due with
+    how many were due since one began, those that wait for their turn, and a failed one to be tried again.
+    `missed` says why the last due run could not be made; `seen` are some of its instances when they were last
+    seen.
+    """
 
     lineage: Lineage
     counts: Mapping[str, int] = field(default_factory=dict)
-    newest_at: datetime | None = None
-    verified_at: datetime | None = None
+    newest: Mapping[str, Newest] = field(default_factory=dict)
+    awaited: Mapping[str, int] = field(default_factory=dict)
     last_job: str | None = None
+    running: str | None = None
+    due_job: str | None = None
+    passed: int = 0
+    waiting: frozenset[str] = frozenset()
+    retry: Retry | None = None
+    missed: str | None = None
+    seen: tuple[str, ...] = ()
+    seen_at: datetime | None = None
+
+    @property
+    def newest_at(self) -> datetime | None:
+        """The time of its newest point, wherever that is."""
+        return max((each.at for each in self.newest.values()), default=None)
+
+    @property
+    def verified_at(self) -> datetime | None:
+        """The time of its newest verified point, wherever that is."""
+        return max((each.verified_at for each in self.newest.values() if each.verified_at), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,54 +108,160 @@ class ServiceStore:
 
     def of_plan(self, plan: str, *, after: str | None = None) -> Iterator[ServiceRecord]:
         """Yield the services of a plan by name, those whose record's key comes behind `after`."""
-        key, service, lineages = "", "", list[LineageRecord]()
+        service, items = None, list[Item]()
         bound = f"{after}{_SEPARATOR}\uffff" if after is not None else None
         for item in self._table.partition(_pk(plan), after=bound):
-            if item["service"] != service:
-                if key:
-                    yield ServiceRecord(key, service, tuple(lineages))
-                key, service, lineages = _prefix(item["service"]), item["service"], []
-            if "rule" in item:
-                lineages.append(_record(plan, item))
-        if key:
-            yield ServiceRecord(key, service, tuple(lineages))
+            if items and item["service"] != service:
+                yield _service(plan, items)
+                items = []
+            service = item["service"]
+            items.append(item)
+        if items:
+            yield _service(plan, items)
 
     def of_service(self, plan: str, service: str) -> ServiceRecord | None:
         """Return one service of a plan, None when the plan never selected it."""
         items = list(self._table.partition(_pk(plan), prefix=_prefix(service)))
-        if not items:
-            return None
-        lineages = tuple(_record(plan, item) for item in items if "rule" in item)
-        return ServiceRecord(_prefix(service), service, lineages)
+        return _service(plan, items) if items else None
+
+    def of_lineage(self, lineage: Lineage) -> LineageRecord:
+        """Return one lineage, without its vaults, strongly consistent; an empty record when there is none."""
+        item = self._table.get(*_key(lineage))
+        return _record(item, lineage) if item else LineageRecord(lineage)
+
+    def with_vaults(self, lineage: Lineage) -> LineageRecord:
+        """Return one lineage with its vaults, strongly consistent; an empty record when there is none."""
+        pk, sk = _key(lineage)
+        records = _records(lineage.plan, list(self._table.partition(pk, prefix=sk)))
+        return next((each for each in records if each.lineage == lineage), LineageRecord(lineage))
 
     def lineages(self, plan: str) -> Iterator[LineageRecord]:
         """Yield every lineage of a plan that there ever was a job for."""
-        for item in self._table.partition(_pk(plan)):
-            if "rule" in item:
-                yield _record(plan, item)
+        for service in self.of_plan(plan):
+            yield from service.lineages
+
+    def note_retries(self, retries: Iterable[tuple[Lineage, Retry]]) -> None:
+        """Have runs that could not be made tried again."""
+        for batch in in_batches((retrying(lineage, retry) for lineage, retry in retries), MOST_WRITES):
+            self._table.commit(batch)
+
+    def forget_retries(self, records: Iterable[LineageRecord]) -> None:
+        """Try the failed backups of these lineages no more."""
+        for record in records:
+            if record.retry is not None:
+                self._table.commit([forgetting_retry(record.lineage, record.retry.job)])
+
+    def waking(self, keys: Iterable[tuple[str, str]]) -> list[LineageRecord]:
+        """Return the lineages under these keys whose backups are to be tried again."""
+        found = [record for item in self._table.get_all(keys).values() if (record := _of_item(item))]
+        return [record for record in found if record.retry is not None]
 
 
-def opening(lineage: Lineage, job_id: str) -> Write:
-    """Note the last job opened for a lineage."""
-    return Write(_key(lineage), sets={**_named(lineage), "last_job": job_id})
+# The backups of a lineage
+
+
+def opening(lineage: Lineage, job_id: str, instances: Sequence[str], now: datetime, *, due: bool) -> Write:
+    """Note the last job opened for a lineage; one that was due supersedes those before it."""
+    sets = {**_named(lineage), "last_job": job_id, "seen": list(instances[:INSTANCES_NAMED])}
+    sets["seen_at"] = stamp(now)
+    if not due:
+        return Write(_key(lineage), sets=sets)
+    dropped = ("missed", "retry", *NOT_WAKING)
+    return Write(_key(lineage), sets={**sets, "due_job": job_id}, adds={"passed": 1}, drops=dropped)
+
+
+def missing(lineage: Lineage, job_id: str, why: str) -> Write:
+    """Note that a due run could not be made; it supersedes those before it as any other does."""
+    sets = {**_named(lineage), "last_job": job_id, "due_job": job_id, "missed": why}
+    return Write(_key(lineage), sets=sets, drops=("retry", *NOT_WAKING))
+
+
+def beginning(record: LineageRecord, job_id: str, *, due: bool) -> Write:
+    """Make a job the one under way; refused when another is, or when a newer one is due in its place."""
+    free: ConditionBase = Attr("running").not_exists() | Attr("running").eq(job_id)
+    if record.running is not None:  # over, and could not say so
+        free = free | Attr("running").eq(record.running)
+    sets: Item = {"running": job_id} | ({"passed": 0} if due else {})
+    newest = free & Attr("due_job").eq(job_id) if due else free
+    return Write(_key(record.lineage), sets=sets, takes={"waiting": {job_id}}, condition=newest)
+
+
+def unbeginning(lineage: Lineage, passed: int) -> Write:
+    """Give the lineage back as it was before a job began; so many runs have been due since one did."""
+    return Write(_key(lineage), drops=("running",), adds={"passed": passed})
+
+
+def enqueueing(lineage: Lineage, job_id: str, holder: str) -> Write:
+    """Have a job poked when `holder` is over; refused when that is over already."""
+    return Write(_key(lineage), adds={"waiting": {job_id}}, condition=Attr("running").eq(holder))
+
+
+def ending(lineage: Lineage, job_id: str, *, begun: bool) -> Write:
+    """Give the lineage back, or leave the line."""
+    return Write(_key(lineage), takes={"waiting": {job_id}}, drops=("running",) if begun else ())
+
+
+def retrying(lineage: Lineage, retry: Retry) -> Write:
+    """Have a failed backup tried again."""
+    stored = {
+        "job": retry.job,
+        "nominal_at": stamp(retry.nominal_at),
+        "tries": retry.tries,
+        "at": stamp(retry.at),
+        "reason": retry.reason[:1000],
+    }
+    return Write(_key(lineage), sets={"retry": stored, **waking(retry.at)})
+
+
+def forgetting_retry(lineage: Lineage, job_id: str) -> Write:
+    """Try a failed backup no more."""
+    condition = Attr("retry.job").eq(job_id)
+    return Write(_key(lineage), Role.RELEASE, drops=("retry", *NOT_WAKING), condition=condition)
+
+
+# What its vaults hold
 
 
 def counting(point: RecoveryPoint, vault: str, number: int) -> Write:
-    """Count a lineage's points in a vault up or down.
-
-    A point that is new becomes the newest; and the newest verified, when its artefact was read back.
-    """
-    sets = _named(point.lineage)
-    if number > 0 and len(point.artefacts) == 1:
-        sets["newest_at"] = stamp(point.created_at)
-        if point.artefacts[vault].verified_at:
-            sets["verified_at"] = stamp(point.created_at)
-    return Write(_key(point.lineage), sets=sets, adds={_COUNT + vault: number})
+    """Count a lineage's points in a vault up or down."""
+    return Write(_key(point.lineage), sets=_named(point.lineage), adds={_COUNT + vault: number})
 
 
-def recounting(point: RecoveryPoint, vault: str) -> Write:
-    """Count a point that is taken back; it is no newer for that."""
-    return Write(_key(point.lineage), sets=_named(point.lineage), adds={_COUNT + vault: 1})
+def awaiting(point: RecoveryPoint, vault: str, number: int) -> Write:
+    """Count the copies up or down that are due in a vault and not there."""
+    return Write(_key(point.lineage), adds={_WAITED_FOR + vault: number})
+
+
+def arriving(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
+    """Count a point that is new in a vault; it is the newest there unless a newer one arrived before."""
+    at = stamp(point.created_at)
+    sets = {**_named(point.lineage), "vault": artefact.vault, "newest_at": at}
+    if artefact.verified_at is not None:
+        sets["verified_at"] = at
+    newer = Attr("newest_at").not_exists() | Attr("newest_at").lt(at)
+    newest = Write(_vault_key(point.lineage, artefact.vault), Role.NEWER, sets=sets, condition=newer)
+    return counting(point, artefact.vault, 1), newest
+
+
+def restating(record: LineageRecord, points: Sequence[RecoveryPoint]) -> list[Write]:
+    """State the newest of each vault as all of the lineage's points tell it, unless one arrived meanwhile."""
+    writes = []
+    for vault, known in record.newest.items():
+        there = [point for point in points if vault in point.available_in()]
+        at = max((point.created_at for point in there), default=None)
+        verified = [p.created_at for p in there if p.artefacts[vault].verified_at is not None]
+        verified_at = max(verified, default=None)
+        if (at, verified_at) == (known.at, known.verified_at):
+            continue
+        unchanged = Attr("newest_at").eq(stamp(known.at))
+        key = _vault_key(record.lineage, vault)
+        if at is None:
+            writes.append(Write(key, Role.NEWER, deletes=True, condition=unchanged))
+            continue
+        sets = {"newest_at": stamp(at)} | ({"verified_at": stamp(verified_at)} if verified_at else {})
+        drops = () if verified_at else ("verified_at",)
+        writes.append(Write(key, Role.NEWER, sets=sets, drops=drops, condition=unchanged))
+    return writes
 
 
 def _named(lineage: Lineage) -> Item:
@@ -119,6 +278,11 @@ def _key(lineage: Lineage) -> tuple[str, str]:
     ), f"{_prefix(lineage.service)}{_SEPARATOR}{lineage.rule}{_SEPARATOR}{lineage.kind}"
 
 
+def _vault_key(lineage: Lineage, vault: str) -> tuple[str, str]:
+    pk, sk = _key(lineage)
+    return pk, f"{sk}{_SEPARATOR}{vault}"
+
+
 def _prefix(service: str) -> str:
     """Return what the keys of a service begin with: its name, or the beginning of a long one and its hash."""
     if len(service.encode()) <= _LONGEST_BYTES and _SEPARATOR not in service:
@@ -127,13 +291,62 @@ def _prefix(service: str) -> str:
     return f"{begin}{_SEPARATOR}{fingerprint(service)}{_SEPARATOR}"
 
 
-def _record(plan: str, item: Item) -> LineageRecord:
+def _service(plan: str, items: Sequence[Item]) -> ServiceRecord:
+    service = items[0]["service"]
+    return ServiceRecord(_prefix(service), service, tuple(_records(plan, items)))
+
+
+def _records(plan: str, items: Sequence[Item]) -> Iterator[LineageRecord]:
+    """Yield the lineages that the items of one service tell of."""
+    newest: dict[Lineage, dict[str, Newest]] = {}
+    for item in items:
+        if "vault" in item:
+            verified_at = moment(item["verified_at"]) if "verified_at" in item else None
+            in_vaults = newest.setdefault(_lineage(plan, item), {})
+            in_vaults[item["vault"]] = Newest(moment(item["newest_at"]), verified_at)
+    for item in items:
+        if "rule" in item and "vault" not in item:
+            lineage = _lineage(plan, item)
+            yield _record(item, lineage, newest.get(lineage, {}))
+
+
+def _lineage(plan: str, item: Item) -> Lineage:
+    return Lineage(plan, item["rule"], Kind(item["kind"]), item["service"])
+
+
+def _of_item(item: Item) -> LineageRecord | None:
+    if "rule" not in item or "vault" in item:
+        return None
+    return _record(item, _lineage(item["pk"].removeprefix("services#"), item))
+
+
+def _record(item: Item, lineage: Lineage, newest: Mapping[str, Newest] | None = None) -> LineageRecord:
     return LineageRecord(
-        lineage=Lineage(plan, item["rule"], Kind(item["kind"]), item["service"]),
-        counts={
-            name.removeprefix(_COUNT): int(number) for name, number in item.items() if name.startswith(_COUNT)
-        },
-        newest_at=moment(item["newest_at"]) if "newest_at" in item else None,
-        verified_at=moment(item["verified_at"]) if "verified_at" in item else None,
+        lineage=lineage,
+        counts=_numbers(item, _COUNT),
+        newest=newest or {},
+        awaited=_numbers(item, _WAITED_FOR),
         last_job=item.get("last_job"),
+        running=item.get("running"),
+        due_job=item.get("due_job"),
+        passed=int(item.get("passed", 0)),
+        waiting=frozenset(item.get("waiting", ())),
+        retry=_retry(item["retry"]) if "retry" in item else None,
+        missed=item.get("missed"),
+        seen=tuple(item.get("seen", ())),
+        seen_at=moment(item["seen_at"]) if "seen_at" in item else None,
+    )
+
+
+def _numbers(item: Item, prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): int(n) for name, n in item.items() if name.startswith(prefix)}
+
+
+def _retry(stored: Item) -> Retry:
+    return Retry(
+        job=stored["job"],
+        nominal_at=moment(stored["nominal_at"]),
+        tries=int(stored["tries"]),
+        at=moment(stored["at"]),
+        reason=stored["reason"],
     )

@@ -55,6 +55,7 @@ class Role(StrEnum):
     OPEN = "the record exists already, which is as good"
     CLAIM = "another holds it"
     RELEASE = "it is not held any more, which is as good"
+    NEWER = "what is recorded there is newer, which is as good"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
-"""What should have moved by itself by now: jobs that are not over, and plans of which a rule is due.
+"""What should have moved by itself by now: jobs that are not over, plans of which a rule is due, lineages
+whose failed backup is to be tried again, points of which a copy is.
 
-Both carry a `wake_at` and stand in one index of keys alone: a tick that has nothing to do asks one question.
+All carry a `wake_at` and stand in one index of keys alone: a tick that has nothing to do asks one question.
 Jobs without end hold up no plan: where there are too many of them to read, the plans are read apart.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -14,14 +16,18 @@ _INDEX = "wake"
 _ONE_PARTITION = "wake"
 # A tick reads no more than this: about what EC2's buckets let through until the next one, and more.
 MOST_READ = 4_000
+NOT_WAKING = ("wake", "wake_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The keys of jobs with the moment at which each should move, and the names of plans to be looked at."""
+    """The ids of jobs with the moment at which each should move; the names of plans, the keys of lineages and
+    the ids of points to be looked at."""
 
     jobs: tuple[tuple[str, datetime], ...]
     plans: tuple[str, ...]
+    lineages: tuple[tuple[str, str], ...] = ()
+    points: tuple[str, ...] = ()
 
 
 def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) -> Due:
@@ -32,12 +38,19 @@ def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) ->
     before = stamp(now + ahead + timedelta(microseconds=1))
     lookup = Lookup(_INDEX, _ONE_PARTITION, {}, {}, before=before, newest_first=False)
     items = list(islice(table.every(lookup), most))
-    jobs = [item for item in items if item["pk"] != "plan"]
     plans = items if len(items) < most else table.partition("plan")
     return Due(
-        jobs=tuple((item["pk"].removeprefix("job#"), moment(item["wake_at"])) for item in jobs),
-        plans=tuple(item["sk"] for item in plans if item["pk"] == "plan" and moment(item["wake_at"]) <= now),
+        jobs=tuple((item["pk"].removeprefix("job#"), moment(item["wake_at"])) for item in _of(items, "job#")),
+        plans=tuple(item["sk"] for item in _of(plans, "plan") if moment(item["wake_at"]) <= now),
+        lineages=tuple(
+            (item["pk"], item["sk"]) for item in _of(items, "services#") if moment(item["wake_at"]) <= now
+        ),
+        points=tuple(item["sk"] for item in _of(items, "points#") if moment(item["wake_at"]) <= now),
     )
+
+
+def _of(items: Iterable[Item], prefix: str) -> Iterable[Item]:
+    return (item for item in items if item["pk"].startswith(prefix))
 
 
 def waking(at: datetime) -> Item:

@@ -1,0 +1,92 @@
+"""One backup of a lineage at a time, whatever asked for it; and a newer due run supersedes one that has not
+begun.
+
+A backup begins with its first act that changes anything: in the transaction of that act's intent it becomes
+the one that is under way, on condition that no other is and, when it was due, that no newer one is. Until
+then it waits, and is poked when the one under way ends.
+"""
+
+from dataclasses import dataclass
+
+from chalicelib.catalog.recovery_point import Lineage
+from chalicelib.catalog.store import services
+from chalicelib.catalog.store.services import LineageRecord
+from chalicelib.catalog.store.table import Write
+from chalicelib.jobs.job import AnyJob, AnyRequest, JobKind
+from chalicelib.plans.model import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A newer due run takes the place of the job."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another backup of the lineage is under way."""
+
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """The job may begin; `superseded` due runs before it never did."""
+
+    begin: Write
+    superseded: int = 0
+
+
+def takes_turns(job: AnyJob) -> bool:
+    """Say whether a lineage has one of such jobs at a time: backups, and not their parts."""
+    return job.kind is JobKind.BACKUP and job.parent is None
+
+
+def lineage_of(job: AnyJob | AnyRequest) -> Lineage:
+    """Return the lineage that a backup makes a point of."""
+    return Lineage(job.plan, job.rule, Kind(job.method), job.service)
+
+
+def standing(record: LineageRecord, job: AnyJob) -> Superseded | Busy | Free:
+    """Return how a backup that has not begun stands. Pure."""
+    due = job.work.due
+    if due and record.due_job is not None and record.due_job != job.id:
+        return Superseded(record.due_job)
+    if record.running is not None and record.running != job.id:
+        return Busy(record.running)
+    return free(record, job)
+
+
+def free(record: LineageRecord, job: AnyJob) -> Free:
+    """Return how a backup begins of which no other is in the way. Pure."""
+    due = job.work.due
+    return Free(services.beginning(record, job.id, due=due), max(0, record.passed - 1) if due else 0)
+
+
+def opened(job: AnyJob, missed: str | None) -> Write:
+    """Return what is noted of a backup that is opened, or that was missed. Pure."""
+    if missed is not None:
+        return services.missing(lineage_of(job), job.id, missed)
+    work = job.work
+    return services.opening(lineage_of(job), job.id, work.instances, job.created_at, due=work.due)
+
+
+def enqueued(job: AnyJob, holder: str) -> Write:
+    """Return what has a backup poked when the one under way ends. Pure."""
+    return services.enqueueing(lineage_of(job), job.id, holder)
+
+
+def not_begun(job: AnyJob) -> Write:
+    """Return what is noted of a backup whose first act was refused. Pure."""
+    return services.unbeginning(lineage_of(job), job.superseded + 1 if job.work.due else 0)
+
+
+def ended(job: AnyJob) -> Write:
+    """Return what is noted of a backup that ends. Pure."""
+    return services.ending(lineage_of(job), job.id, begun=job.begun)
+
+
+def superseded(job: AnyJob, by: str) -> str:
+    """Say why a backup never began. Pure."""
+    return f"superseded by {by}, which became due before this one ({job.nominal_at:%Y-%m-%d %H:%M} UTC) began"

@@ -6,13 +6,24 @@ can change, carries the job's secret. Only recorded ids are deleted. While one i
 restore works on it. Many instances are made by child jobs, each making a part of the point.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from chalicelib.aws.ec2 import Ec2, Instance, Snapshot, Volume
-from chalicelib.backup.point import folder_of, follow_ups, point_without_artefacts, tags_of
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
+from chalicelib.backup.point import folder_of, follow_ups, tags_of
+from chalicelib.backup.snapshot_point import (
+    SnapshotJob,
+    SnapshotProgress,
+    manifest_of,
+    new_point,
+    parts_of,
+    refs_of,
+    sharded_point,
+    whole_point,
+)
+from chalicelib.backup.snapshot_sources import Source, sources_of
+from chalicelib.catalog.recovery_point import PointState, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.points import PointStore
@@ -36,66 +47,19 @@ from chalicelib.jobs.job import (
     ADOPTION_GRACE,
     LOST_EVENT_AFTER,
     Budget,
-    Job,
     began_after_intent,
     may_have_been_made,
 )
-from chalicelib.jobs.removal import Removal, remove
+from chalicelib.jobs.removal import remove
 from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part
 from chalicelib.plans.model import Rule, SnapshotRule
-from chalicelib.plans.selection import VolumeChoice, chooses
+from chalicelib.plans.selection import VolumeChoice
 from chalicelib.vaults.layout import manifest_key
-from chalicelib.vaults.manifest import Manifest, SnapshotOf, to_json
+from chalicelib.vaults.manifest import to_json
 from chalicelib.vaults.vault import Vault
 
-GIB = 1024**3
 DELETED_AT_ONCE = 10
 PARTS_OPENED_AT_ONCE = 30
-# A point's record names this many of its instances; the manifest names all.
-INSTANCES_NAMED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenVolume:
-    """A volume to snapshot."""
-
-    id: str
-    device: str
-    size_gib: int
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One instance to snapshot: its chosen volumes, the data volumes left out, and whether the boot volume is
-    among the chosen."""
-
-    instance: str
-    volumes: tuple[ChosenVolume, ...]
-    left_out: tuple[str, ...]
-    boot: bool
-
-    @property
-    def intent(self) -> str:
-        """The name of the call that snapshots it."""
-        return f"CreateSnapshots of {self.instance}"
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotProgress:
-    """How far a backup by snapshot is: the instances and volumes chosen, the snapshot of each volume, those
-    that were made twice, the parts opened (of a large one), the shards cleaned up."""
-
-    sources: tuple[Source, ...] | None = None
-    made: Mapping[str, str] = field(default_factory=dict)
-    made_at: datetime | None = None
-    spare: tuple[str, ...] = ()
-    removal: Removal = field(default_factory=Removal)
-    described: bool = False
-    parts_opened: int = 0
-    shards_cleaned: int = 0
-
-
-SnapshotJob = Job[BackupWork, SnapshotProgress]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +167,7 @@ class SnapshotBackup:
             number = job.progress.shards_cleaned
             shard = self.points.stored_shard(job.work.recovery_point, "primary", number)
             return replace(seen, shard=shard)
-        if job.progress.parts_opened < _parts(job.work):
+        if job.progress.parts_opened < parts_of(job.work):
             return replace(seen, listed=self.lists.get(job.work.listed or ""))
         return seen
 
@@ -229,7 +193,7 @@ class SnapshotBackup:
                 return Do(adopted, f"found the snapshots of {source.instance} that were made before")
             if may_have_been_made(job, now):
                 return look_again(job, source.intent)
-        begun = points.creating(_new_point(job, PointState.CREATING, "being made"), now)
+        begun = points.creating(new_point(job, PointState.CREATING, "being made"), now)
         return Do(
             Create(source),
             f"snapshotting {len(source.volumes)} volumes of {source.instance}",
@@ -240,7 +204,7 @@ class SnapshotBackup:
         )
 
     def _decide_end(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
-        refs = _refs(job)
+        refs = refs_of(job)
         if job.work.shard is not None:
             shard = points.adding_shard(job.work.recovery_point, "primary", job.work.shard, refs)
             return Finish(f"{len(refs)} snapshots", (shard,))
@@ -248,7 +212,7 @@ class SnapshotBackup:
             return Do(WriteManifest(), "writing the manifest")
         began = min(each.started_at for each in seen.snapshots.values())
         return self._finished(
-            job, replace(_point(job, refs, self.ec2.region), created_at=began), seen.rule, now
+            job, replace(whole_point(job, refs, self.ec2.region), created_at=began), seen.rule, now
         )
 
     def _finished(self, job: SnapshotJob, point: RecoveryPoint, rule: Rule, now: datetime) -> Finish:
@@ -261,13 +225,13 @@ class SnapshotBackup:
         failed = seen.children.unsuccessful
         if failed:
             return Fail(f"{failed[0]}: {seen.children.reasons.get(failed[0], 'it was not made')}")
-        opened, parts = job.progress.parts_opened, _parts(job.work)
+        opened, parts = job.progress.parts_opened, parts_of(job.work)
         if opened < parts:
             chunks = tuple(
                 seen.listed[number * INSTANCES_PER_JOB : (number + 1) * INSTANCES_PER_JOB]
                 for number in range(opened, min(parts, opened + PARTS_OPENED_AT_ONCE))
             )
-            begun = points.creating(_new_point(job, PointState.CREATING, "being made"), now)
+            begun = points.creating(new_point(job, PointState.CREATING, "being made"), now)
             reason = f"opened {opened} of {parts} parts"
             return Do(OpenParts(opened, chunks), reason, first=(begun,) if opened == 0 else ())
         left = len(seen.children.unfinished)
@@ -275,7 +239,8 @@ class SnapshotBackup:
             return Wait(now + LOST_EVENT_AFTER, f"{left} of {parts} parts are under way")
         if not job.progress.described:
             return Do(WriteManifest(), "writing the manifest")
-        return self._finished(job, self._sharded_point(job), seen.rule, now)
+        point = sharded_point(job, self._all_refs(job), self.ec2.region)
+        return self._finished(job, point, seen.rule, now)
 
     def clean_up(self, job: SnapshotJob, seen: Seen, now: datetime) -> Cleaning[Action]:
         """Delete what a failed backup made, then end; look long enough to find what was made unseen."""
@@ -287,7 +252,7 @@ class SnapshotBackup:
                 return Do(adopted, f"cleaning up after: {reason}")
             if may_have_been_made(job, now):
                 return look_again(job, job.intent.name)
-        in_parts = job.work.listed is not None and progress.shards_cleaned < _parts(job.work)
+        in_parts = job.work.listed is not None and progress.shards_cleaned < parts_of(job.work)
         recorded = (*_recorded(progress), *progress.removal.refused, *(ref.id for ref in seen.shard))
         if in_parts and progress.removal.can_leave(recorded):
             return Do(DropShard(progress.shards_cleaned), f"cleaning up after: {reason}")
@@ -307,7 +272,7 @@ class SnapshotBackup:
         if job.work.shard is not None:
             return ()
         reason = job.failure.reason if job.failure else job.reason
-        return (points.settling(_new_point(job, PointState.FAILED, reason), now),)
+        return (points.settling(new_point(job, PointState.FAILED, reason), now),)
 
     def leftovers(self, job: SnapshotJob) -> tuple[str, ...]:
         """Name the snapshots that the job recorded and could not delete, and the parts not yet looked at."""
@@ -340,7 +305,7 @@ class SnapshotBackup:
                 )
                 return Step(replace(progress, parts_opened=first + len(chunks)), children=children)
             case WriteManifest():
-                manifest = self._manifest(job)
+                manifest = manifest_of(job, self._all_refs(job), self.ec2.region)
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return Step(replace(progress, described=True))
             case Delete(snapshots=snapshots):
@@ -372,72 +337,24 @@ class SnapshotBackup:
         rest = Rest(f"{len(progress.made)} snapshots are pending") if complete else None
         return Step(progress, unlocks=(lock_of_instance(source.instance),), rest=rest)
 
-    def _sharded_point(self, job: SnapshotJob) -> RecoveryPoint:
-        size, number = 0, 0
-        for shard in range(_parts(job.work)):
-            refs = self.points.stored_shard(job.work.recovery_point, "primary", shard)
-            size, number = size + sum(ref.size_gib for ref in refs), number + len(refs)
-        artefact = Artefact(
-            "primary",
-            PointState.AVAILABLE,
-            region=self.ec2.region,
-            shards=_parts(job.work),
-            snapshot_count=number,
-            folder=folder_of(job),
-        )
-        point = _new_point(job, PointState.AVAILABLE, "")
-        return replace(point, size_bytes=size * GIB, artefacts={"primary": artefact})
-
-    def _manifest(self, job: SnapshotJob) -> Manifest:
+    def _all_refs(self, job: SnapshotJob) -> Iterator[SnapshotRef]:
+        """Yield all snapshots of the job's point, its own or its children's."""
         if job.work.listed is None:
-            refs: Iterable[SnapshotRef] = _refs(job)
-        else:
-            refs = (
-                ref
-                for shard in range(_parts(job.work))
-                for ref in self.points.stored_shard(job.work.recovery_point, "primary", shard)
-            )
-        listed = tuple(SnapshotOf(r.id, self.ec2.region, r.volume_id, r.device, r.size_gib) for r in refs)
-        instances = job.work.instances[:INSTANCES_NAMED]
-        return Manifest(
-            recovery_point=job.work.recovery_point,
-            service=job.service,
-            plan=job.plan,
-            rule=job.rule,
-            kind="snapshot",
-            nominal_at=job.nominal_at,
-            created_at=job.created_at,
-            source={"instances": " ".join(instances), "region": self.ec2.region},
-            size_bytes=sum(each.size_gib for each in listed) * GIB,
-            snapshots=listed,
-        )
+            yield from refs_of(job)
+            return
+        for number in range(parts_of(job.work)):
+            yield from self.points.stored_shard(job.work.recovery_point, "primary", number)
 
 
 def _choose(job: SnapshotJob, seen: Seen) -> Decision[Action]:
     choice = seen.rule.volumes if isinstance(seen.rule, SnapshotRule) else VolumeChoice()
-    sources = [source for instance in seen.instances if (source := _source(instance, seen, choice))]
+    sources = sources_of(seen.instances, seen.volumes, choice)
     if not sources:
         names = ", ".join(job.work.instances)
         which = "volumes" if choice.boot else "data volumes (the rule leaves boot volumes out)"
         there = "no longer exist" if not seen.instances else f"have no {which} to snapshot"
         return Fail(f"the instances of {job.service} {there}: {names}")
-    return Do(Choose(tuple(sources)), f"chose {sum(len(s.volumes) for s in sources)} volumes")
-
-
-def _source(instance: Instance, seen: Seen, choice: VolumeChoice) -> Source | None:
-    """Return what to snapshot of an instance, None when the rule leaves all of it out."""
-    attached = [
-        (each, seen.volumes[each.volume_id]) for each in instance.volumes if each.volume_id in seen.volumes
-    ]
-    wanted = {volume.id for each, volume in attached if chooses(choice, boot=each.boot, tags=volume.tags)}
-    if not wanted:
-        return None
-    return Source(
-        instance.id,
-        tuple(ChosenVolume(v.id, each.device, v.size_gib) for each, v in attached if v.id in wanted),
-        tuple(v.id for each, v in attached if v.id not in wanted and not each.boot),
-        any(v.id in wanted and each.boot for each, v in attached),
-    )
+    return Do(Choose(sources), f"chose {sum(len(s.volumes) for s in sources)} volumes")
 
 
 def _unmade(progress: SnapshotProgress) -> tuple[Source, ...]:
@@ -498,42 +415,3 @@ def _still_pending(job: SnapshotJob, seen: Seen, now: datetime) -> Wait | Fail |
 
 def _recorded(progress: SnapshotProgress) -> tuple[str, ...]:
     return (*progress.made.values(), *progress.spare)
-
-
-def _parts(work: BackupWork) -> int:
-    return -(-work.instance_count // INSTANCES_PER_JOB)
-
-
-def _refs(job: SnapshotJob) -> tuple[SnapshotRef, ...]:
-    return tuple(
-        SnapshotRef(job.progress.made[volume.id], volume.id, volume.size_gib, source.instance, volume.device)
-        for source in job.progress.sources or ()
-        for volume in source.volumes
-    )
-
-
-def _new_point(job: SnapshotJob, state: PointState, reason: str) -> RecoveryPoint:
-    source = {"instances": list(job.work.instances), "instance_count": job.work.instance_count}
-    return point_without_artefacts(job, state, source, reason)
-
-
-def _point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) -> RecoveryPoint:
-    artefact = Artefact(
-        "primary",
-        PointState.AVAILABLE,
-        region=region,
-        snapshots=refs,
-        snapshot_count=len(refs),
-        folder=folder_of(job),
-    )
-    instances = [source.instance for source in job.progress.sources or ()]
-    source = {
-        "instances": instances,
-        "instance_count": len(instances),
-        "volumes": {ref.volume_id: ref.device for ref in refs},
-    }
-    return replace(
-        point_without_artefacts(job, PointState.AVAILABLE, source),
-        size_bytes=sum(ref.size_gib for ref in refs) * GIB,
-        artefacts={"primary": artefact},
-    )

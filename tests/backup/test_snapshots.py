@@ -8,17 +8,9 @@ from typing import Any, cast
 import pytest
 
 from chalicelib.aws.ec2 import Snapshot
-from chalicelib.backup.snapshots import (
-    Adopt,
-    ChosenVolume,
-    Create,
-    Delete,
-    Seen,
-    SnapshotBackup,
-    SnapshotProgress,
-    Source,
-    WriteManifest,
-)
+from chalicelib.backup.snapshot_point import SnapshotProgress
+from chalicelib.backup.snapshot_sources import ChosenVolume, Source
+from chalicelib.backup.snapshots import Adopt, Create, Delete, Seen, SnapshotBackup, WriteManifest
 from chalicelib.jobs.decision import Fail, Finish, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import AnyJob

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from chalicelib.backup.service_scripts import ServiceBackupProgress
-from chalicelib.backup.snapshots import ChosenVolume, SnapshotProgress, Source
+from chalicelib.backup.snapshot_point import SnapshotProgress
+from chalicelib.backup.snapshot_sources import ChosenVolume, Source
 from chalicelib.catalog.recovery_point import Artefact, PointState, SnapshotRef
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.errors import IntegrityFailure

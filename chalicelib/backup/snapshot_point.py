@@ -1,0 +1,100 @@
+"""How far a backup by snapshot is, and the point that comes of it: its record and its manifest. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from chalicelib.backup.point import folder_of, point_without_artefacts
+from chalicelib.backup.snapshot_sources import Source
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
+from chalicelib.jobs.job import Job
+from chalicelib.jobs.removal import Removal
+from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork
+from chalicelib.vaults.manifest import Manifest, SnapshotOf
+
+GIB = 1024**3
+# A point's record names this many of its instances; the manifest names all.
+INSTANCES_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotProgress:
+    """How far a backup by snapshot is: the instances and volumes chosen, the snapshot of each volume, those
+    that were made twice, the parts opened (of a large one), the shards cleaned up."""
+
+    sources: tuple[Source, ...] | None = None
+    made: Mapping[str, str] = field(default_factory=dict)
+    made_at: datetime | None = None
+    spare: tuple[str, ...] = ()
+    removal: Removal = field(default_factory=Removal)
+    described: bool = False
+    parts_opened: int = 0
+    shards_cleaned: int = 0
+
+
+SnapshotJob = Job[BackupWork, SnapshotProgress]
+
+
+def parts_of(work: BackupWork) -> int:
+    """Return how many child jobs make a large point."""
+    return -(-work.instance_count // INSTANCES_PER_JOB)
+
+
+def refs_of(job: SnapshotJob) -> tuple[SnapshotRef, ...]:
+    """Return the snapshots that a job has made, each with where it comes from."""
+    return tuple(
+        SnapshotRef(job.progress.made[volume.id], volume.id, volume.size_gib, source.instance, volume.device)
+        for source in job.progress.sources or ()
+        for volume in source.volumes
+    )
+
+
+def new_point(job: SnapshotJob, state: PointState, reason: str) -> RecoveryPoint:
+    """Return the point while nothing of it is made yet, or when it has failed."""
+    source = {"instances": list(job.work.instances), "instance_count": job.work.instance_count}
+    return point_without_artefacts(job, state, source, reason)
+
+
+def whole_point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) -> RecoveryPoint:
+    """Return the finished point of a job that made all its snapshots itself."""
+    instances = [source.instance for source in job.progress.sources or ()]
+    source = {
+        "instances": instances,
+        "instance_count": len(instances),
+        "volumes": {ref.volume_id: ref.device for ref in refs},
+    }
+    artefact = replace(_artefact(job, region), snapshots=refs, snapshot_count=len(refs))
+    return _finished(point_without_artefacts(job, PointState.AVAILABLE, source), artefact, refs)
+
+
+def sharded_point(job: SnapshotJob, refs: Iterable[SnapshotRef], region: str) -> RecoveryPoint:
+    """Return the finished point of a job whose children made its snapshots."""
+    all_refs = tuple(refs)
+    artefact = replace(_artefact(job, region), shards=parts_of(job.work), snapshot_count=len(all_refs))
+    return _finished(new_point(job, PointState.AVAILABLE, ""), artefact, all_refs)
+
+
+def manifest_of(job: SnapshotJob, refs: Iterable[SnapshotRef], region: str) -> Manifest:
+    """Return the manifest of a job's point, which lists all its snapshots."""
+    listed = tuple(SnapshotOf(r.id, region, r.volume_id, r.device, r.size_gib) for r in refs)
+    return Manifest(
+        recovery_point=job.work.recovery_point,
+        service=job.service,
+        plan=job.plan,
+        rule=job.rule,
+        kind="snapshot",
+        nominal_at=job.nominal_at,
+        created_at=job.created_at,
+        source={"instances": " ".join(job.work.instances[:INSTANCES_NAMED]), "region": region},
+        size_bytes=sum(each.size_gib for each in listed) * GIB,
+        snapshots=listed,
+    )
+
+
+def _artefact(job: SnapshotJob, region: str) -> Artefact:
+    return Artefact("primary", PointState.AVAILABLE, region=region, folder=folder_of(job))
+
+
+def _finished(point: RecoveryPoint, artefact: Artefact, refs: Iterable[SnapshotRef]) -> RecoveryPoint:
+    size_bytes = sum(ref.size_gib for ref in refs) * GIB
+    return replace(point, size_bytes=size_bytes, artefacts={"primary": artefact})

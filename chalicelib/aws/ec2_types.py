@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import (
         InstanceTypeDef,
         SnapshotInfoTypeDef,
+        SnapshotResponseTypeDef,
         SnapshotTypeDef,
         TagTypeDef,
         VolumeResponseTypeDef,
@@ -42,7 +43,10 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """One EBS volume. States: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html"""
+    """One EBS volume. States: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html
+
+    `iops` and `throughput` (MiB/s) are None where EC2 shows none; of a gp2 volume `iops` is its baseline.
+    """
 
     id: str
     state: str
@@ -51,6 +55,20 @@ class Volume:
     type: str
     tags: Mapping[str, str]
     snapshot_id: str | None
+    iops: int | None = None
+    throughput: int | None = None
+    multi_attach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """What a volume is to be: sizes in GiB and MiB/s. None leaves it to the type."""
+
+    size_gib: int
+    type: str
+    iops: int | None = None
+    throughput: int | None = None
+    multi_attach: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +123,14 @@ def volume_from(answer: "VolumeTypeDef | VolumeResponseTypeDef") -> Volume:
         type=answer["VolumeType"],
         tags=_tags(answer.get("Tags", ())),
         snapshot_id=answer.get("SnapshotId") or None,
+        iops=answer.get("Iops"),
+        throughput=answer.get("Throughput"),
+        multi_attach=answer.get("MultiAttachEnabled", False),
     )
 
 
-def snapshot_from(answer: "SnapshotTypeDef | SnapshotInfoTypeDef") -> Snapshot:
-    """Read a snapshot of DescribeSnapshots or CreateSnapshots (which tells no StateMessage)."""
+def snapshot_from(answer: "SnapshotTypeDef | SnapshotResponseTypeDef | SnapshotInfoTypeDef") -> Snapshot:
+    """Read a snapshot of DescribeSnapshots or of a call that makes some (without a StateMessage)."""
     return Snapshot(
         id=answer["SnapshotId"],
         volume_id=answer["VolumeId"],

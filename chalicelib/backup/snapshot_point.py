@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 
 from chalicelib.backup.point import folder_of, point_without_artefacts
 from chalicelib.backup.snapshot_sources import Source
@@ -13,19 +14,21 @@ from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork
 from chalicelib.vaults.manifest import Manifest, SnapshotOf
 
 GIB = 1024**3
-# A point's record names this many of its instances; the manifest names all.
+# A point's record names this many of its instances, and has so many remarks; the manifest names all.
 INSTANCES_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotProgress:
     """How far a backup by snapshot is: the instances and volumes chosen, the snapshot of each volume, those
-    that were made twice, the parts opened (of a large one), the shards cleaned up."""
+    that were made twice or are not wanted, those of volumes that nobody had chosen and that are yet to be
+    judged, the parts opened (of a large one), the shards cleaned up."""
 
     sources: tuple[Source, ...] | None = None
     made: Mapping[str, str] = field(default_factory=dict)
     made_at: datetime | None = None
     spare: tuple[str, ...] = ()
+    unlisted: Mapping[str, str] = field(default_factory=dict)
     removal: Removal = field(default_factory=Removal)
     described: bool = False
     parts_opened: int = 0
@@ -43,7 +46,18 @@ def parts_of(work: BackupWork) -> int:
 def refs_of(job: SnapshotJob) -> tuple[SnapshotRef, ...]:
     """Return the snapshots that a job has made, each with where it comes from."""
     return tuple(
-        SnapshotRef(job.progress.made[volume.id], volume.id, volume.size_gib, source.instance, volume.device)
+        SnapshotRef(
+            id=job.progress.made[volume.id],
+            volume_id=volume.id,
+            size_gib=volume.size_gib,
+            instance_id=source.instance,
+            device=volume.device,
+            type=volume.type,
+            iops=volume.iops,
+            throughput=volume.throughput,
+            multi_attach=volume.multi_attach,
+            remark=source.remark_on(volume),
+        )
         for source in job.progress.sources or ()
         for volume in source.volumes
     )
@@ -62,6 +76,7 @@ def whole_point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) ->
         "instances": instances,
         "instance_count": len(instances),
         "volumes": {ref.volume_id: ref.device for ref in refs},
+        **_remarks(refs),
     }
     artefact = replace(_artefact(job, region), snapshots=refs, snapshot_count=len(refs))
     return _finished(point_without_artefacts(job, PointState.AVAILABLE, source), artefact, refs)
@@ -71,12 +86,28 @@ def sharded_point(job: SnapshotJob, refs: Iterable[SnapshotRef], region: str) ->
     """Return the finished point of a job whose children made its snapshots."""
     all_refs = tuple(refs)
     artefact = replace(_artefact(job, region), shards=parts_of(job.work), snapshot_count=len(all_refs))
-    return _finished(new_point(job, PointState.AVAILABLE, ""), artefact, all_refs)
+    point = new_point(job, PointState.AVAILABLE, "")
+    return _finished(replace(point, source={**point.source, **_remarks(all_refs)}), artefact, all_refs)
 
 
 def manifest_of(job: SnapshotJob, refs: Iterable[SnapshotRef], region: str) -> Manifest:
     """Return the manifest of a job's point, which lists all its snapshots."""
-    listed = tuple(SnapshotOf(r.id, region, r.volume_id, r.device, r.size_gib) for r in refs)
+    listed = tuple(
+        SnapshotOf(
+            snapshot_id=ref.id,
+            region=region,
+            volume_id=ref.volume_id,
+            instance_id=ref.instance_id,
+            device=ref.device,
+            size_gib=ref.size_gib,
+            type=ref.type,
+            iops=ref.iops,
+            throughput=ref.throughput,
+            multi_attach=ref.multi_attach,
+            remark=ref.remark,
+        )
+        for ref in refs
+    )
     return Manifest(
         recovery_point=job.work.recovery_point,
         service=job.service,
@@ -89,6 +120,12 @@ def manifest_of(job: SnapshotJob, refs: Iterable[SnapshotRef], region: str) -> M
         size_bytes=sum(each.size_gib for each in listed) * GIB,
         snapshots=listed,
     )
+
+
+def _remarks(refs: Iterable[SnapshotRef]) -> dict[str, dict[str, str]]:
+    """Return what the point's source says of volumes that were not taken as they should be."""
+    remarks = {ref.volume_id: ref.remark for ref in refs if ref.remark}
+    return {"remarks": dict(islice(remarks.items(), INSTANCES_NAMED))} if remarks else {}
 
 
 def _artefact(job: SnapshotJob, region: str) -> Artefact:

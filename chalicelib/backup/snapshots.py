@@ -1,17 +1,31 @@
 """A backup by snapshot: all chosen volumes of a service's instances, crash-consistent for each instance.
 
-Invariant: one snapshot per chosen volume, or no recovery point. A snapshot whose id no answer told is adopted
-only when it began after the intent was recorded, is of a volume asked for, and its description, which nobody
-can change, carries the job's secret. Only recorded ids are deleted. While one instance is snapshotted no
+Invariant: one snapshot per chosen volume, or no recovery point; a volume that was attached meanwhile, and
+that the rule chooses, is in the point, too. A snapshot whose id no answer told is adopted only when it began
+after the intent was recorded, is of a volume asked for, and its description, which nobody can change, carries
+the job's secret. Only recorded ids are deleted. While one instance is snapshotted no
 restore works on it. Many instances are made by child jobs, each making a part of the point.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chalicelib.aws.ec2 import Ec2, Instance, Snapshot, Volume
+from chalicelib.aws.ec2 import Ec2, Snapshot
 from chalicelib.backup.point import folder_of, follow_ups, tags_of
+from chalicelib.backup.snapshot_findings import (
+    Adopt,
+    Enlist,
+    Seen,
+    adopted,
+    choice_of,
+    done_with,
+    enlisted,
+    judge_unlisted,
+    recorded,
+    still_pending,
+    unmade,
+)
 from chalicelib.backup.snapshot_point import (
     SnapshotJob,
     SnapshotProgress,
@@ -22,7 +36,7 @@ from chalicelib.backup.snapshot_point import (
     sharded_point,
     whole_point,
 )
-from chalicelib.backup.snapshot_sources import Source, sources_of
+from chalicelib.backup.snapshot_sources import Call, Source, sources_of
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.instances import InstanceLists
@@ -44,36 +58,19 @@ from chalicelib.jobs.decision import (
 )
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import (
-    ADOPTION_GRACE,
     LOST_EVENT_AFTER,
     Budget,
-    began_after_intent,
     may_have_been_made,
 )
 from chalicelib.jobs.removal import remove
 from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part
-from chalicelib.plans.model import Rule, SnapshotRule
-from chalicelib.plans.selection import VolumeChoice
+from chalicelib.plans.model import Rule
 from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.manifest import to_json
 from chalicelib.vaults.vault import Vault
 
 DELETED_AT_ONCE = 10
 PARTS_OPENED_AT_ONCE = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the world shows, as far as the next step depends on it."""
-
-    rule: Rule
-    instances: tuple[Instance, ...] = ()
-    volumes: Mapping[str, Volume] = field(default_factory=dict)
-    candidates: tuple[Snapshot, ...] = ()
-    snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
-    listed: tuple[str, ...] = ()
-    children: Children = field(default_factory=Children)
-    shard: tuple[SnapshotRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +82,9 @@ class Choose:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Snapshot one instance."""
+    """Snapshot one instance, or one of its volumes."""
 
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Adopt:
-    """Take down the snapshots, seen at `seen_at`, that a call has made whose answer nobody got."""
-
-    source: Source
-    made: Mapping[str, str]
-    spare: tuple[str, ...]
-    seen_at: datetime
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +114,7 @@ class DropShard:
     number: int
 
 
-Action = Choose | Create | Adopt | OpenParts | WriteManifest | Delete | DropShard
+Action = Choose | Create | Adopt | Enlist | OpenParts | WriteManifest | Delete | DropShard
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +144,11 @@ class SnapshotBackup:
             return replace(
                 seen, candidates=tuple(self.ec2.snapshots_described(f"{job.mark(job.intent.name)} "))
             )
-        if job.failure is None and not _unmade(progress):
+        if job.failure is None and not unmade(progress) and progress.unlisted:
+            shown = self.ec2.instances_by_id(source.instance for source in progress.sources or ())
+            volumes = {volume.id: volume for volume in self.ec2.volumes(progress.unlisted)}
+            return replace(seen, instances=tuple(shown), volumes=volumes)
+        if job.failure is None and not unmade(progress):
             found = self.ec2.snapshots_by_id(progress.made.values())
             return replace(seen, snapshots={snapshot.id: snapshot for snapshot in found})
         return seen
@@ -172,34 +163,38 @@ class SnapshotBackup:
         return seen
 
     def decide(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
-        """Choose the volumes, snapshot each instance, wait for all, describe the point."""
+        """Choose the volumes, snapshot each instance, see what that has taken, wait for all, describe the
+        point."""
         if job.work.listed is not None:
             return self._decide_parts(job, seen, now)
         if job.progress.sources is None:
             return _choose(job, seen)
-        for source in _unmade(job.progress):
-            return self._decide_source(job, source, seen, now)
+        for call in unmade(job.progress):
+            return self._decide_call(job, call, seen, now)
+        if job.progress.unlisted:
+            return judge_unlisted(job, seen, now)
         if spare := job.progress.removal.left_of(job.progress.spare):
             due = job.progress.removal.due(spare, now)
             if not isinstance(due, Wait):
                 return self._delete(due, f"deleting {len(due)} snapshots that were made twice")
-        waiting = _still_pending(job, seen, now)
+        waiting = still_pending(job, seen, now)
         return waiting or self._decide_end(job, seen, now)
 
-    def _decide_source(self, job: SnapshotJob, source: Source, seen: Seen, now: datetime) -> Decision[Action]:
-        if job.intent is not None and job.intent.name == source.intent:
-            adopted = _adopted(job, source, seen.candidates, now)
-            if adopted is not None:
-                return Do(adopted, f"found the snapshots of {source.instance} that were made before")
+    def _decide_call(self, job: SnapshotJob, call: Call, seen: Seen, now: datetime) -> Decision[Action]:
+        instance = call.source.instance
+        if job.intent is not None and job.intent.name == call.intent:
+            found = adopted(job, call, seen.candidates, now)
+            if found is not None:
+                return Do(found, f"found the snapshots of {instance} that were made before")
             if may_have_been_made(job, now):
-                return look_again(job, source.intent)
+                return look_again(job, call.intent)
         begun = points.creating(new_point(job, PointState.CREATING, "being made"), now)
         return Do(
-            Create(source),
-            f"snapshotting {len(source.volumes)} volumes of {source.instance}",
-            intent=source.intent,
-            budget=Budget("CreateSnapshots", self.ec2.region),
-            locks=(lock_of_instance(source.instance),),
+            Create(call),
+            f"snapshotting {len(call.volumes)} volumes of {instance}",
+            intent=call.intent,
+            budget=Budget(call.operation, self.ec2.region),
+            locks=(lock_of_instance(instance),),
             first=(begun,) if job.work.shard is None and not job.progress.made else (),
         )
 
@@ -246,17 +241,18 @@ class SnapshotBackup:
         """Delete what a failed backup made, then end; look long enough to find what was made unseen."""
         progress, reason = job.progress, job.failure.reason if job.failure else job.reason
         if job.intent is not None:
-            source = next((each for each in progress.sources or () if each.intent == job.intent.name), None)
-            adopted = _adopted(job, source, seen.candidates, now) if source else None
-            if adopted is not None:
-                return Do(adopted, f"cleaning up after: {reason}")
+            calls = (call for source in progress.sources or () for call in source.calls)
+            call = next((each for each in calls if each.intent == job.intent.name), None)
+            found = adopted(job, call, seen.candidates, now) if call else None
+            if found is not None:
+                return Do(found, f"cleaning up after: {reason}")
             if may_have_been_made(job, now):
                 return look_again(job, job.intent.name)
         in_parts = job.work.listed is not None and progress.shards_cleaned < parts_of(job.work)
-        recorded = (*_recorded(progress), *progress.removal.refused, *(ref.id for ref in seen.shard))
-        if in_parts and progress.removal.can_leave(recorded):
+        made = (*recorded(progress), *progress.removal.refused, *(ref.id for ref in seen.shard))
+        if in_parts and progress.removal.can_leave(made):
             return Do(DropShard(progress.shards_cleaned), f"cleaning up after: {reason}")
-        due = progress.removal.due(recorded, now)
+        due = progress.removal.due(made, now)
         if isinstance(due, Wait):
             return replace(due, reason=f"{reason}; {due.reason}")
         if due:
@@ -276,7 +272,7 @@ class SnapshotBackup:
 
     def leftovers(self, job: SnapshotJob) -> tuple[str, ...]:
         """Name the snapshots that the job recorded and could not delete, and the parts not yet looked at."""
-        left = job.progress.removal.left_of((*_recorded(job.progress), *job.progress.removal.refused))
+        left = job.progress.removal.left_of((*recorded(job.progress), *job.progress.removal.refused))
         if job.work.listed is None:
             return left
         unseen = range(job.progress.shards_cleaned, job.progress.parts_opened)
@@ -288,16 +284,19 @@ class SnapshotBackup:
         match action:
             case Choose(sources=sources):
                 return Step(replace(progress, sources=sources))
-            case Create(source=source):
-                return self._create(job, source)
-            case Adopt(source=source, made=made, spare=spare, seen_at=seen_at):
+            case Create(call=call):
+                return self._create(job, call)
+            case Adopt(call=call, made=made, unlisted=unlisted, spare=spare, seen_at=seen_at):
                 taken = replace(
                     progress,
                     made={**progress.made, **made},
                     made_at=seen_at,
                     spare=(*progress.spare, *spare),
+                    unlisted={**progress.unlisted, **unlisted},
                 )
-                return Step(taken, unlocks=(lock_of_instance(source.instance),))
+                return Step(taken, unlocks=done_with(call, taken))
+            case Enlist():
+                return Step(enlisted(progress, action))
             case OpenParts(first=first, chunks=chunks):
                 children = tuple(
                     backup_part(job, first + number, chunk, self.ec2.region)
@@ -316,26 +315,34 @@ class SnapshotBackup:
                 removal = replace(progress.removal, removed=())
                 return Step(replace(progress, shards_cleaned=number + 1, removal=removal), (dropped,))
 
-    def _create(self, job: SnapshotJob, source: Source) -> Step[SnapshotProgress]:
-        made = self.ec2.create_snapshots(
-            source.instance,
-            boot=source.boot,
-            exclude_volume_ids=source.left_out,
-            tags=tags_of(job),
-            description=f"{job.mark(source.intent)} {job.work.recovery_point}",
-        )
-        wanted = {volume.id for volume in source.volumes}
+    def _create(self, job: SnapshotJob, call: Call) -> Step[SnapshotProgress]:
+        made = self._call(job, call)
+        wanted = {volume.id for volume in call.volumes}
         of_volume = {each.volume_id: each.id for each in made if each.volume_id in wanted}
-        spare = tuple(each.id for each in made if each.volume_id not in wanted)
+        unlisted = {each.volume_id: each.id for each in made if each.volume_id not in wanted}
         progress = replace(
             job.progress,
             made={**job.progress.made, **of_volume},
             made_at=max((each.started_at for each in made), default=None),
-            spare=(*job.progress.spare, *spare),
+            unlisted={**job.progress.unlisted, **unlisted},
         )
-        complete = not (progress.spare or _unmade(progress))
+        complete = not (progress.spare or progress.unlisted or unmade(progress))
         rest = Rest(f"{len(progress.made)} snapshots are pending") if complete else None
-        return Step(progress, unlocks=(lock_of_instance(source.instance),), rest=rest)
+        return Step(progress, unlocks=done_with(call, progress), rest=rest)
+
+    def _call(self, job: SnapshotJob, call: Call) -> tuple[Snapshot, ...]:
+        tags = {**tags_of(job), **call.tags}
+        description = f"{job.mark(call.intent)} {job.work.recovery_point}"
+        if call.source.one_by_one:
+            (volume,) = call.volumes
+            return (self.ec2.create_snapshot(volume.id, tags=tags, description=description),)
+        return self.ec2.create_snapshots(
+            call.source.instance,
+            boot=call.source.boot,
+            exclude_volume_ids=call.source.left_out,
+            tags=tags,
+            description=description,
+        )
 
     def _all_refs(self, job: SnapshotJob) -> Iterator[SnapshotRef]:
         """Yield all snapshots of the job's point, its own or its children's."""
@@ -347,7 +354,7 @@ class SnapshotBackup:
 
 
 def _choose(job: SnapshotJob, seen: Seen) -> Decision[Action]:
-    choice = seen.rule.volumes if isinstance(seen.rule, SnapshotRule) else VolumeChoice()
+    choice = choice_of(seen.rule)
     sources = sources_of(seen.instances, seen.volumes, choice)
     if not sources:
         names = ", ".join(job.work.instances)
@@ -355,63 +362,3 @@ def _choose(job: SnapshotJob, seen: Seen) -> Decision[Action]:
         there = "no longer exist" if not seen.instances else f"have no {which} to snapshot"
         return Fail(f"the instances of {job.service} {there}: {names}")
     return Do(Choose(sources), f"chose {sum(len(s.volumes) for s in sources)} volumes")
-
-
-def _unmade(progress: SnapshotProgress) -> tuple[Source, ...]:
-    """Return the instances that no snapshot was made of yet."""
-    made = progress.made
-    return tuple(s for s in progress.sources or () if not any(volume.id in made for volume in s.volumes))
-
-
-def _adopted(job: SnapshotJob, source: Source, candidates: Iterable[Snapshot], now: datetime) -> Adopt | None:
-    """Return what to adopt of an instance's volumes: the first snapshot of each; what there is more is spare.
-
-    Only what began after the intent, is of a volume asked for, and carries the job's secret is the job's. One
-    call makes all; while some may not be visible yet none is adopted, for nobody would look for the others.
-    """
-    known = set(_recorded(job.progress))
-    volumes = {volume.id for volume in source.volumes}
-    made: dict[str, str] = {}
-    spare: list[str] = []
-    for snapshot in sorted(candidates, key=lambda each: (each.started_at, each.id)):
-        ours = snapshot.description.startswith(f"{job.mark(source.intent)} ") and began_after_intent(
-            job, snapshot.started_at
-        )
-        if not ours or snapshot.id in known or snapshot.volume_id not in volumes:
-            continue
-        if snapshot.volume_id in made:
-            spare.append(snapshot.id)
-        else:
-            made[snapshot.volume_id] = snapshot.id
-    complete = len(made) == len(volumes) or not may_have_been_made(job, now)
-    return Adopt(source, made, tuple(spare), now) if made and complete else None
-
-
-def _still_pending(job: SnapshotJob, seen: Seen, now: datetime) -> Wait | Fail | None:
-    """Return what keeps the point from being complete: None when all its snapshots are."""
-    progress = job.progress
-    for source in progress.sources or ():
-        missing = [volume.id for volume in source.volumes if volume.id not in progress.made]
-        if missing:
-            return Fail(f"{', '.join(missing)} was detached from {source.instance} during the backup")
-    broken = [snapshot for snapshot in seen.snapshots.values() if snapshot.state == "error"]
-    for snapshot in broken:
-        why = snapshot.message or "no reason given"
-        return Fail(f"EBS could not make {snapshot.id} of {snapshot.volume_id}: {why}")
-    gone = [id for id in progress.made.values() if id not in seen.snapshots]
-    if gone:
-        visible_at = (progress.made_at or now) + ADOPTION_GRACE
-        if now < visible_at:
-            return Wait(visible_at, f"{', '.join(gone[:5])} is not visible yet")
-        return Fail(f"{', '.join(gone)} disappeared before the backup was complete")
-    pending = [snapshot for snapshot in seen.snapshots.values() if snapshot.state != "completed"]
-    if pending:
-        state = ", ".join(f"{snapshot.id} {snapshot.progress or 'pending'}" for snapshot in pending[:5])
-        return Wait(
-            now + LOST_EVENT_AFTER, f"{len(pending)} of {len(progress.made)} snapshots are pending: {state}"
-        )
-    return None
-
-
-def _recorded(progress: SnapshotProgress) -> tuple[str, ...]:
-    return (*progress.made.values(), *progress.spare)

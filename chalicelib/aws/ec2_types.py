@@ -31,7 +31,10 @@ class AttachedVolume:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One EC2 instance; `volumes` are its EBS volumes only, in the order EC2 gives them."""
+    """One EC2 instance; `volumes` are its EBS volumes only, in the order EC2 gives them.
+
+    `launched_at` is when it was last started: anew after every stop, not after a reboot.
+    """
 
     id: str
     state: str
@@ -39,6 +42,7 @@ class Instance:
     tags: Mapping[str, str]
     root_device: str | None
     volumes: tuple[AttachedVolume, ...]
+    launched_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ def instance_from(answer: "InstanceTypeDef") -> Instance:
         availability_zone=answer["Placement"]["AvailabilityZone"],
         tags=_tags(answer.get("Tags", ())),
         root_device=root,
+        launched_at=answer.get("LaunchTime"),
         volumes=tuple(
             AttachedVolume(
                 mapping["Ebs"]["VolumeId"], mapping["DeviceName"], boot=mapping["DeviceName"] == root

@@ -121,7 +121,7 @@ def plan() -> Document:
 
 
 def back_up_volume_by_volume(app: Farshore) -> None:
-    """Back up an instance of which more is left out than one CreateSnapshots can leave out."""
+    """Back up an instance of which more is left out than one CreateSnapshots can leave out; terminate it."""
     ec2 = app.ec2()
     tags = {"instance": {"app": "wide"}, "volume": {"scratch": "yes"}}
     started = ec2.run_instances(
@@ -148,6 +148,8 @@ def back_up_volume_by_volume(app: Farshore) -> None:
     [job] = app.post("/backups", {"plan": "wide"})
     app.finish()
     assert app.job(job)["state"] == "COMPLETED", app.job(job)
+    ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    app.finish()
 
 
 def fail(app: Farshore) -> None:

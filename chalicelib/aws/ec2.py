@@ -14,6 +14,7 @@ from chalicelib.aws.ec2_types import (
     Instance,
     Snapshot,
     Volume,
+    VolumeSpec,
     instance_from,
     snapshot_from,
     volume_from,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         TagSpecificationTypeDef,
     )
 
-__all__ = ["AttachedVolume", "Ec2", "Filters", "Instance", "Snapshot", "Volume"]
+__all__ = ["AttachedVolume", "Ec2", "Filters", "Instance", "Snapshot", "Volume", "VolumeSpec"]
 
 Filters = Iterable[tuple[str, Iterable[str]]]
 
@@ -127,6 +128,17 @@ class Ec2:
             )
         return tuple(map(snapshot_from, answer["Snapshots"]))
 
+    def create_snapshot(self, volume_id: str, *, tags: Mapping[str, str], description: str) -> Snapshot:
+        """Snapshot one volume. Not idempotent: call it only with the intent recorded.
+
+        Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshot.html
+        """
+        with calling("CreateSnapshot", volume_id, self.region):
+            answer = self._once.create_snapshot(
+                VolumeId=volume_id, Description=description, TagSpecifications=[_tagged("snapshot", tags)]
+            )
+        return snapshot_from(answer)
+
     def copy_snapshot(
         self,
         source_region: str,
@@ -169,13 +181,12 @@ class Ec2:
         self,
         snapshot_id: str,
         availability_zone: str,
+        spec: VolumeSpec,
         *,
-        size_gib: int | None,
-        type: str | None,
         tags: Mapping[str, str],
         client_token: str,
     ) -> Volume:
-        """Make a volume from a snapshot; None leaves the size to the snapshot and the type to EC2 (gp2).
+        """Make a volume from a snapshot; what the spec does not say is left to EC2.
 
         Idempotent: one `client_token` (at most 64 ASCII characters) ever makes one volume. Source:
         https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html
@@ -185,11 +196,15 @@ class Ec2:
             "AvailabilityZone": availability_zone,
             "ClientToken": client_token,
             "TagSpecifications": [_tagged("volume", tags)],
+            "Size": spec.size_gib,
+            "VolumeType": cast("VolumeTypeType", spec.type),  # EC2 refuses what it does not know
         }
-        if size_gib is not None:
-            request["Size"] = size_gib
-        if type is not None:
-            request["VolumeType"] = cast("VolumeTypeType", type)  # EC2 refuses what it does not know
+        if spec.iops is not None:
+            request["Iops"] = spec.iops
+        if spec.throughput is not None:
+            request["Throughput"] = spec.throughput
+        if spec.multi_attach:
+            request["MultiAttachEnabled"] = True
         with calling("CreateVolume", snapshot_id, self.region):
             return volume_from(self._client.create_volume(**request))
 

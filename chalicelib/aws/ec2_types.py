@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import (
         InstanceTypeDef,
         SnapshotInfoTypeDef,
+        SnapshotResponseTypeDef,
         SnapshotTypeDef,
         TagTypeDef,
         VolumeResponseTypeDef,
@@ -30,7 +31,10 @@ class AttachedVolume:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One EC2 instance; `volumes` are its EBS volumes only, in the order EC2 gives them."""
+    """One EC2 instance; `volumes` are its EBS volumes only, in the order EC2 gives them.
+
+    `launched_at` is when it was last started: anew after every stop, not after a reboot.
+    """
 
     id: str
     state: str
@@ -38,11 +42,15 @@ class Instance:
     tags: Mapping[str, str]
     root_device: str | None
     volumes: tuple[AttachedVolume, ...]
+    launched_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """One EBS volume. States: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html"""
+    """One EBS volume. States: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html
+
+    `iops` and `throughput` (MiB/s) are None where EC2 shows none; of a gp2 volume `iops` is its baseline.
+    """
 
     id: str
     state: str
@@ -51,6 +59,20 @@ class Volume:
     type: str
     tags: Mapping[str, str]
     snapshot_id: str | None
+    iops: int | None = None
+    throughput: int | None = None
+    multi_attach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """What a volume is to be: sizes in GiB and MiB/s. None leaves it to the type."""
+
+    size_gib: int
+    type: str
+    iops: int | None = None
+    throughput: int | None = None
+    multi_attach: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +107,7 @@ def instance_from(answer: "InstanceTypeDef") -> Instance:
         availability_zone=answer["Placement"]["AvailabilityZone"],
         tags=_tags(answer.get("Tags", ())),
         root_device=root,
+        launched_at=answer.get("LaunchTime"),
         volumes=tuple(
             AttachedVolume(
                 mapping["Ebs"]["VolumeId"], mapping["DeviceName"], boot=mapping["DeviceName"] == root
@@ -105,11 +128,14 @@ def volume_from(answer: "VolumeTypeDef | VolumeResponseTypeDef") -> Volume:
         type=answer["VolumeType"],
         tags=_tags(answer.get("Tags", ())),
         snapshot_id=answer.get("SnapshotId") or None,
+        iops=answer.get("Iops"),
+        throughput=answer.get("Throughput"),
+        multi_attach=answer.get("MultiAttachEnabled", False),
     )
 
 
-def snapshot_from(answer: "SnapshotTypeDef | SnapshotInfoTypeDef") -> Snapshot:
-    """Read a snapshot of DescribeSnapshots or CreateSnapshots (which tells no StateMessage)."""
+def snapshot_from(answer: "SnapshotTypeDef | SnapshotResponseTypeDef | SnapshotInfoTypeDef") -> Snapshot:
+    """Read a snapshot of DescribeSnapshots or of a call that makes some (without a StateMessage)."""
     return Snapshot(
         id=answer["SnapshotId"],
         volume_id=answer["VolumeId"],

@@ -46,7 +46,7 @@ def point_without_artefacts(
     )
 
 
-def recorded(point: RecoveryPoint, now: datetime) -> tuple[Write, ...]:
+def record_of(point: RecoveryPoint, now: datetime) -> tuple[Write, ...]:
     """Return the record of a point that is made."""
     return (points.settling(point, now), *services.arriving(point, point.artefacts["primary"]))
 

@@ -19,7 +19,7 @@ from chalicelib.backup.point import (
     folder_of,
     follow_ups,
     point_without_artefacts,
-    recorded,
+    record_of,
     tags_of,
 )
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
@@ -173,7 +173,7 @@ class ServiceBackup:
         if not progress.described:
             return Do(WriteManifest(_manifest(job, seen.rule)), "writing the manifest")
         point = _point(job, seen.rule, now)
-        writes = recorded(point, now)
+        writes = record_of(point, now)
         opens = follow_ups(job, point, seen.rule, self.vault_kinds, now)
         return Finish(f"{point.size_bytes:,} bytes, SHA-256 {progress.report.sha256}", writes, opens)
 

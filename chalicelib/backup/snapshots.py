@@ -1,26 +1,44 @@
 """A backup by snapshot: all chosen volumes of a service's instances, crash-consistent for each instance.
 
-Invariant: one snapshot per chosen volume, or no recovery point. A snapshot whose id no answer told is adopted
-only when it began after the intent was recorded, is of a volume asked for, and its description, which nobody
-can change, carries the job's secret. Only recorded ids are deleted. While one instance is snapshotted no
+Invariant: one snapshot per chosen volume, or no recovery point; a volume that was attached meanwhile, and
+that the rule chooses, is in the point, too. A snapshot whose id no answer told is adopted only when it began
+after the intent was recorded, is of a volume asked for, and its description, which nobody can change, carries
+the job's secret. Only recorded ids are deleted. While one instance is snapshotted no
 restore works on it. Many instances are made by child jobs, each making a part of the point.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from chalicelib.aws.ec2 import Ec2, Instance, Snapshot, Volume
-from chalicelib.backup.point import (
-    failure_writes,
-    folder_of,
-    follow_ups,
-    point_without_artefacts,
+from chalicelib.aws.ec2 import Ec2, Snapshot
+from chalicelib.backup.point import failure_writes, folder_of, follow_ups, record_of, tags_of
+from chalicelib.backup.snapshot_findings import (
+    Adopt,
+    Enlist,
+    Seen,
+    adopted,
+    choice_of,
+    done_with,
+    enlisted,
+    judge_unlisted,
     recorded,
-    tags_of,
+    still_pending,
+    unmade,
 )
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
+from chalicelib.backup.snapshot_point import (
+    SnapshotJob,
+    SnapshotProgress,
+    asked_of,
+    manifest_of,
+    new_point,
+    parts_of,
+    refs_of,
+    sharded_point,
+    whole_point,
+)
+from chalicelib.backup.snapshot_sources import Call, Source, sources_of
+from chalicelib.catalog.recovery_point import PointState, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store import points
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.points import PointStore
@@ -41,83 +59,19 @@ from chalicelib.jobs.decision import (
 )
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import (
-    ADOPTION_GRACE,
     LOST_EVENT_AFTER,
     Budget,
-    Job,
-    began_after_intent,
     may_have_been_made,
 )
-from chalicelib.jobs.removal import Removal, remove
+from chalicelib.jobs.removal import remove
 from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part
-from chalicelib.plans.model import Rule, SnapshotRule
-from chalicelib.plans.selection import VolumeChoice, chooses
+from chalicelib.plans.model import Rule
 from chalicelib.vaults.layout import manifest_key
-from chalicelib.vaults.manifest import Manifest, SnapshotOf, to_json
+from chalicelib.vaults.manifest import to_json
 from chalicelib.vaults.vault import Vault
 
-GIB = 1024**3
 DELETED_AT_ONCE = 10
 PARTS_OPENED_AT_ONCE = 30
-# A point's record names this many of its instances; the manifest names all.
-INSTANCES_NAMED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenVolume:
-    """A volume to snapshot."""
-
-    id: str
-    device: str
-    size_gib: int
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One instance to snapshot: its chosen volumes, the data volumes left out, and whether the boot volume is
-    among the chosen."""
-
-    instance: str
-    volumes: tuple[ChosenVolume, ...]
-    left_out: tuple[str, ...]
-    boot: bool
-
-    @property
-    def intent(self) -> str:
-        """The name of the call that snapshots it."""
-        return f"CreateSnapshots of {self.instance}"
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotProgress:
-    """How far a backup by snapshot is: the instances and volumes chosen, the snapshot of each volume, those
-    that were made twice, the parts opened (of a large one), the shards cleaned up."""
-
-    sources: tuple[Source, ...] | None = None
-    made: Mapping[str, str] = field(default_factory=dict)
-    made_at: datetime | None = None
-    spare: tuple[str, ...] = ()
-    removal: Removal = field(default_factory=Removal)
-    described: bool = False
-    parts_opened: int = 0
-    shards_cleaned: int = 0
-
-
-SnapshotJob = Job[BackupWork, SnapshotProgress]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the world shows, as far as the next step depends on it."""
-
-    rule: Rule
-    instances: tuple[Instance, ...] = ()
-    volumes: Mapping[str, Volume] = field(default_factory=dict)
-    candidates: tuple[Snapshot, ...] = ()
-    snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
-    listed: tuple[str, ...] = ()
-    children: Children = field(default_factory=Children)
-    shard: tuple[SnapshotRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +83,9 @@ class Choose:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Snapshot one instance."""
+    """Snapshot one instance, or one of its volumes."""
 
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Adopt:
-    """Take down the snapshots, seen at `seen_at`, that a call has made whose answer nobody got."""
-
-    source: Source
-    made: Mapping[str, str]
-    spare: tuple[str, ...]
-    seen_at: datetime
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +115,7 @@ class DropShard:
     number: int
 
 
-Action = Choose | Create | Adopt | OpenParts | WriteManifest | Delete | DropShard
+Action = Choose | Create | Adopt | Enlist | OpenParts | WriteManifest | Delete | DropShard
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +145,11 @@ class SnapshotBackup:
             return replace(
                 seen, candidates=tuple(self.ec2.snapshots_described(f"{job.mark(job.intent.name)} "))
             )
-        if job.failure is None and not _unmade(progress):
+        if job.failure is None and not unmade(progress) and progress.unlisted:
+            shown = self.ec2.instances_by_id(source.instance for source in progress.sources or ())
+            volumes = {volume.id: volume for volume in self.ec2.volumes(progress.unlisted)}
+            return replace(seen, instances=tuple(shown), volumes=volumes)
+        if job.failure is None and not unmade(progress):
             found = self.ec2.snapshots_by_id(progress.made.values())
             return replace(seen, snapshots={snapshot.id: snapshot for snapshot in found})
         return seen
@@ -211,44 +159,48 @@ class SnapshotBackup:
             number = job.progress.shards_cleaned
             shard = self.points.stored_shard(job.work.recovery_point, "primary", number)
             return replace(seen, shard=shard)
-        if job.progress.parts_opened < _parts(job.work):
+        if job.progress.parts_opened < parts_of(job.work):
             return replace(seen, listed=self.lists.get(job.work.listed or ""))
         return seen
 
     def decide(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
-        """Choose the volumes, snapshot each instance, wait for all, describe the point."""
+        """Choose the volumes, snapshot each instance, see what that has taken, wait for all, describe the
+        point."""
         if job.work.listed is not None:
             return self._decide_parts(job, seen, now)
         if job.progress.sources is None:
             return _choose(job, seen)
-        for source in _unmade(job.progress):
-            return self._decide_source(job, source, seen, now)
+        for call in unmade(job.progress):
+            return self._decide_call(job, call, seen, now)
+        if job.progress.unlisted:
+            return judge_unlisted(job, seen, now)
         if spare := job.progress.removal.left_of(job.progress.spare):
             due = job.progress.removal.due(spare, now)
             if not isinstance(due, Wait):
                 return self._delete(due, f"deleting {len(due)} snapshots that were made twice")
-        waiting = _still_pending(job, seen, now)
+        waiting = still_pending(job, seen, now)
         return waiting or self._decide_end(job, seen, now)
 
-    def _decide_source(self, job: SnapshotJob, source: Source, seen: Seen, now: datetime) -> Decision[Action]:
-        if job.intent is not None and job.intent.name == source.intent:
-            adopted = _adopted(job, source, seen.candidates, now)
-            if adopted is not None:
-                return Do(adopted, f"found the snapshots of {source.instance} that were made before")
+    def _decide_call(self, job: SnapshotJob, call: Call, seen: Seen, now: datetime) -> Decision[Action]:
+        instance = call.source.instance
+        if job.intent is not None and job.intent.name == call.intent:
+            found = adopted(job, call, seen.candidates, now)
+            if found is not None:
+                return Do(found, f"found the snapshots of {instance} that were made before")
             if may_have_been_made(job, now):
-                return look_again(job, source.intent)
-        begun = points.creating(_new_point(job, PointState.CREATING, "being made"), now)
+                return look_again(job, call.intent)
+        begun = points.creating(new_point(job, PointState.CREATING, "being made"), now)
         return Do(
-            Create(source),
-            f"snapshotting {len(source.volumes)} volumes of {source.instance}",
-            intent=source.intent,
-            budget=Budget("CreateSnapshots", self.ec2.region),
-            locks=(lock_of_instance(source.instance),),
+            Create(call),
+            f"snapshotting {len(call.volumes)} volumes of {instance}",
+            intent=call.intent,
+            budget=Budget(call.operation, self.ec2.region),
+            locks=(lock_of_instance(instance),),
             first=(begun,) if job.work.shard is None and not job.progress.made else (),
         )
 
     def _decide_end(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
-        refs = _refs(job)
+        refs = refs_of(job)
         if job.work.shard is not None:
             shard = points.adding_shard(job.work.recovery_point, "primary", job.work.shard, refs)
             return Finish(f"{len(refs)} snapshots", (shard,))
@@ -256,12 +208,12 @@ class SnapshotBackup:
             return Do(WriteManifest(), "writing the manifest")
         began = min(each.started_at for each in seen.snapshots.values())
         return self._finished(
-            job, replace(_point(job, refs, self.ec2.region), created_at=began), seen.rule, now
+            job, replace(whole_point(job, refs, self.ec2.region), created_at=began), seen.rule, now
         )
 
     def _finished(self, job: SnapshotJob, point: RecoveryPoint, rule: Rule, now: datetime) -> Finish:
         opens = follow_ups(job, point, rule, self.vault_kinds, now)
-        writes = recorded(point, now)
+        writes = record_of(point, now)
         return Finish(f"{point.artefacts['primary'].snapshot_count} snapshots", writes, opens)
 
     def _decide_parts(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
@@ -269,13 +221,13 @@ class SnapshotBackup:
         failed = seen.children.unsuccessful
         if failed:
             return Fail(f"{failed[0]}: {seen.children.reasons.get(failed[0], 'it was not made')}")
-        opened, parts = job.progress.parts_opened, _parts(job.work)
+        opened, parts = job.progress.parts_opened, parts_of(job.work)
         if opened < parts:
             chunks = tuple(
                 seen.listed[number * INSTANCES_PER_JOB : (number + 1) * INSTANCES_PER_JOB]
                 for number in range(opened, min(parts, opened + PARTS_OPENED_AT_ONCE))
             )
-            begun = points.creating(_new_point(job, PointState.CREATING, "being made"), now)
+            begun = points.creating(new_point(job, PointState.CREATING, "being made"), now)
             reason = f"opened {opened} of {parts} parts"
             return Do(OpenParts(opened, chunks), reason, first=(begun,) if opened == 0 else ())
         left = len(seen.children.unfinished)
@@ -283,23 +235,25 @@ class SnapshotBackup:
             return Wait(now + LOST_EVENT_AFTER, f"{left} of {parts} parts are under way")
         if not job.progress.described:
             return Do(WriteManifest(), "writing the manifest")
-        return self._finished(job, self._sharded_point(job), seen.rule, now)
+        point = sharded_point(job, self._all_refs(job), self.ec2.region)
+        return self._finished(job, point, seen.rule, now)
 
     def clean_up(self, job: SnapshotJob, seen: Seen, now: datetime) -> Cleaning[Action]:
         """Delete what a failed backup made, then end; look long enough to find what was made unseen."""
         progress, reason = job.progress, job.failure.reason if job.failure else job.reason
         if job.intent is not None:
-            source = next((each for each in progress.sources or () if each.intent == job.intent.name), None)
-            adopted = _adopted(job, source, seen.candidates, now) if source else None
-            if adopted is not None:
-                return Do(adopted, f"cleaning up after: {reason}")
+            calls = (call for source in progress.sources or () for call in source.calls)
+            call = next((each for each in calls if each.intent == job.intent.name), None)
+            found = adopted(job, call, seen.candidates, now) if call else None
+            if found is not None:
+                return Do(found, f"cleaning up after: {reason}")
             if may_have_been_made(job, now):
                 return look_again(job, job.intent.name)
-        in_parts = job.work.listed is not None and progress.shards_cleaned < _parts(job.work)
-        recorded = (*_recorded(progress), *progress.removal.refused, *(ref.id for ref in seen.shard))
-        if in_parts and progress.removal.can_leave(recorded):
+        in_parts = job.work.listed is not None and progress.shards_cleaned < parts_of(job.work)
+        made = (*recorded(progress), *progress.removal.refused, *(ref.id for ref in seen.shard))
+        if in_parts and progress.removal.can_leave(made):
             return Do(DropShard(progress.shards_cleaned), f"cleaning up after: {reason}")
-        due = progress.removal.due(recorded, now)
+        due = progress.removal.due(made, now)
         if isinstance(due, Wait):
             return replace(due, reason=f"{reason}; {due.reason}")
         if due:
@@ -316,7 +270,7 @@ class SnapshotBackup:
 
     def leftovers(self, job: SnapshotJob) -> tuple[str, ...]:
         """Name the snapshots that the job recorded and could not delete, and the parts not yet looked at."""
-        left = job.progress.removal.left_of((*_recorded(job.progress), *job.progress.removal.refused))
+        left = job.progress.removal.left_of((*recorded(job.progress), *job.progress.removal.refused))
         if job.work.listed is None:
             return left
         unseen = range(job.progress.shards_cleaned, job.progress.parts_opened)
@@ -328,16 +282,19 @@ class SnapshotBackup:
         match action:
             case Choose(sources=sources):
                 return Step(replace(progress, sources=sources))
-            case Create(source=source):
-                return self._create(job, source)
-            case Adopt(source=source, made=made, spare=spare, seen_at=seen_at):
+            case Create(call=call):
+                return self._create(job, call)
+            case Adopt(call=call, made=made, unlisted=unlisted, spare=spare, seen_at=seen_at):
                 taken = replace(
                     progress,
                     made={**progress.made, **made},
                     made_at=seen_at,
                     spare=(*progress.spare, *spare),
+                    unlisted={**progress.unlisted, **unlisted},
                 )
-                return Step(taken, unlocks=(lock_of_instance(source.instance),))
+                return Step(taken, unlocks=done_with(call, taken))
+            case Enlist():
+                return Step(enlisted(progress, action))
             case OpenParts(first=first, chunks=chunks):
                 children = tuple(
                     backup_part(job, first + number, chunk, self.ec2.region)
@@ -345,7 +302,7 @@ class SnapshotBackup:
                 )
                 return Step(replace(progress, parts_opened=first + len(chunks)), children=children)
             case WriteManifest():
-                manifest = self._manifest(job)
+                manifest = manifest_of(job, self._all_refs(job), self.ec2.region)
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return Step(replace(progress, described=True))
             case Delete(snapshots=snapshots):
@@ -356,197 +313,55 @@ class SnapshotBackup:
                 removal = replace(progress.removal, removed=())
                 return Step(replace(progress, shards_cleaned=number + 1, removal=removal), (dropped,))
 
-    def _create(self, job: SnapshotJob, source: Source) -> Step[SnapshotProgress]:
-        made = self.ec2.create_snapshots(
-            source.instance,
-            boot=source.boot,
-            exclude_volume_ids=source.left_out,
-            tags=tags_of(job),
-            description=f"{job.mark(source.intent)} {job.work.recovery_point}",
-        )
-        wanted = {volume.id for volume in source.volumes}
+    def _create(self, job: SnapshotJob, call: Call) -> Step[SnapshotProgress]:
+        made = self._call(job, call)
+        wanted = {volume.id for volume in call.volumes}
         of_volume = {each.volume_id: each.id for each in made if each.volume_id in wanted}
-        spare = tuple(each.id for each in made if each.volume_id not in wanted)
+        unlisted = {each.volume_id: each.id for each in made if each.volume_id not in wanted}
         progress = replace(
             job.progress,
             made={**job.progress.made, **of_volume},
             made_at=max((each.started_at for each in made), default=None),
-            spare=(*job.progress.spare, *spare),
+            unlisted={**job.progress.unlisted, **unlisted},
         )
-        complete = not (progress.spare or _unmade(progress))
+        complete = not (progress.spare or progress.unlisted or unmade(progress))
         rest = Rest(f"{len(progress.made)} snapshots are pending") if complete else None
-        return Step(progress, unlocks=(lock_of_instance(source.instance),), rest=rest)
+        return Step(progress, unlocks=done_with(call, progress), rest=rest)
 
-    def _sharded_point(self, job: SnapshotJob) -> RecoveryPoint:
-        size, number = 0, 0
-        for shard in range(_parts(job.work)):
-            refs = self.points.stored_shard(job.work.recovery_point, "primary", shard)
-            size, number = size + sum(ref.size_gib for ref in refs), number + len(refs)
-        artefact = Artefact(
-            "primary",
-            PointState.AVAILABLE,
-            region=self.ec2.region,
-            shards=_parts(job.work),
-            snapshot_count=number,
-            folder=folder_of(job),
+    def _call(self, job: SnapshotJob, call: Call) -> tuple[Snapshot, ...]:
+        tags = {**tags_of(job), **call.tags}
+        description = f"{job.mark(call.intent)} {job.work.recovery_point}"
+        if call.source.one_by_one:
+            (volume,) = call.volumes
+            return (self.ec2.create_snapshot(volume.id, tags=tags, description=description),)
+        return self.ec2.create_snapshots(
+            call.source.instance,
+            boot=call.source.boot,
+            exclude_volume_ids=call.source.left_out,
+            tags=tags,
+            description=description,
         )
-        point = _new_point(job, PointState.AVAILABLE, "")
-        return replace(point, size_bytes=size * GIB, artefacts={"primary": artefact})
 
-    def _manifest(self, job: SnapshotJob) -> Manifest:
+    def _all_refs(self, job: SnapshotJob) -> Iterator[SnapshotRef]:
+        """Yield all snapshots of the job's point, its own or its children's."""
         if job.work.listed is None:
-            refs: Iterable[SnapshotRef] = _refs(job)
-        else:
-            refs = (
-                ref
-                for shard in range(_parts(job.work))
-                for ref in self.points.stored_shard(job.work.recovery_point, "primary", shard)
-            )
-        listed = tuple(SnapshotOf(r.id, self.ec2.region, r.volume_id, r.device, r.size_gib) for r in refs)
-        instances = job.work.instances[:INSTANCES_NAMED]
-        return Manifest(
-            recovery_point=job.work.recovery_point,
-            service=job.service,
-            plan=job.plan,
-            rule=job.rule,
-            kind="snapshot",
-            nominal_at=job.nominal_at,
-            created_at=job.created_at,
-            source={"instances": " ".join(instances), "region": self.ec2.region},
-            size_bytes=sum(each.size_gib for each in listed) * GIB,
-            snapshots=listed,
-        )
+            yield from refs_of(job)
+            return
+        for number in range(parts_of(job.work)):
+            yield from self.points.stored_shard(job.work.recovery_point, "primary", number)
 
 
 def _choose(job: SnapshotJob, seen: Seen) -> Decision[Action]:
-    choice = seen.rule.volumes if isinstance(seen.rule, SnapshotRule) else VolumeChoice()
-    sources = [source for instance in seen.instances if (source := _source(instance, seen, choice))]
+    choice = choice_of(seen.rule)
+    sources = sources_of(seen.instances, seen.volumes, choice)
     if not sources:
         names = ", ".join(job.work.instances)
         which = "volumes" if choice.boot else "data volumes (the rule leaves boot volumes out)"
         there = "no longer exist" if not seen.instances else f"have no {which} to snapshot"
         return Fail(f"the instances of {job.service} {there}: {names}")
-    return Do(Choose(tuple(sources)), f"chose {sum(len(s.volumes) for s in sources)} volumes")
-
-
-def _source(instance: Instance, seen: Seen, choice: VolumeChoice) -> Source | None:
-    """Return what to snapshot of an instance, None when the rule leaves all of it out."""
-    attached = [
-        (each, seen.volumes[each.volume_id]) for each in instance.volumes if each.volume_id in seen.volumes
-    ]
-    wanted = {volume.id for each, volume in attached if chooses(choice, boot=each.boot, tags=volume.tags)}
-    if not wanted:
-        return None
-    return Source(
-        instance.id,
-        tuple(ChosenVolume(v.id, each.device, v.size_gib) for each, v in attached if v.id in wanted),
-        tuple(v.id for each, v in attached if v.id not in wanted and not each.boot),
-        any(v.id in wanted and each.boot for each, v in attached),
-    )
-
-
-def _unmade(progress: SnapshotProgress) -> tuple[Source, ...]:
-    """Return the instances that no snapshot was made of yet."""
-    made = progress.made
-    return tuple(s for s in progress.sources or () if not any(volume.id in made for volume in s.volumes))
-
-
-def _adopted(job: SnapshotJob, source: Source, candidates: Iterable[Snapshot], now: datetime) -> Adopt | None:
-    """Return what to adopt of an instance's volumes: the first snapshot of each; what there is more is spare.
-
-    Only what began after the intent, is of a volume asked for, and carries the job's secret is the job's. One
-    call makes all; while some may not be visible yet none is adopted, for nobody would look for the others.
-    """
-    known = set(_recorded(job.progress))
-    volumes = {volume.id for volume in source.volumes}
-    made: dict[str, str] = {}
-    spare: list[str] = []
-    for snapshot in sorted(candidates, key=lambda each: (each.started_at, each.id)):
-        ours = snapshot.description.startswith(f"{job.mark(source.intent)} ") and began_after_intent(
-            job, snapshot.started_at
-        )
-        if not ours or snapshot.id in known or snapshot.volume_id not in volumes:
-            continue
-        if snapshot.volume_id in made:
-            spare.append(snapshot.id)
-        else:
-            made[snapshot.volume_id] = snapshot.id
-    complete = len(made) == len(volumes) or not may_have_been_made(job, now)
-    return Adopt(source, made, tuple(spare), now) if made and complete else None
-
-
-def _still_pending(job: SnapshotJob, seen: Seen, now: datetime) -> Wait | Fail | None:
-    """Return what keeps the point from being complete: None when all its snapshots are."""
-    progress = job.progress
-    for source in progress.sources or ():
-        missing = [volume.id for volume in source.volumes if volume.id not in progress.made]
-        if missing:
-            return Fail(f"{', '.join(missing)} was detached from {source.instance} during the backup")
-    broken = [snapshot for snapshot in seen.snapshots.values() if snapshot.state == "error"]
-    for snapshot in broken:
-        why = snapshot.message or "no reason given"
-        return Fail(f"EBS could not make {snapshot.id} of {snapshot.volume_id}: {why}")
-    gone = [id for id in progress.made.values() if id not in seen.snapshots]
-    if gone:
-        visible_at = (progress.made_at or now) + ADOPTION_GRACE
-        if now < visible_at:
-            return Wait(visible_at, f"{', '.join(gone[:5])} is not visible yet")
-        return Fail(f"{', '.join(gone)} disappeared before the backup was complete")
-    pending = [snapshot for snapshot in seen.snapshots.values() if snapshot.state != "completed"]
-    if pending:
-        state = ", ".join(f"{snapshot.id} {snapshot.progress or 'pending'}" for snapshot in pending[:5])
-        return Wait(
-            now + LOST_EVENT_AFTER, f"{len(pending)} of {len(progress.made)} snapshots are pending: {state}"
-        )
-    return None
-
-
-def _recorded(progress: SnapshotProgress) -> tuple[str, ...]:
-    return (*progress.made.values(), *progress.spare)
-
-
-def _parts(work: BackupWork) -> int:
-    return -(-work.instance_count // INSTANCES_PER_JOB)
-
-
-def _refs(job: SnapshotJob) -> tuple[SnapshotRef, ...]:
-    return tuple(
-        SnapshotRef(job.progress.made[volume.id], volume.id, volume.size_gib, source.instance, volume.device)
-        for source in job.progress.sources or ()
-        for volume in source.volumes
-    )
-
-
-def _new_point(job: SnapshotJob, state: PointState, reason: str) -> RecoveryPoint:
-    return point_without_artefacts(job, state, _asked_of(job), reason)
+    return Do(Choose(sources), f"chose {sum(len(s.volumes) for s in sources)} volumes")
 
 
 def _failure(job: SnapshotJob, rule: Rule, now: datetime) -> tuple[Write, ...]:
     """Return the record of a backup that failed; a part leaves that to the whole."""
-    return failure_writes(job, _asked_of(job), rule, now) if job.work.shard is None else ()
-
-
-def _asked_of(job: SnapshotJob) -> dict[str, Any]:
-    return {"instances": list(job.work.instances), "instance_count": job.work.instance_count}
-
-
-def _point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) -> RecoveryPoint:
-    artefact = Artefact(
-        "primary",
-        PointState.AVAILABLE,
-        region=region,
-        snapshots=refs,
-        snapshot_count=len(refs),
-        folder=folder_of(job),
-    )
-    instances = [source.instance for source in job.progress.sources or ()]
-    source = {
-        "instances": instances,
-        "instance_count": len(instances),
-        "volumes": {ref.volume_id: ref.device for ref in refs},
-    }
-    return replace(
-        point_without_artefacts(job, PointState.AVAILABLE, source),
-        size_bytes=sum(ref.size_gib for ref in refs) * GIB,
-        artefacts={"primary": artefact},
-    )
+    return failure_writes(job, asked_of(job), rule, now) if job.work.shard is None else ()

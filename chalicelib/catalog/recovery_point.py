@@ -20,6 +20,12 @@ TAG_SERVICE = "farshore:service"
 TAG_PLAN = "farshore:plan"
 TAG_RULE = "farshore:rule"
 TAG_SOURCE = "farshore:source-snapshot"
+# These help people to tell equal volumes apart; nothing is decided by them.
+TAG_SOURCE_INSTANCE = "farshore:source-instance"
+TAG_SOURCE_DEVICE = "farshore:source-device"
+TAG_SOURCE_VOLUME = "farshore:source-volume"
+# One CreateSnapshots gives all its snapshots the same tags: this one lists the volumes with their devices.
+TAG_SOURCE_DEVICES = "farshore:source-devices"
 
 
 class PointState(StrEnum):
@@ -35,13 +41,32 @@ class PointState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class SnapshotRef:
     """A snapshot of an artefact, and the volume it was first made of, with its instance and device there (a
-    copy's own volume id means nothing)."""
+    copy's own volume id means nothing).
+
+    `type`, `iops`, `throughput` and `multi_attach` are the volume's as EC2 showed them then; `remark` is what
+    an operator should know of this snapshot, if there is something.
+    """
 
     id: str
     volume_id: str
     size_gib: int
     instance_id: str = ""
     device: str = ""
+    type: str = ""
+    iops: int | None = None
+    throughput: int | None = None
+    multi_attach: bool = False
+    remark: str = ""
+
+    @property
+    def source_tags(self) -> dict[str, str]:
+        """The tags that tell copies of the snapshot, and volumes made of it, from their likes."""
+        tags = {
+            TAG_SOURCE_INSTANCE: self.instance_id,
+            TAG_SOURCE_DEVICE: self.device,
+            TAG_SOURCE_VOLUME: self.volume_id,
+        }
+        return {key: value for key, value in tags.items() if value}
 
 
 @dataclass(frozen=True, slots=True)

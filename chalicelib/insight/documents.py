@@ -1,15 +1,19 @@
 """Jobs and recovery points as the API shows them. Pure; the keys are a contract (docs/api.md)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.catalog.recovery_point import Artefact, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, RecoveryPoint, SnapshotRef
 from chalicelib.jobs.job import AnyJob, AnyRequest
 from chalicelib.jobs.leftovers import Leftover
+from chalicelib.jobs.volume_plan import PlannedVolume, planned_volume, wanted_by
 from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
 from chalicelib.plans.durations import render_duration
 from chalicelib.plans.model import ServiceRule
+
+# What an answer lists of a restore's volumes; of a larger one each child job lists its own.
+VOLUMES_LISTED = 100
 
 
 def job_document(job: AnyJob) -> dict[str, Any]:
@@ -44,8 +48,14 @@ def _work_document(work: Any) -> dict[str, Any]:
     match work:
         case ServiceRestoreWork(instance_id=instance):
             document["target"] = {"instance_id": instance}
-        case VolumeRestoreWork(availability_zone=zone, size_gib=size, type=type):
-            document["target"] = _present(availability_zone=zone, size=size, type=type)
+        case VolumeRestoreWork(availability_zone=zone) as work:
+            document["target"] = _present(
+                availability_zone=zone,
+                size=work.size_gib,
+                type=work.type,
+                iops=work.iops,
+                throughput=work.throughput,
+            )
     return document
 
 
@@ -119,6 +129,37 @@ def restore_preview(planned: AnyRequest, rule: ServiceRule | None) -> dict[str, 
             "working_directory": rule.working_directory,
         }
     return document
+
+
+def volumes_document(
+    work: Any, refs: Sequence[SnapshotRef], made: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the volumes that a restore makes of snapshots, the first of them one by one; `made` has the ids
+    of those that are there, by their snapshots. Nothing for work of another kind.
+    """
+    if not isinstance(work, VolumeRestoreWork) or not refs:
+        return {}
+    wanted = wanted_by(work)
+    listed = [
+        _volume_document(planned_volume(ref, wanted), (made or {}).get(ref.id))
+        for ref in refs[:VOLUMES_LISTED]
+    ]
+    return {"volume_count": len(refs), "volumes": listed}
+
+
+def _volume_document(planned: PlannedVolume, volume: str | None) -> dict[str, Any]:
+    ref, spec = planned.ref, planned.spec
+    return {
+        "snapshot": ref.id,
+        "source": {"instance": ref.instance_id, "device": ref.device, "volume": ref.volume_id},
+        "size": spec.size_gib,
+        "type": spec.type,
+        "iops": spec.iops,
+        "throughput": spec.throughput,
+        "multi_attach": spec.multi_attach,
+        "differs": list(planned.differs),
+        **_present(volume=volume, remark=ref.remark or None),
+    }
 
 
 def leftover_document(leftover: Leftover) -> dict[str, Any]:

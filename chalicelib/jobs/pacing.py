@@ -25,6 +25,7 @@ _RACES = 20
 
 # Per account and region. https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 BUCKETS: Mapping[str, Bucket] = {
+    "CreateSnapshot": Bucket(100, 5),
     "CreateSnapshots": Bucket(100, 5),
     "DeleteSnapshot": Bucket(100, 5),
     "CreateVolume": Bucket(100, 5),

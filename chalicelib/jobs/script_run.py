@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from chalicelib.aws.ec2 import Ec2
+from chalicelib.aws.ec2 import Ec2, Instance
 from chalicelib.aws.ssm import DELIVERY_TIMEOUT, Command, Invocation, Ssm
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Do, Fail, Rest, Wait, look_again
 from chalicelib.jobs.job import (
     ADOPTION_GRACE,
-    LOST_EVENT_AFTER,
+    CLOCK_SKEW,
     AnyJob,
     began_after_intent,
     may_have_been_made,
@@ -31,6 +31,9 @@ INTENT: Final = "SendCommand"
 # (https://docs.aws.amazon.com/systems-manager/latest/userguide/troubleshooting-managed-instances.html).
 AGENT_PATIENCE: Final = timedelta(minutes=15)
 AGENT_LOOK: Final = timedelta(minutes=1)
+# How often a script and its instance are looked at, should their events be lost: of a script whose instance
+# has stopped SSM tells nothing before the script's own time is up.
+SCRIPT_LOOK: Final = timedelta(minutes=4)
 # SSM ends a script by itself; past this it has lost the command.
 OVERDUE: Final = DELIVERY_TIMEOUT + timedelta(minutes=5)
 
@@ -57,12 +60,13 @@ class Candidates:
 @dataclass(frozen=True, slots=True)
 class RunSeen:
     """What SSM and EC2 show of a run: instances to choose from, commands that may be the job's, how the one
-    that is followed stands (None: SSM shows none yet)."""
+    that is followed stands (None: SSM shows none yet), whether and how its instance went meanwhile."""
 
     candidates: Candidates = field(default_factory=Candidates)
     commands: tuple[Command, ...] = ()
     invocation: Invocation | None = None
     instance_gone: bool = False
+    how_gone: str = "stopped or terminated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +120,21 @@ def observe_run(ssm: Ssm, ec2: Ec2, job: AnyJob, run: ScriptRun, wanted: Iterabl
         return RunSeen(commands=_commands(ssm, job) if job.intent is not None else ())
     invocation = ssm.invocation(run.command, run.instance)
     ran_before = invocation is not None and invocation.exit_code == RAN_BEFORE
-    under_way = invocation is not None and not invocation.finished
-    gone = under_way and not any(each.state == "running" for each in ec2.instances_by_id([run.instance]))
-    return RunSeen(
-        commands=_commands(ssm, job) if ran_before else (), invocation=invocation, instance_gone=gone
-    )
+    seen = RunSeen(commands=_commands(ssm, job) if ran_before else (), invocation=invocation)
+    if invocation is not None and invocation.finished:
+        return seen
+    how = _how_it_went(run, ec2.instances_by_id([run.instance]))
+    return replace(seen, instance_gone=True, how_gone=how) if how else seen
+
+
+def _how_it_went(run: ScriptRun, found: Iterable[Instance]) -> str | None:
+    """Return how the run's instance went since the script was sent; None: it runs on."""
+    instance = next(iter(found), None)
+    if instance is None:
+        return "terminated"
+    if instance.launched_at and run.sent_at and instance.launched_at > run.sent_at + CLOCK_SKEW:
+        return "stopped and started again"
+    return None if instance.state == "running" else "stopped"
 
 
 def _commands(ssm: Ssm, job: AnyJob) -> tuple[Command, ...]:
@@ -167,9 +181,9 @@ def _decide_unfinished(
     if run.sent_at is not None and now > run.sent_at + timeout + OVERDUE:
         return ScriptFailed(f"command {run.command} has not ended {timeout + OVERDUE} after it was sent")
     if seen.instance_gone:
-        return ScriptFailed(f"{run.instance} was stopped or terminated while command {run.command} ran")
+        return ScriptFailed(f"{run.instance} was {seen.how_gone} while command {run.command} ran")
     status = seen.invocation.status if seen.invocation else "SSM does not show it yet"
-    pause = LOST_EVENT_AFTER if seen.invocation else AGENT_LOOK
+    pause = SCRIPT_LOOK if seen.invocation else AGENT_LOOK
     return Wait(now + pause, f"command {run.command} on {run.instance}: {status}")
 
 
@@ -210,7 +224,7 @@ def _decide_instance(job: AnyJob, candidates: Candidates, now: datetime) -> Do[R
 
 def under_way(run: ScriptRun) -> Rest:
     """Rest after the command is sent."""
-    return Rest(f"command {run.command} on {run.instance} was sent")
+    return Rest(f"command {run.command} on {run.instance} was sent", SCRIPT_LOOK)
 
 
 def adopted(run: ScriptRun, action: Adopt) -> ScriptRun:

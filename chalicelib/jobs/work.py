@@ -86,14 +86,16 @@ class ExpireWork:
 
 @dataclass(frozen=True, slots=True)
 class VolumeRestoreWork:
-    """Volumes to make of a point's snapshots; `size_gib` None keeps each snapshot's own."""
+    """Volumes to make of a point's snapshots; None keeps what was recorded of each (GiB, MiB/s)."""
 
     recovery_point: str
     vault: str
     region: str
     availability_zone: str
     size_gib: int | None = None
-    type: str = "gp3"
+    type: str | None = None
+    iops: int | None = None
+    throughput: int | None = None
     shard: int | None = None
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store.rules import RuleId, id_of
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.jobs.job import AnyRequest, Budget, JobKind, JobRequest
+from chalicelib.jobs.volume_plan import Wanted, problems_of
 from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
-from chalicelib.plans.model import Kind, Plan, ServiceRule
+from chalicelib.plans.model import Plan, ServiceRule
 
 WHAT = "the restore request"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html
@@ -45,24 +46,61 @@ def newest_at(
     return max(usable, key=lambda point: point.created_at, default=None)
 
 
-def plan_restore(
-    point: RecoveryPoint, plan: Plan | None, order: Order, staging_vaults: Sequence[str]
+def plan_volume_restore(
+    point: RecoveryPoint, artefact: Artefact, refs: Sequence[SnapshotRef], order: Order
 ) -> AnyRequest:
-    """Return the job that restores `point` as ordered; `plan` is its plan as it is now, None when it is gone.
-
-    `staging_vaults` are the S3 vaults in which an off-site copy may be put together, the best first.
+    """Return the job that makes volumes of an artefact's snapshots, all of which `refs` are.
 
     Raises:
-        InvalidInput: the target is not one for this kind of point.
-        Conflict: the point cannot be restored from there.
+        InvalidInput: the target is not one for snapshots, or EBS cannot make the volumes so.
     """
-    artefact = _artefact(point, order.vault)
-    if point.kind is Kind.SNAPSHOT:
-        return _volume_request(point, artefact, order)
-    return _service_request(point, artefact, plan, order, staging_vaults)
+    target, region = order.target, artefact.region or ""
+    problems = _unknown(target, ("availability_zone", "size", "type", "iops", "throughput"))
+    zone = target.get("availability_zone")
+    if not isinstance(zone, str) or not zone.startswith(region) or zone == region:
+        expected = f"a zone of {region}, where vault {artefact.vault} keeps the snapshots, e.g. {region}a"
+        problems.append(Problem("/target/availability_zone", zone, expected))
+    wrong = _wrong_types(target, max((ref.size_gib for ref in refs), default=1))
+    if problems or wrong:
+        raise InvalidInput(WHAT, [*problems, *wrong])
+    wanted = Wanted(target.get("size"), target.get("type"), target.get("iops"), target.get("throughput"))
+    if impossible := problems_of(refs, wanted):
+        raise InvalidInput(WHAT, impossible)
+    work = VolumeRestoreWork(
+        recovery_point=point.id,
+        vault=artefact.vault,
+        region=region,
+        availability_zone=str(zone),
+        size_gib=wanted.size_gib,
+        type=wanted.type,
+        iops=wanted.iops,
+        throughput=wanted.throughput,
+    )
+    reason = f"restore of {point.id} from {artefact.vault} to {zone}"
+    return _request(point, "volume", order, work, reason, Budget("CreateVolume", region))
 
 
-def _artefact(point: RecoveryPoint, vault: str | None) -> Artefact:
+def _wrong_types(target: Mapping[str, Any], largest: int) -> list[Problem]:
+    """Return the values of a target that can be right for no volume."""
+    numbers = {"size": f"GiB, at least the snapshot's {largest}", "iops": "IOPS", "throughput": "MiB/s"}
+    problems = [
+        Problem(f"/target/{name}", value, expected)
+        for name, expected in numbers.items()
+        if (value := target.get(name)) is not None
+        and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
+    ]
+    if target.get("type") is not None and not isinstance(target["type"], str):
+        problems.append(Problem("/target/type", target["type"], "an EBS volume type, e.g. gp3"))
+    return problems
+
+
+def artefact_to_restore(point: RecoveryPoint, vault: str | None) -> Artefact:
+    """Return the artefact to restore from: that in `vault`, or where none is named, the best there is.
+
+    Raises:
+        Conflict: the point lies in no vault any more.
+        NotFound: it is not in that one.
+    """
     available = point.available_in()
     if not available:
         raise Conflict(
@@ -82,40 +120,20 @@ def _artefact(point: RecoveryPoint, vault: str | None) -> Artefact:
     return artefact
 
 
-def _volume_request(point: RecoveryPoint, artefact: Artefact, order: Order) -> AnyRequest:
-    target, region = order.target, artefact.region or ""
-    problems = _unknown(target, ("availability_zone", "size", "type"))
-    zone = target.get("availability_zone")
-    if not isinstance(zone, str) or not zone.startswith(region) or zone == region:
-        expected = f"a zone of {region}, where vault {artefact.vault} keeps the snapshots, e.g. {region}a"
-        problems.append(Problem("/target/availability_zone", zone, expected))
-    size, largest = target.get("size"), max((ref.size_gib for ref in artefact.snapshots), default=1)
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < largest):
-        problems.append(Problem("/target/size", size, f"GiB, at least the snapshot's {largest}"))
-    if target.get("type") is not None and not isinstance(target["type"], str):
-        problems.append(Problem("/target/type", target["type"], "an EBS volume type, e.g. gp3"))
-    if problems:
-        raise InvalidInput(WHAT, problems)
-    work = VolumeRestoreWork(
-        recovery_point=point.id,
-        vault=artefact.vault,
-        region=region,
-        availability_zone=str(zone),
-        size_gib=size,
-        type=target.get("type") or "gp3",
-    )
-    budget = Budget("CreateVolume", region)
-    reason = f"restore of {point.id} from {artefact.vault} to {zone}"
-    return _request(point, "volume", order, work, reason, budget)
-
-
-def _service_request(
+def plan_service_restore(
     point: RecoveryPoint,
     artefact: Artefact,
     plan: Plan | None,
     order: Order,
     staging_vaults: Sequence[str],
 ) -> AnyRequest:
+    """Return the job that restores a service; `plan` is its plan as it is now, None when it is gone.
+
+    `staging_vaults` are the S3 vaults in which an off-site copy may be put together, the best first.
+
+    Raises:
+        InvalidInput: the target is not one for a service, or there is no script that restores it.
+    """
     target = order.target
     problems = _unknown(target, ("instance_id",))
     instance = target.get("instance_id")

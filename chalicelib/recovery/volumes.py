@@ -18,6 +18,7 @@ from chalicelib.ids import fingerprint
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Rest, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, Budget, Job
+from chalicelib.jobs.volume_plan import planned_volume, wanted_by
 from chalicelib.jobs.work import VolumeRestoreWork, volume_part
 
 PARTS_OPENED_AT_ONCE = 30
@@ -162,9 +163,8 @@ class VolumeRestore:
                 volume = self.ec2(job.work.region).create_volume(
                     ref.id,
                     job.work.availability_zone,
-                    size_gib=job.work.size_gib,
-                    type=job.work.type,
-                    tags={**tags, TAG_SOURCE: ref.id},
+                    planned_volume(ref, wanted_by(job.work)).spec,
+                    tags={**tags, TAG_SOURCE: ref.id, **ref.source_tags},
                     client_token=fingerprint(job.id, ref.id),
                 )
                 made = {**progress.made, ref.id: volume.id}

@@ -55,7 +55,7 @@ from chalicelib.replication.point_copy import (
 )
 from chalicelib.settings import S3VaultConfig
 from chalicelib.vaults.layout import manifest_key
-from chalicelib.vaults.manifest import SnapshotOf, to_json
+from chalicelib.vaults.manifest import to_json
 from chalicelib.vaults.vault import Vault
 
 DELETED_AT_ONCE = 10
@@ -363,7 +363,7 @@ class SnapshotCopy:
         copy = to.ec2.copy_snapshot(
             action.source_region,
             source.id,
-            tags={**point.tags(job.id), TAG_SOURCE: source.id},
+            tags={**point.tags(job.id), TAG_SOURCE: source.id, **source.source_tags},
             kms_key=to.settings.kms_key,
             description=f"{job.mark(_intent(source.id))} {source.id} of {action.source_region}, {point.id}",
         )
@@ -379,8 +379,7 @@ class SnapshotCopy:
         copy_of = dict(self._copies(job, source))
         region = to.settings.region
         listed = tuple(
-            SnapshotOf(copy_of[each.volume_id], region, each.volume_id, each.device, each.size_gib)
-            for each in manifest.snapshots
+            replace(each, snapshot_id=copy_of[each.volume_id], region=region) for each in manifest.snapshots
         )
         to.vault.put(manifest_key(source.folder), to_json(replace(manifest, snapshots=listed)).encode())
 

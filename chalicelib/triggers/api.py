@@ -12,7 +12,13 @@ from chalice.app import Blueprint, IAMAuthorizer, Request, Response
 from chalicelib.backup.opening import covered_by
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
-from chalicelib.insight.documents import job_document, leftover_document, point_document, restore_preview
+from chalicelib.insight.documents import (
+    job_document,
+    leftover_document,
+    point_document,
+    restore_preview,
+    volumes_document,
+)
 from chalicelib.insight.preview import preview, warnings_of
 from chalicelib.jobs.job import AnyRequest, JobKind, JobState
 from chalicelib.plans.model import Kind, Plan, parse_plan
@@ -121,10 +127,12 @@ def list_jobs() -> Response:
 def get_job(job_id: str) -> Response:
     """Show a job."""
     query_of(_request())
-    job = farshore().jobs.get(job_id)
+    app = farshore()
+    job = app.jobs.get(job_id)
     if job is None:
         raise NotFound("no such job", resource=f"job {job_id}")
-    return answer(job_document(job))
+    refs, made = asked.refs_of_restore(app, job.work), getattr(job.progress, "made", {})
+    return answer({**job_document(job), **volumes_document(job.work, refs, made)})
 
 
 @blueprint.route("/recovery-points", methods=["GET"], authorizer=SIGNED)
@@ -224,9 +232,11 @@ def post_restores() -> Response:
 
     def work() -> Any:
         planned = asked.restore(app, wanted, occasion_of(app, request))
+        volumes = volumes_document(planned.work, asked.refs_of_restore(app, planned.work))
         if wanted.dry_run:
-            return {"jobs": [], "would": restore_preview(planned, asked.rule_of_restore(app, planned))}
-        return _opened(planned)
+            would = restore_preview(planned, asked.rule_of_restore(app, planned))
+            return {"jobs": [], "would": {**would, **volumes}}
+        return {**_opened(planned), **volumes}
 
     return once(app, request, work, HTTPStatus.OK if wanted.dry_run else HTTPStatus.ACCEPTED)
 

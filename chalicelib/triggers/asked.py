@@ -7,14 +7,21 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.backup.opening import Covered, covered_by
-from chalicelib.catalog.recovery_point import Lineage, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Lineage, PointState, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store.rules import id_of
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.job import AnyRequest, JobId, JobKind
 from chalicelib.jobs.work import Cause, ServiceRestoreWork, VolumeRestoreWork, copy_method, copy_request
 from chalicelib.plans.model import Kind, Plan, ServiceRule
-from chalicelib.recovery.requests import WHAT, Order, newest_at, plan_restore
+from chalicelib.recovery.requests import (
+    WHAT,
+    Order,
+    artefact_to_restore,
+    newest_at,
+    plan_service_restore,
+    plan_volume_restore,
+)
 from chalicelib.triggers.http import LONGEST_TEXT_BYTES
 
 if TYPE_CHECKING:
@@ -168,13 +175,32 @@ def restore(app: "Farshore", asked: RestoreAsked, key: str) -> AnyRequest:
         raise _no_point(asked)
     stored = app.plans.get(point.plan)
     order = Order(asked.vault, asked.target, key, app.now())
-    in_s3 = (name for name, kind in app.vault_kinds.items() if kind == "s3")
-    staging_vaults = sorted(in_s3, key=lambda name: (name != "primary", name))
-    planned = plan_restore(point, stored.plan if stored else None, order, staging_vaults)
+    artefact = artefact_to_restore(point, asked.vault)
+    if point.kind is Kind.SNAPSHOT:
+        refs = tuple(app.points.snapshots(point, artefact.vault))
+        planned = plan_volume_restore(point, artefact, refs, order)
+    else:
+        in_s3 = (name for name, kind in app.vault_kinds.items() if kind == "s3")
+        staging_vaults = sorted(in_s3, key=lambda name: (name != "primary", name))
+        planned = plan_service_restore(
+            point, artefact, stored.plan if stored else None, order, staging_vaults
+        )
     _require_target(app, planned)
     if stored is not None and not asked.dry_run:
         app.rules.put(stored.plan.rules)
     return planned
+
+
+def refs_of_restore(app: "Farshore", work: object) -> tuple[SnapshotRef, ...]:
+    """Return the snapshots that a restore makes volumes of; none when its point is forgotten."""
+    if not isinstance(work, VolumeRestoreWork):
+        return ()
+    point = app.points.get(work.recovery_point)
+    if point is None or point.in_vault(work.vault) is None:
+        return ()
+    if work.shard is not None:
+        return app.points.shard(point, work.vault, work.shard)
+    return tuple(app.points.snapshots(point, work.vault))
 
 
 def rule_of_restore(app: "Farshore", planned: AnyRequest) -> ServiceRule | None:

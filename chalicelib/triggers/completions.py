@@ -1,7 +1,7 @@
-"""What AWS says has ended (snapshots, copies, volumes, commands): pokes the jobs concerned.
+"""What AWS says has ended (snapshots, copies, volumes, commands, instances): pokes the jobs concerned.
 
-The job is found by the mark or tag that its artefact carries, so an event about anything else pokes nothing;
-a poke on the word of a forged one does no harm.
+The job is found by the mark or tag that its artefact carries, or by its lock on the instance, so an event
+about anything else pokes nothing; a poke on the word of a forged one does no harm.
 """
 
 import json
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from chalice.app import Blueprint, SQSEvent
 
 from chalicelib.catalog.recovery_point import TAG_JOB
+from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.job import job_of_mark
 from chalicelib.observability import count, logger
 from chalicelib.triggers.batch import BatchAnswer, message_id, work_off
@@ -33,7 +34,8 @@ def completions(event: SQSEvent) -> BatchAnswer:
 
 
 def poke_jobs_of(found: dict[str, list[Subject]], app: Farshore) -> set[str]:
-    """Poke the jobs whose snapshots, volumes and commands these are; one look-up for each kind and region.
+    """Poke the jobs whose snapshots, volumes, commands and instances these are; one look-up for each kind and
+    region.
 
     Returns: the messages whose look-up failed, to be delivered again; the others are done with.
     """
@@ -67,8 +69,13 @@ def _of_commands(app: Farshore, region: str, ids: list[str]) -> Iterable[str]:
     return (job for command in ids if (job := job_of_mark(app.ssm.comment_of(command))))
 
 
+def _at_instances(app: Farshore, region: str, ids: list[str]) -> Iterable[str]:
+    return (job for each in ids if (job := app.claims.lock_holder(lock_of_instance(each))))
+
+
 _LOOK_UPS: dict[str, Callable[[Farshore, str, list[str]], Iterable[str]]] = {
     "snapshot": _of_snapshots,
     "volume": _of_volumes,
     "command": _of_commands,
+    "instance": _at_instances,
 }

@@ -1,6 +1,7 @@
 """Reads AWS's completion events: what each one is about. Pure; the shapes are those of the AWS user guides.
 
 - EBS: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-cloud-watch-events.html
+- EC2: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-instance-state-changes.html
 - SSM: https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-systems-manager-event-examples.html
 """
 
@@ -8,10 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+GOING = ("stopping", "stopped", "shutting-down", "terminated")
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an event is about: a `snapshot`, `volume` or `command`, in a region."""
+    """What an event is about: a `snapshot`, `volume`, `command`, or `instance` that goes, in a region."""
 
     kind: str
     region: str
@@ -29,6 +32,8 @@ def subjects_of(event: Mapping[str, Any]) -> list[Subject]:
             return [Subject("snapshot", region, _id(each["snapshot_id"])) for each in detail["snapshots"]]
         case "aws.ec2", "EBS Volume Notification":
             return [Subject("volume", region, _id(arn)) for arn in _arns(event)]
+        case "aws.ec2", "EC2 Instance State-change Notification" if detail["state"] in GOING:
+            return [Subject("instance", region, str(detail["instance-id"]))]
         case "aws.ssm", "EC2 Command Invocation Status-change Notification":
             return [Subject("command", region, str(detail["command-id"]))]
     return []

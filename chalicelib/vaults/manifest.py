@@ -47,14 +47,21 @@ class SegmentHash:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotOf:
-    """One snapshot of a recovery point, with what is needed to make its volume again."""
+    """One snapshot of a recovery point, with what is needed to make its volume again and to tell it from
+    others: the volume's instance, its device there, its type and performance, perhaps a remark."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     snapshot_id: str
     region: str
     volume_id: str
-    device: str | None
+    instance_id: str
+    device: str
     size_gib: Size
+    type: str
+    iops: Size | None
+    throughput: Size | None
+    multi_attach: bool
+    remark: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

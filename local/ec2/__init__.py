@@ -3,9 +3,9 @@ pages.
 
 An instance is a directory, a volume is a directory, a snapshot is a tree of one. Everything else a client
 may ask of EC2 goes to moto. One module per kind of thing: `instances` (with `launching` and
-`instance_listing`), `volumes`, `snapshots` (with `snapshot_states` and `snapshot_listing`), `copies`,
-`images`; below them `disks` and `contents` keep the bytes, `events` has the shapes, `filters` and `tags`
-the rules of the calls, `world` the time and the regions.
+`instance_listing`), `volumes` (with `volume_types`), `snapshots` (with `snapshot_states` and
+`snapshot_listing`), `copies`, `images`; below them `disks` and `contents` keep the bytes, `events` has the
+shapes, `filters` and `tags` the rules of the calls, `world` the time and the regions.
 """
 
 from collections.abc import Callable, Mapping

@@ -81,6 +81,7 @@ class Instances:
         before = {instance.id: instance.state for instance in changing}
         for instance in changing:
             if instance.state == "stopped":
+                instance.launch_time = self._world.now()
                 self._begin_to_run(region, instance)
         return {"StartingInstances": [_change(instance, before) for instance in changing]}
 

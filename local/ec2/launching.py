@@ -18,6 +18,7 @@ from local.call import AwsError, Call
 from local.ec2.disks import Disks
 from local.ec2.snapshot_states import usable_snapshot
 from local.ec2.tags import requested_tags
+from local.ec2.volume_types import check_type
 from local.ec2.volumes import Volumes, check_device, check_size
 from local.ec2.world import Region, required
 
@@ -53,7 +54,7 @@ class Launching:
         devices = _devices(region, image_id, template, call.params)
         for device_name, device in devices.items():
             check_device(device_name)
-            self._volumes.check_type(device)
+            check_type(device)
             _check_source(region, device)
         profile = _profile(call.params)
         reservation = backend.run_instances(

@@ -19,6 +19,7 @@ from local.ec2.events import volume_changed
 from local.ec2.snapshot_states import SnapshotStates, usable_snapshot
 from local.ec2.tags import requested_tags
 from local.ec2.volume_listing import describe_attachment, describe_volume
+from local.ec2.volume_types import check_type, performance
 from local.ec2.world import Region, World, required
 
 DEVICE = re.compile(r"(/dev/)?[a-z][a-z0-9]{1,15}")
@@ -77,20 +78,19 @@ class Volumes:
         device mapping.
         """
         backend = region.backend
-        self.check_type(wanted)
+        check_type(wanted)
         if backend.get_zone_by_name(zone) is None:
             raise AwsError("InvalidZone.NotFound", f"The zone '{zone}' does not exist.")
         size = wanted.get("Size", wanted.get("VolumeSize"))
-        if size is not None and size < 1:
-            raise AwsError("InvalidParameterValue", f"Volume of {size}GiB is too small; minimum is 1GiB.")
         tree = None
         if snapshot_id := wanted.get("SnapshotId"):
             smallest = usable_snapshot(region, snapshot_id).volume_size
-            size = size or smallest
+            size = smallest if size is None else size
             check_size(size, snapshot_id, smallest)
             tree = self._snapshots.tree(snapshot_id)
         if size is None:
             raise AwsError("MissingParameter", "The request must contain the parameter size/snapshot")
+        shown = performance(wanted, size)
         volume = backend.create_volume(
             size=size,
             zone_name=zone,
@@ -102,14 +102,9 @@ class Volumes:
             throughput=wanted.get("Throughput"),
             multi_attach_enabled=wanted.get("MultiAttachEnabled"),
         )
+        volume.iops, volume.throughput = shown["iops"], shown["throughput"]
         self._disks.create(volume.id, tree)
         return volume
-
-    def check_type(self, wanted: Mapping[str, Any]) -> None:
-        """Refuse a type of volume that there is not."""
-        kinds = self._world.quotas.pending_snapshots_per_volume
-        if (kind := wanted.get("VolumeType")) and kind not in kinds:
-            raise AwsError("UnknownVolumeType", f"Unsupported volume type '{kind}' for volume creation.")
 
     def attach_volume(self, call: Call, _: PassOn) -> Mapping[str, Any]:
         """Attach an available volume to an instance of its zone."""

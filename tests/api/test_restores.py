@@ -33,6 +33,7 @@ PLAN: Document = {
         {"name": "one-way", "kind": "service", "script": 'cat data > "$2"', **KEPT},
     ],
 }
+VOLUME_KEYS = "no such key here; a target has availability_zone, size, type, iops, throughput"
 INSTANCE = "the id of an instance, e.g. i-0123456789abcdef0"
 ZONE = "a zone of eu-central-1, where vault primary keeps the snapshots, e.g. eu-central-1a"
 ZONES = "eu-central-1a, eu-central-1b, eu-central-1c"
@@ -104,7 +105,7 @@ def test_a_service_is_restored_from_each_vault_byte_for_byte(orders: Orders, vau
 
 
 @pytest.mark.parametrize("vault", ["primary", "dr"])
-@pytest.mark.parametrize("more", [{}, {"size": 5, "type": "gp2"}])
+@pytest.mark.parametrize("more", [{}, {"size": 5, "type": "gp3"}])
 def test_a_volume_is_restored_in_the_region_of_each_vault(orders: Orders, vault: str, more: Document) -> None:
     zone = f"{REGIONS[vault]}a"
     target = {"availability_zone": zone, **more}
@@ -113,7 +114,7 @@ def test_a_volume_is_restored_in_the_region_of_each_vault(orders: Orders, vault:
     [volume_id] = job["made"].values()
     [volume] = orders.app.ec2(REGIONS[vault]).describe_volumes(VolumeIds=[volume_id])["Volumes"]
     made = (volume["AvailabilityZone"], volume["Size"], volume["VolumeType"])
-    assert made == (zone, more.get("size", 2), more.get("type", "gp3"))
+    assert made == (zone, more.get("size", 2), more.get("type", "gp2"))
     tags = {tag["Key"]: tag["Value"] for tag in volume["Tags"]}
     assert tags["farshore:recovery-point"] == orders.volumes[0]["id"]
     assert tags["farshore:job"] == job["id"]
@@ -174,7 +175,7 @@ def test_a_dry_run_shows_what_would_be_done_and_does_nothing(orders: Orders) -> 
     assert (would["method"], would["region"], would["target"]) == (
         "volume",
         DR_REGION,
-        {"type": "gp3", **zone},
+        zone,
     )
     orders.app.finish()
     assert orders.app.everything("/jobs") == before
@@ -204,7 +205,7 @@ def test_a_dry_run_shows_what_would_be_done_and_does_nothing(orders: Orders) -> 
             "volumes",
             {"instance_id": "i-0123456789abcdef0"},
             {
-                "instance_id": "no such key here; a target has availability_zone, size, type",
+                "instance_id": VOLUME_KEYS,
                 "availability_zone": ZONE,
             },
         ),
@@ -304,9 +305,35 @@ def test_a_snapshot_that_is_gone_fails_the_restore_and_is_named(orders: Orders) 
     assert f"CreateVolume failed on {snapshot} in {HOME_REGION}" in job["reason"]
 
 
-def test_a_volume_type_that_ec2_does_not_know_fails_the_restore_with_ec2s_words(orders: Orders) -> None:
-    target = {"availability_zone": f"{HOME_REGION}a", "type": "gp99"}
-    job = orders.restore(recovery_point=orders.volumes[0]["id"], target=target)
-    assert job["state"] == "FAILED"
-    assert "CreateVolume failed on snap-" in job["reason"]
-    assert "gp99" in job["reason"]
+@pytest.mark.parametrize(
+    ("target", "pointer", "said"),
+    [
+        ({"type": "gp99"}, "/target/type", "an EBS volume type: gp3, gp2, io2, io1, st1, sc1, standard"),
+        ({"type": "st1"}, "/target/type", "st1 takes 125 to 16,384 GiB, and {of} would have 2"),
+        (
+            {"type": "standard", "size": 2000},
+            "/target/size",
+            "standard takes 1 to 1,024 GiB, and {of} would have 2,000",
+        ),
+        ({"iops": 3000}, "/target/iops", "nothing: gp2 has no iops to set"),
+        (
+            {"type": "io2", "size": 4, "iops": 4001},
+            "/target/iops",
+            "io2 takes 100 to 4,000 IOPS at 4 GiB, as {of} would have",
+        ),
+        (
+            {"type": "gp3", "throughput": 751},
+            "/target/throughput",
+            "gp3 takes 125 to 750 MiB/s at 3,000 IOPS, as {of} would have",
+        ),
+    ],
+)
+def test_what_ebs_cannot_make_is_refused_with_the_bound(
+    orders: Orders, target: Document, pointer: str, said: str
+) -> None:
+    point = orders.volumes[0]
+    [artefact] = [each for each in point["artefacts"] if each["vault"] == "primary"]
+    [volume] = point["source"]["volumes"]
+    order = {"recovery_point": point["id"], "target": {"availability_zone": f"{HOME_REGION}a", **target}}
+    found, _, expected = orders.app.ask("POST", "/restores", order).fault()
+    assert (found, expected) == (pointer, said.format(of=f"{artefact['snapshot_ids'][0]} of {volume}"))

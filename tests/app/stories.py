@@ -19,6 +19,23 @@ class Story:
     state: str = "COMPLETED"
 
 
+def _much_left_out(app: Deployment) -> str:
+    """Plan a rule that leaves out more data volumes of an instance than one CreateSnapshots can."""
+    instance = app.run_instance("orders")
+    app.put_plan("orders", snapshot_rule(volumes={"exclude_tags": {"scratch": "yes"}}))
+    ec2 = app.ec2()
+    tags = [{"ResourceType": "volume", "Tags": [{"Key": "scratch", "Value": "yes"}]}]
+    devices = [f"/dev/sd{first}{second}" for first in "bcd" for second in "abcdefghijklmn"][:41]
+    made = [
+        ec2.create_volume(Size=1, AvailabilityZone="eu-central-1a", TagSpecifications=tags)["VolumeId"]
+        for _ in devices
+    ]
+    app.pass_time(seconds=15)
+    for volume, device in zip(made, devices, strict=True):
+        ec2.attach_volume(VolumeId=volume, InstanceId=instance, Device=device)
+    return instance
+
+
 def _nothing(app: Deployment, instance: str) -> Document:
     return {"instance": instance}
 
@@ -93,6 +110,9 @@ ALL_COPIES = [{"vault": "dr"}, {"vault": "offsite"}]
 STORIES = {
     "backup by snapshot": Story(
         _planned(snapshot_rule()), _nothing, lambda app, _: app.back_up("orders"), _made_point
+    ),
+    "backup by snapshot, volume by volume": Story(
+        _much_left_out, _nothing, lambda app, _: app.back_up("orders"), _made_point
     ),
     "backup by script": Story(
         _planned(service_rule()), _nothing, lambda app, _: app.back_up("orders"), _made_file

@@ -57,7 +57,10 @@ def test_after_a_day_of_refusals_one_run_follows_and_the_others_are_counted_on_i
 
 def test_a_script_that_takes_longer_than_its_period_never_runs_twice_at_once(app: Deployment) -> None:
     instance = app.run_instance("orders")
-    script = 'echo begin >> ran; while [ ! -e go ]; do sleep 0.02; done; echo end >> ran; echo data > "$2"; touch over'
+    script = (
+        "echo begin >> ran; while [ ! -e go ]; do sleep 0.02; done; echo end >> ran;"
+        ' echo data > "$2"; touch over'
+    )
     rule = service_rule(schedule="cron(0 * * * ? *)", script=script, timeout="3h", retry={"attempts": 0})
     app.put_plan("orders", rule)
     go = app.folder(instance) / "go"

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from chalicelib.aws.clients import Clients
-from chalicelib.aws.ec2 import Ec2, Instance, Snapshot
+from chalicelib.aws.ec2 import Ec2, Instance, Snapshot, VolumeSpec
 from chalicelib.errors import NotFound, SnapshotInUse, Unavailable
 from local.cloud import Cloud
 from local.faults import Effect, Error, Fault, Match
@@ -168,8 +168,7 @@ def test_one_client_token_makes_one_volume(cloud: Cloud, ec2: Ec2) -> None:
         return ec2.create_volume(
             source.id,
             instance.availability_zone,
-            size_gib=20,
-            type="gp3",
+            VolumeSpec(20, "gp3", 4000, 250),
             tags={"farshore:job": "job-2"},
             client_token="job-2",
         ).id
@@ -179,13 +178,34 @@ def test_one_client_token_makes_one_volume(cloud: Cloud, ec2: Ec2) -> None:
     cloud.advance(MINUTE)
     (volume,) = ec2.volumes([volume_id])
     assert (volume.id, volume.state, volume.size_gib, volume.type) == (volume_id, "available", 20, "gp3")
+    assert (volume.iops, volume.throughput, volume.multi_attach) == (4000, 250, False)
     assert volume.snapshot_id == source.id
+
+
+def test_a_volume_that_several_instances_may_have_shows_it(cloud: Cloud, ec2: Ec2) -> None:
+    (instance_id,) = launch(cloud)
+    instance = one(ec2, instance_id)
+    source = snapshot(cloud, ec2, instance)
+    spec = VolumeSpec(10, "io2", 500, multi_attach=True)
+    made = ec2.create_volume(source.id, instance.availability_zone, spec, tags=TAGS, client_token="shared")
+    (volume,) = ec2.volumes([made.id])
+    assert (volume.type, volume.iops, volume.throughput, volume.multi_attach) == ("io2", 500, None, True)
+
+
+def test_one_volume_is_snapshotted_by_itself(cloud: Cloud, ec2: Ec2) -> None:
+    (instance_id,) = launch(cloud)
+    volume = one(ec2, instance_id).volumes[-1].volume_id
+    made = ec2.create_snapshot(volume, tags=TAGS, description="a test")
+    cloud.advance(MINUTE)
+    (shown,) = ec2.snapshots_by_id([made.id])
+    assert (shown.volume_id, shown.description, shown.state) == (volume, "a test", "completed")
+    assert shown.tags == TAGS
 
 
 def test_a_volume_from_a_missing_snapshot_is_refused(ec2: Ec2) -> None:
     with pytest.raises(NotFound, match="snap-0123456789abcdef0"):
         ec2.create_volume(
-            "snap-0123456789abcdef0", f"{HOME}a", size_gib=None, type=None, tags=TAGS, client_token="x"
+            "snap-0123456789abcdef0", f"{HOME}a", VolumeSpec(1, "gp3"), tags=TAGS, client_token="x"
         )
 
 

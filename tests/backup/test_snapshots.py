@@ -7,22 +7,16 @@ from typing import Any, cast
 
 import pytest
 
-from chalicelib.aws.ec2 import Snapshot
-from chalicelib.backup.snapshots import (
-    Adopt,
-    ChosenVolume,
-    Create,
-    Delete,
-    Seen,
-    SnapshotBackup,
-    SnapshotProgress,
-    Source,
-    WriteManifest,
-)
-from chalicelib.jobs.decision import Fail, Finish, Wait
+from chalicelib.aws.ec2 import AttachedVolume, Instance, Snapshot, Volume
+from chalicelib.backup.snapshot_findings import Adopt, Enlist, Seen
+from chalicelib.backup.snapshot_point import SnapshotProgress
+from chalicelib.backup.snapshot_sources import Call, ChosenVolume, Source
+from chalicelib.backup.snapshots import Create, Delete, SnapshotBackup, WriteManifest
+from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.removal import Removal
+from chalicelib.plans.selection import VolumeChoice
 from tests.jobs.made import (
     JUST_NOW,
     LONG_AGO,
@@ -46,6 +40,11 @@ BACKUP = SnapshotBackup(cast(Any, _Region()), NONE, Rules(SNAPSHOT_RULE), NONE, 
 
 def _source(instance: str) -> Source:
     return Source(instance, (ChosenVolume(instance.replace("i-", "vol-"), "/dev/sdf", 1),), (), False)
+
+
+def _call(instance: str) -> Call:
+    (call,) = _source(instance).calls
+    return call
 
 
 def _job(*instances: str, made: Mapping[str, str] | None = None, **more: Any) -> AnyJob:
@@ -72,7 +71,7 @@ def _cleaned(job: AnyJob, *candidates: Snapshot) -> Any:
 
 def test_each_instance_is_snapshotted_with_an_intent_a_lock_and_a_turn() -> None:
     do = _decided(_job("i-1", "i-2", made={"vol-1": "snap-1"}))
-    assert do.action == Create(_source("i-2"))
+    assert do.action == Create(_call("i-2"))
     assert do.intent == "CreateSnapshots of i-2"
     assert do.locks == ("instance i-2",)
     assert (do.budget.operation, do.budget.calls) == ("CreateSnapshots", 1)
@@ -81,14 +80,14 @@ def test_each_instance_is_snapshotted_with_an_intent_a_lock_and_a_turn() -> None
 def test_a_call_that_may_have_been_made_is_looked_for_before_it_is_made_again() -> None:
     assert isinstance(_decided(_job("i-1", job_intent=intended("CreateSnapshots of i-1"))), Wait)
     later = _decided(_job("i-1", job_intent=intended("CreateSnapshots of i-1", LONG_AGO)))
-    assert later.action == Create(_source("i-1"))
+    assert later.action == Create(_call("i-1"))
 
 
 def test_the_first_snapshot_of_a_volume_is_adopted_and_a_second_one_is_spare() -> None:
     job = _job("i-1", job_intent=intended("CreateSnapshots of i-1"))
     second = _snapshot(job, "snap-a", started_at=NOON + timedelta(seconds=9))
     do = _decided(job, candidates=(second, _snapshot(job, "snap-b")))
-    assert do.action == Adopt(_source("i-1"), {"vol-1": "snap-b"}, ("snap-a",), NOON)
+    assert do.action == Adopt(_call("i-1"), {"vol-1": "snap-b"}, {}, ("snap-a",), NOON)
 
 
 @pytest.mark.parametrize("cleaning", [False, True])
@@ -161,6 +160,82 @@ def test_a_volume_that_was_detached_meanwhile_fails_the_backup() -> None:
     assert "vol-9 was detached from i-1" in fail.reason
 
 
+def _attached(*volumes: str) -> Instance:
+    devices = tuple(AttachedVolume(volume, f"/dev/{volume}", boot=False) for volume in volumes)
+    return Instance("i-1", "running", "eu-central-1a", {}, "/dev/sda1", devices)
+
+
+def _volume(id: str, **tags: str) -> Volume:
+    return Volume(id, "in-use", "eu-central-1a", 2, "gp3", tags, None, 3000, 125)
+
+
+def test_a_volume_that_was_not_chosen_and_was_snapshotted_is_taken_in_if_the_rule_chooses_it() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"}, unlisted={"vol-8": "snap-8", "vol-9": "snap-9"})
+    rule = replace(SNAPSHOT_RULE, volumes=VolumeChoice(exclude_tags={"scratch": ("*",)}))
+    shown = {"vol-8": _volume("vol-8"), "vol-9": _volume("vol-9", scratch="yes")}
+    seen = Seen(rule, instances=(_attached("vol-1", "vol-8", "vol-9"),), volumes=shown)
+    do = BACKUP.decide(job, seen, NOON)
+    came = ChosenVolume("vol-8", "/dev/vol-8", 2, "gp3", 3000, 125, meanwhile=True)
+    assert isinstance(do, Do)
+    assert do.action == Enlist({"i-1": (came,)}, ("snap-9",))
+    progress = BACKUP.act(job, do.action, Turn(NOON)).progress
+    assert progress.made == {"vol-1": "snap-1", "vol-8": "snap-8"}
+    assert (progress.unlisted, progress.spare) == ({}, ("snap-9",))
+    (source,) = progress.sources or ()
+    assert [volume.id for volume in source.volumes] == ["vol-1", "vol-8"]
+
+
+def test_a_volume_that_was_snapshotted_and_is_attached_nowhere_is_looked_for_and_then_spare() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"}, unlisted={"vol-9": "snap-9"})
+    seen = Seen(SNAPSHOT_RULE, instances=(_attached("vol-1"),), volumes={"vol-9": _volume("vol-9")})
+    assert isinstance(BACKUP.decide(job, seen, NOON), Wait)
+    do = BACKUP.decide(job, seen, NOON + LONG_AGO)
+    assert isinstance(do, Do)
+    assert do.action == Enlist({}, ("snap-9",))
+
+
+def test_of_a_lost_answer_only_what_began_with_the_rest_is_taken_for_an_unchosen_volume() -> None:
+    job = _job("i-1", job_intent=intended("CreateSnapshots of i-1"))
+    with_it = _snapshot(job, "snap-8", "vol-8")
+    later = _snapshot(job, "snap-9", "vol-9", started_at=NOON + timedelta(seconds=9))
+    do = _decided(job, candidates=(with_it, later, _snapshot(job, "snap-1")))
+    assert do.action == Adopt(_call("i-1"), {"vol-1": "snap-1"}, {"vol-8": "snap-8"}, (), NOON)
+
+
+def test_cleaning_up_deletes_what_was_taken_of_volumes_that_were_not_chosen() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"}, unlisted={"vol-9": "snap-9"})
+    assert _cleaned(job).action == Delete(("snap-1", "snap-9"))
+    assert BACKUP.leftovers(job) == ("snap-1", "snap-9")
+
+
+def _one_by_one(**progress: Any) -> AnyJob:
+    """A job of an instance with more left out than one call can leave out, and two volumes to take."""
+    left_out = tuple(f"vol-x{number}" for number in range(41))
+    volumes = (ChosenVolume("vol-1", "/dev/sdf", 1), ChosenVolume("vol-2", "/dev/sdg", 1))
+    sources = (Source("i-1", volumes, left_out, boot=False),)
+    job = _job("i-1", **progress)
+    return replace(job, progress=replace(job.progress, sources=sources))
+
+
+def test_each_volume_taken_by_itself_has_an_intent_and_draws_on_its_calls_own_bucket() -> None:
+    do = _decided(_one_by_one(made={"vol-1": "snap-1"}))
+    assert do.intent == "CreateSnapshot of vol-2 of i-1"
+    assert (do.budget.operation, do.budget.calls) == ("CreateSnapshot", 1)
+    assert do.locks == ("instance i-1",)
+    assert [volume.id for volume in do.action.call.volumes] == ["vol-2"]
+
+
+def test_a_volume_taken_by_itself_is_adopted_by_its_own_calls_mark() -> None:
+    job = _one_by_one(made={"vol-1": "snap-1"}, job_intent=intended("CreateSnapshot of vol-2 of i-1"))
+    other = _snapshot(
+        job, "snap-x", "vol-2", description=f"{job.mark('CreateSnapshot of vol-1 of i-1')} rp-1"
+    )
+    assert isinstance(_decided(job, candidates=(other,)), Wait)
+    do = _decided(job, candidates=(other, _snapshot(job, "snap-2", "vol-2")))
+    assert (do.action.made, do.action.unlisted) == ({"vol-2": "snap-2"}, {})
+    assert BACKUP.act(job, do.action, Turn(NOON)).unlocks == ("instance i-1",)
+
+
 def test_what_was_made_twice_is_deleted_by_its_recorded_id() -> None:
     job = _job("i-1", made={"vol-1": "snap-1"}, spare=("snap-2",))
     do = _decided(job, _snapshot(job, "snap-1", state="completed"))
@@ -186,7 +261,7 @@ def test_cleaning_up_deletes_what_is_recorded_and_nothing_else() -> None:
 def test_cleaning_up_records_what_a_lost_answer_made_before_it_deletes_it() -> None:
     job = _job("i-1", job_intent=intended("CreateSnapshots of i-1"))
     assert _cleaned(job, _snapshot(job, "snap-1")).action == Adopt(
-        _source("i-1"), {"vol-1": "snap-1"}, (), NOON
+        _call("i-1"), {"vol-1": "snap-1"}, {}, (), NOON
     )
     assert isinstance(_cleaned(job), Wait)
 

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from chalicelib.backup.service_scripts import ServiceBackupProgress
-from chalicelib.backup.snapshots import ChosenVolume, SnapshotProgress, Source
+from chalicelib.backup.snapshot_point import SnapshotProgress
+from chalicelib.backup.snapshot_sources import ChosenVolume, Source
 from chalicelib.catalog.recovery_point import Artefact, PointState, SnapshotRef
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.errors import IntegrityFailure
@@ -35,21 +36,22 @@ from chalicelib.retention.judging import Act, Judgement
 from tests.jobs.made import NOON
 
 REMOVAL = Removal(("a",), {"b": "why"}, NOON, 3)
-ARTEFACT = Artefact(
-    "dr", PointState.AVAILABLE, "eu-west-1", (SnapshotRef("snap-1", "vol-1", 8, "i-1", "/dev/sdf"),)
-)
+REF = SnapshotRef("snap-1", "vol-1", 8, "i-1", "/dev/sdf", "gp3", 3000, 125, True, "remark")
+VOLUME = ChosenVolume("vol-1", "/dev/sdf", 8, "gp3", 3000, 125, True, True)
+ARTEFACT = Artefact("dr", PointState.AVAILABLE, "eu-west-1", (REF,))
 RUN = ScriptRun("i-1", "command", NOON, ("other",))
 VALUES = [
     BackupWork("rp-1", RuleId("rule"), ("i-1",), None, 1, True, True, 2, 3),
     CopyWork("rp-1", "dr", True, 4),
     ExpireWork(Kind.SERVICE, (Release("rp-1", "dr", "why"),)),
-    VolumeRestoreWork("rp-1", "dr", "eu-west-1", "eu-west-1a", 8, "io2", 1),
+    VolumeRestoreWork("rp-1", "dr", "eu-west-1", "eu-west-1a", 8, "io2", 200, 250, 1),
     ServiceRestoreWork("rp-1", "azure", "i-1", ARTEFACT, 5, RuleId("rule"), ("primary",)),
     SnapshotProgress(
-        (Source("i-1", (ChosenVolume("vol-1", "/dev/sdf", 8),), ("vol-2",), True),),
+        (Source("i-1", (VOLUME,), ("vol-2",), True),),
         {"vol-1": "snap-1"},
         NOON,
         ("snap-2",),
+        {"vol-3": "snap-3"},
         REMOVAL,
         True,
         1,

@@ -89,6 +89,12 @@ def test_a_command_that_may_have_been_sent_is_looked_for_and_adopted() -> None:
             ScriptFailed,
             "stopped or terminated",
         ),
+        (
+            RunSeen(instance_gone=True, how_gone="terminated"),
+            timedelta(0),
+            ScriptFailed,
+            "i-1 was terminated",
+        ),
         (RunSeen(invocation=said("InProgress")), HOUR + OVERDUE * 2, ScriptFailed, "has not ended"),
         (RunSeen(invocation=said("Success", 0)), HOUR, Ended, "out"),
         (RunSeen(invocation=said("Failed", 10)), HOUR, ScriptFailed, "the backup script failed"),

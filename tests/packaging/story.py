@@ -94,6 +94,7 @@ def play(app: Farshore) -> None:
         assert first == again
         app.finish()
         assert app.job(first[0])["state"] == "COMPLETED", app.job(first[0])
+    back_up_volume_by_volume(app)
     fail(app)
     files = {"rule": "files", "vault": "offsite", "target": {"instance_id": instance}}
     restore(app, files)
@@ -117,6 +118,38 @@ def plan() -> Document:
     ]
     rules[1] |= SCRIPTS
     return {"selection": selection, "rules": [{"lifecycle": LIFECYCLE} | rule for rule in rules]}
+
+
+def back_up_volume_by_volume(app: Farshore) -> None:
+    """Back up an instance of which more is left out than one CreateSnapshots can leave out; terminate it."""
+    ec2 = app.ec2()
+    tags = {"instance": {"app": "wide"}, "volume": {"scratch": "yes"}}
+    started = ec2.run_instances(
+        ImageId="ami-12345678",
+        MinCount=1,
+        MaxCount=1,
+        BlockDeviceMappings=[
+            {"DeviceName": f"/dev/sd{first}{second}", "Ebs": {"VolumeSize": 1}}
+            for first in "bcd"
+            for second in "abcdefghijklmn"
+        ],
+        TagSpecifications=[
+            {"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in named.items()]}
+            for kind, named in tags.items()
+        ],
+    )
+    [instance] = started["Instances"]
+    root = instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    ec2.delete_tags(Resources=[root], Tags=[{"Key": "scratch"}])
+    app.cloud.advance(timedelta(seconds=15))
+    blocks = {"name": "wide", "kind": "snapshot", "schedule": "cron(0 0 1 1 ? 2100)", "lifecycle": LIFECYCLE}
+    rule = blocks | {"volumes": {"exclude_tags": {"scratch": "yes"}}}
+    app.put_plan("wide", {"selection": {"tags": {"app": "wide"}}, "rules": [rule]})
+    [job] = app.post("/backups", {"plan": "wide"})
+    app.finish()
+    assert app.job(job)["state"] == "COMPLETED", app.job(job)
+    ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    app.finish()
 
 
 def fail(app: Farshore) -> None:

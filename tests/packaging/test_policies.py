@@ -98,7 +98,9 @@ def test_snapshots_and_volumes_are_touched_only_under_farshores_tags(
 def test_tags_are_set_only_in_the_creating_call(template: Mapping[str, Any]) -> None:
     (tagging,) = allowing(template, "AdvanceJobsRole", "ec2:CreateTags")
     assert tagging["Condition"] == {
-        "StringEquals": {"ec2:CreateAction": ["CopySnapshot", "CreateSnapshots", "CreateVolume"]}
+        "StringEquals": {
+            "ec2:CreateAction": ["CopySnapshot", "CreateSnapshot", "CreateSnapshots", "CreateVolume"]
+        }
     }
 
 

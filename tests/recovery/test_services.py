@@ -10,12 +10,13 @@ from chalicelib.aws.ssm import Command
 from chalicelib.catalog.recovery_point import Artefact, PointState
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
-from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, AnyJob, JobKind, JobRequest
+from chalicelib.jobs.job import ADOPTION_GRACE, AnyJob, JobKind, JobRequest
 from chalicelib.jobs.removal import Removal
 from chalicelib.jobs.script_run import (
     AGENT_LOOK,
     AGENT_PATIENCE,
     OVERDUE,
+    SCRIPT_LOOK,
     Adopt,
     Candidates,
     Choose,
@@ -204,7 +205,7 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
             _job(SENT),
             _seen(invocation=said("InProgress")),
             HOUR,
-            Wait(NOON + HOUR + LOST_EVENT_AFTER, "command cmd-1 on i-1: InProgress"),
+            Wait(NOON + HOUR + SCRIPT_LOOK, "command cmd-1 on i-1: InProgress"),
             id="the script runs",
         ),
         pytest.param(

@@ -39,7 +39,7 @@ def a_service_manifest(**changes: Any) -> Manifest:
 
 def a_snapshot_manifest() -> Manifest:
     """Make one of a recovery point of one snapshot."""
-    snapshot = SnapshotOf("snap-1", "eu-central-1", "vol-1", "/dev/sdf", 8)
+    snapshot = SnapshotOf("snap-1", "eu-central-1", "vol-1", "i-1", "/dev/sdf", 8, "io2", 800, None, True, "")
     return a_service_manifest(
         kind="snapshot", size_bytes=8 * 1024**3, sha256=None, parts=(), segments=(), snapshots=(snapshot,)
     )

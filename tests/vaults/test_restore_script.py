@@ -193,7 +193,9 @@ def test_a_snapshot_has_no_file_to_restore(kept: Kept, tmp_path: Path) -> None:
         kind="snapshot",
         sha256=None,
         segments=(),
-        snapshots=(SnapshotOf("snap-1", "eu-central-1", "vol-1", "/dev/sdf", 8),),
+        snapshots=(
+            SnapshotOf("snap-1", "eu-central-1", "vol-1", "i-1", "/dev/sdf", 8, "gp3", 3000, 125, False, ""),
+        ),
     )
     kept.vault.put(manifest_key(FOLDER), to_json(manifest).encode())
 

@@ -10,11 +10,13 @@ pins it.
 
 import json
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
+from chalicelib.aws.batches import in_batches
 from chalicelib.catalog.recovery_point import (
     LINEAGE_DIGITS,
     Artefact,
@@ -33,7 +35,9 @@ _ARTEFACT = "artefact#"
 _STATE = "state#"
 _PINS = "pins#"
 _DUE = "due#"
+_REF = tuple(field.name for field in fields(SnapshotRef))
 FORMAT = 1
+SHARDS_AT_ONCE = 50
 
 # A point that failed or was deleted is remembered this long; then DynamoDB's TTL removes its record.
 REMEMBERED = timedelta(days=90)
@@ -76,8 +80,15 @@ class PointStore:
 
     def snapshots(self, point: RecoveryPoint, vault: str) -> Iterator[SnapshotRef]:
         """Yield all snapshots of an artefact, however many shards they lie in."""
-        for number in range(max(1, point.artefacts[vault].shards)):
-            yield from self.shard(point, vault, number)
+        artefact = point.artefacts[vault]
+        if not artefact.shards:
+            yield from artefact.snapshots
+            return
+        keys = [_shard_key(point.id, vault, number) for number in range(artefact.shards)]
+        for batch in in_batches(keys, SHARDS_AT_ONCE):
+            found = self._table.get_all(batch)
+            for key in batch:
+                yield from _refs(json.loads(found[key]["snapshots"])) if key in found else ()
 
 
 def creating(point: RecoveryPoint, now: datetime) -> Write:
@@ -309,7 +320,7 @@ def _artefact(document: dict[str, Any]) -> Artefact:
 
 
 def _ref_document(ref: SnapshotRef) -> list[Any]:
-    return [ref.id, ref.volume_id, ref.size_gib, ref.instance_id, ref.device]
+    return [getattr(ref, name) for name in _REF]
 
 
 def _refs(rows: Iterable[list[Any]]) -> tuple[SnapshotRef, ...]:

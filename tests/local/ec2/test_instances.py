@@ -1,5 +1,7 @@
 """Instances: launched by any client, seen, stopped, terminated."""
 
+from datetime import datetime
+
 import pytest
 from botocore.exceptions import ClientError
 from moto.core.base_backend import BackendDict
@@ -89,6 +91,12 @@ def test_terminated_instance_is_seen_for_an_hour(bench: Bench) -> None:
     assert code(failure) == "InvalidInstanceID.NotFound"
 
 
+def launched_at(bench: Bench, instance_id: str) -> datetime:
+    found = bench.client().describe_instances(InstanceIds=[instance_id])["Reservations"]
+    moment: datetime = found[0]["Instances"][0]["LaunchTime"]
+    return moment
+
+
 def test_stopped_instance_keeps_its_directory_and_starts_again(bench: Bench) -> None:
     ec2 = bench.client()
     instance_id = bench.launch()
@@ -97,9 +105,12 @@ def test_stopped_instance_keeps_its_directory_and_starts_again(bench: Bench) -> 
     assert bench.ec2.instance_state("123456789012", HOME, instance_id) == "stopping"
     bench.wait()
     assert bench.ec2.instance_state("123456789012", HOME, instance_id) == "stopped"
+    first = launched_at(bench, instance_id)
+    started_at = bench.clock.now().replace(microsecond=0)
     ec2.start_instances(InstanceIds=[instance_id])
     bench.wait()
     assert bench.ec2.instance_state("123456789012", HOME, instance_id) == "running"
+    assert first < launched_at(bench, instance_id) == started_at
     assert (bench.ec2.directory(instance_id) / "note").read_text() == "here"
 
 

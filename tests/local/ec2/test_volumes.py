@@ -88,6 +88,24 @@ def test_attachments_that_ec2_would_refuse_are_refused(bench: Bench) -> None:
         ({"AvailabilityZone": ZONE}, "MissingParameter"),
         ({"Size": 0, "AvailabilityZone": ZONE}, "InvalidParameterValue"),
         ({"Size": 1, "AvailabilityZone": ZONE, "VolumeType": "gp9"}, "UnknownVolumeType"),
+        ({"Size": 124, "AvailabilityZone": ZONE, "VolumeType": "st1"}, "InvalidParameterValue"),
+        ({"Size": 1025, "AvailabilityZone": ZONE, "VolumeType": "standard"}, "InvalidParameterValue"),
+        ({"Size": 4, "AvailabilityZone": ZONE, "VolumeType": "io2"}, "MissingParameter"),
+        ({"Size": 4, "AvailabilityZone": ZONE, "VolumeType": "io1", "Iops": 201}, "InvalidParameterValue"),
+        ({"Size": 4, "AvailabilityZone": ZONE, "VolumeType": "io2", "Iops": 99}, "InvalidParameterValue"),
+        ({"Size": 6, "AvailabilityZone": ZONE, "VolumeType": "gp3", "Iops": 3001}, "InvalidParameterValue"),
+        (
+            {"Size": 9, "AvailabilityZone": ZONE, "VolumeType": "gp3", "Iops": 4000, "Throughput": 1001},
+            "InvalidParameterValue",
+        ),
+        (
+            {"Size": 9, "AvailabilityZone": ZONE, "VolumeType": "gp2", "Iops": 3000},
+            "InvalidParameterCombination",
+        ),
+        (
+            {"Size": 9, "AvailabilityZone": ZONE, "VolumeType": "gp3", "MultiAttachEnabled": True},
+            "InvalidParameterCombination",
+        ),
         ({"SnapshotId": "snap-0123456789abcdef0", "AvailabilityZone": ZONE}, "InvalidSnapshot.NotFound"),
         (
             {
@@ -104,6 +122,25 @@ def test_creation_that_ec2_would_refuse_is_refused(
 ) -> None:
     assert refused(bench.client().create_volume, **params) == expected
     assert bench.client().describe_volumes()["Volumes"] == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [
+        ({"Size": 1}, ("gp2", 100, None)),
+        ({"Size": 6000, "VolumeType": "gp2"}, ("gp2", 16_000, None)),
+        ({"Size": 1, "VolumeType": "gp3"}, ("gp3", 3000, 125)),
+        ({"Size": 8, "VolumeType": "gp3", "Iops": 4000, "Throughput": 1000}, ("gp3", 4000, 1000)),
+        ({"Size": 4, "VolumeType": "io2", "Iops": 4000}, ("io2", 4000, None)),
+        ({"Size": 125, "VolumeType": "st1"}, ("st1", None, None)),
+    ],
+)
+def test_volume_shows_the_iops_and_throughput_it_has(
+    bench: Bench, wanted: dict[str, Any], shown: tuple[str, int | None, int | None]
+) -> None:
+    made = bench.client().create_volume(AvailabilityZone=ZONE, **wanted)
+    for volume in (made, bench.client().describe_volumes(VolumeIds=[made["VolumeId"]])["Volumes"][0]):
+        assert (volume["VolumeType"], volume.get("Iops"), volume.get("Throughput")) == shown
 
 
 def test_volume_from_a_snapshot_has_its_bytes_and_at_least_its_size(bench: Bench) -> None:

@@ -143,6 +143,13 @@ def of_snapshots(made: Made) -> Iterator[Need]:
     yield from making(made, snapshot_arn(made.region, "snap-new"))
 
 
+def of_one_snapshot(made: Made) -> Iterator[Need]:
+    """CreateSnapshot: the volume, the snapshot to be, and the right to tag that."""
+    volume = regional(made, f"volume/{made.params['VolumeId']}")
+    yield Need("ec2:CreateSnapshot", volume, requested_tags(made))
+    yield from making(made, snapshot_arn(made.region, "snap-new"))
+
+
 def of_snapshot_copy(made: Made) -> Iterator[Need]:
     """CopySnapshot: the source, the copy to be, and the right to tag that."""
     source = snapshot_arn(made.params["SourceRegion"], made.params["SourceSnapshotId"])
@@ -230,6 +237,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("dynamodb", "TransactWriteItems"): of_transaction,
     ("dynamodb", "UpdateItem"): of_table("dynamodb:UpdateItem"),
     ("ec2", "CopySnapshot"): of_snapshot_copy,
+    ("ec2", "CreateSnapshot"): of_one_snapshot,
     ("ec2", "CreateSnapshots"): of_snapshots,
     ("ec2", "CreateVolume"): of_volume,
     ("ec2", "DeleteSnapshot"): of_snapshot,

@@ -1,0 +1,142 @@
+"""How far a backup by snapshot is, and the point that comes of it: its record and its manifest. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from chalicelib.backup.point import folder_of, point_without_artefacts
+from chalicelib.backup.snapshot_sources import Source
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
+from chalicelib.jobs.job import Job
+from chalicelib.jobs.removal import Removal
+from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork
+from chalicelib.vaults.manifest import Manifest, SnapshotOf
+
+GIB = 1024**3
+# A point's record names this many of its instances, and has so many remarks; the manifest names all.
+INSTANCES_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotProgress:
+    """How far a backup by snapshot is: the instances and volumes chosen, the snapshot of each volume, those
+    that were made twice or are not wanted, those of volumes that nobody had chosen and that are yet to be
+    judged, the parts opened (of a large one), the shards cleaned up."""
+
+    sources: tuple[Source, ...] | None = None
+    made: Mapping[str, str] = field(default_factory=dict)
+    made_at: datetime | None = None
+    spare: tuple[str, ...] = ()
+    unlisted: Mapping[str, str] = field(default_factory=dict)
+    removal: Removal = field(default_factory=Removal)
+    described: bool = False
+    parts_opened: int = 0
+    shards_cleaned: int = 0
+
+
+SnapshotJob = Job[BackupWork, SnapshotProgress]
+
+
+def parts_of(work: BackupWork) -> int:
+    """Return how many child jobs make a large point."""
+    return -(-work.instance_count // INSTANCES_PER_JOB)
+
+
+def refs_of(job: SnapshotJob) -> tuple[SnapshotRef, ...]:
+    """Return the snapshots that a job has made, each with where it comes from."""
+    return tuple(
+        SnapshotRef(
+            id=job.progress.made[volume.id],
+            volume_id=volume.id,
+            size_gib=volume.size_gib,
+            instance_id=source.instance,
+            device=volume.device,
+            type=volume.type,
+            iops=volume.iops,
+            throughput=volume.throughput,
+            multi_attach=volume.multi_attach,
+            remark=source.remark_on(volume),
+        )
+        for source in job.progress.sources or ()
+        for volume in source.volumes
+    )
+
+
+def new_point(job: SnapshotJob, state: PointState, reason: str) -> RecoveryPoint:
+    """Return the point while nothing of it is made yet, or when it has failed."""
+    return point_without_artefacts(job, state, asked_of(job), reason)
+
+
+def asked_of(job: SnapshotJob) -> dict[str, Any]:
+    """Return what a job is asked to make a point of."""
+    return {"instances": list(job.work.instances), "instance_count": job.work.instance_count}
+
+
+def whole_point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) -> RecoveryPoint:
+    """Return the finished point of a job that made all its snapshots itself."""
+    instances = [source.instance for source in job.progress.sources or ()]
+    source = {
+        "instances": instances,
+        "instance_count": len(instances),
+        "volumes": {ref.volume_id: ref.device for ref in refs},
+        **_remarks(refs),
+    }
+    artefact = replace(_artefact(job, region), snapshots=refs, snapshot_count=len(refs))
+    return _finished(point_without_artefacts(job, PointState.AVAILABLE, source), artefact, refs)
+
+
+def sharded_point(job: SnapshotJob, refs: Iterable[SnapshotRef], region: str) -> RecoveryPoint:
+    """Return the finished point of a job whose children made its snapshots."""
+    all_refs = tuple(refs)
+    artefact = replace(_artefact(job, region), shards=parts_of(job.work), snapshot_count=len(all_refs))
+    point = new_point(job, PointState.AVAILABLE, "")
+    return _finished(replace(point, source={**point.source, **_remarks(all_refs)}), artefact, all_refs)
+
+
+def manifest_of(job: SnapshotJob, refs: Iterable[SnapshotRef], region: str) -> Manifest:
+    """Return the manifest of a job's point, which lists all its snapshots."""
+    listed = tuple(
+        SnapshotOf(
+            snapshot_id=ref.id,
+            region=region,
+            volume_id=ref.volume_id,
+            instance_id=ref.instance_id,
+            device=ref.device,
+            size_gib=ref.size_gib,
+            type=ref.type,
+            iops=ref.iops,
+            throughput=ref.throughput,
+            multi_attach=ref.multi_attach,
+            remark=ref.remark,
+        )
+        for ref in refs
+    )
+    return Manifest(
+        recovery_point=job.work.recovery_point,
+        service=job.service,
+        plan=job.plan,
+        rule=job.rule,
+        kind="snapshot",
+        nominal_at=job.nominal_at,
+        created_at=job.created_at,
+        source={"instances": " ".join(job.work.instances[:INSTANCES_NAMED]), "region": region},
+        size_bytes=sum(each.size_gib for each in listed) * GIB,
+        snapshots=listed,
+    )
+
+
+def _remarks(refs: Iterable[SnapshotRef]) -> dict[str, dict[str, str]]:
+    """Return what the point's source says of volumes that were not taken as they should be."""
+    remarks = {ref.volume_id: ref.remark for ref in refs if ref.remark}
+    return {"remarks": dict(islice(remarks.items(), INSTANCES_NAMED))} if remarks else {}
+
+
+def _artefact(job: SnapshotJob, region: str) -> Artefact:
+    return Artefact("primary", PointState.AVAILABLE, region=region, folder=folder_of(job))
+
+
+def _finished(point: RecoveryPoint, artefact: Artefact, refs: Iterable[SnapshotRef]) -> RecoveryPoint:
+    size_bytes = sum(ref.size_gib for ref in refs) * GIB
+    return replace(point, size_bytes=size_bytes, artefacts={"primary": artefact})

@@ -1,0 +1,160 @@
+"""What a backup by snapshot takes of its instances, and by which calls. Pure.
+
+CreateSnapshots takes an instance's volumes at one moment, but leaves out at most so many of its data volumes;
+where the rule leaves out more, each volume chosen is taken by a CreateSnapshot of its own.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from chalicelib.aws.ec2 import AttachedVolume, Instance, Volume
+from chalicelib.catalog.recovery_point import (
+    TAG_SOURCE_DEVICE,
+    TAG_SOURCE_DEVICES,
+    TAG_SOURCE_INSTANCE,
+    TAG_SOURCE_VOLUME,
+)
+from chalicelib.plans.selection import VolumeChoice, chooses
+
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceSpecification.html
+LEFT_OUT_AT_MOST = 40
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
+TAG_VALUE_CHARACTERS = 256
+# A snapshot has room for 50 tags; with these and its own it has less than half of them.
+DEVICE_TAGS = 16
+
+ALONE = "taken by a call of its own, not at one moment with the other volumes of its instance"
+ATTACHED_MEANWHILE = "attached to its instance when the volumes had been chosen, just before they were taken"
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenVolume:
+    """A volume to snapshot, as it was when it was chosen; one that came `meanwhile` was found in what
+    CreateSnapshots answered."""
+
+    id: str
+    device: str
+    size_gib: int
+    type: str = ""
+    iops: int | None = None
+    throughput: int | None = None
+    multi_attach: bool = False
+    meanwhile: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One instance to snapshot: its chosen volumes, the data volumes left out, and whether the boot volume is
+    among the chosen."""
+
+    instance: str
+    volumes: tuple[ChosenVolume, ...]
+    left_out: tuple[str, ...]
+    boot: bool
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether more is left out than one CreateSnapshots can leave out."""
+        return len(self.left_out) > LEFT_OUT_AT_MOST
+
+    @property
+    def calls(self) -> "tuple[Call, ...]":
+        """The calls that snapshot it."""
+        if self.one_by_one:
+            return tuple(Call(self, (volume,)) for volume in self.volumes)
+        return (Call(self, self.volumes),)
+
+    def remark_on(self, volume: ChosenVolume) -> str:
+        """Say what an operator should know of the snapshot of one of its volumes."""
+        if volume.meanwhile:
+            return ATTACHED_MEANWHILE
+        return ALONE if self.one_by_one and len(self.volumes) > 1 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that snapshots volumes of an instance."""
+
+    source: Source
+    volumes: tuple[ChosenVolume, ...]
+
+    @property
+    def operation(self) -> str:
+        """EC2's name of it."""
+        return "CreateSnapshot" if self.source.one_by_one else "CreateSnapshots"
+
+    @property
+    def intent(self) -> str:
+        """Its name among the calls of a job."""
+        what = f"{self.volumes[0].id} of " if self.source.one_by_one else ""
+        return f"{self.operation} of {what}{self.source.instance}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that tell where its snapshots come from; one call gives all its snapshots the same ones.
+
+        Of several volumes they list each with its device, as far as there is room: a snapshot's own volume is
+        known to EC2.
+        """
+        of_instance = {TAG_SOURCE_INSTANCE: self.source.instance}
+        if len(self.volumes) == 1:
+            (volume,) = self.volumes
+            return {**of_instance, TAG_SOURCE_VOLUME: volume.id, TAG_SOURCE_DEVICE: volume.device}
+        return {**of_instance, **dict(_device_tags(self.volumes))}
+
+
+def sources_of(
+    instances: Iterable[Instance], volumes: Mapping[str, Volume], choice: VolumeChoice
+) -> tuple[Source, ...]:
+    """Return what to snapshot of each instance; those that the rule leaves out whole are not among them.
+
+    A volume that several of the instances have attached (EBS Multi-Attach) is taken with the first of them.
+    """
+    sources: list[Source] = []
+    taken: set[str] = set()
+    for instance in instances:
+        attached = [(each, volumes[each.volume_id]) for each in instance.volumes if each.volume_id in volumes]
+        wanted = [
+            chosen(each, volume)
+            for each, volume in attached
+            if volume.id not in taken and chooses(choice, boot=each.boot, tags=volume.tags)
+        ]
+        ids = {volume.id for volume in wanted}
+        if ids:
+            left_out = (v.id for each, v in attached if v.id not in ids and not each.boot)
+            boot = any(v.id in ids and each.boot for each, v in attached)
+            sources.append(Source(instance.id, tuple(wanted), tuple(left_out), boot))
+        taken |= ids
+    return tuple(sources)
+
+
+def chosen(attached: AttachedVolume, volume: Volume, *, meanwhile: bool = False) -> ChosenVolume:
+    """Return a volume to snapshot, as it is and as its instance has it."""
+    return ChosenVolume(
+        id=volume.id,
+        device=attached.device,
+        size_gib=volume.size_gib,
+        type=volume.type,
+        iops=volume.iops,
+        throughput=volume.throughput,
+        multi_attach=volume.multi_attach,
+        meanwhile=meanwhile,
+    )
+
+
+def _device_tags(volumes: Iterable[ChosenVolume]) -> Iterator[tuple[str, str]]:
+    """Yield tags that list volumes with their devices, as many to a tag as have room in it."""
+    number, text = 1, ""
+    for volume in volumes:
+        entry = f"{volume.device}={volume.id}"
+        if text and len(text) + 1 + len(entry) > TAG_VALUE_CHARACTERS:
+            yield _numbered(number), text
+            number, text = number + 1, ""
+        if number > DEVICE_TAGS:
+            return
+        text = f"{text} {entry}" if text else entry
+    yield _numbered(number), text
+
+
+def _numbered(number: int) -> str:
+    return TAG_SOURCE_DEVICES if number == 1 else f"{TAG_SOURCE_DEVICES}-{number}"

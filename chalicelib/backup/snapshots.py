@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from chalicelib.aws.ec2 import Ec2, Instance, Snapshot, Volume
-from chalicelib.backup.point import folder_of, follow_ups, point_without_artefacts, tags_of
+from chalicelib.backup.point import described, folder_of, follow_ups, point_without_artefacts, tags_of
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.instances import InstanceLists
@@ -41,7 +41,7 @@ from chalicelib.jobs.job import (
     may_have_been_made,
 )
 from chalicelib.jobs.removal import Removal, remove
-from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part
+from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part, few_of
 from chalicelib.plans.model import Rule, SnapshotRule
 from chalicelib.plans.selection import VolumeChoice, chooses
 from chalicelib.vaults.layout import manifest_key
@@ -83,7 +83,8 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class SnapshotProgress:
     """How far a backup by snapshot is: the instances and volumes chosen, the snapshot of each volume, those
-    that were made twice, the parts opened (of a large one), the shards cleaned up."""
+    that were made twice, the parts opened (of a large one), the shards cleaned up; the volumes that could not
+    be snapshotted, as EC2 did not list them."""
 
     sources: tuple[Source, ...] | None = None
     made: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +94,7 @@ class SnapshotProgress:
     described: bool = False
     parts_opened: int = 0
     shards_cleaned: int = 0
+    left_out: tuple[str, ...] = ()
 
 
 SnapshotJob = Job[BackupWork, SnapshotProgress]
@@ -114,9 +116,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """Settle which volumes are snapshotted, once and for all."""
+    """Settle which volumes are snapshotted, once and for all, and which cannot be."""
 
     sources: tuple[Source, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +245,8 @@ class SnapshotBackup:
     def _decide_end(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
         refs = _refs(job)
         if job.work.shard is not None:
-            shard = points.adding_shard(job.work.recovery_point, "primary", job.work.shard, refs)
+            lacking = job.progress.left_out
+            shard = points.adding_shard(job.work.recovery_point, "primary", job.work.shard, refs, lacking)
             return Finish(f"{len(refs)} snapshots", (shard,))
         if not job.progress.described:
             return Do(WriteManifest(), "writing the manifest")
@@ -254,7 +258,8 @@ class SnapshotBackup:
     def _finished(self, job: SnapshotJob, point: RecoveryPoint, rule: Rule, now: datetime) -> Finish:
         opens = follow_ups(job, point, rule, self.vault_kinds, now)
         writes = (points.settling(point, now), services.counting(point, "primary", 1))
-        return Finish(f"{point.artefacts['primary'].snapshot_count} snapshots", writes, opens)
+        said = f"{point.artefacts['primary'].snapshot_count} snapshots"
+        return Finish(f"{said}; {point.flag}" if point.is_flagged else said, writes, opens)
 
     def _decide_parts(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Open a child job for each ten instances, wait for all of them, describe the point."""
@@ -321,8 +326,8 @@ class SnapshotBackup:
         """Make the one call of the action."""
         progress = job.progress
         match action:
-            case Choose(sources=sources):
-                return Step(replace(progress, sources=sources))
+            case Choose(sources=sources, left_out=left_out):
+                return Step(replace(progress, sources=sources, left_out=left_out))
             case Create(source=source):
                 return self._create(job, source)
             case Adopt(source=source, made=made, spare=spare, seen_at=seen_at):
@@ -385,8 +390,16 @@ class SnapshotBackup:
             snapshot_count=number,
             folder=folder_of(job),
         )
-        point = _new_point(job, PointState.AVAILABLE, "")
+        point = replace(_new_point(job, PointState.AVAILABLE, ""), left_out=self._left_out(job))
         return replace(point, size_bytes=size * GIB, artefacts={"primary": artefact})
+
+    def _left_out(self, job: SnapshotJob) -> tuple[str, ...]:
+        """Return what the point lacks of its service, in whichever part."""
+        asked, lacking = job.work.left_out, list(job.progress.left_out)
+        if job.work.listed is not None:
+            id, parts = job.work.recovery_point, range(_parts(job.work))
+            lacking = [name for n in parts for name in self.points.lacking_in_shard(id, "primary", n)]
+        return (*asked, *few_of(lacking))
 
     def _manifest(self, job: SnapshotJob) -> Manifest:
         if job.work.listed is None:
@@ -410,6 +423,8 @@ class SnapshotBackup:
             source={"instances": " ".join(instances), "region": self.ec2.region},
             size_bytes=sum(each.size_gib for each in listed) * GIB,
             snapshots=listed,
+            left_out=self._left_out(job),
+            **described(job),
         )
 
 
@@ -421,7 +436,8 @@ def _choose(job: SnapshotJob, seen: Seen) -> Decision[Action]:
         which = "volumes" if choice.boot else "data volumes (the rule leaves boot volumes out)"
         there = "no longer exist" if not seen.instances else f"have no {which} to snapshot"
         return Fail(f"the instances of {job.service} {there}: {names}")
-    return Do(Choose(tuple(sources)), f"chose {sum(len(s.volumes) for s in sources)} volumes")
+    lacking = few_of([id for each in seen.instances for id in _unlisted(each, seen, choice)])
+    return Do(Choose(tuple(sources), lacking), f"chose {sum(len(s.volumes) for s in sources)} volumes")
 
 
 def _source(instance: Instance, seen: Seen, choice: VolumeChoice) -> Source | None:
@@ -438,6 +454,12 @@ def _source(instance: Instance, seen: Seen, choice: VolumeChoice) -> Source | No
         tuple(v.id for each, v in attached if v.id not in wanted and not each.boot),
         any(v.id in wanted and each.boot for each, v in attached),
     )
+
+
+def _unlisted(instance: Instance, seen: Seen, choice: VolumeChoice) -> list[str]:
+    """Name the volumes of an instance that EC2 did not list, unless the rule leaves them out anyway."""
+    attached = (each for each in instance.volumes if choice.boot or not each.boot)
+    return [each.volume_id for each in attached if each.volume_id not in seen.volumes]
 
 
 def _unmade(progress: SnapshotProgress) -> tuple[Source, ...]:
@@ -536,4 +558,5 @@ def _point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) -> Reco
         point_without_artefacts(job, PointState.AVAILABLE, source),
         size_bytes=sum(ref.size_gib for ref in refs) * GIB,
         artefacts={"primary": artefact},
+        left_out=(*job.work.left_out, *job.progress.left_out),
     )

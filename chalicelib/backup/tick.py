@@ -115,7 +115,7 @@ class BackupTick:
             self._open_aged(plan, by_age, ids, covered, now)
 
     def _open(self, plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, run: DueRun) -> None:
-        jobs = self.opener.open(self.opener.targets(plan, rule, rule_id, covered), cause_of(run))
+        jobs = self.opener.open(self.opener.targets(plan, rule, rule_id, covered), cause_of(run, rule))
         facts = {"plan": plan.name, "rule": rule.name, "jobs": len(jobs), "late": run.late}
         logger().info("opened backups", extra=facts)
         if run.late:

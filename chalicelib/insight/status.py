@@ -31,7 +31,23 @@ def service_status(plan: Plan, record: ServiceRecord, now: datetime) -> dict[str
             "achieved": render_duration(achieved) if achieved is not None else None,
             "met": achieved is not None and achieved <= objective if objective else None,
         },
+        **_flagged(lineages),
     }
+
+
+def _flagged(lineages: tuple[LineageRecord, ...]) -> Mapping[str, Any]:
+    """Return what is wrong with the last points of a service's rules, where something is."""
+    rows = [
+        {
+            "rule": each.lineage.rule,
+            "kind": str(each.lineage.kind),
+            "recovery_point": each.flagged.point,
+            "reason": each.flagged.why,
+        }
+        for each in lineages
+        if each.flagged is not None
+    ]
+    return {"flagged": rows} if rows else {}
 
 
 def _counts(lineages: tuple[LineageRecord, ...]) -> Mapping[str, Mapping[str, int]]:

@@ -5,10 +5,10 @@ Invariant: no work grows with what it is for; what is larger lies in records of 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from chalicelib.catalog.recovery_point import Artefact, Lineage, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, Asked, Lineage, RecoveryPoint
 from chalicelib.catalog.store.instances import name_of
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobKind, JobRequest
@@ -18,6 +18,8 @@ from chalicelib.plans.model import Kind
 INSTANCES_PER_JOB = 10
 # A script runs on the first of so many instances that can run it.
 CANDIDATES = 200
+# What a partial point lacks is named up to this number.
+MOST_NAMED = 20
 
 # By (kind, method): the longest a job may take, whatever it waits for.
 DEADLINES = {
@@ -34,8 +36,20 @@ DEADLINES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a recovery point was made for, and what was said with a request for it: a note, how long it is
+    kept whatever its lifecycle says, and whether it is held."""
+
+    asked: Asked = Asked.SCHEDULE
+    note: str = ""
+    keep: timedelta | None = None
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class BackupWork:
-    """A recovery point to make of these instances, under a rule.
+    """A recovery point to make of these instances, under a rule. `left_out` names what of the service was not
+    asked for.
 
     `listed` names the record that lists them instead, where they are many; `shard` is which part of the point
     a child job makes.
@@ -48,6 +62,8 @@ class BackupWork:
     instance_count: int = 0
     late: bool = False
     shard: int | None = None
+    terms: Terms = field(default_factory=Terms)
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +127,30 @@ class Cause:
     reason: str
     key: str | None = None
     late: bool = False
+    terms: Terms = field(default_factory=Terms)
 
     @property
-    def identity(self) -> tuple[str, str]:
-        """What makes two causes the same: the moment they were due, or else the key, at any time."""
+    def identity(self) -> tuple[str, ...]:
+        """What makes two causes the same: the moment they were due, or else the key, at any time, and what
+        was said with it."""
         if self.key is None:
             return ("schedule", self.nominal_at.isoformat())
-        return ("key", self.key)
+        terms = self.terms
+        said = (terms.note, str(terms.keep), str(terms.held)) if terms != Terms(terms.asked) else ()
+        return ("key", self.key, *said)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a backup is made of: a service's instances, under a rule of a plan, in a deployment and region."""
+    """What a backup is made of: a service's instances, under a rule of a plan, in a deployment and region;
+    `left_out` are those that it is not made of."""
 
     lineage: Lineage
     rule: RuleId
     instances: Sequence[str]
     deployment: str
     region: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def is_large(self) -> bool:
@@ -153,6 +175,8 @@ def backup_request(target: Target, cause: Cause) -> JobRequest[BackupWork]:
         listed=name_of(ids) if in_parts else None,
         instance_count=len(ids),
         late=cause.late,
+        terms=cause.terms,
+        left_out=few_of(target.left_out),
     )
     paced = lineage.kind is Kind.SNAPSHOT and not in_parts
     return JobRequest(
@@ -167,6 +191,12 @@ def backup_request(target: Target, cause: Cause) -> JobRequest[BackupWork]:
         reason=cause.reason,
         budget=Budget("CreateSnapshots", target.region, len(ids)) if paced else None,
     )
+
+
+def few_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names as a record holds them: the first, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return (*names[:MOST_NAMED], f"{more} more") if more > 0 else tuple(names)
 
 
 def backup_part(job: AnyJob, number: int, instances: Sequence[str], region: str) -> AnyRequest:

@@ -17,11 +17,13 @@ from pydantic import TypeAdapter
 from chalicelib.plans.document import (
     AnyRuleShape,
     CopyShape,
+    ExpectShape,
     LifecycleShape,
     ServiceRuleShape,
     SnapshotRuleShape,
 )
 from chalicelib.plans.durations import render_duration
+from chalicelib.plans.expect import Expect
 from chalicelib.plans.lifecycle import Keep, Lifecycle, kept_periods
 from chalicelib.plans.schedule import Schedule
 from chalicelib.plans.selection import Patterns, VolumeChoice
@@ -88,6 +90,7 @@ class ServiceRule(BaseRule):
     timeout: timedelta = timedelta(hours=1)
     output: Literal["pipe", "file"] = "pipe"
     working_directory: str | None = None
+    expect: Expect = field(default_factory=Expect)
 
 
 Rule = SnapshotRule | ServiceRule
@@ -131,6 +134,7 @@ def rule_document(rule: Rule) -> dict[str, Any]:
                 timeout=rendered(rule.timeout),
                 output=rule.output,
                 working_directory=rule.working_directory,
+                expect=_expect_document(rule.expect),
             )
     return document | present(
         lifecycle=_lifecycle_document(rule.lifecycle),
@@ -170,6 +174,7 @@ def build_rule(shape: AnyRuleShape) -> Rule:
                 timeout=shape.timeout,
                 output=shape.output,
                 working_directory=shape.working_directory,
+                expect=_expect(shape.expect),
             )
 
 
@@ -179,7 +184,16 @@ def _copy(shape: CopyShape) -> CopyTo:
 
 def _lifecycle(shape: LifecycleShape) -> Lifecycle:
     keep = Keep(**shape.keep.model_dump(exclude_none=True)) if shape.keep else None
-    return Lifecycle(keep, shape.count, shape.age, shape.min_keep)
+    return Lifecycle(keep, shape.count, shape.age, shape.min_keep, shape.manual.count)
+
+
+def _expect(shape: ExpectShape) -> Expect:
+    return Expect(shape.min_bytes, shape.shrink)
+
+
+def _expect_document(expect: Expect) -> dict[str, Any]:
+    shrink = "off" if expect.shrink is None else f"{expect.shrink}%"
+    return present(min_bytes=expect.min_bytes, shrink=shrink)
 
 
 def read_patterns(tags: Mapping[str, list[str]]) -> Patterns:
@@ -193,6 +207,7 @@ def _lifecycle_document(lifecycle: Lifecycle) -> dict[str, Any]:
         count=lifecycle.count,
         age=rendered(lifecycle.age),
         min_keep=lifecycle.min_keep,
+        manual={"count": lifecycle.manual},
     )
 
 

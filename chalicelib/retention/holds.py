@@ -1,4 +1,5 @@
-"""Keeps recovery points whatever their lifecycle says, and takes back what was let go.
+"""Keeps recovery points whatever their lifecycle says, takes back what was let go, and has points count that
+were doubted.
 
 Invariant: what is taken back is held, too, or its lifecycle would let it go again at the next look.
 """
@@ -10,6 +11,7 @@ from datetime import datetime
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.points import PointStore
+from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.catalog.store.table import Table, Write
 from chalicelib.errors import Conflict, NotFound
 from chalicelib.retention.expire import taken_back
@@ -19,10 +21,11 @@ TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """Holds points for operators. Each change is one transaction from the version that was read."""
+    """Holds and confirms points for operators. Each change is one transaction from the version read."""
 
     table: Table
     points: PointStore
+    services: ServiceStore
     now: Callable[[], datetime]
 
     def hold(self, point_id: str, reason: str) -> RecoveryPoint:
@@ -52,6 +55,24 @@ class Holds:
         """
         return self._changed(point_id, lambda point: _take_back(point, self.now()))
 
+    def confirm(self, point_id: str, reason: str) -> RecoveryPoint:
+        """Have a suspect point count as a good one from now on, and the next ones be measured by it.
+
+        Raises:
+            NotFound: there is no such point.
+            Conflict: it is not suspect or cannot be restored, or others kept changing it.
+        """
+        return self._changed(point_id, lambda point: self._confirm(point, reason))
+
+    def _confirm(self, point: RecoveryPoint, reason: str) -> list[Write]:
+        if not point.is_suspect or not point.available_in():
+            why = f"it is {point.state}" + ("" if point.is_suspect else " and not suspect")
+            raise Conflict(why, operation="confirming", resource=point.id)
+        record = self.services.of_service(point.plan, point.service)
+        lineages = record.lineages if record else ()
+        known = next((each for each in lineages if each.lineage == point.lineage), None)
+        return [points.confirming(point, reason), services.confirming(point, known)]
+
     def _changed(self, point_id: str, change: Callable[[RecoveryPoint], list[Write]]) -> RecoveryPoint:
         for _ in range(TRIES):
             point = self.points.get(point_id)
@@ -67,6 +88,9 @@ def _hold(point: RecoveryPoint, reason: str) -> list[Write]:
         raise Conflict(
             f"it is {point.state}: there is nothing to keep", operation="holding", resource=point.id
         )
+    if point.state is PointState.CREATING:
+        why = "it is CREATING: ask again when it is made, or for the backup with `keep`"
+        raise Conflict(why, operation="holding", resource=point.id)
     return [points.holding(point, reason)]
 
 

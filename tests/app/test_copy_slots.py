@@ -7,7 +7,7 @@ import pytest
 
 from local.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import Deployment, snapshot_rule
+from tests.app.deployment import Deployment, newest, snapshot_rule
 
 SLOTS = 20
 COPIES = 50
@@ -55,7 +55,7 @@ def _newest_copy(app: Deployment) -> datetime:
 
 def test_a_source_is_not_deleted_while_its_copy_waits(app: Deployment) -> None:
     app.run_instance("orders")
-    app.put_plan("orders", snapshot_rule(lifecycle={"count": 1}, copies=[{"vault": "dr"}]))
+    app.put_plan("orders", snapshot_rule(lifecycle=newest(1), copies=[{"vault": "dr"}]))
     quota = {"code": "ResourceLimitExceeded", "message": "Too many snapshot copies in progress."}
     app.faults({"match": {"service": "ec2", "operation": "CopySnapshot"}, "effect": {"error": quota}})
     for _ in range(3):

@@ -58,7 +58,7 @@ from tests.jobs.made import (
 RULE = replace(
     SERVICE_RULE, verify="check", copies=(CopyTo("dr"), CopyTo("offsite"), CopyTo("no longer named"))
 )
-BACKUP = ServiceBackup(NONE, NONE, NONE, NONE, {"dr": "s3", "offsite": "libcloud"}, NONE)
+BACKUP = ServiceBackup(NONE, NONE, NONE, NONE, NONE, {"dr": "s3", "offsite": "libcloud"}, NONE)
 REPORT = BackupReport(3, "a5", (ReportedPart(1, 2, "b6"), ReportedPart(2, 1, "c7")))
 SENT_AT = NOON - MINUTE
 

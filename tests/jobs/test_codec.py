@@ -54,9 +54,17 @@ VALUES = [
         True,
         1,
         2,
+        ("vol-1",),
     ),
     ServiceBackupProgress(
-        "upload", RUN, BackupReport(5, "f" * 64, (ReportedPart(1, 5, "e" * 64),)), "etag", 1, True, REMOVAL
+        "upload",
+        RUN,
+        BackupReport(5, "f" * 64, (ReportedPart(1, 5, "e" * 64),)),
+        "etag",
+        1,
+        True,
+        "20 bytes",
+        REMOVAL,
     ),
     SnapshotCopyProgress({"snap-1": "snap-2"}, NOON, ("snap-3",), ("snap-1",), REMOVAL, True, 1, 2),
     ObjectCopyProgress("upload", True, 3, 4, True, "etag", NOON, REMOVAL),

@@ -4,12 +4,13 @@ One record for each lineage, and one for each service that the plan was last see
 with what they tell of, so that ticks and `GET /status` read one page of them instead of every point.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from chalicelib.catalog.recovery_point import Lineage, RecoveryPoint
-from chalicelib.catalog.store.table import Item, Table, Write, moment, stamp
+from chalicelib.catalog.store.table import Attr, Item, Table, Write, moment, stamp
 from chalicelib.ids import fingerprint
 from chalicelib.plans.model import Kind
 
@@ -20,15 +21,24 @@ _LONGEST_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
+class Flagged:
+    """The last point of a lineage, and why it stands for no good one."""
+
+    point: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class LineageRecord:
     """A lineage: by vault how many points it has there, the time of its newest and of its newest verified
-    point, and the last job opened for it."""
+    point, the last job opened for it, and what is wrong with its last point."""
 
     lineage: Lineage
     counts: Mapping[str, int] = field(default_factory=dict)
     newest_at: datetime | None = None
     verified_at: datetime | None = None
     last_job: str | None = None
+    flagged: Flagged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +100,32 @@ def opening(lineage: Lineage, job_id: str) -> Write:
 def counting(point: RecoveryPoint, vault: str, number: int) -> Write:
     """Count a lineage's points in a vault up or down.
 
-    A point that is new becomes the newest; and the newest verified, when its artefact was read back.
+    A point that is new becomes the newest, unless it is partial; and the newest verified, when its artefact
+    was read back and nothing is doubted of it. What is wrong with the last one made is noted.
     """
-    sets = _named(point.lineage)
+    sets, drops = _named(point.lineage), tuple[str, ...]()
     if number > 0 and len(point.artefacts) == 1:
-        sets["newest_at"] = stamp(point.created_at)
-        if point.artefacts[vault].verified_at:
+        if not point.left_out:
+            sets["newest_at"] = stamp(point.created_at)
+        if point.artefacts[vault].verified_at and not point.is_flagged:
             sets["verified_at"] = stamp(point.created_at)
-    return Write(_key(point.lineage), sets=sets, adds={_COUNT + vault: number})
+        if point.is_flagged:
+            sets["flagged"] = json.dumps([point.id, point.flag])
+        else:
+            drops = ("flagged",)
+    return Write(_key(point.lineage), sets=sets, adds={_COUNT + vault: number}, drops=drops)
+
+
+def confirming(point: RecoveryPoint, known: LineageRecord | None) -> Write:
+    """Count a suspect point that is confirmed as verified; refused when another was verified since `known`
+    was read."""
+    sets, at = _named(point.lineage), known.verified_at if known else None
+    was_read_back = any(artefact.verified_at for artefact in point.artefacts.values())
+    if was_read_back and (at is None or at < point.created_at):
+        sets["verified_at"] = stamp(point.created_at)
+    unchanged = Attr("verified_at").eq(stamp(at)) if at else Attr("verified_at").not_exists()
+    ours = known is not None and known.flagged is not None and known.flagged.point == point.id
+    return Write(_key(point.lineage), sets=sets, drops=("flagged",) if ours else (), condition=unchanged)
 
 
 def recounting(point: RecoveryPoint, vault: str) -> Write:
@@ -136,4 +164,5 @@ def _record(plan: str, item: Item) -> LineageRecord:
         newest_at=moment(item["newest_at"]) if "newest_at" in item else None,
         verified_at=moment(item["verified_at"]) if "verified_at" in item else None,
         last_job=item.get("last_job"),
+        flagged=Flagged(*json.loads(item["flagged"])) if "flagged" in item else None,
     )

@@ -236,10 +236,11 @@ class Expire:
                 return self._delete(progress, action)
 
     def _look(self, found: Sequence[RecoveryPoint], rule: Rule) -> World:
-        """Look at what a vault holds, wherever something would be let go of that is judged by the others."""
+        """Look at what a vault holds, wherever something is let go that is judged by the others."""
         missing, unseen = set[str](), dict[str, str]()
         judgements = judge(found, rule, World(), self.grace, self.now())
-        for vault in sorted({each.vault for each in judgements if each.good and each.act is not Act.NOTHING}):
+        letting_go = (each for each in judgements if each.act is not Act.NOTHING or not each.keep)
+        for vault in sorted({each.vault for each in letting_go if each.good}):
             there = {
                 f"{point.id} {vault}": (
                     point.artefacts[vault],

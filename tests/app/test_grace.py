@@ -158,3 +158,21 @@ def test_nothing_is_let_go_in_a_vault_that_cannot_be_looked_at(app: Deployment) 
     _back_up(app)
     app.pass_time(minutes=40)
     assert _states(app, "dr")[0] == "EXPIRED"
+
+
+def test_a_stricter_plan_that_is_put_back_within_the_grace_has_deleted_nothing(app: Deployment) -> None:
+    wide, strict = (snapshot_rule(lifecycle=newest(n), volumes={"boot": False}) for n in (9, 1))
+    _ready(app, wide)
+    _back_up(app, 3)
+    plan = {"service": "orders", "selection": {"tags": {"app": "orders"}}, "rules": [strict]}
+    app.ask("PUT", "/plans/orders?confirm=2", plan, status=200)
+    _back_up(app)
+    assert _states(app) == ["EXPIRED"] * 3 + ["AVAILABLE"]
+    app.pass_time(hours=GRACE_HOURS - 1)
+    assert len(app.snapshots()) == 4
+    app.put_plan("orders", wide)
+    _back_up(app)
+    assert _states(app) == ["AVAILABLE"] * 5
+    app.pass_time(hours=2 * GRACE_HOURS)
+    assert _states(app) == ["AVAILABLE"] * 5
+    assert app.discrepancies() == []

@@ -1,5 +1,6 @@
 """What a backup by snapshot decides when EC2 shows its snapshots late, twice, forged, or no more. Pure."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -7,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from chalicelib.aws.ec2 import Snapshot
+from chalicelib.aws.ec2 import AttachedVolume, Instance, Snapshot, Volume
 from chalicelib.backup.snapshots import (
     Adopt,
     ChosenVolume,
@@ -19,10 +20,11 @@ from chalicelib.backup.snapshots import (
     Source,
     WriteManifest,
 )
-from chalicelib.jobs.decision import Fail, Finish, Wait
+from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.removal import Removal
+from chalicelib.plans.selection import VolumeChoice
 from tests.jobs.made import (
     JUST_NOW,
     LONG_AGO,
@@ -201,3 +203,41 @@ def test_cleaning_up_tries_again_what_was_refused_and_says_so() -> None:
     assert isinstance(wait, Wait)
     assert "an AMI uses it" in wait.reason
     assert BACKUP.leftovers(job) == ("snap-1",)
+
+
+def _attached(boot: bool, listed: set[str]) -> Seen:
+    """Return an instance with a boot and two data volumes, of which EC2 lists some."""
+    ids = {"vol-root": True, "vol-1": False, "vol-2": False}
+    volumes = tuple(AttachedVolume(id, f"/dev/{id}", boot=is_boot) for id, is_boot in ids.items())
+    instance = Instance("i-1", "running", "a", {}, None, volumes)
+    there = {id: Volume(id, "in-use", "a", 1, "gp3", {}, None) for id in listed}
+    return Seen(replace(SNAPSHOT_RULE, volumes=VolumeChoice(boot)), (instance,), there)
+
+
+@pytest.mark.parametrize(
+    ("boot", "listed", "left_out"),
+    [
+        (True, {"vol-root", "vol-1", "vol-2"}, ()),
+        (True, {"vol-root", "vol-1"}, ("vol-2",)),
+        (True, {"vol-1"}, ("vol-root", "vol-2")),
+        (False, {"vol-1", "vol-2"}, ()),
+        (False, {"vol-1"}, ("vol-2",)),
+    ],
+)
+def test_a_volume_that_ec2_does_not_list_is_left_out_and_named(
+    boot: bool, listed: set[str], left_out: tuple[str, ...]
+) -> None:
+    job = backup_job(SNAPSHOT_RULE, ("i-1",), SnapshotProgress())
+    do = BACKUP.decide(job, _attached(boot, listed), NOON)
+    assert isinstance(do, Do)
+    progress = BACKUP.act(job, do.action, Turn(NOON)).progress
+    assert progress.left_out == left_out
+
+
+def test_a_point_that_lacks_a_volume_is_partial_and_says_so() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"}, described=True, left_out=("vol-2",))
+    end = _decided(job, _snapshot(job, "snap-1", state="completed"))
+    assert isinstance(end, Finish)
+    assert end.reason == "1 snapshots; partial, without vol-2"
+    [settled] = [write.put for write in end.writes if write.put]
+    assert json.loads(settled["left_out"]) == ["vol-2"]

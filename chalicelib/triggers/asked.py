@@ -44,7 +44,7 @@ class BackupsAsked:
         Raises:
             InvalidInput: a value has the wrong type.
         """
-        problems = _texts(body, "plan", "rule", "note")
+        problems = [*_texts(body, "plan", "rule"), *_storable(body, "note")]
         ids = body.get("instance_ids")
         if ids is not None and not (
             isinstance(ids, list) and ids and all(isinstance(each, str) for each in ids)
@@ -327,7 +327,7 @@ def reason_of(body: Mapping[str, Any]) -> str:
     Raises:
         InvalidInput: it is no text, or too long.
     """
-    problems = _texts(body, "reason")
+    problems = _storable(body, "reason")
     if problems:
         raise InvalidInput("the body", problems)
     return str(body["reason"])
@@ -382,6 +382,14 @@ def _texts(body: Mapping[str, Any], *names: str) -> list[Problem]:
         for name in names
         if name in body and not _is_text(body[name])
     ]
+
+
+def _storable(body: Mapping[str, Any], name: str) -> list[Problem]:
+    """Check a text that is stored: it has no halves of surrogate pairs, which UTF-8 cannot write."""
+    value = body.get(name)
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        return [Problem(f"/{name}", value, "a text without halves of surrogate pairs")]
+    return _texts(body, name)
 
 
 def _is_text(value: Any) -> bool:

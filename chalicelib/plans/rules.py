@@ -64,6 +64,11 @@ class BaseRule:
         """The vaults that the rule keeps points in."""
         return frozenset(("primary", *(copy.vault for copy in self.copies)))
 
+    @property
+    def retention(self) -> Mapping[str, Lifecycle]:
+        """What the rule keeps, by vault."""
+        return {vault: self.lifecycle_in(vault) for vault in self.vaults}
+
     def lifecycle_in(self, vault: str) -> Lifecycle:
         """Find what holds in a vault: the copy's own lifecycle, else the rule's."""
         own = next((copy.lifecycle for copy in self.copies if copy.vault == vault), None)

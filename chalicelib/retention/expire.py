@@ -25,7 +25,7 @@ from chalicelib.jobs.removal import Removal, remove
 from chalicelib.jobs.work import ExpireWork
 from chalicelib.plans.model import Kind, Rule
 from chalicelib.retention.artefacts import ArtefactStore
-from chalicelib.retention.judging import Act, Judgement, World, judge, keep_all, still_in
+from chalicelib.retention.judging import Act, Judgement, World, graced, judge, keep_all, still_in
 from chalicelib.settings import PRIMARY
 
 # A job's record holds its judgements, and DynamoDB an item of 400 KB. What is not let go now is next time.
@@ -118,8 +118,12 @@ class Expire:
         work = job.work
         if job.progress.judged is None and work.kind is not None:
             lineage = Lineage(job.plan, job.rule, Kind(work.kind), job.service)
-            found, rule = self.points.of_lineage(lineage), self._rule_now(job, work.kind)
-            return Seen(found, rule, self._look(found, rule) if rule else World())
+            found, stored = self.points.of_lineage(lineage), self.plans.get(job.plan)
+            rule = stored.plan.rule(job.rule) if stored else None
+            if stored is None or rule is None or rule.kind is not work.kind:
+                return Seen(found)
+            found = graced(found, stored.kept_since[rule.name] + self.grace)
+            return Seen(found, rule, self._look(found, rule))
         due = _due(job, self.now())
         if isinstance(due, Wait) or due is None:
             return Seen()
@@ -253,12 +257,6 @@ class Expire:
             except FarshoreError as error:
                 unseen[vault] = str(error)[:LONGEST_WHY]
         return World(frozenset(missing), unseen)
-
-    def _rule_now(self, job: ExpireJob, kind: Kind) -> Rule | None:
-        """Return the rule as the plan has it now; None when plan or rule is gone, or makes another kind."""
-        stored = self.plans.get(job.plan)
-        rule = stored.plan.rule(job.rule) if stored else None
-        return rule if rule is not None and rule.kind is kind else None
 
     def _delete(self, progress: ExpireProgress, delete: Delete) -> Step[ExpireProgress]:
         """Delete the next of an artefact: its manifest, its snapshots by and by, its files."""

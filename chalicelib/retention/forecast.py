@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from chalicelib.catalog.recovery_point import PointId, PointState, RecoveryPoint
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.services import LineageRecord, ServiceStore
-from chalicelib.plans.lifecycle import Lifecycle, Pool
+from chalicelib.plans.lifecycle import Pool
 from chalicelib.plans.model import Kind, Plan, Rule
 from chalicelib.retention.judging import Judgement, World, judge, pool_of
 
@@ -137,13 +137,13 @@ def _judged_first(
         for record in records
         if (rule := _rule_of(record, plan)) is not None and any(n > 1 for n in record.counts.values())
     ]
-    return sorted(ruled, key=lambda each: _retention(_rule_of(each[0], stored)) == _retention(each[1]))
+    return sorted(ruled, key=lambda each: _keeps_alike(each[1], _rule_of(each[0], stored)))
+
+
+def _keeps_alike(rule: Rule, before: Rule | None) -> bool:
+    return before is not None and rule.retention == before.retention
 
 
 def _rule_of(record: LineageRecord, plan: Plan | None) -> Rule | None:
     rule = plan.rule(record.lineage.rule) if plan else None
     return rule if rule is not None and rule.kind is record.lineage.kind else None
-
-
-def _retention(rule: Rule | None) -> dict[str, Lifecycle]:
-    return {vault: rule.lifecycle_in(vault) for vault in rule.vaults} if rule else {}

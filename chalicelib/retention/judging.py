@@ -2,7 +2,7 @@
 vaults show. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -124,6 +124,20 @@ def _judgement(
     elif not verdict.keep:
         act = Act.EXPIRE if good and grace else Act.DELETE
     return Judgement(verdict.id, artefact.vault, verdict.keep, verdict.reason, good, act)
+
+
+def graced(found: Iterable[RecoveryPoint], until: datetime) -> tuple[RecoveryPoint, ...]:
+    """Return the points with no grace over before `until`: a rule that keeps less than before has one of its
+    own. Pure."""
+    return tuple(
+        replace(point, artefacts={name: _graced(each, until) for name, each in point.artefacts.items()})
+        for point in found
+    )
+
+
+def _graced(artefact: Artefact, until: datetime) -> Artefact:
+    let_go_at = artefact.let_go_at
+    return replace(artefact, let_go_at=max(let_go_at, until)) if let_go_at is not None else artefact
 
 
 def still_in(found: Iterable[RecoveryPoint], vault: str) -> Iterator[RecoveryPoint]:

@@ -176,3 +176,19 @@ def test_a_stricter_plan_that_is_put_back_within_the_grace_has_deleted_nothing(a
     app.pass_time(hours=2 * GRACE_HOURS)
     assert _states(app) == ["AVAILABLE"] * 5
     assert app.discrepancies() == []
+
+
+def test_a_plan_that_grew_stricter_again_waits_for_its_own_grace(app: Deployment) -> None:
+    wide, strict = (snapshot_rule(lifecycle=newest(n), volumes={"boot": False}) for n in (9, 1))
+    _ready(app, strict)
+    _back_up(app, 2)
+    assert _states(app) == ["EXPIRED", "AVAILABLE"]
+    app.pass_time(hours=GRACE_HOURS - 1)
+    app.put_plan("orders", wide)
+    app.put_plan("orders", strict)  # nothing has looked in between
+    app.pass_time(hours=2)
+    _back_up(app)
+    assert _states(app) == ["EXPIRED", "EXPIRED", "AVAILABLE"]
+    app.pass_time(hours=GRACE_HOURS)
+    _back_up(app)
+    assert _states(app)[:2] == ["DELETED", "DELETED"]

@@ -20,6 +20,7 @@ from chalicelib.backup.snapshots import (
     Source,
     WriteManifest,
 )
+from chalicelib.catalog.recovery_point import SnapshotRef
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import AnyJob
@@ -241,3 +242,21 @@ def test_a_point_that_lacks_a_volume_is_partial_and_says_so() -> None:
     assert end.reason == "1 snapshots; partial, without vol-2"
     [settled] = [write.put for write in end.writes if write.put]
     assert json.loads(settled["left_out"]) == ["vol-2"]
+
+
+def test_a_large_point_lacks_what_any_of_its_parts_lacks() -> None:
+    class Shards:
+        """Three shards, of which the second lacks a volume."""
+
+        def stored_shard(self, point: str, vault: str, number: int) -> tuple[SnapshotRef, ...]:
+            return (SnapshotRef(f"snap-{number}", f"vol-{number}", 1),)
+
+        def lacking_in_shard(self, point: str, vault: str, number: int) -> tuple[str, ...]:
+            return ("vol-9",) if number == 1 else ()
+
+    backup = replace(BACKUP, points=cast(Any, Shards()))
+    ids = tuple(f"i-{number}" for number in range(25))
+    job = backup_job(SNAPSHOT_RULE, ids, SnapshotProgress(described=True, parts_opened=3))
+    end = backup.decide(job, Seen(SNAPSHOT_RULE), NOON)
+    assert isinstance(end, Finish)
+    assert end.reason == "3 snapshots; partial, without vol-9"

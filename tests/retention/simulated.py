@@ -66,6 +66,7 @@ class SimulatedWorld:
     now: datetime
     grace: timedelta
     plan: Wishes
+    edited_at: datetime
     points: dict[str, RecoveryPoint] = field(default_factory=dict)
     lost: set[tuple[str, str]] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
@@ -80,7 +81,8 @@ class SimulatedWorld:
     def get(self, name: str) -> Any:
         """Return a point, or the plan."""
         if name == LINEAGE.plan:
-            return SimpleNamespace(plan=SimpleNamespace(rule=lambda _: self.plan.rule))
+            plan = SimpleNamespace(rule=lambda _: self.plan.rule)
+            return SimpleNamespace(plan=plan, kept_since={LINEAGE.rule: self.edited_at})
         return self.points.get(name)
 
     def shard(self, point: RecoveryPoint, vault: str, number: int) -> tuple[()]:
@@ -110,6 +112,10 @@ class SimulatedWorld:
             PointId(id), "s", "p", "r", Kind.SERVICE, PointState.AVAILABLE, at, at, {}, artefacts=artefacts,
             asked=asked, **more
         )  # fmt: skip
+
+    def edit(self, plan: Wishes) -> None:
+        """Store another plan."""
+        self.plan, self.edited_at = plan, self.now
 
     def delete_by_hand(self, id: str) -> bool:
         """Delete a point, if there is one and the guard lets it go; say whether it did."""

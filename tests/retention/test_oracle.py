@@ -94,7 +94,7 @@ def _event(kind: str, id: str, random: Random) -> Callable[[SimulatedWorld], obj
         "kept": lambda world: world.make(id, Asked.REQUEST, keep_until=world.now + days),
         "suspect": lambda world: world.make(id, Asked.RPO, suspect="20 bytes"),
         "partial": lambda world: world.make(id, Asked.REQUEST, left_out=("i-1",)),
-        "edit": lambda world: setattr(world, "plan", wishes),
+        "edit": lambda world: world.edit(wishes),
         "outsider": lambda world: world.lost.add((id, vault)),
         "outage": lambda world: world.down.symmetric_difference_update({vault}),
         "hold": lambda world: world.change(id, hold=hold),
@@ -108,7 +108,7 @@ def _event(kind: str, id: str, random: Random) -> Callable[[SimulatedWorld], obj
 def _begin(seed: int) -> tuple[SimulatedWorld, list[Happening]]:
     random = Random(seed)
     grace = timedelta(hours=random.choice([0, 6, 24, 24]))
-    return SimulatedWorld(BEGIN, grace, _wishes(random)), _story(random)
+    return SimulatedWorld(BEGIN, grace, _wishes(random), BEGIN), _story(random)
 
 
 def _steps(world: SimulatedWorld, story: Iterable[Happening]) -> Iterator[Happening]:
@@ -159,6 +159,7 @@ def _check(world: SimulatedWorld, vault: str, must: set[str], before: Standing, 
         stood = before[id, vault]
         if artefact.state is PointState.DELETED and stood.state is not PointState.DELETED:
             due = stood.let_go_at is not None and stood.let_go_at <= world.now
+            due = due and world.edited_at + world.grace <= world.now
             assert due or not world.grace, f"{told}: {id} went before its grace was over"
         elif artefact.in_grace and not stood.in_grace:
             assert artefact.let_go_at == world.now + world.grace, told

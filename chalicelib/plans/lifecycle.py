@@ -35,6 +35,9 @@ class Pool(StrEnum):
     SUSPECT = "suspect"
 
 
+WHOLE = (Pool.SCHEDULED, Pool.MANUAL)
+
+
 @dataclass(frozen=True, slots=True)
 class Keep:
     """How many hours, days, weeks, months and years keep their newest point."""
@@ -116,9 +119,6 @@ def decide_lifecycle(
         **_of_suspects(pools[Pool.SUSPECT], lifecycle, now),
     }
     return tuple(_verdict(point, reasons.get(point.id, []), lifecycle, now) for point in newest_first)
-
-
-WHOLE = (Pool.SCHEDULED, Pool.MANUAL)
 
 
 def _counts(point: Point, now: datetime) -> bool:

@@ -40,6 +40,7 @@ from chalicelib.replication.segment_hashes import SegmentHashes
 from chalicelib.replication.slots import SlotHealer
 from chalicelib.retention.artefacts import ArtefactStore
 from chalicelib.retention.expire import Expire
+from chalicelib.retention.forecast import Forecaster
 from chalicelib.retention.holds import Holds
 from chalicelib.retention.sweep import LifecycleSweep
 from chalicelib.settings import PRIMARY, OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
@@ -202,13 +203,15 @@ class Farshore:
         """Every kind of job and each way it is done."""
         primary, home = self.s3_vault(PRIMARY), self.home_ec2
         points, rules, kinds = self.points, self.rules, self.vault_kinds
-        hashes, artefacts = SegmentHashes(self.table), ArtefactStore(self.vault, self.ec2)
-        expire = Expire(points, self.plans, artefacts, self.settings.grace, self.now)
+        hashes = SegmentHashes(self.table)
+        expire = Expire(points, self.plans, self.services, self.artefacts, self.settings.grace, self.now)
         return {
             (JobKind.BACKUP, "snapshot"): SnapshotBackup(
                 home, points, rules, self.instance_lists, primary, kinds
             ),
-            (JobKind.BACKUP, "service"): ServiceBackup(home, self.ssm, rules, primary, kinds, self.now),
+            (JobKind.BACKUP, "service"): ServiceBackup(
+                home, self.ssm, points, rules, primary, kinds, self.now
+            ),
             (JobKind.COPY, "snapshot"): SnapshotCopy(points, primary, self.destination),
             (JobKind.COPY, "object"): ObjectCopy(points, primary, self.s3_vault, self.now),
             (JobKind.COPY, "segments"): SegmentCopy(points, hashes, primary, self.vault, self.now),
@@ -219,6 +222,16 @@ class Farshore:
             (JobKind.EXPIRE, "lifecycle"): expire,
             (JobKind.EXPIRE, "request"): expire,
         }
+
+    @cached_property
+    def artefacts(self) -> ArtefactStore:
+        """What looks at what points consist of, and deletes it."""
+        return ArtefactStore(self.points, self.vault, self.ec2)
+
+    @cached_property
+    def forecaster(self) -> Forecaster:
+        """What tells beforehand what a plan lets go."""
+        return Forecaster(self.points, self.services, self.settings.grace, self.now)
 
     @cached_property
     def holds(self) -> Holds:

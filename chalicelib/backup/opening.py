@@ -5,16 +5,16 @@ repeated.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.catalog.recovery_point import Lineage
+from chalicelib.catalog.recovery_point import Asked, Lineage
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.catalog.store.services import LineageRecord
-from chalicelib.jobs.work import Cause, Target
+from chalicelib.jobs.work import Cause, Target, Terms
 from chalicelib.plans.due import GRACE, DueRun, due_by_rpo, due_run
-from chalicelib.plans.model import Plan, Rule, TagName, service_of
+from chalicelib.plans.model import Kind, Plan, Rule, TagName, service_of
 from chalicelib.plans.selection import ec2_filters, matches
 
 TICK = timedelta(minutes=5)
@@ -34,16 +34,21 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Covered:
     """What a plan covers now: instance ids by service, and the selected instances that lack the service's
-    tag."""
+    tag; by service those that are not meant."""
 
     services: Mapping[str, tuple[str, ...]]
     nameless: tuple[str, ...] = ()
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def limited_to(self, instances: Iterable[str]) -> "Covered":
         """Return what remains when only these instances are meant."""
         wanted = set(instances)
-        left = {name: tuple(i for i in ids if i in wanted) for name, ids in self.services.items()}
-        return Covered({name: ids for name, ids in left.items() if ids}, self.nameless)
+        meant = {name: tuple(i for i in ids if i in wanted) for name, ids in self.services.items()}
+        return Covered(
+            {name: ids for name, ids in meant.items() if ids},
+            self.nameless,
+            {name: tuple(i for i in ids if i not in wanted) for name, ids in self.services.items()},
+        )
 
     def of(self, service: str) -> "Covered":
         """Return what is covered of one service."""
@@ -91,14 +96,15 @@ def next_look(plan: Plan, now: datetime) -> datetime:
     return min(midnight, *(run for run in runs if run is not None))
 
 
-def cause_of(run: DueRun) -> Cause:
+def cause_of(run: DueRun, rule: Rule) -> Cause:
     """Say why a backup is made: its nominal time, whether late, and what was missed before it."""
     reason = f"due at {run.nominal_at:%Y-%m-%d %H:%M} UTC"
     if run.late:
         reason += ", late"
     if run.missed:
         reason += f", {run.missed} runs before it were missed"
-    return Cause(run.nominal_at, reason, late=run.late)
+    asked = Asked.SCHEDULE if rule.schedule else Asked.RPO
+    return Cause(run.nominal_at, reason, late=run.late, terms=Terms(asked))
 
 
 def cause_of_try(record: LineageRecord, rule: Rule, now: datetime) -> Cause:
@@ -109,11 +115,15 @@ def cause_of_try(record: LineageRecord, rule: Rule, now: datetime) -> Cause:
     tries = retry.tries + 1
     run = f"the run due at {retry.nominal_at:%Y-%m-%d %H:%M} UTC"
     reason = f"try {tries + 1} of {rule.retry.attempts + 1} of {run}, after: {retry.reason}"
-    return Cause(retry.nominal_at, reason, late=now - retry.nominal_at > GRACE, tries=tries)
+    late = now - retry.nominal_at > GRACE
+    return Cause(retry.nominal_at, reason, late=late, tries=tries, terms=Terms(Asked.SCHEDULE))
 
 
 def targets_of(plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, place: Place) -> tuple[Target, ...]:
-    """Return what a rule's backups are made of: one target for each service. Pure."""
+    """Return what a rule's backups are made of: one target for each service. Pure.
+
+    A script runs on one instance in any case: only snapshots can lack some.
+    """
     return tuple(
         Target(
             Lineage(plan.name, rule.name, rule.kind, service),
@@ -121,6 +131,7 @@ def targets_of(plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, place:
             instances,
             place.deployment,
             place.region,
+            covered.left_out.get(service, ()) if rule.kind is Kind.SNAPSHOT else (),
         )
         for service, instances in covered.services.items()
     )

@@ -1,17 +1,25 @@
 """The recovery point that a backup job makes: where it lies, what its artefacts are tagged with, how it
 begins, and what follows it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from chalicelib.catalog.recovery_point import Lineage, PointId, PointState, RecoveryPoint, point_tags
+from chalicelib.catalog.recovery_point import (
+    Artefact,
+    Lineage,
+    PointId,
+    PointState,
+    RecoveryPoint,
+    point_tags,
+)
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.services import Retry
 from chalicelib.catalog.store.table import Write
 from chalicelib.jobs.job import AnyRequest, Job, JobState
 from chalicelib.jobs.work import BackupWork, copy_method, copy_request, expire_request
 from chalicelib.plans.due import next_try
+from chalicelib.plans.expect import Expect, doubt
 from chalicelib.plans.model import Kind, Rule
 from chalicelib.vaults.layout import point_folder
 
@@ -32,6 +40,7 @@ def point_without_artefacts(
     job: BackupJob, state: PointState, source: Mapping[str, Any], reason: str = ""
 ) -> RecoveryPoint:
     """Return the job's point in `state`: being made, or failed, or to be completed with its artefacts."""
+    terms = job.work.terms
     return RecoveryPoint(
         id=PointId(job.work.recovery_point),
         service=job.service,
@@ -43,12 +52,18 @@ def point_without_artefacts(
         created_at=job.created_at,
         source=source,
         reason=reason,
+        hold=(terms.note or "asked for with keep: true") if terms.held else None,
+        asked=terms.asked,
+        note=terms.note,
+        keep_until=keep_until(job),
+        left_out=job.work.left_out,
     )
 
 
 def record_of(point: RecoveryPoint, now: datetime) -> tuple[Write, ...]:
     """Return the record of a point that is made."""
-    return (points.settling(point, now), *services.arriving(point, point.artefacts["primary"]))
+    arrived = services.arriving(point, point.artefacts["primary"])
+    return (points.settling(point, now), *arrived, services.flagging(point))
 
 
 def failure_writes(job: BackupJob, source: Mapping[str, Any], rule: Rule, now: datetime) -> tuple[Write, ...]:
@@ -66,6 +81,38 @@ def failure_writes(job: BackupJob, source: Mapping[str, Any], rule: Rule, now: d
         return (failed,)
     lineage = Lineage(job.plan, job.rule, Kind(job.method), job.service)
     return failed, services.retrying(lineage, Retry(job.id, job.nominal_at, job.work.tries, at, reason))
+
+
+def described(job: BackupJob) -> dict[str, Any]:
+    """Return what the point's manifest tells of how it was asked for."""
+    terms = job.work.terms
+    return {"asked": terms.asked.value, "note": terms.note, "keep_until": keep_until(job)}
+
+
+def keep_until(job: BackupJob) -> datetime | None:
+    """Return until when the point is kept because it was asked for so; counted from the request."""
+    keep = job.work.terms.keep
+    return job.nominal_at + keep if keep is not None else None
+
+
+def suspicion(expect: Expect, size_bytes: int, lineage: Sequence[RecoveryPoint]) -> str:
+    """Say why a backup of this size is suspect, "" when it is not; `lineage` comes newest first.
+
+    It is measured by the whole points before it that nothing is doubted of, and by none older than the last
+    one that an operator confirmed.
+    """
+    before: list[int] = []
+    for point in lineage:
+        if not point.is_flagged and any(_measures(each) for each in point.artefacts.values()):
+            before.append(point.size_bytes)
+            if point.confirmed is not None:
+                break
+    return doubt(expect, size_bytes, before)
+
+
+def _measures(artefact: Artefact) -> bool:
+    by_lifecycle = artefact.in_grace and not artefact.by_request
+    return artefact.state is PointState.AVAILABLE or by_lifecycle
 
 
 def follow_ups(

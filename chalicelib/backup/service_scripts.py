@@ -15,15 +15,18 @@ from typing import Any
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
 from chalicelib.backup.point import (
+    described,
     failure_writes,
     folder_of,
     follow_ups,
     point_without_artefacts,
     record_of,
+    suspicion,
     tags_of,
 )
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, Lineage, PointState, RecoveryPoint
 from chalicelib.catalog.store import points
+from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.table import Write
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound
@@ -49,7 +52,7 @@ from chalicelib.jobs.script_run import (
 )
 from chalicelib.jobs.work import BackupWork
 from chalicelib.on_instance import MAX_PARTS, BackupReport, BackupRun, backup_command, parse_report
-from chalicelib.plans.model import ServiceRule
+from chalicelib.plans.model import Kind, ServiceRule
 from chalicelib.vaults.layout import data_key, manifest_key, part_sizes
 from chalicelib.vaults.manifest import Manifest, PartHash, to_json
 from chalicelib.vaults.read_back import read_back
@@ -71,6 +74,7 @@ class ServiceBackupProgress:
     etag: str | None = None
     parts_read: int = 0
     described: bool = False
+    suspect: str = ""
     removal: Removal = field(default_factory=Removal)
 
 
@@ -79,11 +83,13 @@ ServiceJob = Job[BackupWork, ServiceBackupProgress]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The rule, an upload begun before the job knew of it, and the run of the script."""
+    """The rule, an upload begun before the job knew of it, the run of the script, and the points
+    of the lineage."""
 
     rule: ServiceRule
     upload: str | None = None
     run: RunSeen = field(default_factory=RunSeen)
+    lineage: tuple[RecoveryPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +118,10 @@ class ReadBack:
 
 @dataclass(frozen=True, slots=True)
 class WriteManifest:
-    """Write the manifest of the finished point."""
+    """Write the manifest of the finished point; `suspect` says why it is doubted."""
 
     manifest: Manifest
+    suspect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,7 @@ class ServiceBackup:
 
     ec2: Ec2
     ssm: Ssm
+    points: PointStore
     rules: RuleStore
     primary: S3Vault
     vault_kinds: Mapping[str, str]
@@ -149,6 +157,9 @@ class ServiceBackup:
             return replace(seen, upload=self._upload_begun(job))
         if progress.report is None:
             return replace(seen, run=observe_run(self.ssm, self.ec2, job, progress.run, job.work.instances))
+        if progress.parts_read == len(progress.report.parts) and not progress.described:
+            lineage = Lineage(job.plan, job.rule, Kind.SERVICE, job.service)
+            return replace(seen, lineage=self.points.of_lineage(lineage))
         return seen
 
     def _observe_failed(self, job: ServiceJob, seen: Seen) -> Seen:
@@ -171,11 +182,13 @@ class ServiceBackup:
         if progress.parts_read < len(progress.report.parts):
             return Do(ReadBack(), "reading the object back")
         if not progress.described:
-            return Do(WriteManifest(_manifest(job, seen.rule)), "writing the manifest")
+            why = suspicion(seen.rule.expect, progress.report.size_bytes, seen.lineage)
+            return Do(WriteManifest(_manifest(job, seen.rule, why), why), "writing the manifest")
         point = _point(job, seen.rule, now)
         writes = record_of(point, now)
         opens = follow_ups(job, point, seen.rule, self.vault_kinds, now)
-        return Finish(f"{point.size_bytes:,} bytes, SHA-256 {progress.report.sha256}", writes, opens)
+        said = f"{point.size_bytes:,} bytes, SHA-256 {progress.report.sha256}"
+        return Finish(f"{said}; {point.flag}" if point.is_flagged else said, writes, opens)
 
     def _decide_run(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
         run = job.progress.run
@@ -239,9 +252,9 @@ class ServiceBackup:
                 return Step(replace(progress, etag=self._finish_upload(job)))
             case ReadBack():
                 return Step(replace(progress, parts_read=self._read_back(job, turn.until)))
-            case WriteManifest(manifest=manifest):
+            case WriteManifest(manifest=manifest, suspect=suspect):
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
-                return Step(replace(progress, described=True))
+                return Step(replace(progress, described=True, suspect=suspect))
             case Remove(what=what):
                 return Step(
                     replace(progress, removal=remove(progress.removal, what, self._removing(job), self.now()))
@@ -380,10 +393,11 @@ def _point(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint:
         created_at=_taken_at(job),
         size_bytes=report.size_bytes,
         artefacts={"primary": artefact},
+        suspect=job.progress.suspect,
     )
 
 
-def _manifest(job: ServiceJob, rule: ServiceRule) -> Manifest:
+def _manifest(job: ServiceJob, rule: ServiceRule, suspect: str) -> Manifest:
     report = _report(job)
     return Manifest(
         recovery_point=job.work.recovery_point,
@@ -397,4 +411,6 @@ def _manifest(job: ServiceJob, rule: ServiceRule) -> Manifest:
         size_bytes=report.size_bytes,
         sha256=report.sha256,
         parts=tuple(PartHash(part.size_bytes, part.sha256) for part in report.parts),
+        suspect=suspect,
+        **described(job),
     )

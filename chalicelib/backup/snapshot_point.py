@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from chalicelib.backup.point import folder_of, point_without_artefacts
+from chalicelib.backup.point import described, folder_of, point_without_artefacts
 from chalicelib.backup.snapshot_sources import Source
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
 from chalicelib.jobs.job import Job
@@ -23,7 +23,8 @@ INSTANCES_NAMED = 20
 class SnapshotProgress:
     """How far a backup by snapshot is: the instances and volumes chosen, the snapshot of each volume, those
     that were made twice or are not wanted, those of volumes that nobody had chosen and that are yet to be
-    judged, the parts opened (of a large one), the shards cleaned up."""
+    judged, the parts opened (of a large one), the shards cleaned up; the volumes that could not be
+    snapshotted, as EC2 did not list them."""
 
     sources: tuple[Source, ...] | None = None
     made: Mapping[str, str] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class SnapshotProgress:
     described: bool = False
     parts_opened: int = 0
     shards_cleaned: int = 0
+    left_out: tuple[str, ...] = ()
 
 
 SnapshotJob = Job[BackupWork, SnapshotProgress]
@@ -84,18 +86,24 @@ def whole_point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) ->
         **_remarks(refs),
     }
     artefact = replace(_artefact(job, region), snapshots=refs, snapshot_count=len(refs))
-    return _finished(point_without_artefacts(job, PointState.AVAILABLE, source), artefact, refs)
+    point = point_without_artefacts(job, PointState.AVAILABLE, source)
+    lacking = (*job.work.left_out, *job.progress.left_out)
+    return _finished(replace(point, left_out=lacking), artefact, refs)
 
 
-def sharded_point(job: SnapshotJob, refs: Iterable[SnapshotRef], region: str) -> RecoveryPoint:
+def sharded_point(
+    job: SnapshotJob, refs: Iterable[SnapshotRef], left_out: tuple[str, ...], region: str
+) -> RecoveryPoint:
     """Return the finished point of a job whose children made its snapshots."""
     all_refs = tuple(refs)
     artefact = replace(_artefact(job, region), shards=parts_of(job.work), snapshot_count=len(all_refs))
-    point = new_point(job, PointState.AVAILABLE, "")
+    point = replace(new_point(job, PointState.AVAILABLE, ""), left_out=left_out)
     return _finished(replace(point, source={**point.source, **_remarks(all_refs)}), artefact, all_refs)
 
 
-def manifest_of(job: SnapshotJob, refs: Iterable[SnapshotRef], region: str) -> Manifest:
+def manifest_of(
+    job: SnapshotJob, refs: Iterable[SnapshotRef], left_out: tuple[str, ...], region: str
+) -> Manifest:
     """Return the manifest of a job's point, which lists all its snapshots."""
     listed = tuple(
         SnapshotOf(
@@ -124,6 +132,8 @@ def manifest_of(job: SnapshotJob, refs: Iterable[SnapshotRef], region: str) -> M
         source={"instances": " ".join(job.work.instances[:INSTANCES_NAMED]), "region": region},
         size_bytes=sum(each.size_gib for each in listed) * GIB,
         snapshots=listed,
+        left_out=left_out,
+        **described(job),
     )
 
 

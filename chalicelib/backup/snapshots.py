@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chalicelib.aws.ec2 import Ec2, Snapshot
+from chalicelib.aws.ec2 import Ec2, Instance, Snapshot
 from chalicelib.backup.point import failure_writes, folder_of, follow_ups, record_of, tags_of
 from chalicelib.backup.snapshot_findings import (
     Adopt,
@@ -64,8 +64,9 @@ from chalicelib.jobs.job import (
     may_have_been_made,
 )
 from chalicelib.jobs.removal import remove
-from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part
+from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part, few_of
 from chalicelib.plans.model import Rule
+from chalicelib.plans.selection import VolumeChoice
 from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.manifest import to_json
 from chalicelib.vaults.vault import Vault
@@ -76,9 +77,10 @@ PARTS_OPENED_AT_ONCE = 30
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """Settle which volumes are snapshotted, once and for all."""
+    """Settle which volumes are snapshotted, once and for all, and which cannot be."""
 
     sources: tuple[Source, ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,8 @@ class SnapshotBackup:
     def _decide_end(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
         refs = refs_of(job)
         if job.work.shard is not None:
-            shard = points.adding_shard(job.work.recovery_point, "primary", job.work.shard, refs)
+            lacking = job.progress.left_out
+            shard = points.adding_shard(job.work.recovery_point, "primary", job.work.shard, refs, lacking)
             return Finish(f"{len(refs)} snapshots", (shard,))
         if not job.progress.described:
             return Do(WriteManifest(), "writing the manifest")
@@ -213,8 +216,8 @@ class SnapshotBackup:
 
     def _finished(self, job: SnapshotJob, point: RecoveryPoint, rule: Rule, now: datetime) -> Finish:
         opens = follow_ups(job, point, rule, self.vault_kinds, now)
-        writes = record_of(point, now)
-        return Finish(f"{point.artefacts['primary'].snapshot_count} snapshots", writes, opens)
+        said = f"{point.artefacts['primary'].snapshot_count} snapshots"
+        return Finish(f"{said}; {point.flag}" if point.is_flagged else said, record_of(point, now), opens)
 
     def _decide_parts(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Open a child job for each ten instances, wait for all of them, describe the point."""
@@ -235,7 +238,7 @@ class SnapshotBackup:
             return Wait(now + LOST_EVENT_AFTER, f"{left} of {parts} parts are under way")
         if not job.progress.described:
             return Do(WriteManifest(), "writing the manifest")
-        point = sharded_point(job, self._all_refs(job), self.ec2.region)
+        point = sharded_point(job, self._all_refs(job), self._left_out(job), self.ec2.region)
         return self._finished(job, point, seen.rule, now)
 
     def clean_up(self, job: SnapshotJob, seen: Seen, now: datetime) -> Cleaning[Action]:
@@ -280,8 +283,8 @@ class SnapshotBackup:
         """Make the one call of the action."""
         progress = job.progress
         match action:
-            case Choose(sources=sources):
-                return Step(replace(progress, sources=sources))
+            case Choose(sources=sources, left_out=left_out):
+                return Step(replace(progress, sources=sources, left_out=left_out))
             case Create(call=call):
                 return self._create(job, call)
             case Adopt(call=call, made=made, unlisted=unlisted, spare=spare, seen_at=seen_at):
@@ -302,7 +305,7 @@ class SnapshotBackup:
                 )
                 return Step(replace(progress, parts_opened=first + len(chunks)), children=children)
             case WriteManifest():
-                manifest = manifest_of(job, self._all_refs(job), self.ec2.region)
+                manifest = manifest_of(job, self._all_refs(job), self._left_out(job), self.ec2.region)
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return Step(replace(progress, described=True))
             case Delete(snapshots=snapshots):
@@ -350,6 +353,14 @@ class SnapshotBackup:
         for number in range(parts_of(job.work)):
             yield from self.points.stored_shard(job.work.recovery_point, "primary", number)
 
+    def _left_out(self, job: SnapshotJob) -> tuple[str, ...]:
+        """Return what the point lacks of its service, in whichever part."""
+        asked, lacking = job.work.left_out, list(job.progress.left_out)
+        if job.work.listed is not None:
+            id, parts = job.work.recovery_point, range(parts_of(job.work))
+            lacking = [name for n in parts for name in self.points.lacking_in_shard(id, "primary", n)]
+        return (*asked, *few_of(lacking))
+
 
 def _choose(job: SnapshotJob, seen: Seen) -> Decision[Action]:
     choice = choice_of(seen.rule)
@@ -359,7 +370,14 @@ def _choose(job: SnapshotJob, seen: Seen) -> Decision[Action]:
         which = "volumes" if choice.boot else "data volumes (the rule leaves boot volumes out)"
         there = "no longer exist" if not seen.instances else f"have no {which} to snapshot"
         return Fail(f"the instances of {job.service} {there}: {names}")
-    return Do(Choose(sources), f"chose {sum(len(s.volumes) for s in sources)} volumes")
+    lacking = few_of([id for each in seen.instances for id in _unlisted(each, seen, choice)])
+    return Do(Choose(sources, lacking), f"chose {sum(len(s.volumes) for s in sources)} volumes")
+
+
+def _unlisted(instance: Instance, seen: Seen, choice: VolumeChoice) -> list[str]:
+    """Name the volumes of an instance that EC2 did not list, unless the rule leaves them out anyway."""
+    attached = (each for each in instance.volumes if choice.boot or not each.boot)
+    return [each.volume_id for each in attached if each.volume_id not in seen.volumes]
 
 
 def _failure(job: SnapshotJob, rule: Rule, now: datetime) -> tuple[Write, ...]:

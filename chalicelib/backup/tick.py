@@ -112,8 +112,8 @@ class BackupTick:
         for rule in scene.plan.rules:
             run = due[rule.name]
             if run is not None:
-                self._open(scene, rule, scene.covered, cause_of(run))
-                self._miss(scene, rule, scene.missed(rule), cause_of(run))
+                self._open(scene, rule, scene.covered, cause_of(run, rule))
+                self._miss(scene, rule, scene.missed(rule), cause_of(run, rule))
                 self.plans.serve(scene.plan.name, rule.name, run.nominal_at)
         for rule in by_age:
             self._open_aged(scene, rule)
@@ -167,8 +167,10 @@ class BackupTick:
             free = [service for service in services if service not in busy]
             there = {name: scene.covered.services[name] for name in free if name in scene.covered.services}
             if there:
-                self._open(scene, rule, Covered(there), cause_of(run))
-            self._miss(scene, rule, {name: missed[name] for name in free if name in missed}, cause_of(run))
+                self._open(scene, rule, Covered(there), cause_of(run, rule))
+            self._miss(
+                scene, rule, {name: missed[name] for name in free if name in missed}, cause_of(run, rule)
+            )
 
     def _under_way(self, rule: Rule, records: Iterable[LineageRecord], now: datetime) -> set[str]:
         """Name the services whose last backup still runs, however long, or ended only a short time ago."""

@@ -38,6 +38,14 @@ class PointState(StrEnum):
     FAILED = "FAILED"
 
 
+class Asked(StrEnum):
+    """What a recovery point was made for: a schedule, a rule's RPO, or somebody's request."""
+
+    SCHEDULE = "schedule"
+    RPO = "rpo"
+    REQUEST = "request"
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotRef:
     """A snapshot of an artefact, and the volume it was first made of, with its instance and device there (a
@@ -140,8 +148,11 @@ class RecoveryPoint:
 
     `source` says what it was made of (instances, volumes) and how it is put back (the restore and verify
     scripts). `version` counts the changes to its record; `pins` are, by vault, the jobs that need it there;
-    `hold` says why it is kept whatever its lifecycle says; `due` are, by vault, the copies that its plan
-    wants and that failed.
+    `hold` says why it is kept whatever its lifecycle says; until `keep_until` it is kept because it was asked
+    for so; `due` are, by vault, the copies that its plan wants and that failed.
+
+    `left_out` names what a partial point lacks of its service. `suspect` says why it is doubted, until an
+    operator confirms it; `confirmed` is what he said then.
     """
 
     id: PointId
@@ -160,6 +171,28 @@ class RecoveryPoint:
     pins: Mapping[str, frozenset[str]] = field(default_factory=dict)
     hold: str | None = None
     due: Mapping[str, DueCopy] = field(default_factory=dict)
+    asked: Asked = Asked.SCHEDULE
+    note: str = ""
+    keep_until: datetime | None = None
+    left_out: tuple[str, ...] = ()
+    suspect: str = ""
+    confirmed: str | None = None
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is doubted, and nobody has confirmed it."""
+        return bool(self.suspect) and self.confirmed is None
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether it is suspect or partial: it stands for no good point."""
+        return self.is_suspect or bool(self.left_out)
+
+    @property
+    def flag(self) -> str:
+        """Say why it is flagged; "" when it is not."""
+        partial = f"partial, without {', '.join(self.left_out)}" if self.left_out else ""
+        return f"suspect: {self.suspect}" if self.is_suspect else partial
 
     def in_vault(self, vault: str) -> Artefact | None:
         """Return the artefact in `vault`, in whatever state, or None where there never was one."""

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.catalog.recovery_point import Artefact, RecoveryPoint, SnapshotRef
+from chalicelib.catalog.recovery_point import Artefact, DueCopy, RecoveryPoint, SnapshotRef
 from chalicelib.jobs.job import AnyJob, AnyRequest
 from chalicelib.jobs.leftovers import Leftover
 from chalicelib.jobs.volume_plan import PlannedVolume, planned_volume, wanted_by
-from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
+from chalicelib.jobs.work import BackupWork, ServiceRestoreWork, VolumeRestoreWork
 from chalicelib.plans.durations import render_duration
 from chalicelib.plans.model import ServiceRule
 
@@ -46,6 +46,8 @@ def _work_document(work: Any) -> dict[str, Any]:
         recovery_point=getattr(work, "recovery_point", None), vault=getattr(work, "vault", None)
     )
     match work:
+        case BackupWork(terms=terms):
+            document |= _present(asked=str(terms.asked), note=terms.note or None)
         case ServiceRestoreWork(instance_id=instance):
             document["target"] = {"instance_id": instance}
         case VolumeRestoreWork(availability_zone=zone) as work:
@@ -67,6 +69,7 @@ def _progress_document(progress: Any) -> dict[str, Any]:
         instance_id=getattr(run, "instance", None),
         command_id=getattr(run, "command", None),
         made=dict(getattr(progress, "made", {})) or None,
+        suspect=getattr(progress, "suspect", "") or None,
     )
     if judged is not None:
         names = ("point", "vault", "keep", "reason")
@@ -94,16 +97,27 @@ def point_document(point: RecoveryPoint) -> dict[str, Any]:
         "size_bytes": point.size_bytes,
         "reason": point.reason,
         "artefacts": [_artefact_document(artefact) for _, artefact in sorted(point.artefacts.items())],
-        **({"hold": point.hold} if point.hold is not None else {}),
-        **({"copies_due": _copies_due(point)} if point.due else {}),
+        "asked": str(point.asked),
+        **_said_of(point),
     }
 
 
-def _copies_due(point: RecoveryPoint) -> list[dict[str, Any]]:
-    return [
-        {"vault": vault, "tries": due.tries, "next_try_at": rfc3339(due.at) if due.at else None}
-        for vault, due in sorted(point.due.items())
-    ]
+def _said_of(point: RecoveryPoint) -> dict[str, Any]:
+    """Return what was said of a point, and what is wrong with it, where there is anything."""
+    return _present(
+        note=point.note or None,
+        keep_until=rfc3339(point.keep_until) if point.keep_until else None,
+        hold=point.hold,
+        partial=True if point.left_out else None,
+        left_out=list(point.left_out) or None,
+        suspect=point.suspect if point.is_suspect else None,
+        confirmed=point.confirmed,
+        copies_due=[_due_document(vault, due) for vault, due in sorted(point.due.items())] or None,
+    )
+
+
+def _due_document(vault: str, due: DueCopy) -> dict[str, Any]:
+    return {"vault": vault, "tries": due.tries, "next_try_at": rfc3339(due.at) if due.at else None}
 
 
 def restore_preview(planned: AnyRequest, rule: ServiceRule | None) -> dict[str, Any]:

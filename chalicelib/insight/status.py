@@ -48,6 +48,7 @@ def service_status(plan: str, stored: Plan | None, record: ServiceRecord, now: d
         },
         "rules": [_row_document(row, now) for row in rows],
         "says": list(_says(plan, stored, record, rows)),
+        **_flagged(lineages),
     }
 
 
@@ -114,6 +115,21 @@ def _says(plan: str, stored: Plan | None, record: ServiceRecord, rows: Sequence[
         if each.retry is not None and each.missed is None:
             at = f"{each.retry.at:%Y-%m-%d %H:%M} UTC"
             yield f"rule {each.lineage.rule}: {each.retry.job} failed and is tried again at {at}"
+
+
+def _flagged(lineages: tuple[LineageRecord, ...]) -> Mapping[str, Any]:
+    """Return what is wrong with the last points of a service's rules, where something is."""
+    rows = [
+        {
+            "rule": each.lineage.rule,
+            "kind": str(each.lineage.kind),
+            "recovery_point": each.flagged.point,
+            "reason": each.flagged.why,
+        }
+        for each in lineages
+        if each.flagged is not None
+    ]
+    return {"flagged": rows} if rows else {}
 
 
 def _counts(lineages: tuple[LineageRecord, ...]) -> Mapping[str, Mapping[str, int]]:

@@ -23,7 +23,7 @@ from chalicelib.aws.batches import in_batches
 from chalicelib.aws.queue import LONGEST_DELAY, PokeQueue
 from chalicelib.catalog.store import points
 from chalicelib.catalog.store.services import ServiceStore
-from chalicelib.catalog.store.table import Role, Table, Write
+from chalicelib.catalog.store.table import AS_GOOD, Role, Table, Write
 from chalicelib.errors import (
     Conflict,
     FarshoreError,
@@ -475,11 +475,11 @@ class Engine:
     def _store(self, work: Work, writes: Sequence[Write]) -> None:
         left = list(writes)
         while refused := self._refused(left):
-            gone = [write.key for write in refused if write.role in (Role.RELEASE, Role.NEWER)]
+            gone = [write.key for write in refused if write.role in AS_GOOD]
             lost = [write.key for write in refused if write.role is Role.RELEASE]
             if lost:
                 logger().warning("not held any more", extra={"job": work.job.id, "claims": lost})
-            if not all(write.role in (Role.OPEN, Role.RELEASE, Role.NEWER) for write in refused):
+            if not all(write.role in (Role.OPEN, *AS_GOOD) for write in refused):
                 locks = [name for write in refused if write.put and (name := claims.lock_named_by(write))]
                 raise Unclaimed(locks[0]) if locks else Stale
             known = {write.belongs_to for write in refused}

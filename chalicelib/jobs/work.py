@@ -5,10 +5,10 @@ Invariant: no work grows with what it is for; what is larger lies in records of 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from chalicelib.catalog.recovery_point import Artefact, Lineage, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, Asked, Lineage, RecoveryPoint
 from chalicelib.catalog.store.instances import name_of
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobKind, JobRequest
@@ -18,6 +18,8 @@ from chalicelib.plans.model import Kind
 INSTANCES_PER_JOB = 10
 # A script runs on the first of so many instances that can run it.
 CANDIDATES = 200
+# What a partial point lacks is named up to this number.
+MOST_NAMED = 20
 
 # By (kind, method): the longest a job may take, whatever it waits for.
 DEADLINES = {
@@ -34,12 +36,23 @@ DEADLINES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a recovery point was made for, and what was said with a request for it: a note, how long it is
+    kept whatever its lifecycle says, and whether it is held."""
+
+    asked: Asked = Asked.SCHEDULE
+    note: str = ""
+    keep: timedelta | None = None
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class BackupWork:
-    """A recovery point to make of these instances, under a rule.
+    """A recovery point to make of these instances, under a rule. `left_out` names what of the service was not
+    asked for.
 
     `listed` names the record that lists them instead, where they are many; `shard` is which part of the point
-    a child job makes. One that is `due`, by a schedule or an RPO, and not asked for, is superseded by the
-    next one; `tries` counts the failed ones before it that were due at the same moment.
+    a child job makes; `tries` counts the failed ones before it that were due at the same moment.
     """
 
     recovery_point: str
@@ -48,9 +61,15 @@ class BackupWork:
     listed: str | None = None
     instance_count: int = 0
     late: bool = False
-    due: bool = False
     tries: int = 0
     shard: int | None = None
+    terms: Terms = field(default_factory=Terms)
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def due(self) -> bool:
+        """Whether a schedule or an RPO wants it, and not an operator: the next one supersedes it."""
+        return self.terms.asked is not Asked.REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +143,31 @@ class Cause:
     key: str | None = None
     late: bool = False
     tries: int = 0
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What makes two causes the same: the moment they were due, or else the key, at any time."""
-        if self.key is not None:
-            return ("key", self.key)
-        again = ("try", str(self.tries)) if self.tries else ()
-        return ("schedule", self.nominal_at.isoformat(), *again)
+        """What makes two causes the same: the moment they were due, or else the key, at any time, and what
+        was said with it."""
+        if self.key is None:
+            again = ("try", str(self.tries)) if self.tries else ()
+            return ("schedule", self.nominal_at.isoformat(), *again)
+        terms = self.terms
+        said = (terms.note, str(terms.keep), str(terms.held)) if terms != Terms(terms.asked) else ()
+        return ("key", self.key, *said)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a backup is made of: a service's instances, under a rule of a plan, in a deployment and region."""
+    """What a backup is made of: a service's instances, under a rule of a plan, in a deployment and region;
+    `left_out` are those that it is not made of."""
 
     lineage: Lineage
     rule: RuleId
     instances: Sequence[str]
     deployment: str
     region: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def is_large(self) -> bool:
@@ -167,8 +192,9 @@ def backup_request(target: Target, cause: Cause) -> JobRequest[BackupWork]:
         listed=name_of(ids) if in_parts else None,
         instance_count=len(ids),
         late=cause.late,
-        due=cause.key is None,
         tries=cause.tries,
+        terms=cause.terms,
+        left_out=few_of(target.left_out),
     )
     paced = lineage.kind is Kind.SNAPSHOT and not in_parts and bool(ids)
     return JobRequest(
@@ -188,6 +214,12 @@ def backup_request(target: Target, cause: Cause) -> JobRequest[BackupWork]:
 def missed_request(target: Target, cause: Cause, why: str) -> JobRequest[BackupWork]:
     """Record that the backup due by `cause` could not be made: a job that is over when it is opened."""
     return replace(backup_request(target, cause), missed=f"MISSED: {why}")
+
+
+def few_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names as a record holds them: the first, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return (*names[:MOST_NAMED], f"{more} more") if more > 0 else tuple(names)
 
 
 def backup_part(job: AnyJob, number: int, instances: Sequence[str], region: str) -> AnyRequest:

@@ -16,6 +16,8 @@ from chalicelib.plans.durations import DURATION, parse_duration
 from chalicelib.plans.schedule import Schedule, zone_named
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PERCENT = re.compile(r"([1-9][0-9]?)%")
+SHRINK = 'a percentage from 1% to 99%, or "off"'
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Scripts travel inside one SSM command, with the runner; a longer one belongs in a file on the instance.
 MOST_SCRIPT_BYTES = 16 * 1024
@@ -87,6 +89,14 @@ def _duration(least: timedelta, most: timedelta) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
+def _shrink(value: object) -> int | None:
+    if value in ("off", "0%") or (isinstance(value, bool | int) and not value):  # YAML reads off as false
+        return None
+    if isinstance(value, str) and (found := _PERCENT.fullmatch(value)):
+        return int(found[1])
+    _refuse(SHRINK)
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Line = Annotated[str, AfterValidator(partial(_line, most=1024))]
 ServiceName = Annotated[str, AfterValidator(partial(_line, most=256))]
@@ -100,6 +110,7 @@ Amount = Annotated[int, Field(ge=1, le=MOST_POINTS)]
 Objective = Annotated[timedelta, _duration(timedelta(minutes=1), timedelta(days=3_650))]
 Rpo = Annotated[timedelta, _duration(timedelta(minutes=5), timedelta(days=3_650))]
 Age = Annotated[timedelta, _duration(timedelta(minutes=1), timedelta(days=36_500))]
+Shrink = Annotated[int | None, BeforeValidator(_shrink)]
 Timeout = Annotated[timedelta, _duration(timedelta(seconds=1), timedelta(hours=48))]
 
 
@@ -139,6 +150,12 @@ class KeepShape(Shape):
     yearly: Amount | None = None
 
 
+class ManualShape(Shape):
+    """`lifecycle.manual`."""
+
+    count: Amount = 5
+
+
 class LifecycleShape(Shape):
     """`lifecycle`, of a rule and of a copy."""
 
@@ -146,6 +163,7 @@ class LifecycleShape(Shape):
     count: Amount | None = None
     age: Age | None = None
     min_keep: Amount = 1
+    manual: ManualShape = ManualShape()
 
 
 class CopyShape(Shape):
@@ -188,6 +206,13 @@ class SnapshotRuleShape(RuleShape):
     volumes: VolumesShape = VolumesShape()
 
 
+class ExpectShape(Shape):
+    """`expect` of a service rule."""
+
+    min_bytes: Annotated[int, Field(ge=1)] | None = None
+    shrink: Shrink = 50
+
+
 class ServiceRuleShape(RuleShape):
     """A rule of kind `service`."""
 
@@ -199,6 +224,7 @@ class ServiceRuleShape(RuleShape):
     timeout: Timeout = timedelta(hours=1)
     output: Literal["pipe", "file"] = "pipe"
     working_directory: Line | None = None
+    expect: ExpectShape = ExpectShape()
 
 
 def _text_or_tag(value: Any) -> str:

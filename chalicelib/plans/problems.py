@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from chalicelib.errors import Problem
+from chalicelib.plans.document import SHRINK
 
 PRIMARY = "primary"
 LATER = "not supported yet; leave it out"
@@ -52,6 +53,9 @@ _ONE_KIND = {
     "timeout": ("service", _DURATION),
     "output": ("service", "pipe or file"),
     "working_directory": ("service", "a directory on the instance"),
+    "expect": ("service", "a mapping, such as {min_bytes: 1000000, shrink: 50%}"),
+    "expect/min_bytes": ("service", "a whole number of bytes, 1 or more"),
+    "expect/shrink": ("service", SHRINK),
 }
 _LIFECYCLE_KEYS = {
     "keep": "a mapping with at least one of hourly, daily, weekly, monthly and yearly, such as {daily: 7}",
@@ -59,6 +63,8 @@ _LIFECYCLE_KEYS = {
     "count": _AMOUNT,
     "age": _DURATION,
     "min_keep": _AMOUNT,
+    "manual": "a mapping, such as {count: 5}",
+    "manual/count": _AMOUNT,
 }
 KEYS: Mapping[str, str] = {
     "name": _NAME,

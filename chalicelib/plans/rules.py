@@ -17,11 +17,13 @@ from pydantic import TypeAdapter
 from chalicelib.plans.document import (
     AnyRuleShape,
     CopyShape,
+    ExpectShape,
     LifecycleShape,
     ServiceRuleShape,
     SnapshotRuleShape,
 )
 from chalicelib.plans.durations import render_duration
+from chalicelib.plans.expect import Expect
 from chalicelib.plans.lifecycle import Keep, Lifecycle, kept_periods
 from chalicelib.plans.schedule import Schedule
 from chalicelib.plans.selection import Patterns, VolumeChoice
@@ -72,6 +74,11 @@ class BaseRule:
         """The vaults that the rule keeps points in."""
         return frozenset(("primary", *(copy.vault for copy in self.copies)))
 
+    @property
+    def retention(self) -> Mapping[str, Lifecycle]:
+        """What the rule keeps, by vault."""
+        return {vault: self.lifecycle_in(vault) for vault in self.vaults}
+
     def lifecycle_in(self, vault: str) -> Lifecycle:
         """Find what holds in a vault: the copy's own lifecycle, else the rule's."""
         own = next((copy.lifecycle for copy in self.copies if copy.vault == vault), None)
@@ -98,6 +105,7 @@ class ServiceRule(BaseRule):
     timeout: timedelta = timedelta(hours=1)
     output: Literal["pipe", "file"] = "pipe"
     working_directory: str | None = None
+    expect: Expect = field(default_factory=Expect)
 
 
 Rule = SnapshotRule | ServiceRule
@@ -141,6 +149,7 @@ def rule_document(rule: Rule) -> dict[str, Any]:
                 timeout=rendered(rule.timeout),
                 output=rule.output,
                 working_directory=rule.working_directory,
+                expect=_expect_document(rule.expect),
             )
     return document | present(
         lifecycle=_lifecycle_document(rule.lifecycle),
@@ -184,6 +193,7 @@ def build_rule(shape: AnyRuleShape) -> Rule:
                 timeout=shape.timeout,
                 output=shape.output,
                 working_directory=shape.working_directory,
+                expect=_expect(shape.expect),
             )
 
 
@@ -193,7 +203,16 @@ def _copy(shape: CopyShape) -> CopyTo:
 
 def _lifecycle(shape: LifecycleShape) -> Lifecycle:
     keep = Keep(**shape.keep.model_dump(exclude_none=True)) if shape.keep else None
-    return Lifecycle(keep, shape.count, shape.age, shape.min_keep)
+    return Lifecycle(keep, shape.count, shape.age, shape.min_keep, shape.manual.count)
+
+
+def _expect(shape: ExpectShape) -> Expect:
+    return Expect(shape.min_bytes, shape.shrink)
+
+
+def _expect_document(expect: Expect) -> dict[str, Any]:
+    shrink = "off" if expect.shrink is None else f"{expect.shrink}%"
+    return present(min_bytes=expect.min_bytes, shrink=shrink)
 
 
 def read_patterns(tags: Mapping[str, list[str]]) -> Patterns:
@@ -207,6 +226,7 @@ def _lifecycle_document(lifecycle: Lifecycle) -> dict[str, Any]:
         count=lifecycle.count,
         age=rendered(lifecycle.age),
         min_keep=lifecycle.min_keep,
+        manual={"count": lifecycle.manual},
     )
 
 

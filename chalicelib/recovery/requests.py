@@ -36,14 +36,14 @@ def newest_at(
     points: Sequence[RecoveryPoint], at: datetime | None, vault: str | None
 ) -> RecoveryPoint | None:
     """Return the newest point, of the moment `at` or before, that can be restored (from `vault`, where one is
-    named)."""
+    named); one that is suspect or partial only where there is no good one."""
     usable = [
         point
         for point in points
         if (vault in point.available_in() if vault else point.available_in())
         and (at is None or point.created_at <= at)
     ]
-    return max(usable, key=lambda point: point.created_at, default=None)
+    return max(usable, key=lambda point: (not point.is_flagged, point.created_at), default=None)
 
 
 def plan_volume_restore(

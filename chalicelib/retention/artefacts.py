@@ -7,17 +7,34 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.catalog.recovery_point import Artefact
+from chalicelib.catalog.recovery_point import Artefact, RecoveryPoint
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.errors import FarshoreError
+from chalicelib.observability import logger
 from chalicelib.vaults.layout import manifest_key, segment_key
 from chalicelib.vaults.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
 class ArtefactStore:
-    """Looks at artefacts and deletes them; `vaults` gives a vault by its name, `ec2` EC2 by its region."""
+    """Looks at points' artefacts and deletes them; `vaults` gives a vault by name, `ec2` EC2 by region."""
 
+    points: PointStore
     vaults: Callable[[str], Vault]
     ec2: Callable[[str], Ec2]
+
+    def missing_from(self, point: RecoveryPoint) -> frozenset[str]:
+        """Name the vaults in which a point is recorded as good and is not whole; one that cannot be looked at
+        may have it."""
+        return frozenset(vault for vault in point.available_in() if self._is_missing(point, vault))
+
+    def _is_missing(self, point: RecoveryPoint, vault: str) -> bool:
+        ids = tuple(ref.id for ref in self.points.snapshots(point, vault))
+        try:
+            return bool(self.missing(vault, {point.id: (point.artefacts[vault], ids)}))
+        except FarshoreError as error:
+            logger().warning("vault not looked at", extra={"vault": vault, "error": str(error)})
+            return False
 
     def missing(self, vault: str, artefacts: Mapping[str, tuple[Artefact, Iterable[str]]]) -> set[str]:
         """Return the keys of those artefacts, each with its snapshots, that are not whole in the vault.

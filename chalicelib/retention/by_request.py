@@ -13,10 +13,11 @@ from chalicelib.jobs.work import Release, release_request
 @dataclass(frozen=True, slots=True)
 class DeletionContext:
     """What a point stands in: its lineage's points, and the vaults its rule keeps points in (None: the rule
-    is gone, and every vault counts)."""
+    is gone, and every vault counts); the vaults in which it was looked for and is not there."""
 
     lineage: Sequence[RecoveryPoint]
     kept_in: Collection[str] | None
+    missing_from: Collection[str] = ()
 
 
 def deletion_request(point: RecoveryPoint, context: DeletionContext, now: datetime) -> AnyRequest:
@@ -43,10 +44,24 @@ def _refusal(point: RecoveryPoint, context: DeletionContext) -> str | None:
     for holders in point.pins.values():
         first = min(holders)
         return f"{first.partition('-')[0]} {first} of it is under way"
+    return _guard(point, context)
+
+
+def is_guarded(point: RecoveryPoint, context: DeletionContext) -> bool:
+    """Say whether a point is the newest good one, as far as the catalog knows: then it is worth a look."""
+    return _guard(point, context) is not None
+
+
+def _guard(point: RecoveryPoint, context: DeletionContext) -> str | None:
+    """Say where a point is the newest good one; what is suspect, partial or not there is no good one."""
+    if point.is_flagged:
+        return None
+    good_in = [vault for vault in point.available_in() if vault not in context.missing_from]
     newer = [each for each in context.lineage if each.created_at > point.created_at and each.id != point.id]
-    if point.available_in() and not any(each.available_in() for each in newer):
+    newer = [each for each in newer if not each.is_flagged]
+    if good_in and not any(each.available_in() for each in newer):
         return "it is the newest good point of its lineage, which is never deleted"
-    for vault in point.available_in():
+    for vault in good_in:
         guarded = context.kept_in is None or vault in context.kept_in
         if guarded and not any(vault in each.available_in() for each in newer):
             return f"it is the newest good point of its lineage in {vault}, which is never deleted"

@@ -16,6 +16,7 @@ from chalicelib.catalog.recovery_point import Artefact, Lineage, PointState, Rec
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.plans import PlanStore
 from chalicelib.catalog.store.points import PointStore
+from chalicelib.catalog.store.services import LineageRecord, ServiceStore
 from chalicelib.catalog.store.table import Write
 from chalicelib.errors import FarshoreError, Retryable, SnapshotInUse, Throttled
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Finish, Step, Wait
@@ -25,7 +26,16 @@ from chalicelib.jobs.removal import Removal, remove
 from chalicelib.jobs.work import ExpireWork
 from chalicelib.plans.model import Kind, Rule
 from chalicelib.retention.artefacts import ArtefactStore
-from chalicelib.retention.judging import Act, Judgement, World, awaited, judge, keep_all, still_in
+from chalicelib.retention.judging import (
+    Act,
+    Judgement,
+    World,
+    awaited,
+    graced,
+    judge,
+    keep_all,
+    still_in,
+)
 from chalicelib.settings import PRIMARY
 
 # A job's record holds its judgements, and DynamoDB an item of 400 KB. What is not let go now is next time.
@@ -59,6 +69,7 @@ class Seen:
     next, and the snapshots of it to delete next."""
 
     points: tuple[RecoveryPoint, ...] = ()
+    record: LineageRecord | None = None
     rule: Rule | None = None
     world: World = field(default_factory=World)
     point: RecoveryPoint | None = None
@@ -67,9 +78,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Take the judgements down: from here on they are carried out, not made again."""
+    """Take the judgements down: from here on they are carried out, not made again. `restates` are what the
+    lineage's record should say of its points."""
 
     judgements: tuple[Judgement, ...]
+    restates: tuple[Write, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,7 @@ class Expire:
 
     points: PointStore
     plans: PlanStore
+    services: ServiceStore
     artefacts: ArtefactStore
     grace: timedelta
     now: Callable[[], datetime]
@@ -118,8 +132,13 @@ class Expire:
         work = job.work
         if job.progress.judged is None and work.kind is not None:
             lineage = Lineage(job.plan, job.rule, Kind(work.kind), job.service)
-            found, rule = self.points.of_lineage(lineage), self._rule_now(job, work.kind)
-            return Seen(found, rule, self._look(found, rule) if rule else World())
+            record = self.services.with_vaults(lineage)
+            found, stored = self.points.of_lineage(lineage), self.plans.get(job.plan)
+            rule = stored.plan.rule(job.rule) if stored else None
+            if stored is None or rule is None or rule.kind is not work.kind:
+                return Seen(found, record)
+            found = graced(found, stored.kept_since[rule.name] + self.grace)
+            return Seen(found, record, rule, self._look(found, rule))
         due = _due(job, self.now())
         if isinstance(due, Wait) or due is None:
             return Seen()
@@ -144,7 +163,8 @@ class Expire:
                 if seen.rule
                 else keep_all(seen.points, job.plan, job.rule)
             )
-            return Do(Judge(judgements), f"judged {len(judgements)} artefacts")
+            restates = tuple(services.restating(seen.record, seen.points)) if seen.record else ()
+            return Do(Judge(judgements, restates), f"judged {len(judgements)} artefacts")
         due = _due(job, now)
         if isinstance(due, Wait):
             return due
@@ -226,8 +246,8 @@ class Expire:
         """Carry out one action."""
         progress = job.progress
         match action:
-            case Judge(judgements=judgements):
-                return Step(_taken_down(progress, judgements))
+            case Judge(judgements=judgements, restates=restates):
+                return Step(_taken_down(progress, judgements), restates)
             case Skip(judgement=judgement, why=None):
                 return Step(_gone(progress, judgement))
             case Skip(judgement=judgement, why=why):
@@ -238,10 +258,11 @@ class Expire:
                 return self._delete(progress, action)
 
     def _look(self, found: Sequence[RecoveryPoint], rule: Rule) -> World:
-        """Look at what a vault holds, wherever something would be let go of that is judged by the others."""
+        """Look at what a vault holds, wherever something is let go that is judged by the others."""
         missing, unseen = set[str](), dict[str, str]()
         judgements = judge(found, rule, World(), self.grace, self.now())
-        for vault in sorted({each.vault for each in judgements if each.good and each.act is not Act.NOTHING}):
+        letting_go = (each for each in judgements if each.act is not Act.NOTHING or not each.keep)
+        for vault in sorted({each.vault for each in letting_go if each.good}):
             there = {
                 f"{point.id} {vault}": (
                     point.artefacts[vault],
@@ -254,12 +275,6 @@ class Expire:
             except FarshoreError as error:
                 unseen[vault] = str(error)[:LONGEST_WHY]
         return World(frozenset(missing), unseen)
-
-    def _rule_now(self, job: ExpireJob, kind: Kind) -> Rule | None:
-        """Return the rule as the plan has it now; None when plan or rule is gone, or makes another kind."""
-        stored = self.plans.get(job.plan)
-        rule = stored.plan.rule(job.rule) if stored else None
-        return rule if rule is not None and rule.kind is kind else None
 
     def _delete(self, progress: ExpireProgress, delete: Delete) -> Step[ExpireProgress]:
         """Delete the next of an artefact: its manifest, its snapshots by and by, its files."""

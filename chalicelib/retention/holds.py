@@ -1,4 +1,5 @@
-"""Keeps recovery points whatever their lifecycle says, and takes back what was let go.
+"""Keeps recovery points whatever their lifecycle says, takes back what was let go, and has points count that
+were doubted.
 
 Invariant: what is taken back is held, too, or its lifecycle would let it go again at the next look.
 """
@@ -19,7 +20,7 @@ TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """Holds points for operators. Each change is one transaction from the version that was read."""
+    """Holds and confirms points for operators. Each change is one transaction from the version read."""
 
     table: Table
     points: PointStore
@@ -52,12 +53,27 @@ class Holds:
         """
         return self._changed(point_id, lambda point: _take_back(point, self.now()))
 
+    def confirm(self, point_id: str, reason: str) -> RecoveryPoint:
+        """Have a suspect point count as a good one from now on, and the next ones be measured by it.
+
+        Raises:
+            NotFound: there is no such point.
+            Conflict: it is not suspect or cannot be restored, or others kept changing it.
+        """
+        return self._changed(point_id, lambda point: self._confirm(point, reason))
+
+    def _confirm(self, point: RecoveryPoint, reason: str) -> list[Write]:
+        if not point.is_suspect or not point.available_in():
+            why = f"it is {point.state}" + ("" if point.is_suspect else " and not suspect")
+            raise Conflict(why, operation="confirming", resource=point.id)
+        return [points.confirming(point, reason), *services.confirming(point)]
+
     def _changed(self, point_id: str, change: Callable[[RecoveryPoint], list[Write]]) -> RecoveryPoint:
         for _ in range(TRIES):
             point = self.points.get(point_id)
             if point is None:
                 raise NotFound("no such recovery point", resource=point_id)
-            if not self.table.commit(change(point)):
+            if not self.table.settle(change(point)):
                 return self.points.get(point_id) or point
         raise Conflict("jobs keep changing it; ask again", operation="changing", resource=point_id)
 
@@ -67,6 +83,9 @@ def _hold(point: RecoveryPoint, reason: str) -> list[Write]:
         raise Conflict(
             f"it is {point.state}: there is nothing to keep", operation="holding", resource=point.id
         )
+    if point.state is PointState.CREATING:
+        why = "it is CREATING: ask again when it is made, or for the backup with `keep`"
+        raise Conflict(why, operation="holding", resource=point.id)
     return [points.holding(point, reason)]
 
 

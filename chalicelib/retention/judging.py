@@ -2,12 +2,12 @@
 vaults show. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint
-from chalicelib.plans.lifecycle import Point, Verdict, decide_lifecycle
+from chalicelib.catalog.recovery_point import Artefact, Asked, PointId, PointState, RecoveryPoint
+from chalicelib.plans.lifecycle import Point, Pool, Verdict, decide_lifecycle
 from chalicelib.plans.model import Rule
 from chalicelib.settings import PRIMARY
 
@@ -99,7 +99,18 @@ def _candidate(point: RecoveryPoint, vault: str, world: World) -> Point:
         why = f"it is not whole in {vault}, counts for nothing, and is left to be looked at"
     elif point.hold is not None and not failed:
         why = f"held: {point.hold}"
-    return Point(point.id, point.created_at, good=not (failed or missing), pinned=why)
+    return Point(
+        point.id, point.created_at, not (failed or missing), why, pool_of(point), kept_until=point.keep_until
+    )
+
+
+def pool_of(point: RecoveryPoint) -> Pool:
+    """Return which other points of its lineage a point is judged with. Pure."""
+    if point.is_suspect:
+        return Pool.SUSPECT
+    if point.left_out:
+        return Pool.PARTIAL
+    return Pool.MANUAL if point.asked is Asked.REQUEST else Pool.SCHEDULED
 
 
 def _judgement(
@@ -113,6 +124,20 @@ def _judgement(
     elif not verdict.keep:
         act = Act.EXPIRE if good and grace else Act.DELETE
     return Judgement(verdict.id, artefact.vault, verdict.keep, verdict.reason, good, act)
+
+
+def graced(found: Iterable[RecoveryPoint], until: datetime) -> tuple[RecoveryPoint, ...]:
+    """Return the points with no grace over before `until`: a rule that keeps less than before has one of its
+    own. Pure."""
+    return tuple(
+        replace(point, artefacts={name: _graced(each, until) for name, each in point.artefacts.items()})
+        for point in found
+    )
+
+
+def _graced(artefact: Artefact, until: datetime) -> Artefact:
+    let_go_at = artefact.let_go_at
+    return replace(artefact, let_go_at=max(let_go_at, until)) if let_go_at is not None else artefact
 
 
 def still_in(found: Iterable[RecoveryPoint], vault: str) -> Iterator[RecoveryPoint]:

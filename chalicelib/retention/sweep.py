@@ -35,7 +35,7 @@ class LifecycleSweep:
             requests = tuple(
                 expire_request(record.lineage, now, f"sweep of {today}")
                 for record in self.services.lineages(stored.plan.name)
-                if (record.lineage.rule, record.lineage.kind) in rules and record.newest_at is not None
+                if (record.lineage.rule, record.lineage.kind) in rules and record.counts
             )
             if requests:
                 self.engine.open(requests)

@@ -3,6 +3,7 @@
 What may be asked and what is answered is in docs/api.md.
 """
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -22,8 +23,10 @@ from chalicelib.insight.documents import (
 from chalicelib.insight.preview import preview, warnings_of
 from chalicelib.jobs.job import AnyRequest, JobKind, JobState
 from chalicelib.plans.model import Kind, Plan, parse_plan
-from chalicelib.retention.by_request import DeletionContext, deletion_request
+from chalicelib.retention.by_request import DeletionContext, deletion_request, is_guarded
+from chalicelib.retention.forecast import left_behind
 from chalicelib.triggers import asked, standing
+from chalicelib.triggers.forecasts import forecast_document, require_confirmed, stays_document
 from chalicelib.triggers.http import (
     ANY_CONTENT,
     answer,
@@ -67,31 +70,45 @@ def get_plan(name: str) -> Response:
 @blueprint.route("/plans/{name}", methods=["PUT"], authorizer=SIGNED, content_types=ANY_CONTENT)
 @answering
 def put_plan(name: str) -> Response:
-    """Store a plan, or with `?dry_run=true` show what it would do."""
+    """Store a plan, or with `?dry_run=true` show what it would do.
+
+    One that lets more than a quarter of a lineage go is stored only with `?confirm=` and how many go.
+    """
     app, request = farshore(), _request()
-    dry_run = flag_of(query_of(request, "dry_run"), "dry_run")
+    query = query_of(request, "dry_run", "confirm")
+    dry_run, confirmed = flag_of(query, "dry_run"), asked.number_of(query, "confirm")
     document = {"name": unquote(name), **body_of(request)}
     if document["name"] != unquote(name):
         expected = f"the name in the path, {unquote(name)!r}"
         raise InvalidInput("the plan", [Problem("/name", document["name"], expected)])
     plan = parse_plan(document, vaults=app.vault_kinds)
     covered = covered_by(plan, app.home_ec2)
+    stored = app.plans.get(plan.name)
+    forecast = app.forecaster.of(plan, stored.plan if stored else None)
+    would = forecast_document(forecast)
     if dry_run:
-        return answer(preview(plan, covered.services, covered.nameless, app.now()))
+        shown = preview(plan, covered.services, covered.nameless, app.now())
+        return answer({**shown, **would, "confirm": forecast.confirm})
+    require_confirmed(forecast, plan.name, confirmed)
     app.plans.put(plan, app.now())
     app.services.note_selected(plan.name, covered.services, app.now())
     warnings = warnings_of(plan, covered.services, covered.nameless)
-    return answer({**plan.to_document(), "warnings": warnings})
+    return answer({**plan.to_document(), "warnings": warnings, **would})
 
 
 @blueprint.route("/plans/{name}", methods=["DELETE"], authorizer=SIGNED)
 @answering
 def delete_plan(name: str) -> Response:
-    """Remove a plan; its recovery points stay."""
+    """Remove a plan; its recovery points stay, and are told."""
     query_of(_request())
-    if not farshore().plans.delete(unquote(name)):
+    app = farshore()
+    stays = left_behind(app.services.lineages(unquote(name)), None)
+    if not app.plans.delete(unquote(name)):
         raise _no_plan(unquote(name))
-    return no_content()
+    return answer({"stays_behind": stays_document(stays)})
+
+
+BACKUP_KEYS = frozenset({"plan", "rule", "instance_ids", "keep", "note"})
 
 
 @blueprint.route("/backups", methods=["POST"], authorizer=SIGNED, content_types=ANY_CONTENT)
@@ -100,7 +117,7 @@ def post_backups() -> Response:
     """Back up now."""
     app, request = farshore(), _request()
     query_of(request)
-    body = body_of(request, known=frozenset({"plan", "rule", "instance_ids"}), required=("plan",))
+    body = body_of(request, known=BACKUP_KEYS, required=("plan",))
     wanted = asked.BackupsAsked.read(body)
 
     def work() -> Any:
@@ -163,14 +180,18 @@ def get_recovery_point(point_id: str) -> Response:
 @blueprint.route("/recovery-points/{point_id}", methods=["DELETE"], authorizer=SIGNED)
 @answering
 def delete_recovery_point(point_id: str) -> Response:
-    """Delete a recovery point in every vault, unless it is the newest good one or a job needs it."""
+    """Delete a recovery point in every vault, unless it is the newest good one or a job needs it.
+
+    What is said to be the newest good one is looked at: one that is not there may go.
+    """
     query_of(_request())
     app, point = farshore(), _point(point_id)
     stored = app.plans.get(point.plan)
     rule = stored.plan.rule(point.rule) if stored else None
-    context = DeletionContext(
-        lineage=app.points.of_lineage(point.lineage), kept_in=rule.vaults if rule else None
-    )
+    lineage = app.points.of_lineage(point.lineage)
+    context = DeletionContext(lineage, kept_in=rule.vaults if rule else None)
+    if is_guarded(point, context):
+        context = replace(context, missing_from=app.artefacts.missing_from(point))
     return answer(_opened(deletion_request(point, context, app.now())), HTTPStatus.ACCEPTED)
 
 
@@ -193,6 +214,18 @@ def delete_hold(point_id: str) -> Response:
     query_of(_request())
     farshore().holds.release(point_id)
     return no_content()
+
+
+@blueprint.route(
+    "/recovery-points/{point_id}/confirmation", methods=["PUT"], authorizer=SIGNED, content_types=ANY_CONTENT
+)
+@answering
+def put_confirmation(point_id: str) -> Response:
+    """Have a suspect recovery point count as a good one."""
+    request = _request()
+    query_of(request)
+    body = body_of(request, known=frozenset({"reason"}), required=("reason",))
+    return answer(point_document(farshore().holds.confirm(point_id, asked.reason_of(body))))
 
 
 @blueprint.route(

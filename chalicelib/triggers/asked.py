@@ -2,17 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.backup.opening import Covered, covered_by
-from chalicelib.catalog.recovery_point import Lineage, PointState, RecoveryPoint, SnapshotRef
+from chalicelib.catalog.recovery_point import Asked, Lineage, PointState, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store.rules import id_of
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.job import AnyRequest, JobId, JobKind
-from chalicelib.jobs.work import Cause, ServiceRestoreWork, VolumeRestoreWork, copy_method, copy_request
+from chalicelib.jobs.work import (
+    Cause,
+    ServiceRestoreWork,
+    Terms,
+    VolumeRestoreWork,
+    copy_method,
+    copy_request,
+)
+from chalicelib.plans.durations import parse_duration
 from chalicelib.plans.model import Kind, Plan, ServiceRule
 from chalicelib.recovery.requests import (
     WHAT,
@@ -30,11 +38,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BackupsAsked:
-    """`POST /backups`: a plan, perhaps only one of its rules, perhaps only some of its instances."""
+    """`POST /backups`: a plan, perhaps only one of its rules, perhaps only some of its instances; and what is
+    said of the points: a note, how long they are kept, or that they are held."""
 
     plan: str
     rule: str | None
     instance_ids: tuple[str, ...] | None
+    note: str = ""
+    keep: timedelta | None = None
+    held: bool = False
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> "BackupsAsked":
@@ -43,15 +55,38 @@ class BackupsAsked:
         Raises:
             InvalidInput: a value has the wrong type.
         """
-        problems = _texts(body, "plan", "rule")
+        problems = [*_texts(body, "plan", "rule"), *_storable(body, "note")]
         ids = body.get("instance_ids")
         if ids is not None and not (
             isinstance(ids, list) and ids and all(isinstance(each, str) for each in ids)
         ):
             problems.append(Problem("/instance_ids", ids, "a list of one or more instance ids, or nothing"))
-        if problems:
+        keep = _keep(body.get("keep"))
+        if isinstance(keep, Problem):
+            problems.append(keep)
+        if problems or isinstance(keep, Problem):
             raise InvalidInput("the body", problems)
-        return cls(body["plan"], body.get("rule"), tuple(ids) if ids is not None else None)
+        return cls(
+            body["plan"],
+            body.get("rule"),
+            tuple(ids) if ids is not None else None,
+            body.get("note", ""),
+            keep if isinstance(keep, timedelta) else None,
+            keep is True,
+        )
+
+
+def _keep(value: Any) -> timedelta | bool | Problem:
+    """Read how long a point is to be kept: a duration, or true for as long as it is held."""
+    if value is None or value is True:
+        return value is True
+    expected = Problem("/keep", value, "a duration from 1m to 36500d, such as 30d, or true to hold it")
+    if not isinstance(value, str):
+        return expected
+    try:
+        return parse_duration(value, least=timedelta(minutes=1))
+    except ValueError:
+        return expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +143,9 @@ def open_backups(app: "Farshore", asked: BackupsAsked, plan: Plan, key: str) -> 
     covered = _limited(asked, covered_by(plan, app.home_ec2))
     ids = app.opener.rule_ids(plan)
     targets = [target for rule in rules for target in app.opener.targets(plan, rule, ids[rule.name], covered)]
-    return app.opener.open(targets, Cause(app.now(), "asked for through the API", key=key))
+    terms = Terms(Asked.REQUEST, asked.note, asked.keep, asked.held)
+    cause = Cause(app.now(), "asked for through the API", key=key, terms=terms)
+    return app.opener.open(targets, cause)
 
 
 def _limited(asked: BackupsAsked, covered: Covered) -> Covered:
@@ -281,10 +318,22 @@ def reason_of(body: Mapping[str, Any]) -> str:
     Raises:
         InvalidInput: it is no text, or too long.
     """
-    problems = _texts(body, "reason")
+    problems = _storable(body, "reason")
     if problems:
         raise InvalidInput("the body", problems)
     return str(body["reason"])
+
+
+def number_of(query: Mapping[str, str], name: str) -> int | None:
+    """Return a parameter that is a whole number, None when it is not given.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    text = query.get(name)
+    if text is not None and not (text.isascii() and text.isdecimal()):
+        raise InvalidInput("the query", [Problem(f"/{name}", text, "a whole number, 0 or more")])
+    return int(text) if text is not None else None
 
 
 def check_one_of(query: Mapping[str, str], name: str, values: type[StrEnum]) -> None:
@@ -324,6 +373,14 @@ def _texts(body: Mapping[str, Any], *names: str) -> list[Problem]:
         for name in names
         if name in body and not _is_text(body[name])
     ]
+
+
+def _storable(body: Mapping[str, Any], name: str) -> list[Problem]:
+    """Check a text that is stored: it has no halves of surrogate pairs, which UTF-8 cannot write."""
+    value = body.get(name)
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        return [Problem(f"/{name}", value, "a text without halves of surrogate pairs")]
+    return _texts(body, name)
 
 
 def _is_text(value: Any) -> bool:

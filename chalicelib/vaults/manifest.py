@@ -70,6 +70,8 @@ class Manifest:
 
     A service backup has `sha256` and either `segments` (off-site) or none of them: then it is the object
     `data`. A snapshot has `snapshots` and no `sha256`; `size_bytes` is then the full size of its volumes.
+
+    `asked` to `suspect` are as on the recovery point; what is confirmed or held later is in the catalog.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -89,6 +91,11 @@ class Manifest:
     parts: tuple[PartHash, ...] = ()
     segments: tuple[SegmentHash, ...] = ()
     snapshots: tuple[SnapshotOf, ...] = ()
+    asked: Literal["schedule", "rpo", "request"] = "schedule"
+    note: str = ""
+    keep_until: AwareDatetime | None = None
+    left_out: tuple[str, ...] = ()
+    suspect: str = ""
 
 
 def to_json(manifest: Manifest) -> str:
@@ -96,6 +103,7 @@ def to_json(manifest: Manifest) -> str:
     values = asdict(manifest) | {
         "nominal_at": _rfc3339(manifest.nominal_at),
         "created_at": _rfc3339(manifest.created_at),
+        "keep_until": _rfc3339(manifest.keep_until) if manifest.keep_until else None,
     }
     lines = ",\n".join(f"  {json.dumps(key)}: {_value_text(value)}" for key, value in values.items())
     return f"{{\n{lines}\n}}\n"

@@ -65,6 +65,7 @@ def _lineages(stage: Stage, points: list[Document]) -> list[kept.Lineage]:
             rule,
             expected[name, rule["name"]],
             [each for each in points if (each["plan"], each["rule"]) == (name, rule["name"])],
+            [asked_at] if (name, rule["name"]) == ("files", "weekly") else (),
         )
         for name, plan in PLANS.items()
         for rule in plan["rules"]

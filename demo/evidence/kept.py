@@ -23,6 +23,8 @@ class Lineage:
     rule: Mapping[str, Any]
     expected: list[datetime]
     points: Sequence[Document]
+    asked: Sequence[datetime] = ()
+    """Those of the times at which somebody asked for a backup: they are counted by themselves."""
 
     @property
     def name(self) -> str:
@@ -56,7 +58,8 @@ def check_made(claims: Claims, lineage: Lineage) -> None:
 def check_left(claims: Claims, lineage: Lineage, judged_at: datetime) -> None:
     """Check that each vault holds exactly what the plan says."""
     for vault, lifecycle in lineage.lifecycles():
-        expected = sorted(left(lifecycle, lineage.expected, judged_at))
+        due = [at for at in lineage.expected if at not in lineage.asked]
+        expected = sorted({*left(lifecycle, due, judged_at), *lineage.asked})
         found = sorted(moment(point["nominal_at"]) for point in lineage.points if artefact(point, vault))
         seen = f"{len(found)} of {len(lineage.expected)} are left"
         claims.same(f"{lineage.name} in {vault}: what is left is what the plan says", expected, found, seen)

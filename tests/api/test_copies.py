@@ -143,6 +143,6 @@ def test_what_a_failed_copy_left_is_let_go_after_a_day_and_the_original_stays(ap
     app.back_up("orders", "files")
     for vault in ("dr", "offsite"):
         assert not [key for key in app.keys_in(vault) if key.startswith(original["folder"])]
-    assert vaults_of(app, point) == {"primary": "AVAILABLE", "dr": "DELETED", "offsite": "DELETED"}
+    assert vaults_of(app, point) == {"primary": "AVAILABLE", "dr": "FAILED", "offsite": "FAILED"}
     assert app.point(point["id"])["state"] == "AVAILABLE"
     assert copy(app, point, "dr")["state"] == "COMPLETED"

@@ -151,7 +151,13 @@ def test_a_snapshot_that_an_image_uses_is_told_and_goes_once_that_is_deregistere
 
 def test_points_outlive_their_plan_and_can_be_deleted_without_it(orders: Orders) -> None:
     old, new = (orders.app.back_up("orders", "files") for _ in range(2))
-    assert orders.app.ask("DELETE", "/plans/orders").status == 204
+    answer = orders.app.ask("DELETE", "/plans/orders")
+    assert answer.status == 200
+    stays = {(each["rule"], each["kind"], each["services"]) for each in answer.document["stays_behind"]}
+    assert stays == {("volumes", "snapshot", 1), ("files", "service", 1)}
+    [files] = [each for each in answer.document["stays_behind"] if each["rule"] == "files"]
+    there = orders.app.everything("/recovery-points", rule="files", state="AVAILABLE")
+    assert files["points"] == dict.fromkeys(("dr", "offsite", "primary"), len(there))
     assert orders.app.point(new["id"]) == new
     assert orders.delete(old)["state"] == "COMPLETED"
     assert "newest good point" in orders.refusal(new)

@@ -342,6 +342,11 @@ def snapshot_rule(name: str = "snap", **rest: Any) -> Document:
     return {"name": name, "kind": "snapshot", "schedule": NEVER, "lifecycle": {"count": 1000}, **rest}
 
 
+def newest(number: int) -> Document:
+    """Write a lifecycle that keeps the newest so many points, and as many of those asked for by hand."""
+    return {"count": number, "manual": {"count": number}}
+
+
 def service_rule(name: str = "file", **rest: Any) -> Document:
     """Write a rule whose script notes its run in `ran`, and whose restore writes `restored`."""
     return {

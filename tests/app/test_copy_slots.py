@@ -7,7 +7,7 @@ import pytest
 
 from local.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import Deployment, snapshot_rule
+from tests.app.deployment import Deployment, newest, snapshot_rule
 
 SLOTS = 20
 COPIES = 50
@@ -55,7 +55,7 @@ def _newest_copy(app: Deployment) -> datetime:
 
 def test_a_source_is_not_deleted_while_its_copy_waits(app: Deployment) -> None:
     app.run_instance("orders")
-    app.put_plan("orders", snapshot_rule(lifecycle={"count": 1}, copies=[{"vault": "dr"}]))
+    app.put_plan("orders", snapshot_rule(lifecycle=newest(1), copies=[{"vault": "dr"}]))
     quota = {"code": "ResourceLimitExceeded", "message": "Too many snapshot copies in progress."}
     app.faults({"match": {"service": "ec2", "operation": "CopySnapshot"}, "effect": {"error": quota}})
     for _ in range(3):
@@ -84,8 +84,9 @@ def test_a_copy_that_fails_for_good_gives_its_slot_back(app: Deployment) -> None
     app.faults({"match": {"service": "ec2", "operation": "CopySnapshot"}, "effect": {"error": denied}})
     app.back_up("orders")
     app.pass_time(minutes=20)
-    (copy,) = app.jobs(kind="copy")
+    copy, *again = app.jobs(kind="copy")
     assert copy["state"] == "FAILED"
     assert "UnauthorizedOperation" in copy["reason"]
+    assert len(again) == 1, "it is made again until it is there"
     assert app.slots_in_use("dr") == 0
     assert app.discrepancies() == []

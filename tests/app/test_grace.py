@@ -7,10 +7,10 @@ import pytest
 
 from local.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import BUCKETS, Deployment, Document, service_rule, snapshot_rule
+from tests.app.deployment import BUCKETS, Deployment, Document, newest, service_rule, snapshot_rule
 
 GRACE_HOURS = 6
-COUNT_ONE = snapshot_rule(lifecycle={"count": 1}, volumes={"boot": False})
+COUNT_ONE = snapshot_rule(lifecycle=newest(1), volumes={"boot": False})
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_what_is_taken_back_is_held_until_its_hold_is_taken_away(app: Deployment
 
 
 def test_a_point_is_taken_back_in_every_vault(app: Deployment) -> None:
-    _ready(app, service_rule(lifecycle={"count": 1}, copies=[{"vault": "dr"}, {"vault": "offsite"}]))
+    _ready(app, service_rule(lifecycle=newest(1), copies=[{"vault": "dr"}, {"vault": "offsite"}]))
     _back_up(app)
     app.pass_time(minutes=40)
     _back_up(app)
@@ -101,7 +101,7 @@ def test_a_point_that_is_held_is_kept_and_not_deleted_by_request(app: Deployment
 
 
 def test_a_deletion_by_request_waits_out_the_grace_too(app: Deployment) -> None:
-    _ready(app, snapshot_rule(lifecycle={"count": 9}, volumes={"boot": False}))
+    _ready(app, snapshot_rule(lifecycle=newest(9), volumes={"boot": False}))
     first, second, _ = _back_up(app, 3)
     for point in (first, second):
         app.ask("DELETE", f"/recovery-points/{point['id']}", status=202)
@@ -134,7 +134,7 @@ def test_what_was_let_go_is_taken_back_when_what_should_stay_is_gone(app: Deploy
 
 
 def test_what_is_not_there_displaces_nothing(app: Deployment) -> None:
-    _ready(app, service_rule(lifecycle={"count": 2}))
+    _ready(app, service_rule(lifecycle=newest(2)))
     _, second = _back_up(app, 2)
     app.s3("primary").delete_object(Bucket=BUCKETS["primary"], Key=second["artefacts"][0]["key"])
     _back_up(app, 1)
@@ -142,7 +142,7 @@ def test_what_is_not_there_displaces_nothing(app: Deployment) -> None:
 
 
 def test_nothing_is_let_go_in_a_vault_that_cannot_be_looked_at(app: Deployment) -> None:
-    rule = service_rule(lifecycle={"count": 1}, copies=[{"vault": "dr"}])
+    rule = service_rule(lifecycle=newest(1), copies=[{"vault": "dr"}])
     _ready(app, rule)
     _back_up(app)
     app.pass_time(minutes=30)
@@ -158,3 +158,37 @@ def test_nothing_is_let_go_in_a_vault_that_cannot_be_looked_at(app: Deployment) 
     _back_up(app)
     app.pass_time(minutes=40)
     assert _states(app, "dr")[0] == "EXPIRED"
+
+
+def test_a_stricter_plan_that_is_put_back_within_the_grace_has_deleted_nothing(app: Deployment) -> None:
+    wide, strict = (snapshot_rule(lifecycle=newest(n), volumes={"boot": False}) for n in (9, 1))
+    _ready(app, wide)
+    _back_up(app, 3)
+    plan = {"service": "orders", "selection": {"tags": {"app": "orders"}}, "rules": [strict]}
+    app.ask("PUT", "/plans/orders?confirm=2", plan, status=200)
+    _back_up(app)
+    assert _states(app) == ["EXPIRED"] * 3 + ["AVAILABLE"]
+    app.pass_time(hours=GRACE_HOURS - 1)
+    assert len(app.snapshots()) == 4
+    app.put_plan("orders", wide)
+    _back_up(app)
+    assert _states(app) == ["AVAILABLE"] * 5
+    app.pass_time(hours=2 * GRACE_HOURS)
+    assert _states(app) == ["AVAILABLE"] * 5
+    assert app.discrepancies() == []
+
+
+def test_a_plan_that_grew_stricter_again_waits_for_its_own_grace(app: Deployment) -> None:
+    wide, strict = (snapshot_rule(lifecycle=newest(n), volumes={"boot": False}) for n in (9, 1))
+    _ready(app, strict)
+    _back_up(app, 2)
+    assert _states(app) == ["EXPIRED", "AVAILABLE"]
+    app.pass_time(hours=GRACE_HOURS - 1)
+    app.put_plan("orders", wide)
+    app.put_plan("orders", strict)  # nothing has looked in between
+    app.pass_time(hours=2)
+    _back_up(app)
+    assert _states(app) == ["EXPIRED", "EXPIRED", "AVAILABLE"]
+    app.pass_time(hours=GRACE_HOURS)
+    _back_up(app)
+    assert _states(app)[:2] == ["DELETED", "DELETED"]

@@ -80,3 +80,17 @@ def test_what_its_parts_made_goes_when_it_fails(fleet: Deployment, how: str) -> 
     assert [point["state"] for point in fleet.points()] == ["FAILED"]
     assert fleet.snapshots() == {}
     assert fleet.dead_letters() == []
+
+
+def test_a_part_of_a_large_service_is_a_partial_point(fleet: Deployment) -> None:
+    found = fleet.ec2().describe_instances(Filters=[{"Name": "tag:app", "Values": ["fleet"]}])
+    ids = sorted(each["InstanceId"] for each in found["Reservations"][0]["Instances"])
+    job = fleet.back_up("fleet", instance_ids=ids[:12])
+    _finish(fleet)
+    point = fleet.point(fleet.job(job)["recovery_point"])
+    assert (point["partial"], point["left_out"]) == (True, ids[12:])
+    assert point["artefacts"][0]["snapshot_count"] == 12
+    job = fleet.back_up("fleet", instance_ids=ids[:1])
+    _finish(fleet)
+    left_out = fleet.point(fleet.job(job)["recovery_point"])["left_out"]
+    assert left_out == [*ids[1:21], "2 more"]

@@ -178,7 +178,7 @@ def test_instances_of_one_service_make_one_point_together(app: Deployment) -> No
 
 
 def test_an_instance_that_comes_later_is_backed_up_from_the_next_run_on(app: Deployment) -> None:
-    app.put_plan("orders", HOURLY)
+    app.put_plan("orders", HOURLY | {"retry": {"attempts": 0}})
     app.pass_time(hours=1)
     assert app.points() == []
     app.run_instance("orders")

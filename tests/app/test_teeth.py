@@ -13,7 +13,7 @@ import pytest
 
 from local.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import Deployment, Document, service_rule, snapshot_rule
+from tests.app.deployment import Deployment, Document, newest, service_rule, snapshot_rule
 from tests.app.playing import Meanwhile, Operation, calls_made, play, rest, until_it_is_done
 from tests.app.stories import STORIES
 
@@ -170,7 +170,7 @@ def test_a_completion_that_is_told_before_it_is_listed_is_not_lost(app: Deployme
 
 def test_retention_keeps_what_the_table_says_whatever_a_stale_index_shows(app: Deployment) -> None:
     app.run_instance("orders")
-    app.put_plan("orders", snapshot_rule(lifecycle={"count": 2}))
+    app.put_plan("orders", snapshot_rule(lifecycle=newest(2)))
     app.faults(STALE)
     jobs = []
     for _ in range(4):
@@ -184,11 +184,11 @@ def test_retention_keeps_what_the_table_says_whatever_a_stale_index_shows(app: D
 
 def test_what_a_plan_keeps_by_now_is_kept_though_no_index_shows_the_plan_yet(app: Deployment) -> None:
     app.run_instance("orders")
-    app.put_plan("orders", snapshot_rule(lifecycle={"count": 1}))
+    app.put_plan("orders", snapshot_rule(lifecycle=newest(1)))
     app.back_up("orders")
     app.pass_time(minutes=5)
     app.faults(STALE)
-    app.put_plan("orders", snapshot_rule(lifecycle={"count": 3}))
+    app.put_plan("orders", snapshot_rule(lifecycle=newest(3)))
     for _ in range(2):
         app.back_up("orders")
         app.pass_time(minutes=5)

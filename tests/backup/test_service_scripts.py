@@ -60,7 +60,7 @@ from tests.jobs.made import (
 RULE = replace(
     SERVICE_RULE, verify="check", copies=(CopyTo("dr"), CopyTo("offsite"), CopyTo("no longer named"))
 )
-BACKUP = ServiceBackup(NONE, NONE, Rules(RULE), NONE, {"dr": "s3", "offsite": "libcloud"}, NONE)
+BACKUP = ServiceBackup(NONE, NONE, NONE, Rules(RULE), NONE, {"dr": "s3", "offsite": "libcloud"}, NONE)
 REPORT = BackupReport(3, "a5", (ReportedPart(1, 2, "b6"), ReportedPart(2, 1, "c7")))
 SENT_AT = NOON - MINUTE
 
@@ -115,7 +115,8 @@ def _ended() -> Finish:
         copy_request(point, "no longer named", "object"),
         expire_request(point.lineage, NOON, f"after {ID}"),
     )
-    writes = (points.settling(point, NOON), *services.arriving(point, point.artefacts["primary"]))
+    arrived = services.arriving(point, point.artefacts["primary"])
+    writes = (points.settling(point, NOON), *arrived, services.flagging(point))
     return Finish("3 bytes, SHA-256 a5", writes, opens)
 
 

@@ -1,5 +1,6 @@
 """What a backup by snapshot decides when EC2 shows its snapshots late, twice, forged, or no more. Pure."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,7 @@ from chalicelib.backup.snapshot_findings import Adopt, Enlist, Seen
 from chalicelib.backup.snapshot_point import SnapshotProgress
 from chalicelib.backup.snapshot_sources import Call, ChosenVolume, Source
 from chalicelib.backup.snapshots import Create, Delete, SnapshotBackup, WriteManifest
+from chalicelib.catalog.recovery_point import SnapshotRef
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import AnyJob
@@ -250,7 +252,7 @@ def test_a_complete_backup_is_described_and_ends_with_its_point_and_what_follows
     finish = _decided(replace(job, progress=replace(job.progress, described=True)), done)
     assert isinstance(finish, Finish)
     assert [request.kind for request in finish.opens] == ["expire"]
-    assert len(finish.writes) == 3
+    assert len(finish.writes) == 4
 
 
 def test_cleaning_up_deletes_what_is_recorded_and_nothing_else() -> None:
@@ -277,3 +279,59 @@ def test_cleaning_up_tries_again_what_was_refused_and_says_so() -> None:
     assert isinstance(wait, Wait)
     assert "an AMI uses it" in wait.reason
     assert BACKUP.leftovers(job) == ("snap-1",)
+
+
+def _listed(boot: bool, listed: set[str]) -> Seen:
+    """Return an instance with a boot and two data volumes, of which EC2 lists some."""
+    ids = {"vol-root": True, "vol-1": False, "vol-2": False}
+    volumes = tuple(AttachedVolume(id, f"/dev/{id}", boot=is_boot) for id, is_boot in ids.items())
+    instance = Instance("i-1", "running", "a", {}, None, volumes)
+    there = {id: Volume(id, "in-use", "a", 1, "gp3", {}, None) for id in listed}
+    return Seen(replace(SNAPSHOT_RULE, volumes=VolumeChoice(boot)), (instance,), there)
+
+
+@pytest.mark.parametrize(
+    ("boot", "listed", "left_out"),
+    [
+        (True, {"vol-root", "vol-1", "vol-2"}, ()),
+        (True, {"vol-root", "vol-1"}, ("vol-2",)),
+        (True, {"vol-1"}, ("vol-root", "vol-2")),
+        (False, {"vol-1", "vol-2"}, ()),
+        (False, {"vol-1"}, ("vol-2",)),
+    ],
+)
+def test_a_volume_that_ec2_does_not_list_is_left_out_and_named(
+    boot: bool, listed: set[str], left_out: tuple[str, ...]
+) -> None:
+    job = backup_job(SNAPSHOT_RULE, ("i-1",), SnapshotProgress())
+    do = BACKUP.decide(job, _listed(boot, listed), NOON)
+    assert isinstance(do, Do)
+    progress = BACKUP.act(job, do.action, Turn(NOON)).progress
+    assert progress.left_out == left_out
+
+
+def test_a_point_that_lacks_a_volume_is_partial_and_says_so() -> None:
+    job = _job("i-1", made={"vol-1": "snap-1"}, described=True, left_out=("vol-2",))
+    end = _decided(job, _snapshot(job, "snap-1", state="completed"))
+    assert isinstance(end, Finish)
+    assert end.reason == "1 snapshots; partial, without vol-2"
+    [settled] = [write.put for write in end.writes if write.put]
+    assert json.loads(settled["left_out"]) == ["vol-2"]
+
+
+def test_a_large_point_lacks_what_any_of_its_parts_lacks() -> None:
+    class Shards:
+        """Three shards, of which the second lacks a volume."""
+
+        def stored_shard(self, point: str, vault: str, number: int) -> tuple[SnapshotRef, ...]:
+            return (SnapshotRef(f"snap-{number}", f"vol-{number}", 1),)
+
+        def lacking_in_shard(self, point: str, vault: str, number: int) -> tuple[str, ...]:
+            return ("vol-9",) if number == 1 else ()
+
+    backup = replace(BACKUP, points=cast(Any, Shards()))
+    ids = tuple(f"i-{number}" for number in range(25))
+    job = backup_job(SNAPSHOT_RULE, ids, SnapshotProgress(described=True, parts_opened=3))
+    end = backup.decide(job, Seen(SNAPSHOT_RULE), NOON)
+    assert isinstance(end, Finish)
+    assert end.reason == "3 snapshots; partial, without vol-9"

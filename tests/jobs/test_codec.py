@@ -8,7 +8,7 @@ import pytest
 from chalicelib.backup.service_scripts import ServiceBackupProgress
 from chalicelib.backup.snapshot_point import SnapshotProgress
 from chalicelib.backup.snapshot_sources import ChosenVolume, Source
-from chalicelib.catalog.recovery_point import Artefact, PointState, SnapshotRef
+from chalicelib.catalog.recovery_point import Artefact, Asked, PointState, SnapshotRef
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.codec import from_text, to_text
@@ -21,6 +21,7 @@ from chalicelib.jobs.work import (
     ExpireWork,
     Release,
     ServiceRestoreWork,
+    Terms,
     VolumeRestoreWork,
 )
 from chalicelib.on_instance import BackupReport, ReportedPart
@@ -40,8 +41,9 @@ REF = SnapshotRef("snap-1", "vol-1", 8, "i-1", "/dev/sdf", "gp3", 3000, 125, Tru
 VOLUME = ChosenVolume("vol-1", "/dev/sdf", 8, "gp3", 3000, 125, True, True)
 ARTEFACT = Artefact("dr", PointState.AVAILABLE, "eu-west-1", (REF,))
 RUN = ScriptRun("i-1", "command", NOON, ("other",))
+TERMS = Terms(Asked.REQUEST, "why", timedelta(hours=1), True)
 VALUES = [
-    BackupWork("rp-1", RuleId("rule"), ("i-1",), None, 1, True, True, 2, 3),
+    BackupWork("rp-1", RuleId("rule"), ("i-1",), None, 1, True, 2, 3, TERMS, ("i-2",)),
     CopyWork("rp-1", "dr", True, 4),
     ExpireWork(Kind.SERVICE, (Release("rp-1", "dr", "why"),)),
     VolumeRestoreWork("rp-1", "dr", "eu-west-1", "eu-west-1a", 8, "io2", 200, 250, 1),
@@ -56,9 +58,17 @@ VALUES = [
         True,
         1,
         2,
+        ("vol-1",),
     ),
     ServiceBackupProgress(
-        "upload", RUN, BackupReport(5, "f" * 64, (ReportedPart(1, 5, "e" * 64),)), "etag", 1, True, REMOVAL
+        "upload",
+        RUN,
+        BackupReport(5, "f" * 64, (ReportedPart(1, 5, "e" * 64),)),
+        "etag",
+        1,
+        True,
+        "20 bytes",
+        REMOVAL,
     ),
     SnapshotCopyProgress({"snap-1": "snap-2"}, NOON, ("snap-3",), ("snap-1",), REMOVAL, True, 1, 2),
     ObjectCopyProgress("upload", True, 3, 4, True, "etag", NOON, REMOVAL),

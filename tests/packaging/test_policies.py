@@ -74,7 +74,7 @@ def test_only_the_worker_changes_what_is_protected(template: Mapping[str, Any]) 
             for action in statement["Action"]
             if action not in WITHOUT_RESOURCE and action.partition(":")[0] not in ("logs", "dynamodb", "sqs")
         }
-        assert beyond == set()
+        assert beyond <= {"s3:ListBucket"}, "to list is to change nothing"
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_document_is_json_and_shows_every_default() -> None:
                 "kind": "snapshot",
                 "rpo": "1d",
                 "volumes": {"boot": True},
-                "lifecycle": {"count": 7, "min_keep": 1},
+                "lifecycle": {"count": 7, "min_keep": 1, "manual": {"count": 5}},
             }
         ],
     }
@@ -215,7 +215,9 @@ lifecycles = st.builds(
             }
         ),
     ),
-    st.fixed_dictionaries({}, optional={"min_keep": amounts}),
+    st.fixed_dictionaries(
+        {}, optional={"min_keep": amounts, "manual": st.fixed_dictionaries({}, optional={"count": amounts})}
+    ),
 )
 copies = st.lists(
     st.fixed_dictionaries({"vault": st.sampled_from(["dr", "azure"])}, optional={"lifecycle": lifecycles}),
@@ -244,6 +246,10 @@ service_parts = st.fixed_dictionaries(
         "timeout": st.sampled_from(["1s", "90s", "48h"]),
         "output": st.sampled_from(["pipe", "file"]),
         "working_directory": st.sampled_from(["/srv", "./work dir"]),
+        "expect": st.fixed_dictionaries(
+            {},
+            optional={"min_bytes": amounts, "shrink": st.sampled_from(["1%", "99%", "off", False, 0, "0%"])},
+        ),
     },
 )
 rules = st.builds(

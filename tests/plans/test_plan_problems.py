@@ -156,6 +156,21 @@ def without(rule: dict[str, Any], *keys: str) -> dict[str, Any]:
         (rule(lifecycle={"count": -1}), "/rules/0/lifecycle/count", -1, "from 1 to"),
         (rule(lifecycle={"count": 7, "min_keep": 0}), "/rules/0/lifecycle/min_keep", 0, "from 1 to"),
         (rule(lifecycle="forever"), "/rules/0/lifecycle", "forever", "exactly one of"),
+        (
+            rule(lifecycle={"count": 1, "manual": {"count": 0}}),
+            "/rules/0/lifecycle/manual/count",
+            0,
+            "from 1 to",
+        ),
+        (rule(lifecycle={"count": 1, "manual": 5}), "/rules/0/lifecycle/manual", 5, "such as {count: 5}"),
+        # What is expected.
+        (rule(expect={}), "/rules/0/expect", {}, "belongs to rules of kind service"),
+        (service(expect="big"), "/rules/0/expect", "big", "such as {min_bytes: 1000000, shrink: 50%}"),
+        (service(expect={"min_bytes": 0}), "/rules/0/expect/min_bytes", 0, "a whole number of bytes"),
+        (service(expect={"shrink": "100%"}), "/rules/0/expect/shrink", "100%", "from 1% to 99%"),
+        (service(expect={"shrink": 50}), "/rules/0/expect/shrink", 50, 'from 1% to 99%, or "off"'),
+        (service(expect={"shrink": True}), "/rules/0/expect/shrink", True, "from 1% to 99%"),
+        (service(expect={"shrnk": "5%"}), "/rules/0/expect/shrnk", "5%", "did you mean shrink?"),
         # Copies.
         (rule(copies=[{"vault": "drr"}]), "/rules/0/copies/0/vault", "drr", "did you mean dr?"),
         (rule(copies=[{"vault": "mars"}]), "/rules/0/copies/0/vault", "mars", "copies are azure, dr"),

@@ -28,7 +28,7 @@ from chalicelib.retention.expire import (
 from chalicelib.retention.judging import Act, Judgement
 from tests.jobs.made import NONE, NOON, job_of, point_in, refused
 
-EXPIRE = Expire(NONE, NONE, NONE, timedelta(0), lambda: NOON)
+EXPIRE = Expire(NONE, NONE, NONE, NONE, timedelta(0), lambda: NOON)
 COUNT_ONE = SnapshotRule(
     name="r", lifecycle=Lifecycle(count=1), rpo=timedelta(hours=1), copies=(CopyTo("dr", None),)
 )
@@ -48,7 +48,7 @@ def _point(hours: int = 0, **artefact: Any) -> RecoveryPoint:
 def _judged(lifecycle: Lifecycle, number: int) -> ExpireProgress:
     """Judge so many hourly points and return what is taken down."""
     rule = replace(COUNT_ONE, lifecycle=lifecycle)
-    seen = Seen(tuple(_point(hours) for hours in range(number)), rule)
+    seen = Seen(tuple(_point(hours) for hours in range(number)), rule=rule)
     do = EXPIRE.decide(_job(), seen, NOON)
     assert isinstance(do, Do)
     assert isinstance(do.action, Judge)
@@ -77,7 +77,7 @@ def test_what_could_not_be_deleted_before_does_not_keep_the_rest_from_its_turn()
         replace(point, artefacts={**point.artefacts, "dr": stuck})
         for point in (_point(hours) for hours in range(MOST_RELEASED + 10))
     )
-    do = EXPIRE.decide(_job(), Seen(points, rule), NOON)
+    do = EXPIRE.decide(_job(), Seen(points, rule=rule), NOON)
     assert isinstance(do, Do)
     judged = EXPIRE.act(_job(), do.action, Turn(NOON)).progress.judged or ()
     assert {each.vault for each in judged if not each.keep} == {"primary"}
@@ -170,7 +170,7 @@ def test_a_copy_that_fails_forgets_nothing_that_has_still_to_be_deleted() -> Non
 )
 def test_what_the_plan_names_no_more_is_kept(rule: Rule | None, kept: set[str], why: str) -> None:
     points = tuple(point_in("primary", "dr", hours=hours) for hours in range(3))
-    do = EXPIRE.decide(_job(), Seen(points, rule), NOON)
+    do = EXPIRE.decide(_job(), Seen(points, rule=rule), NOON)
     assert isinstance(do, Do)
     assert isinstance(do.action, Judge)
     judgements = do.action.judgements

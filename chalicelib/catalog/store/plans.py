@@ -10,19 +10,20 @@ from typing import Any
 
 from chalicelib.catalog.store.table import Attr, Item, Refused, Table, Write, moment, stamp
 from chalicelib.catalog.store.wake import waking
-from chalicelib.plans.model import Plan, parse_plan
+from chalicelib.plans.model import Plan, Rule, parse_plan
 
 _GONE = "gone-plan"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A plan; by rule, the moment up to which its schedule has been served; when it is looked at again; the
-    day its lifecycles were last swept.
+    """A plan; by rule, the moment up to which its schedule has been served, and since when it keeps what it
+    keeps; when it is looked at again; the day its lifecycles were last swept.
     """
 
     plan: Plan
     served: Mapping[str, datetime]
+    kept_since: Mapping[str, datetime]
     wake_at: datetime
     swept_on: str = ""
 
@@ -40,16 +41,19 @@ class PlanStore:
     def put(self, plan: Plan, now: datetime) -> StoredPlan:
         """Store the plan, to be looked at by the next tick.
 
-        A rule that keeps its name keeps what was served; a new rule is served from now on.
+        A rule that keeps its name keeps what was served; a new one is served from now on. What is let go by a
+        rule whose lifecycles have changed can be taken back for a whole grace from now on.
         """
         known = self.get(plan.name)
         served = {rule.name: known.served.get(rule.name, now) if known else now for rule in plan.rules}
-        stored = StoredPlan(plan, served, now, known.swept_on if known else "")
+        since = {rule.name: _kept_since(rule, known) or now for rule in plan.rules}
+        stored = StoredPlan(plan, served, since, now, known.swept_on if known else "")
         put = Write(
             ("plan", plan.name),
             put={
                 "document": json.dumps(plan.to_document()),
                 "served": {rule: stamp(at) for rule, at in served.items()},
+                "kept_since": {rule: stamp(at) for rule, at in since.items()},
                 "swept_on": stored.swept_on,
                 "format": 1,
                 **waking(now),
@@ -109,11 +113,21 @@ class PlanStore:
         )
 
 
+def _kept_since(rule: Rule, known: StoredPlan | None) -> datetime | None:
+    """Return since when a rule keeps what it keeps, None when it has changed or is new."""
+    before = known.plan.rule(rule.name) if known else None
+    if known is None or before is None or before.kind is not rule.kind:
+        return None
+    return known.kept_since[rule.name] if before.retention == rule.retention else None
+
+
 def _stored(item: Item) -> StoredPlan:
     served: dict[str, Any] = item["served"]
+    since: dict[str, Any] = item["kept_since"]
     return StoredPlan(
         plan=_parsed(item["document"]),
         served={rule: moment(at) for rule, at in served.items()},
+        kept_since={rule: moment(at) for rule, at in since.items()},
         wake_at=moment(item["wake_at"]),
         swept_on=item["swept_on"],
     )

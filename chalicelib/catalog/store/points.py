@@ -20,6 +20,7 @@ from chalicelib.aws.batches import in_batches
 from chalicelib.catalog.recovery_point import (
     LINEAGE_DIGITS,
     Artefact,
+    Asked,
     DueCopy,
     Lineage,
     PointId,
@@ -77,6 +78,11 @@ class PointStore:
         """Return the snapshots of a shard that has a record of its own; nothing when there is none."""
         item = self._table.get(*_shard_key(point_id, vault, number))
         return _refs(json.loads(item["snapshots"])) if item else ()
+
+    def lacking_in_shard(self, point_id: str, vault: str, number: int) -> tuple[str, ...]:
+        """Return the names of the volumes that a shard lacks."""
+        item = self._table.get(*_shard_key(point_id, vault, number))
+        return tuple(json.loads(item["left_out"])) if item else ()
 
     def snapshots(self, point: RecoveryPoint, vault: str) -> Iterator[SnapshotRef]:
         """Yield all snapshots of an artefact, however many shards they lie in."""
@@ -169,6 +175,12 @@ def holding(point: RecoveryPoint, reason: str | None) -> Write:
     return Write(_key(point.id), sets={"hold": reason, **version}, condition=unchanged)
 
 
+def confirming(point: RecoveryPoint, reason: str) -> Write:
+    """Have a suspect point count as a good one; refused when it has changed since it was read."""
+    sets = {"confirmed": reason, "version": point.version + 1}
+    return Write(_key(point.id), sets=sets, condition=Attr("version").eq(point.version))
+
+
 def pinning(point_id: str, vault: str, holder: str) -> Write:
     """Keep an artefact from being let go until `holder` unpins it; refused when it is not available."""
     available = Attr(_STATE + vault).eq(str(PointState.AVAILABLE))
@@ -180,10 +192,13 @@ def unpinning(point_id: str, vault: str, holder: str) -> Write:
     return Write(_key(point_id), takes={_PINS + vault: {holder}})
 
 
-def adding_shard(point_id: str, vault: str, number: int, refs: Iterable[SnapshotRef]) -> Write:
-    """Store the snapshots of one shard of an artefact."""
+def adding_shard(
+    point_id: str, vault: str, number: int, refs: Iterable[SnapshotRef], lacking: Iterable[str] = ()
+) -> Write:
+    """Store the snapshots of one shard of an artefact, and the names of the volumes that it lacks."""
     text = json.dumps([_ref_document(ref) for ref in refs])
-    return Write(_shard_key(point_id, vault, number), put={"format": FORMAT, "snapshots": text})
+    put = {"format": FORMAT, "snapshots": text, "left_out": json.dumps([*lacking])}
+    return Write(_shard_key(point_id, vault, number), put=put)
 
 
 def dropping_shard(point_id: str, vault: str, number: int) -> Write:
@@ -233,6 +248,12 @@ def _item(point: RecoveryPoint, now: datetime) -> Item:
         "version": point.version,
         "expires_at": _forgotten_at(point, now),
         "hold": point.hold,
+        "asked": str(point.asked),
+        "note": point.note or None,
+        "keep_until": stamp(point.keep_until) if point.keep_until else None,
+        "left_out": json.dumps(point.left_out) if point.left_out else None,
+        "suspect": point.suspect or None,
+        "confirmed": point.confirmed,
     }
     for vault, artefact in point.artefacts.items():
         item[_ARTEFACT + vault] = json.dumps(_artefact_document(artefact))
@@ -274,6 +295,12 @@ def _point(item: Item) -> RecoveryPoint:
             for name, due in item.items()
             if name.startswith(_DUE)
         },
+        asked=Asked(item["asked"]),
+        note=item.get("note", ""),
+        keep_until=moment(item["keep_until"]) if "keep_until" in item else None,
+        left_out=tuple(json.loads(item.get("left_out", "[]"))),
+        suspect=item.get("suspect", ""),
+        confirmed=item.get("confirmed"),
     )
 
 

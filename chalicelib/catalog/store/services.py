@@ -9,6 +9,7 @@ Invariant: a vault's newest only ever grows, whatever the order in which copies 
 has read every point states it anew.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,13 +51,21 @@ class Newest:
 
 
 @dataclass(frozen=True, slots=True)
+class Flagged:
+    """The last point of a lineage, and why it stands for no good one."""
+
+    point: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class LineageRecord:
     """A lineage. By vault: how many points it has there, the newest, and how many copies are awaited there.
 
     Of its backups: the last job opened, the one that has begun and is under way, the newest that was due with
     how many were due since one began, those that wait for their turn, and a failed one to be tried again.
     `missed` says why the last due run could not be made; `seen` are some of its instances when they were last
-    seen.
+    seen. `flagged` says what is wrong with its last point.
     """
 
     lineage: Lineage
@@ -72,6 +81,7 @@ class LineageRecord:
     missed: str | None = None
     seen: tuple[str, ...] = ()
     seen_at: datetime | None = None
+    flagged: Flagged | None = None
 
     @property
     def newest_at(self) -> datetime | None:
@@ -227,16 +237,52 @@ def counting(point: RecoveryPoint, vault: str, number: int) -> Write:
     return Write(_key(point.lineage), sets=_named(point.lineage), adds={_COUNT + vault: number})
 
 
+def flagging(point: RecoveryPoint) -> Write:
+    """Note what is wrong with the last point of a lineage, or that nothing is."""
+    if point.is_flagged:
+        return Write(_key(point.lineage), sets={**_named(point.lineage), "flagged": _flag(point)})
+    return Write(_key(point.lineage), sets=_named(point.lineage), drops=("flagged",))
+
+
+def confirming(point: RecoveryPoint) -> list[Write]:
+    """Count a suspect point that is confirmed as verified wherever it was read back."""
+    at = stamp(point.created_at)
+    older = Attr("verified_at").not_exists() | Attr("verified_at").lt(at)
+    unflagged = Write(
+        _key(point.lineage),
+        Role.NEWER,
+        drops=("flagged",),
+        condition=Attr("flagged").eq(_flag(point)),
+    )
+    return [
+        unflagged,
+        *(
+            Write(_vault_key(point.lineage, vault), Role.NEWER, sets={"verified_at": at}, condition=older)
+            for vault in point.available_in()
+            if point.artefacts[vault].verified_at is not None
+        ),
+    ]
+
+
+def _flag(point: RecoveryPoint) -> str:
+    return json.dumps([point.id, point.flag])
+
+
 def awaiting(point: RecoveryPoint, vault: str, number: int) -> Write:
     """Count the copies up or down that are due in a vault and not there."""
     return Write(_key(point.lineage), adds={_WAITED_FOR + vault: number})
 
 
 def arriving(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
-    """Count a point that is new in a vault; it is the newest there unless a newer one arrived before."""
+    """Count a point that is new in a vault; it is the newest there unless a newer one arrived before.
+
+    A partial one is no newest point, and one of which something is doubted is not verified.
+    """
+    if point.left_out:
+        return (counting(point, artefact.vault, 1),)
     at = stamp(point.created_at)
     sets = {**_named(point.lineage), "vault": artefact.vault, "newest_at": at}
-    if artefact.verified_at is not None:
+    if artefact.verified_at is not None and not point.is_flagged:
         sets["verified_at"] = at
     newer = Attr("newest_at").not_exists() | Attr("newest_at").lt(at)
     newest = Write(_vault_key(point.lineage, artefact.vault), Role.NEWER, sets=sets, condition=newer)
@@ -247,9 +293,10 @@ def restating(record: LineageRecord, points: Sequence[RecoveryPoint]) -> list[Wr
     """State the newest of each vault as all of the lineage's points tell it, unless one arrived meanwhile."""
     writes = []
     for vault, known in record.newest.items():
-        there = [point for point in points if vault in point.available_in()]
+        there = [each for each in points if vault in each.available_in() and not each.left_out]
         at = max((point.created_at for point in there), default=None)
-        verified = [p.created_at for p in there if p.artefacts[vault].verified_at is not None]
+        sure = (each for each in there if not each.is_flagged)
+        verified = [each.created_at for each in sure if each.artefacts[vault].verified_at is not None]
         verified_at = max(verified, default=None)
         if (at, verified_at) == (known.at, known.verified_at):
             continue
@@ -335,6 +382,7 @@ def _record(item: Item, lineage: Lineage, newest: Mapping[str, Newest] | None = 
         missed=item.get("missed"),
         seen=tuple(item.get("seen", ())),
         seen_at=moment(item["seen_at"]) if "seen_at" in item else None,
+        flagged=Flagged(*json.loads(item["flagged"])) if "flagged" in item else None,
     )
 
 

@@ -58,6 +58,9 @@ class Role(StrEnum):
     NEWER = "what is recorded there is newer, which is as good"
 
 
+AS_GOOD = (Role.RELEASE, Role.NEWER)
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """One write of a transaction: a key, what to do there, and the condition under which it may be done.
@@ -281,6 +284,16 @@ class Table:
             except Throttled:
                 if not left:
                     raise
+        return ()
+
+    def settle(self, writes: Sequence[Write]) -> tuple[Write, ...]:
+        """Carry out all writes or none, without those whose refusal is as good; return the others refused."""
+        left = list(writes)
+        while refused := self.commit(left):
+            if not all(write.role in AS_GOOD for write in refused):
+                return refused
+            as_good = {write.key for write in refused}
+            left = [write for write in left if write.key not in as_good]
         return ()
 
     def _transact(self, writes: Sequence[Write]) -> tuple[Write, ...]:

@@ -4,11 +4,13 @@ Invariant: each of these answers what moto's own would.
 """
 
 import string
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from moto.core import base_backend, errors, responses, utils
 from moto.core.base_backend import BackendDict
+from moto.kms import models as kms
+from moto.kms.utils import RSAPrivateKey
 from moto.moto_api._internal.moto_random import MotoRandom
 
 
@@ -22,6 +24,27 @@ def quicken() -> None:
     setattr(BackendDict, "__getitem__", state_of)  # noqa: B010
     # Each error of moto's makes a factory of its own, whose cache of a service's errors so stays empty.
     vars(errors)["ErrorLookupFactory"] = cache(errors.ErrorLookupFactory)
+    vars(kms)["generate_private_key"] = private_key_of
+
+
+class LateKey:
+    """An RSA key that is made, in a tenth of a second and more, when something is first asked of it."""
+
+    @cached_property
+    def _made(self) -> RSAPrivateKey:
+        return RSAPrivateKey(2048)
+
+    def __getattr__(self, name: str) -> Any:
+        """Ask the key."""
+        return getattr(self._made, name)
+
+
+GENERATE: Any = vars(kms)["generate_private_key"]
+
+
+def private_key_of(spec: str) -> Any:
+    """Answer a private key; moto makes one even for a symmetric key, such as every table has."""
+    return GENERATE(spec) if spec.startswith(("RSA", "ECC")) else LateKey()
 
 
 STATE_OF: Any = BackendDict.__getitem__

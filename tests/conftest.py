@@ -1,6 +1,7 @@
-"""What every test shares: the integration mark, and how often garbage is looked for."""
+"""What every test shares: the integration mark, the pace of garbage collection, the number of workers."""
 
 import gc
+import os
 
 import pytest
 
@@ -15,6 +16,11 @@ def pytest_configure() -> None:
     gc.set_threshold(200_000, 20, 100)
     if unknown := components.required() - components.COMMANDS.keys():
         raise pytest.UsageError(f"FARSHORE_REQUIRE_COMPONENTS names unknown components: {sorted(unknown)}")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Have one worker more than there are cores: some tests wait for processes of their own."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_collection_finish() -> None:

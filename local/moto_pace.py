@@ -3,15 +3,21 @@
 Invariant: each of these answers what moto's own would.
 """
 
+import json
 import string
+import time
+from datetime import datetime
 from functools import cache, cached_property
 from typing import Any
 
 from moto.core import base_backend, errors, responses, utils
 from moto.core.base_backend import BackendDict
+from moto.core.exceptions import JsonRESTError
 from moto.kms import models as kms
 from moto.kms.utils import RSAPrivateKey
 from moto.moto_api._internal.moto_random import MotoRandom
+from moto.sqs import models as sqs
+from werkzeug.exceptions import HTTPException
 
 
 def quicken() -> None:
@@ -25,6 +31,25 @@ def quicken() -> None:
     # Each error of moto's makes a factory of its own, whose cache of a service's errors so stays empty.
     vars(errors)["ErrorLookupFactory"] = cache(errors.ErrorLookupFactory)
     vars(kms)["generate_private_key"] = private_key_of
+    setattr(JsonRESTError, "__init__", make_error)  # noqa: B010
+    for module in (utils, sqs):
+        vars(module)["unix_time"] = unix_time
+
+
+def make_error(self: JsonRESTError, error_type: str, message: str, _: str = "", **__: Any) -> None:
+    """Make an error that is told in JSON; moto writes each in XML as well, and throws that away."""
+    HTTPException.__init__(self)
+    self.error_type, self.message = error_type, message
+    self.description = json.dumps({"__type": error_type, "message": message})
+    self.content_type = "application/json"
+
+
+UNIX_TIME: Any = utils.unix_time
+
+
+def unix_time(moment: datetime | None = None) -> float:
+    """Answer a moment, or else now, in seconds since 1970, without two dates and their difference."""
+    return UNIX_TIME(moment) if moment else time.time()
 
 
 class LateKey:
@@ -47,21 +72,34 @@ def private_key_of(spec: str) -> Any:
     return GENERATE(spec) if spec.startswith(("RSA", "ECC")) else LateKey()
 
 
+INSTANCES: list[BackendDict[Any]] = vars(BackendDict)["_instances"]
+"""The states that the next reset empties."""
 STATE_OF: Any = BackendDict.__getitem__
 
 
 def state_of(self: BackendDict[Any], account: str) -> Any:
     """Answer an account's state of a service, that is known for the next reset."""
-    known = any(each is self for each in vars(BackendDict)["_instances"])
-    return dict.__getitem__(self, account) if known and account in self else STATE_OF(self, account)
+    for known in INSTANCES:
+        if known is self and account in self:
+            return dict.__getitem__(self, account)
+    return STATE_OF(self, account)
+
+
+def letters(pool: str) -> bytes:
+    """Answer a table from any byte to one of a pool of characters."""
+    return (pool * (256 // len(pool) + 1))[:256].encode()
+
+
+ALPHANUMERIC, ALPHABETIC = letters(string.ascii_letters + string.digits), letters(string.ascii_letters)
+LOWER_CASE = letters(string.ascii_lowercase)
 
 
 def random_string(
     self: MotoRandom, length: int = 20, include_digits: bool = True, lower_case: bool = False
 ) -> str:
     """Answer random letters and digits; every answer of moto's has 52 of them as its id."""
-    pool = string.ascii_letters + (string.digits if include_digits else "")
-    text = "".join(self.choices(pool, k=length))
+    table = ALPHANUMERIC if include_digits else ALPHABETIC
+    text = self.randbytes(length).translate(table).decode()
     return text.lower() if lower_case else text
 
 

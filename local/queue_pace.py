@@ -6,7 +6,6 @@ queue that is most of what a simulated minute takes. With few in it, most is the
 in the way that fits anything, and a receipt handle made letter by letter.
 """
 
-import string
 from collections.abc import Collection
 from typing import Any
 
@@ -14,6 +13,8 @@ from moto.core.utils import unix_time, unix_time_millis
 from moto.moto_api._internal import mock_random
 from moto.sqs import models
 from moto.sqs.models import Message, Queue, SQSBackend
+
+from local.moto_pace import LOWER_CASE
 
 
 def quicken() -> None:
@@ -62,4 +63,4 @@ def copied(self: Any, _: dict[int, Any]) -> Any:
 
 def receipt_handle() -> str:
     """Answer a receipt handle, as moto's function that makes one does."""
-    return "".join(mock_random.choices(string.ascii_lowercase, k=185))
+    return mock_random.randbytes(185).translate(LOWER_CASE).decode()

@@ -7,7 +7,7 @@ import json
 import string
 import time
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from moto.core import base_backend, errors, responses, utils
@@ -24,6 +24,7 @@ def quicken() -> None:
     """Put the faster ways in the place of moto's."""
     # moto lists a response class's methods anew for every call, a fifth of what a small one costs.
     vars(responses)["method_names_from_class"] = cache(utils.method_names_from_class)
+    vars(responses)["camelcase_to_underscores"] = lru_cache(1024)(utils.camelcase_to_underscores)
     # setattr, since mypy takes no assignment to a method
     setattr(MotoRandom, "get_random_string", random_string)  # noqa: B010
     setattr(base_backend.AccountSpecificBackend, "_generate_regions", regions_of_any)  # noqa: B010

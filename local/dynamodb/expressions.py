@@ -52,6 +52,8 @@ def quicken() -> None:
         parser.make = staticmethod(parsed)
 
 
+LEAVES = frozenset({str, int, bool})
+"""What a node has below it that is no node; most of what is below them all."""
 KINDS: dict[tuple[Any, str], bool] = {}
 """Whether a class is one of moto's kinds of node; `isinstance` would ask an abstract class each time."""
 LOOKED_AT: defaultdict[tuple[Any, ...], dict[Any, bool]] = defaultdict(dict)
@@ -76,7 +78,7 @@ def traverse(self: Any, node: Any) -> Any:
         for number, child in enumerate(node.children or ()):
             if prepares:
                 self.pre_processing_of_child(node, number)
-            if is_kind_of(type(child), "Node"):
+            if type(child) not in LEAVES and is_kind_of(type(child), "Node"):
                 visit(child, number)
         kind = type(node)
         if kind not in looks:
@@ -120,7 +122,7 @@ def twin_of(node: Any) -> Any:
         return twin
     twin.children = list(node.children)
     for number, child in enumerate(node.children):
-        if is_kind_of(type(child), "Node"):
+        if type(child) not in LEAVES and is_kind_of(type(child), "Node"):
             below = twin.children[number] = copied(child)
             below.parent = twin
     return twin

@@ -28,6 +28,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # modules, SDKs and tests stay to the end: they are not looked through again
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    gc.collect()
+    gc.freeze()  # else pytest, and Python in the end, look through all that is left eight times
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("integration"):
         (component,) = mark.args

@@ -18,7 +18,7 @@ from local.functions import FUNCTION_KEY
 from local.recognise import Target
 from local.stage import DR_REGION
 from local.wire import parse
-from tests.farshore import BEGIN, Document, Farshore, fresh_stage
+from tests.farshore import BEGIN, Document, Farshore, cold_functions, fresh_stage
 
 Calls = Counter[str]
 """How many, by service:operation."""
@@ -71,7 +71,7 @@ class Counted:
 
 def count_calls(root: Path) -> Counted:
     """Do each kind of work once and count."""
-    with Cloud(root, start_at=BEGIN) as cloud, fresh_stage(cloud) as app:
+    with cold_functions(), Cloud(root, start_at=BEGIN) as cloud, fresh_stage(cloud) as app:
         ledger = Ledger()
         cloud.calls.on_call.append(ledger.see)
         instance = app.launch(app="bench", Name="bench")

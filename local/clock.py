@@ -46,8 +46,9 @@ class Clock:
         """Move to `when`, or stay where we are if that is past."""
         if self._traveller is None:
             raise RuntimeError("the clock has not been started")
-        if when > self.now():
-            self._traveller.move_to(when, tick=self._ticking)
+        ahead = when - self.now()
+        if ahead > timedelta(0):
+            self._traveller.shift(ahead)  # `move_to` would set the process's time zone anew
 
     def _sleep(self, seconds: float | SupportsIndex) -> None:
         self.advance_to(self.now() + timedelta(seconds=float(seconds)))

@@ -23,6 +23,7 @@ import botocore.session
 from botocore import xform_name
 from botocore.config import Config
 from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
 
 from local.buckets import TokenBuckets
 from local.call import ACCOUNT, Ground, Quotas, StandIn
@@ -163,6 +164,7 @@ class Cloud:
             holder.clear()
         self.faults.replace([])
         BackendDict.reset()
+        reset_model_data()  # moto keeps every object that it ever made
         shutil.rmtree(self.root / "instances", ignore_errors=True)
         shutil.rmtree(self.root / "ebs", ignore_errors=True)
 

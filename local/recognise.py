@@ -42,6 +42,12 @@ class LocalRequest(Request):
 
     from_wsgi_server = True
 
+    @property
+    def raw_url(self) -> str:
+        """The URL as it came; moto puts it together from parts that are taken apart for each call."""
+        host, target = self.environ.get("HTTP_HOST"), self.environ["RAW_URI"]
+        return f"http://{host}{target}" if host and target.startswith("/") else super().raw_url
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

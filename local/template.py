@@ -8,6 +8,7 @@ over in silence.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,14 @@ def _short_form(loader: CloudFormationLoader, suffix: str, node: yaml.Node) -> d
 CloudFormationLoader.add_multi_constructor("!", _short_form)
 
 
-def read_template(path: Path) -> dict[str, Any]:
-    """Read a template, JSON or YAML by its suffix."""
-    text = path.read_text()
+def read_template(path: Path) -> Mapping[str, Any]:
+    """Read a template, JSON or YAML by its suffix; nobody may change what is answered."""
+    return parse_template(path, path.read_text())
+
+
+@lru_cache(8)
+def parse_template(path: Path, text: str) -> Mapping[str, Any]:
+    """Parse a template's text: YAML's parser takes longer over one than all of its tables take to make."""
     document = json.loads(text) if path.suffix == ".json" else yaml.load(text, CloudFormationLoader)  # noqa: S506  a SafeLoader
     if not isinstance(document, dict) or "Resources" not in document:
         raise TemplateError(f"{path} is no template: it has no Resources")

@@ -18,6 +18,7 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import determine_request_protocol
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
+from werkzeug.datastructures import MultiDict
 
 from local.call import AwsError
 from local.recognise import LocalRequest, Target
@@ -53,11 +54,12 @@ def parse(target: Target, environ: WSGIEnvironment) -> Mapping[str, Any]:
     """Read the parameters as boto3 would take them; a request can be read again and again."""
     environ["wsgi.input"].seek(0)
     request = LocalRequest(environ)
-    parser = PROTOCOL_PARSERS[protocol_of(target, environ)](model_of(target.service, target.operation))
+    protocol = protocol_of(target, environ)
+    parser = PROTOCOL_PARSERS[protocol](model_of(target.service, target.operation))
     parsed: dict[str, Any] = parser.parse(
         {
             "method": request.method,
-            "values": request.values,
+            "values": MultiDict() if protocol == "json" else request.values,
             "headers": request.headers,
             "body": environ["wsgi.input"].getvalue(),
             "url_path": request.path,

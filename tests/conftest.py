@@ -1,18 +1,38 @@
-"""What every test shares: the integration mark, and how often garbage is looked for."""
+"""What every test shares: the integration mark, the pace of garbage collection, the number of workers."""
 
 import gc
+import os
 
 import pytest
 
+from local import http_pace
 from tests import components
+
+# Nearly all that is made goes by itself: looking for the rest at Python's own pace takes a seventh of the
+# time of the suite. Much of that is while SDKs are imported, so it is the first thing done.
+gc.set_threshold(200_000, 20, 100)
 
 
 def pytest_configure() -> None:
-    # SDKs and local clouds are a million objects that stay: looking through them at Python's own pace takes a
-    # seventh of the time of the suite.
-    gc.set_threshold(50_000, 20, 50)
+    http_pace.quicken()
     if unknown := components.required() - components.COMMANDS.keys():
         raise pytest.UsageError(f"FARSHORE_REQUIRE_COMPONENTS names unknown components: {sorted(unknown)}")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Have one worker more than there are cores: some tests wait for processes of their own."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # modules, SDKs and tests stay to the end: they are not looked through again
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    gc.collect()
+    gc.freeze()  # else pytest, and Python in the end, look through all that is left eight times
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -224,11 +224,17 @@ class Farshore:
 
 @contextmanager
 def fresh_stage(cloud: Cloud) -> Iterator[Farshore]:
-    """Deploy Farshore on an emptied cloud; its functions start cold."""
+    """Deploy Farshore on an emptied cloud; its functions keep their clients."""
     cloud.reset()
     shutil.rmtree(cloud.root / "offsite", ignore_errors=True)
-    farshore.cache_clear()
     with open_stage(cloud.root) as stage:
         stage.deploy(cloud)
         yield Farshore(cloud, stage)
+
+
+@contextmanager
+def cold_functions() -> Iterator[None]:
+    """Have functions start cold, and leave nothing of this cloud to the functions of the next."""
+    farshore.cache_clear()
+    yield
     farshore.cache_clear()

@@ -19,7 +19,7 @@ from moto.dynamodb.parsing.key_condition_expression import parse_expression
 
 from local.call import ACCOUNT, Call, Handler, PassOn, StandIn
 from local.clock import Clock
-from local.dynamodb import pace, reading
+from local.dynamodb import expressions, pace, reading, sizes
 from local.dynamodb.history import Before, History
 from local.dynamodb.order import TableOrder, primary_of, value_of
 from local.dynamodb.undo import Undo
@@ -72,8 +72,8 @@ class DynamoDb:
         self._history = History(clock.now, staleness)
         self._tokens: dict[str, datetime] = {}
         self._orders: dict[tuple[str, str], TableOrder] = {}
-        pace.quicken()
-        reading.quicken()
+        for part in (expressions, pace, reading, sizes):
+            part.quicken()
 
     def handlers(self) -> Mapping[str, Handler]:
         """Narrow queries, follow writes, let items expire."""

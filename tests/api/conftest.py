@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from local.cloud import Cloud
-from tests.farshore import BEGIN, Farshore, fresh_stage
+from tests.farshore import BEGIN, Farshore, cold_functions, fresh_stage
 
 
 @pytest.fixture(scope="package")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with Cloud(tmp_path_factory.mktemp("cloud"), start_at=BEGIN) as cloud:
+    with cold_functions(), Cloud(tmp_path_factory.mktemp("cloud"), start_at=BEGIN) as cloud:
         yield cloud
 
 

@@ -41,7 +41,7 @@ from chalicelib.jobs.job import (
     may_have_been_made,
 )
 from chalicelib.jobs.removal import Removal, remove
-from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part
+from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part, snapshot_call
 from chalicelib.plans.model import Rule, SnapshotRule
 from chalicelib.plans.selection import VolumeChoice, chooses
 from chalicelib.vaults.layout import manifest_key
@@ -77,7 +77,7 @@ class Source:
     @property
     def intent(self) -> str:
         """The name of the call that snapshots it."""
-        return f"CreateSnapshots of {self.instance}"
+        return snapshot_call(self.instance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class PointState(StrEnum):
     EXPIRED = "EXPIRED"
     DELETED = "DELETED"
     FAILED = "FAILED"
+    MISSING = "MISSING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ class Artefact:
     there are many snapshots, `snapshots` is empty and they lie in `shards` records of their own.
 
     One that is EXPIRED is still there until `let_go_at` and can be taken back; without that moment it is
-    being deleted. `by_request` says that an operator wants it gone, and not its lifecycle.
+    being deleted. `by_request` says that an operator wants it gone, and not its lifecycle. One that is
+    MISSING was good, and an inventory did not find all of it in the vault: it counts for nothing until it is
+    there again, and nothing but an operator lets it go.
     """
 
     vault: str
@@ -157,7 +160,7 @@ def state_of(artefacts: Any, otherwise: PointState) -> PointState:
     """Return a point's state from its artefacts': available while one is, deleted when all are, else as it
     was."""
     states = {artefact.state for artefact in artefacts}
-    for state in (PointState.AVAILABLE, PointState.EXPIRED):
+    for state in (PointState.AVAILABLE, PointState.EXPIRED, PointState.MISSING):
         if state in states:
             return state
     return PointState.DELETED if states == {PointState.DELETED} else otherwise

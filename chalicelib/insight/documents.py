@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.catalog.recovery_point import Artefact, RecoveryPoint
+from chalicelib.catalog.store.findings import Finding
 from chalicelib.jobs.job import AnyJob, AnyRequest
-from chalicelib.jobs.leftovers import Leftover
-from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
+from chalicelib.jobs.work import InventoryWork, ServiceRestoreWork, VolumeRestoreWork
 from chalicelib.plans.durations import render_duration
 from chalicelib.plans.model import ServiceRule
 
@@ -40,6 +40,8 @@ def _work_document(work: Any) -> dict[str, Any]:
     document = _present(
         recovery_point=getattr(work, "recovery_point", None), vault=getattr(work, "vault", None)
     )
+    if isinstance(work, InventoryWork):
+        document |= _present(region=work.region)
     match work:
         case ServiceRestoreWork(instance_id=instance):
             document["target"] = {"instance_id": instance}
@@ -112,15 +114,24 @@ def restore_preview(planned: AnyRequest, rule: ServiceRule | None) -> dict[str, 
     return document
 
 
-def leftover_document(leftover: Leftover) -> dict[str, Any]:
-    """Return something that a job made and could not remove."""
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """Return a difference between the catalog and the world."""
+    document = _present(
+        finding=str(finding.kind),
+        what=finding.what,
+        region=finding.place.region,
+        vault=finding.place.vault,
+        job=finding.job or None,
+        recovery_point=finding.point or None,
+        service=finding.service or None,
+    )
+    removed_after = rfc3339(finding.removed_after) if finding.removed_after else None
     return {
-        "finding": "leftover",
-        "what": leftover.what,
-        "job": leftover.job,
-        "service": leftover.service,
-        "reason": leftover.reason,
-        "since": rfc3339(leftover.since),
+        **document,
+        "reason": finding.reason,
+        "since": rfc3339(finding.since),
+        "last_seen": rfc3339(finding.last_seen),
+        "removed_after": removed_after,
     }
 
 

@@ -83,11 +83,11 @@ def failed(job: CopyJob, original: Original, now: datetime) -> Finish:
 
 def failure_writes(job: CopyJob, original: Original | None, now: datetime) -> tuple[Write, ...]:
     """Return the record of a failed copy, unless the point is in the vault by another job's work, or what is
-    recorded there has still to be deleted."""
+    recorded there has still to be deleted, or to be looked for."""
     if original is None or original.is_in(job.work.vault):
         return ()
     left = original.point.in_vault(job.work.vault)
-    if left is not None and left.state is PointState.EXPIRED:
+    if left is not None and left.state in (PointState.EXPIRED, PointState.MISSING):
         return ()
     begun = original.point.in_vault(SOURCE_VAULT)
     failure = Artefact(

@@ -14,7 +14,8 @@ blueprint = Blueprint(__name__)
 
 @blueprint.schedule("cron(0/5 * * * ? *)")
 def tick(event: CloudWatchEvent) -> None:
-    """Poke due jobs; for the plans whose moment has come, open backups and sweep lifecycles.
+    """Poke due jobs; for the plans whose moment has come, open backups and sweep lifecycles; once a day open
+    the inventories.
 
     What is due is told by the catalog and the clock, never by the tick that finds it.
     """
@@ -27,7 +28,11 @@ def tick(event: CloudWatchEvent) -> None:
     try:
         app.backup_tick.run(plans)
     finally:
-        app.lifecycle_sweep.run(plans)
+        try:
+            app.lifecycle_sweep.run(plans)
+        finally:
+            if found.inventory:
+                app.inventories.open_due()
 
 
 def _heal_slots(app: Farshore) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from boto3.dynamodb.conditions import Attr, ConditionBase
+
 from chalicelib.catalog.recovery_point import Lineage, RecoveryPoint
 from chalicelib.catalog.store.table import Item, Table, Write, moment, stamp
 from chalicelib.ids import fingerprint
@@ -103,6 +105,38 @@ def counting(point: RecoveryPoint, vault: str, number: int) -> Write:
 def recounting(point: RecoveryPoint, vault: str) -> Write:
     """Count a point that is taken back; it is no newer for that."""
     return Write(_key(point.lineage), sets=_named(point.lineage), adds={_COUNT + vault: 1})
+
+
+def newest_anew(record: LineageRecord, points: Iterable[RecoveryPoint]) -> tuple[Write, ...]:
+    """Return the writes that name the newest of these points, and the newest verified one, when the record
+    names others; refused when another point has become the newest meanwhile.
+
+    `points` are all of the lineage; those that can be restored count.
+    """
+    good = [point for point in points if point.available_in()]
+    verified = [
+        point for point in good if any(point.artefacts[vault].verified_at for vault in point.available_in())
+    ]
+    wanted = {
+        "newest_at": max((point.created_at for point in good), default=None),
+        "verified_at": max((point.created_at for point in verified), default=None),
+    }
+    known = {"newest_at": record.newest_at, "verified_at": record.verified_at}
+    if wanted == known:
+        return ()
+    return (
+        Write(
+            _key(record.lineage),
+            sets={name: stamp(at) for name, at in wanted.items() if at},
+            drops=tuple(name for name, at in wanted.items() if at is None),
+            condition=_still(known),
+        ),
+    )
+
+
+def _still(known: Mapping[str, datetime | None]) -> ConditionBase:
+    conditions = [Attr(name).eq(stamp(at)) if at else Attr(name).not_exists() for name, at in known.items()]
+    return conditions[0] & conditions[1]
 
 
 def _named(lineage: Lineage) -> Item:

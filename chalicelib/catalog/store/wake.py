@@ -1,6 +1,7 @@
-"""What should have moved by itself by now: jobs that are not over, and plans of which a rule is due.
+"""What should have moved by itself by now: jobs that are not over, plans of which a rule is due, the daily
+inventory.
 
-Both carry a `wake_at` and stand in one index of keys alone: a tick that has nothing to do asks one question.
+All carry a `wake_at` and stand in one index of keys alone: a tick that has nothing to do asks one question.
 Jobs without end hold up no plan: where there are too many of them to read, the plans are read apart.
 """
 
@@ -8,20 +9,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
-from chalicelib.catalog.store.table import Item, Lookup, Table, moment, stamp
+from chalicelib.catalog.store.table import Item, Lookup, Page, Table, moment, stamp
 
 _INDEX = "wake"
 _ONE_PARTITION = "wake"
+_JOB = "job#"
+# The record that says when the next inventory is due.
+INVENTORY = ("inventory", "daily")
 # A tick reads no more than this: about what EC2's buckets let through until the next one, and more.
 MOST_READ = 4_000
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The keys of jobs with the moment at which each should move, and the names of plans to be looked at."""
+    """The keys of jobs with the moment at which each should move, the names of plans to be looked at, and
+    whether an inventory is due."""
 
     jobs: tuple[tuple[str, datetime], ...]
     plans: tuple[str, ...]
+    inventory: bool = False
 
 
 def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) -> Due:
@@ -32,12 +38,21 @@ def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) ->
     before = stamp(now + ahead + timedelta(microseconds=1))
     lookup = Lookup(_INDEX, _ONE_PARTITION, {}, {}, before=before, newest_first=False)
     items = list(islice(table.every(lookup), most))
-    jobs = [item for item in items if item["pk"] != "plan"]
+    jobs = [item for item in items if item["pk"].startswith(_JOB)]
     plans = items if len(items) < most else table.partition("plan")
     return Due(
-        jobs=tuple((item["pk"].removeprefix("job#"), moment(item["wake_at"])) for item in jobs),
+        jobs=tuple((item["pk"].removeprefix(_JOB), moment(item["wake_at"])) for item in jobs),
         plans=tuple(item["sk"] for item in plans if item["pk"] == "plan" and moment(item["wake_at"]) <= now),
+        inventory=any(item["pk"] == INVENTORY[0] and moment(item["wake_at"]) <= now for item in items),
     )
+
+
+def open_jobs(table: Table, *, limit: int, cursor: str | None) -> Page[str]:
+    """Return a page of the ids of jobs that are not over, the longest due first; what the index does not show
+    yet is left out."""
+    page = table.page(Lookup(_INDEX, _ONE_PARTITION, {}, {}, newest_first=False), limit=limit, cursor=cursor)
+    jobs = (item["pk"] for item in page.items if item["pk"].startswith(_JOB))
+    return Page(tuple(pk.removeprefix(_JOB) for pk in jobs), page.cursor)
 
 
 def waking(at: datetime) -> Item:

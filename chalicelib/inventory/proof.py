@@ -1,0 +1,43 @@
+"""Whose a thing is: told by the catalog, and by the mark that the call which made it has left on it. Pure.
+
+A tag can be changed by whoever may tag, and a job's id is shown by the API; both only find candidates. The
+description of a snapshot cannot be changed after its creating call, and its mark is made of the job's secret:
+what carries the mark of a job that the catalog remembers was made by that job.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from chalicelib.aws.ec2 import Snapshot
+from chalicelib.jobs.job import CLOCK_SKEW, AnyJob, job_of_mark
+from chalicelib.jobs.work import BackupWork, CopyWork, copy_call, snapshot_call
+
+_POINT_ID = re.compile(r"rp-[0-9a-f]{32}")
+_JOB_ID = re.compile(r"[a-z]+-[0-9a-f]{24}")
+
+
+def point_ids(texts: Iterable[str | None]) -> set[str]:
+    """Return those texts that can be ids of recovery points; what an outsider writes can be anything."""
+    return {text for text in texts if text is not None and _POINT_ID.fullmatch(text)}
+
+
+def job_ids(texts: Iterable[str | None]) -> set[str]:
+    """Return those texts that can be ids of jobs."""
+    return {text for text in texts if text is not None and _JOB_ID.fullmatch(text)}
+
+
+def made_by(job: AnyJob, snapshot: Snapshot) -> bool:
+    """Say whether a snapshot was made by a call of this job: its description has the mark of one."""
+    words = snapshot.description.split(" ")
+    if job_of_mark(snapshot.description) != job.id or snapshot.started_at < job.created_at - CLOCK_SKEW:
+        return False
+    return any(" ".join(words[:3]) == job.mark(call) for call in _calls(job, words[3:]))
+
+
+def _calls(job: AnyJob, rest: list[str]) -> Iterator[str]:
+    """Yield the calls of a job that can have made a snapshot whose description goes on with `rest`."""
+    match job.work:
+        case BackupWork(instances=instances):
+            yield from map(snapshot_call, instances)
+        case CopyWork() if rest:
+            yield copy_call(rest[0])

@@ -2,7 +2,8 @@
 
 A tag can be changed by whoever may tag, and a job's id is shown by the API; both only find candidates. The
 description of a snapshot cannot be changed after its creating call, and its mark is made of the job's secret:
-what carries the mark of a job that the catalog remembers was made by that job.
+what carries the mark of a job that the catalog remembers, and began while that job was under way, was made by
+it. Whoever copies a description that is there to be read comes too late.
 """
 
 import re
@@ -27,9 +28,11 @@ def job_ids(texts: Iterable[str | None]) -> set[str]:
 
 
 def made_by(job: AnyJob, snapshot: Snapshot) -> bool:
-    """Say whether a snapshot was made by a call of this job: its description has the mark of one."""
+    """Say whether a snapshot was made by a call of this job, which is over: its description has the mark of
+    one, and it began between the job's opening and its end."""
     words = snapshot.description.split(" ")
-    if job_of_mark(snapshot.description) != job.id or snapshot.started_at < job.created_at - CLOCK_SKEW:
+    in_time = job.created_at - CLOCK_SKEW <= snapshot.started_at <= job.updated_at + CLOCK_SKEW
+    if job_of_mark(snapshot.description) != job.id or not in_time:
         return False
     return any(" ".join(words[:3]) == job.mark(call) for call in _calls(job, words[3:]))
 

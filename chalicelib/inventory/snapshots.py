@@ -142,5 +142,5 @@ def _why(snapshot: Snapshot, job: AnyJob | None) -> tuple[str, bool]:
             False,
         )
     if not made_by(job, snapshot):
-        return f"it names {job.id} and does not carry its mark: forged; it is left alone", False
+        return f"it names {job.id}, which did not make it: forged; it is left alone", False
     return f"{job.id}, which is {job.state}, made it, and it is in no recovery point", True

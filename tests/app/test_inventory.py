@@ -1,7 +1,9 @@
 """The daily inventory: what differs from the catalog is told, removed when it is provably ours, or marked."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -127,6 +129,7 @@ def test_a_snapshot_that_an_outsider_made_and_tagged_is_reported_and_never_delet
     forged = {
         _snapshot_by_hand(app, f"farshore {job['id']} {'0' * 32} {point['id']}", **tags),
         _snapshot_by_hand(app, "mine", **tags),
+        _snapshot_by_hand(app, own["Description"], **tags),
         _snapshot_by_hand(app, "mine", **{**tags, "farshore:recovery-point": "x" * 200}),
         _snapshot_by_hand(app, f"farshore {job['id']} {'1' * 32}", name="no tag of Farshore's"),
     }
@@ -136,6 +139,95 @@ def test_a_snapshot_that_an_outsider_made_and_tagged_is_reported_and_never_delet
         assert {each["removed_after"] for each in found} == {None}
         app.pass_time(hours=GRACE_HOURS + 1)
     assert forged <= set(app.snapshots())
+
+
+def test_what_has_lost_its_tags_is_found_by_its_description(app: Deployment) -> None:
+    _ready(app)
+    made = _made_unheard(app)
+    kept = {id for point in app.points() for each in point["artefacts"] for id in each["snapshot_ids"]}
+    [orphan] = made - kept
+    app.ec2().delete_tags(Resources=[orphan])
+    [found] = _take(app, region=REGIONS["primary"])
+    assert (found["what"], found["removed_after"] is None) == (orphan, False)
+
+
+def test_a_region_of_more_than_a_page_is_looked_at_wholly(app: Deployment) -> None:
+    _ready(app)
+    tags = [{"Key": "farshore:recovery-point", "Value": "rp-x"}]
+    volume = app.ec2().create_volume(AvailabilityZone=f"{REGIONS['primary']}a", Size=1)["VolumeId"]
+    app.pass_time(seconds=30)
+    forged = set()
+    for number in range(85):
+        specification = [{"ResourceType": "snapshot", "Tags": tags}]
+        made = app.ec2().create_snapshot(VolumeId=volume, TagSpecifications=specification)
+        forged.add(made["SnapshotId"])
+        if number % 4 == 3:
+            app.pass_time(seconds=20)
+    app.pass_time(minutes=1)
+    before = app.calls("ec2", "DescribeSnapshots")
+    found = _take(app, region=REGIONS["primary"])
+    assert {each["what"] for each in found} == forged
+    assert app.calls("ec2", "DescribeSnapshots") - before >= 3, "two pages by tag, one by description"
+    first = app.ask("GET", "/inventory?limit=50&finding=orphan-snapshot", status=200).document
+    assert (len(first["items"]), first["cursor"] is None) == (50, False)
+    app.ec2().delete_snapshot(SnapshotId=min(forged))
+    assert {each["what"] for each in _take(app, region=REGIONS["primary"])} == forged - {min(forged)}
+
+
+def test_a_region_that_does_not_answer_keeps_its_findings_and_says_so(app: Deployment) -> None:
+    _ready(app)
+    forged = _snapshot_by_hand(app, "mine", **{"farshore:recovery-point": "rp-x"})
+    _take(app)
+    match = {"service": "ec2", "operation": "DescribeSnapshots", "resource": REGIONS["primary"]}
+    app.faults({"match": match, "effect": {"error": {"code": "UnauthorizedOperation"}}})
+    [job] = app.ask("POST", "/inventory", {"region": REGIONS["primary"]}, status=202).document["jobs"]
+    [other] = app.ask("POST", "/inventory", {"region": REGIONS["dr"]}, status=202).document["jobs"]
+    app.pass_time(minutes=5)
+    assert app.faults_met()
+    found = {each["finding"]: each for each in app.listing("inventory", region=REGIONS["primary"])}
+    assert found["orphan-snapshot"]["what"] == forged
+    assert "UnauthorizedOperation" in found["not-looked-at"]["reason"]
+    assert app.job(other)["state"] == "COMPLETED"
+    app.pass_time(hours=3)
+    assert "could not be looked at" in app.job(job)["error"]
+    assert len(_found(app)) == 2
+    app.faults()
+    assert {each["what"] for each in _take(app)} == {forged}
+
+
+def test_of_two_inventories_of_one_place_one_waits(app: Deployment) -> None:
+    _ready(app, service_rule())
+    second = _back_up(app)
+    app.s3("primary").delete_object(Bucket=BUCKETS["primary"], Key=second["artefacts"][0]["key"])
+    jobs = [
+        app.ask("POST", "/inventory", {"vault": "primary"}, status=202).document["jobs"][0] for _ in range(2)
+    ]
+    app.pass_time(minutes=3)
+    [waits] = [each for each in map(app.job, jobs) if "which works on inventory" in each["reason"]]
+    app.pass_time(hours=1)
+    assert [app.job(job)["state"] for job in jobs] == ["COMPLETED", "COMPLETED"]
+    assert waits["id"] in jobs
+    [status] = app.listing("status")
+    assert status["points"] == {"service": {"primary": 1}}
+    assert app.point(second["id"])["state"] == "MISSING"
+
+
+def test_one_key_takes_one_inventory_and_a_day_one_of_each_place(app: Deployment) -> None:
+    _ready(app)
+    asked = [app.ask("POST", "/inventory", {}, key="k", status=202).document["jobs"] for _ in range(2)]
+    assert asked[0] == asked[1]
+    assert len(asked[0]) == 6
+    app.pass_until(app.now.replace(hour=1, minute=45) + timedelta(days=1))
+    opened = {job["id"] for job in app.jobs(kind="inventory")} - set(asked[0])
+    assert len(opened) == 6
+    app.pass_time(hours=2)
+    assert len(app.jobs(kind="inventory")) == 12
+    for body, what in (({"region": "us-east-1"}, "/region"), ({"region": "x", "vault": "y"}, "/vault")):
+        problem = app.ask("POST", "/inventory", body, status=400).document
+        assert what in json.dumps(problem)
+    app.ask("GET", "/inventory?region=x&vault=y", status=400)
+    app.ask("GET", "/inventory?finding=none", status=400)
+    app.ask("GET", "/inventory?cursor=none", status=400)
 
 
 def test_an_object_that_is_gone_marks_its_point_and_the_others_stay(app: Deployment) -> None:
@@ -257,3 +349,98 @@ def test_an_orphan_folder_is_reported_and_removed_only_when_its_point_is_known_t
         key for vault in ("primary", "offsite") for key in app.keys(vault) if key.startswith(ours)
     } == set()
     assert (app.offsite / unknown / "manifest.json").exists()
+
+
+def test_what_a_job_left_is_told_until_it_is_gone_and_removed_when_it_can_be(app: Deployment) -> None:
+    app.run_instance("orders", volumes=3)
+    app.put_plan("orders", DATA)
+    job = app.back_up("orders")
+    app.pass_time(seconds=1)
+    refused = {"service": "ec2", "operation": "DeleteSnapshot"}
+    app.faults({"match": refused, "effect": {"error": {"code": "UnauthorizedOperation"}}})
+    app.ask("POST", f"/jobs/{job}/cancel", status=202)
+    app.pass_time(minutes=10)
+    app.cloud.clock.advance_to(app.now + timedelta(days=1))
+    app.pass_time(minutes=10)
+    made = set(app.snapshots())
+    assert _found(app) == {("leftover", each) for each in made}
+    first, second, third = sorted(made)
+    app.cloud.faults.replace([])
+    app.ec2().delete_snapshot(SnapshotId=first)
+    _in_use(app, second)
+    assert {each["what"] for each in _take(app)} == {second, third}
+    app.pass_time(hours=GRACE_HOURS)
+    [left] = _take(app)
+    assert (left["what"], set(app.snapshots())) == (second, {second})
+    assert "could not be removed" in left["reason"]
+
+
+def _in_use(app: Deployment, snapshot: str) -> None:
+    disk = {"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot}}
+    app.ec2().register_image(Name=snapshot, RootDeviceName="/dev/sda1", BlockDeviceMappings=[disk])
+
+
+def test_a_volume_of_no_restore_is_reported_and_never_deleted(app: Deployment) -> None:
+    point = _ready(app)
+    zone = f"{REGIONS['primary']}a"
+    restored = app.restore(point, "primary", availability_zone=zone)
+    tags = [{"Key": "farshore:job", "Value": f"restore-{'0' * 24}"}]
+    specification = [{"ResourceType": "volume", "Tags": tags}]
+    stray = app.ec2().create_volume(AvailabilityZone=zone, Size=1, TagSpecifications=specification)[
+        "VolumeId"
+    ]
+    app.pass_time(minutes=5)
+    assert app.job(restored)["state"] == "COMPLETED"
+    for _ in range(2):
+        [found] = _take(app, region=REGIONS["primary"])
+        assert (found["finding"], found["what"], found["removed_after"]) == ("orphan-volume", stray, None)
+        app.pass_time(hours=GRACE_HOURS)
+    assert len(app.restored_volumes()) == 2
+
+
+def test_a_staged_file_of_a_job_that_is_over_goes_and_of_one_that_nobody_knows_stays(app: Deployment) -> None:
+    _ready(app)
+    [job] = app.jobs(kind="backup")
+    ours, unknown = f"staging/{job['id']}", f"staging/restore-{'0' * 24}"
+    for key in (ours, unknown):
+        app.s3("dr").put_object(Bucket=BUCKETS["dr"], Key=key, Body=b"x")
+    found = {each["what"]: each["removed_after"] for each in _take(app, vault="dr")}
+    assert (found.keys(), found[unknown]) == ({ours, unknown}, None)
+    app.pass_time(hours=GRACE_HOURS)
+    assert {each["what"] for each in _take(app, vault="dr")} == {unknown}
+    assert unknown in app.keys("dr")
+    assert ours not in app.keys("dr")
+
+
+def test_a_slot_of_a_job_that_is_over_is_healed_though_no_job_is_due(app: Deployment) -> None:
+    _ready(app)
+    [backup] = app.jobs(kind="backup")
+    item = {"pk": f"slots#{REGIONS['dr']}", "sk": "slot#0003", "job": backup["id"], "purpose": "x"}
+    item["since"] = "2026-01-01T00:00:00.000000Z"
+    dynamodb = app.cloud.client("dynamodb", REGIONS["primary"])
+    (table,) = dynamodb.list_tables()["TableNames"]
+    dynamodb.put_item(TableName=table, Item={name: {"S": text} for name, text in item.items()})
+    app.ask("POST", "/inventory", {}, status=202)
+    app.pass_time(seconds=20)
+    assert app.slots_in_use("dr") == 0
+
+
+def test_a_job_that_should_have_ended_a_day_ago_is_told(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", DATA)
+    job = app.back_up("orders")
+    dynamodb = app.cloud.client("dynamodb", REGIONS["primary"])
+    (table,) = dynamodb.list_tables()["TableNames"]
+    dynamodb.update_item(
+        TableName=table,
+        Key={"pk": {"S": f"job#{job}"}, "sk": {"S": "job"}},
+        UpdateExpression="SET deadline = :long_ago, lease_until = :held",
+        ExpressionAttributeValues={
+            ":long_ago": {"S": "2026-01-01T00:00:00.000000Z"},
+            ":held": {"S": "2199-01-01T00:00:00.000000Z"},
+        },
+    )
+    app.ask("POST", "/inventory", {}, status=202)
+    app.pass_time(seconds=20)
+    [found] = app.listing("inventory", finding="overdue-job")
+    assert (found["what"], "region" in found, "vault" in found) == (job, False, False)

@@ -31,6 +31,7 @@ def test_what_carries_the_mark_of_one_of_a_jobs_calls_is_the_jobs(job: AnyJob, c
     other = replace(job, secret="another")
     assert not made_by(other, _snapshot(job.mark(call) + rest))
     assert not made_by(job, _snapshot(job.mark(call) + rest, began=-HOUR)), "it is older than the job"
+    assert not made_by(job, _snapshot(job.mark(call) + rest, began=HOUR)), "the job was over before it began"
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,8 @@ class Inventory:
             done.append(each.what)
         left = tuple(what for what in job.progress.due if what not in done)
         settled = job.progress.settled + len(done) - len(settle.done_with)
-        return Step(_goes_on(replace(job.progress, due=left, settled=settled)), tuple(writes))
+        progress = _goes_on(replace(job.progress, due=left, settled=settled))
+        return Step(progress, tuple(writes), unlocks=_locks(settle.candidates))
 
     def _of(self, job: InventoryJob) -> Sequence[Survey]:
         return self.surveys(_place(job))
@@ -246,7 +247,12 @@ def _settle(job: InventoryJob, survey: Survey, seen: Seen) -> Do[Action]:
         said,
         intent=f"removing {', '.join(each.what for each in still)}"[:1000] if removes else None,
         budget=budget,
+        locks=_locks(still),
     )
+
+
+def _locks(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.lock for each in candidates if each.lock is not None))
 
 
 def _sweep(job: InventoryJob, began_at: datetime, findings: Sequence[Finding]) -> Decision[Action]:

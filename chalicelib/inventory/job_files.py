@@ -11,6 +11,7 @@ from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.inventory.proof import job_ids, point_ids
 from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight
+from chalicelib.jobs.claims import lock_of_copy
 from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.store import JobStore
 from chalicelib.vaults.layout import JOB_PREFIXES, folder_of_key, job_of_key, point_of_folder
@@ -61,7 +62,7 @@ class UploadSurvey:
                     f"{each.key} {each.id}", job_id, jobs, self.grace, FindingKind.ORPHAN_UPLOAD
                 )
             elif folder_of_key(each.key) is not None:
-                yield from _of_point(each, points.get(_point_of(each)), self.grace)
+                yield from _of_point(each, self.vault.name, points.get(_point_of(each)), self.grace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,11 @@ def _of_job(
         yield Candidate(kind, what, why, job.id, service=job.service, settlement=settlement)
 
 
-def _of_point(upload: S3Upload, point: RecoveryPoint | None, grace: timedelta) -> Iterator[Candidate]:
-    """Yield an upload of a point that no job is making or copying. Pure."""
+def _of_point(
+    upload: S3Upload, vault: str, point: RecoveryPoint | None, grace: timedelta
+) -> Iterator[Candidate]:
+    """Yield an upload of a point that no job is making or copying; a copy that begins just then waits, or it
+    would go on with what is about to be aborted. Pure."""
     what = f"{upload.key} {upload.id}"
     if point is None:
         why = "the catalog does not know its recovery point; it is left to the bucket's rules"
@@ -141,6 +145,7 @@ def _of_point(upload: S3Upload, point: RecoveryPoint | None, grace: timedelta) -
             point=point.id,
             service=point.service,
             settlement=Settlement(grace, twice=True, removes=True),
+            lock=lock_of_copy(point.id, vault),
         )
 
 

@@ -141,15 +141,13 @@ class LeftoverSurvey:
         point = self.points.get(found.point) if word == "object" and point_ids([found.point]) else None
         return point is None or point.state in (PointState.FAILED, PointState.DELETED)
 
-    def _unlisted(self, found: Sequence[Finding]) -> list[Candidate]:
-        """Return what those jobs left of which the last commit had no room for all."""
-        known = {each.what for each in found}
-        jobs = self.jobs.get_many({each.job for each in found})
-        now, listed = self.now(), list[Candidate]()
-        for job in jobs.values():
-            more = (leftover(job, what, now) for what in job.left[NOTED_AT_ONCE:] if what not in known)
-            listed += [self._candidate(each) for each in more if each.place == self.place]
-        return listed[:NOTED_AT_ONCE]
+    def _unlisted(self, found: Sequence[Finding]) -> tuple[Candidate, ...]:
+        """Return what is still there of what those jobs left and their last commits had no room for."""
+        jobs, now = self.jobs.get_many({each.job for each in found}), self.now()
+        more = [leftover(job, what, now) for job in jobs.values() for what in job.left[NOTED_AT_ONCE:]]
+        known = self.findings.known(each.key for each in more)
+        new = [each for each in more if each.place == self.place and each.key not in known]
+        return self._seen(new[:NOTED_AT_ONCE]).candidates
 
 
 def _key(word: str, rest: str) -> str:

@@ -34,7 +34,8 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A thing that differs from what the catalog says. One that is `unsaid` is settled and not reported."""
+    """A thing that differs from what the catalog says. One that is `unsaid` is settled and not reported;
+    while it is settled, the `lock` keeps others from it."""
 
     kind: FindingKind
     what: str
@@ -45,6 +46,7 @@ class Candidate:
     settlement: Settlement | None = None
     settled: bool = False
     unsaid: bool = False
+    lock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

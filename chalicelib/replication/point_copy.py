@@ -10,6 +10,7 @@ from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.table import Write
 from chalicelib.errors import NotFound
+from chalicelib.jobs.claims import lock_of_copy
 from chalicelib.jobs.decision import Fail, Finish, Wait
 from chalicelib.jobs.job import LOST_EVENT_AFTER, Job
 from chalicelib.jobs.work import CopyWork
@@ -49,7 +50,7 @@ def find_original(points: PointStore, job: CopyJob) -> Original:
 
 def lock_of(job: CopyJob) -> str:
     """Return the name of the lock on a point's place in a vault: one job at a time fills it."""
-    return f"copy of {job.work.recovery_point} into {job.work.vault}"
+    return lock_of_copy(job.work.recovery_point, job.work.vault)
 
 
 def source_gone(original: Original) -> Fail:

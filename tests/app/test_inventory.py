@@ -444,3 +444,45 @@ def test_a_job_that_should_have_ended_a_day_ago_is_told(app: Deployment) -> None
     app.pass_time(seconds=20)
     [found] = app.listing("inventory", finding="overdue-job")
     assert (found["what"], "region" in found, "vault" in found) == (job, False, False)
+
+
+def test_parts_of_a_large_service_belong_to_it_also_while_it_is_being_made(app: Deployment) -> None:
+    app.ec2().run_instances(
+        ImageId="ami-12345678",
+        InstanceType="t3.micro",
+        MinCount=12,
+        MaxCount=12,
+        BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}}],
+        TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "app", "Value": "fleet"}]}],
+    )
+    app.pass_time(seconds=15)
+    app.put_plan("fleet", DATA)
+    manifest = {"service": "s3", "operation": "PutObject", "resource": "manifest.json"}
+    app.faults({"match": manifest, "effect": {"error": {"code": "ServiceUnavailable", "status": 503}}})
+    job = app.back_up("fleet")
+    app.pass_time(minutes=5)
+    assert (len(app.snapshots()), app.job(job)["state"]) == (12, "RUNNING")
+    assert _take(app, region=REGIONS["primary"], hours=0.02) == []
+    app.faults()
+    app.pass_time(minutes=30)
+    point = app.point(app.job(job)["recovery_point"])
+    assert point["artefacts"][0]["snapshot_count"] == 12
+    assert _take(app) == []
+    app.ec2().delete_snapshot(SnapshotId=max(app.snapshots()))
+    assert [each["what"] for each in _take(app)] == [point["id"]]
+
+
+def test_a_day_whose_tick_dies_has_one_inventory_of_each_place_all_the_same(app: Deployment) -> None:
+    _ready(app)
+    for moment in ("before", "after"):
+        due = app.now.replace(hour=1, minute=39) + timedelta(days=1)
+        app.skip_to(due)
+        known = {job["id"] for job in app.jobs(kind="inventory")}
+        opened = {"operation": "TransactWriteItems", "resource": "inventory", "caller": "function"}
+        app.faults({"match": {"service": "dynamodb", **opened}, "effect": {"kill": moment}, "count": 1})
+        app.pass_time(minutes=3)
+        assert app.faults_met()
+        app.faults()
+        app.pass_time(minutes=20)
+        jobs = [job for job in app.jobs(kind="inventory") if job["id"] not in known]
+        assert sorted(job["state"] for job in jobs) == ["COMPLETED"] * 6

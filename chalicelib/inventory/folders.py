@@ -107,7 +107,7 @@ class FolderSurvey:
     def _orphans(self, folders: Sequence[str] | dict[str, int]) -> Iterator[Candidate]:
         points = self.points.get_many(point_ids(map(point_of_folder, folders)))
         for folder in folders:
-            orphan = _orphan(folder, self.vault.name, points.get(point_of_folder(folder)), self.grace)
+            orphan = orphan_folder(folder, self.vault.name, points.get(point_of_folder(folder)), self.grace)
             if orphan is not None:
                 yield orphan
 
@@ -117,7 +117,7 @@ def folders_of(vault: Vault, points: PointStore, grace: timedelta) -> FolderSurv
     return FolderSurvey(vault, points, grace, Listing(vault, POINTS_PREFIX))
 
 
-def _orphan(folder: str, vault: str, point: RecoveryPoint | None, grace: timedelta) -> Candidate | None:
+def orphan_folder(folder: str, vault: str, point: RecoveryPoint | None, grace: timedelta) -> Candidate | None:
     """Judge a folder: None when it is a point's, or of one that is being made or copied. Pure."""
     if folder_of_key(f"{folder}x") != folder:
         return Candidate(

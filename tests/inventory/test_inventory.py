@@ -11,7 +11,7 @@ from chalicelib.catalog.location import Location
 from chalicelib.catalog.recovery_point import PointState
 from chalicelib.catalog.store.findings import Finding, FindingKind
 from chalicelib.errors import Unavailable
-from chalicelib.inventory.folders import Listing, _orphan
+from chalicelib.inventory.folders import Listing, orphan_folder
 from chalicelib.inventory.inventory import Inventory, InventoryProgress, Note, Pause, Seen, Settle
 from chalicelib.inventory.opening import next_at
 from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight, judge
@@ -191,8 +191,8 @@ def test_a_folder_goes_only_when_its_point_is_known_to_be_gone(
     point = point_in("dr", state=artefact) if artefact else point_in()
     point = replace(point, state=state, pins=pins)
     folder = point_folder(point.service, point.rule, point.nominal_at, point.id)
-    orphan = _orphan(folder, "dr", point, DAY)
+    orphan = orphan_folder(folder, "dr", point, DAY)
     assert (orphan.settlement is not None if orphan else None) == removed
-    elsewhere = _orphan(folder.replace("points/s/", "points/t/"), "dr", point, DAY)
+    elsewhere = orphan_folder(folder.replace("points/s/", "points/t/"), "dr", point, DAY)
     assert elsewhere is not None
     assert elsewhere.settlement is None

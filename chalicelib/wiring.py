@@ -18,16 +18,20 @@ from chalicelib.backup.opening import Place
 from chalicelib.backup.service_scripts import ServiceBackup
 from chalicelib.backup.snapshots import SnapshotBackup
 from chalicelib.backup.tick import BackupOpener, BackupTick
+from chalicelib.catalog.location import CATALOG, Location
 from chalicelib.catalog.store import PlanStore, PointStore, Table
+from chalicelib.catalog.store.findings import FindingStore
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
+from chalicelib.inventory.inventory import Inventory
+from chalicelib.inventory.opening import Inventories
+from chalicelib.inventory.places import Surveys, World
 from chalicelib.jobs.claims import Claims
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.handler import Handlers
 from chalicelib.jobs.job import JobKind
-from chalicelib.jobs.leftovers import LeftoverStore
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, Shapes
 from chalicelib.recovery.services import ServiceRestore
@@ -102,9 +106,9 @@ class Farshore:
         return JobStore(self.table, {kind: Shapes(h.work, h.progress) for kind, h in self.handlers.items()})
 
     @cached_property
-    def leftovers(self) -> LeftoverStore:
-        """What jobs could not remove."""
-        return LeftoverStore(self.table)
+    def findings(self) -> FindingStore:
+        """What inventories found."""
+        return FindingStore(self.table)
 
     @cached_property
     def claims(self) -> Claims:
@@ -205,6 +209,7 @@ class Farshore:
         points, rules, kinds = self.points, self.rules, self.vault_kinds
         hashes = SegmentHashes(self.table)
         expire = Expire(points, self.plans, self.services, self.artefacts, self.settings.grace, self.now)
+        inventory = Inventory(self.findings, self.surveys.of, self.now)
         return {
             (JobKind.BACKUP, "snapshot"): SnapshotBackup(
                 home, points, rules, self.instance_lists, primary, kinds
@@ -221,6 +226,9 @@ class Farshore:
             ),
             (JobKind.EXPIRE, "lifecycle"): expire,
             (JobKind.EXPIRE, "request"): expire,
+            (JobKind.INVENTORY, "region"): inventory,
+            (JobKind.INVENTORY, "vault"): inventory,
+            (JobKind.INVENTORY, "catalog"): inventory,
         }
 
     @cached_property
@@ -276,6 +284,39 @@ class Farshore:
     def copies_again(self) -> CopiesAgain:
         """What opens failed copies again."""
         return CopiesAgain(self.engine, self.table, self.plans, self.points, self.vault_kinds, self.now)
+
+    @cached_property
+    def places(self) -> tuple[Location, ...]:
+        """Where inventories are taken."""
+        regions = sorted({self.settings.home_region, *self.copy_regions})
+        vaults = sorted(self.settings.vaults)
+        return (
+            *(Location(region=region) for region in regions),
+            *(Location(vault=vault) for vault in vaults),
+            CATALOG,
+        )
+
+    @cached_property
+    def surveys(self) -> Surveys:
+        """What inventories look at."""
+        configs = self.settings.vaults.items()
+        regions = {name: each.region if isinstance(each, S3VaultConfig) else None for name, each in configs}
+        return Surveys(
+            World(self.ec2, self.vault, regions, self.copy_regions),
+            self.table,
+            self.points,
+            self.services,
+            self.findings,
+            self.claims,
+            lambda: self.jobs,
+            self.settings.grace,
+            self.now,
+        )
+
+    @cached_property
+    def inventories(self) -> Inventories:
+        """What opens inventories."""
+        return Inventories(self.engine, self.table, self.places, self.now)
 
     @cached_property
     def lifecycle_sweep(self) -> LifecycleSweep:

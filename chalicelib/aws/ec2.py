@@ -6,7 +6,8 @@ is sent once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from chalicelib.aws.batches import in_batches
 from chalicelib.aws.ec2_types import (
@@ -35,11 +36,20 @@ if TYPE_CHECKING:
 __all__ = ["AttachedVolume", "Ec2", "Filters", "Instance", "Snapshot", "Volume", "VolumeSpec"]
 
 Filters = Iterable[tuple[str, Iterable[str]]]
+Thing = TypeVar("Thing")
 
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html: at most 200 values in one filter.
 FILTER_VALUES = 200
 PAGE = 1000
 LIVING_STATES = ("pending", "running", "stopping", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[Thing]):
+    """A page of a listing, and the token that continues it; None: it is the last."""
+
+    things: tuple[Thing, ...]
+    token: str | None
 
 
 class Ec2:
@@ -100,6 +110,22 @@ class Ec2:
     def snapshots_pending(self) -> list[Snapshot]:
         """List the account's own snapshots and copies that are being made."""
         return list(self._snapshots([("status", ["pending"])]))
+
+    def snapshots_page(self, which: Filters, size: int, token: str | None) -> "Listed[Snapshot]":
+        """Return a page of the account's own snapshots; few or none may be on it though more follow."""
+        more: Any = {"NextToken": token} if token else {}
+        with calling("DescribeSnapshots", None, self.region):
+            page = self._client.describe_snapshots(
+                OwnerIds=["self"], Filters=_filters(which), MaxResults=size, **more
+            )
+        return Listed(tuple(map(snapshot_from, page["Snapshots"])), page.get("NextToken") or None)
+
+    def volumes_page(self, which: Filters, size: int, token: str | None) -> "Listed[Volume]":
+        """Return a page of volumes; few or none may be on it though more follow."""
+        more: Any = {"NextToken": token} if token else {}
+        with calling("DescribeVolumes", None, self.region):
+            page = self._client.describe_volumes(Filters=_filters(which), MaxResults=size, **more)
+        return Listed(tuple(map(volume_from, page["Volumes"])), page.get("NextToken") or None)
 
     def create_snapshots(
         self,

@@ -14,6 +14,7 @@ from chalicelib.catalog.recovery_point import (
     TAG_SOURCE_INSTANCE,
     TAG_SOURCE_VOLUME,
 )
+from chalicelib.jobs.work import snapshot_call, volume_call
 from chalicelib.plans.selection import VolumeChoice, chooses
 
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceSpecification.html
@@ -86,8 +87,9 @@ class Call:
     @property
     def intent(self) -> str:
         """Its name among the calls of a job."""
-        what = f"{self.volumes[0].id} of " if self.source.one_by_one else ""
-        return f"{self.operation} of {what}{self.source.instance}"
+        if self.source.one_by_one:
+            return volume_call(self.volumes[0].id, self.source.instance)
+        return snapshot_call(self.source.instance)
 
     @property
     def tags(self) -> dict[str, str]:

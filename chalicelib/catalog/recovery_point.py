@@ -36,6 +36,7 @@ class PointState(StrEnum):
     EXPIRED = "EXPIRED"
     DELETED = "DELETED"
     FAILED = "FAILED"
+    MISSING = "MISSING"
 
 
 class Asked(StrEnum):
@@ -87,7 +88,9 @@ class Artefact:
 
     One that is EXPIRED is still there until `let_go_at` and can be taken back; without that moment it is
     being deleted. `by_request` says that an operator wants it gone, and not its lifecycle. A copy that failed
-    never `was_made`, and is FAILED again once what it left is deleted; then it has no `folder`.
+    never `was_made`, and is FAILED again once what it left is deleted; then it has no `folder`. One that is
+    MISSING was good, and an inventory did not find all of it in the vault: it counts for nothing until it is
+    there again, and nothing but an operator lets it go.
     """
 
     vault: str
@@ -225,10 +228,12 @@ def point_tags(point_id: str, job_id: str, service: str, plan: str, rule: str) -
 
 
 def state_of(artefacts: Any, otherwise: PointState) -> PointState:
-    """Return a point's state from its artefacts': available while one is, deleted when all are that ever were
-    made, else as it was."""
+    """Return a point's state from its artefacts': available while one is, failed when the last good one is
+    missing, deleted when all are that ever were made, else as it was."""
     states = {artefact.state for artefact in artefacts}
     for state in (PointState.AVAILABLE, PointState.EXPIRED):
         if state in states:
             return state
+    if PointState.MISSING in states:
+        return PointState.FAILED
     return PointState.DELETED if states - {PointState.FAILED} == {PointState.DELETED} else otherwise

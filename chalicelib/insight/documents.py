@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.catalog.recovery_point import Artefact, DueCopy, RecoveryPoint, SnapshotRef
+from chalicelib.catalog.store.findings import Finding
 from chalicelib.jobs.job import AnyJob, AnyRequest
-from chalicelib.jobs.leftovers import Leftover
 from chalicelib.jobs.volume_plan import PlannedVolume, planned_volume, wanted_by
-from chalicelib.jobs.work import BackupWork, ServiceRestoreWork, VolumeRestoreWork
+from chalicelib.jobs.work import BackupWork, InventoryWork, ServiceRestoreWork, VolumeRestoreWork
 from chalicelib.plans.durations import render_duration
 from chalicelib.plans.model import ServiceRule
 
@@ -45,6 +45,8 @@ def _work_document(work: Any) -> dict[str, Any]:
     document = _present(
         recovery_point=getattr(work, "recovery_point", None), vault=getattr(work, "vault", None)
     )
+    if isinstance(work, InventoryWork):
+        document |= _present(region=work.region)
     match work:
         case BackupWork(terms=terms):
             document |= _present(asked=str(terms.asked), note=terms.note or None)
@@ -176,15 +178,24 @@ def _volume_document(planned: PlannedVolume, volume: str | None) -> dict[str, An
     }
 
 
-def leftover_document(leftover: Leftover) -> dict[str, Any]:
-    """Return something that a job made and could not remove."""
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """Return a difference between the catalog and the world."""
+    document = _present(
+        finding=str(finding.kind),
+        what=finding.what,
+        region=finding.place.region,
+        vault=finding.place.vault,
+        job=finding.job or None,
+        recovery_point=finding.point or None,
+        service=finding.service or None,
+    )
+    removed_after = rfc3339(finding.removed_after) if finding.removed_after else None
     return {
-        "finding": "leftover",
-        "what": leftover.what,
-        "job": leftover.job,
-        "service": leftover.service,
-        "reason": leftover.reason,
-        "since": rfc3339(leftover.since),
+        **document,
+        "reason": finding.reason,
+        "since": rfc3339(finding.since),
+        "last_seen": rfc3339(finding.last_seen),
+        "removed_after": removed_after,
     }
 
 

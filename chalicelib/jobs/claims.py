@@ -34,6 +34,11 @@ def lock_of_instance(instance_id: str) -> str:
     return f"instance {instance_id}"
 
 
+def lock_of_copy(point: str, vault: str) -> str:
+    """Return the name of the lock on a point's place in a vault: one job at a time fills it."""
+    return f"copy of {point} into {vault}"
+
+
 def locking(name: str, job_id: str, now: datetime) -> Write:
     """Take a lock; taking one's own again is fine."""
     free_or_own = Attr("pk").not_exists() | Attr("job").eq(job_id)

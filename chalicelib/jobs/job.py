@@ -25,6 +25,7 @@ class JobKind(StrEnum):
     COPY = "copy"
     RESTORE = "restore"
     EXPIRE = "expire"
+    INVENTORY = "inventory"
 
 
 class JobState(StrEnum):

@@ -1,65 +1,48 @@
-"""What jobs made and could not remove before their time for cleaning was over: kept until somebody does."""
+"""What jobs made and could not remove before their time for cleaning was over: findings of the inventory,
+which looks for it again every day. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
-from chalicelib.catalog.store.table import Page, Table, Write, moment, stamp
-from chalicelib.errors import InvalidInput, Problem
-from chalicelib.ids import fingerprint
+from chalicelib.catalog.location import Location
+from chalicelib.catalog.store.findings import Finding, FindingKind, noting
+from chalicelib.catalog.store.table import Write
 from chalicelib.jobs.job import AnyJob
+from chalicelib.settings import PRIMARY
 
-_PK = "leftovers"
-
-
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """A thing that is still there, the job that made it, and why it could not go."""
-
-    what: str
-    job: str
-    service: str
-    reason: str
-    since: datetime
+# A job's last commit has room for so many; the inventory adds the others from the job's own record.
+NOTED_AT_ONCE = 40
 
 
 def leaving(job: AnyJob, left: Iterable[str], now: datetime) -> list[Write]:
     """Return the writes that list what a job left behind, as many as its last commit takes."""
-    return [
-        Write(
-            (_PK, f"{job.id}#{fingerprint(what)}"),
-            put={
-                "format": 1,
-                "what": what,
-                "job": job.id,
-                "service": job.service,
-                "reason": job.reason[:1000],
-                "since": stamp(now),
-            },
-        )
-        for what in list(left)[:40]
-    ]
+    return [noting(leftover(job, what, now)) for what in list(left)[:NOTED_AT_ONCE]]
 
 
-class LeftoverStore:
-    """Lists what was left behind."""
+def leftover(job: AnyJob, what: str, now: datetime) -> Finding:
+    """Return the finding of one thing that a job left behind, in the place where the job made it."""
+    return Finding(
+        place=_place(job, what),
+        kind=FindingKind.LEFTOVER,
+        what=what,
+        reason=job.reason,
+        since=now,
+        last_seen=now,
+        job=job.id,
+        point=getattr(job.work, "recovery_point", ""),
+        service=job.service,
+    )
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
 
-    def page(self, limit: int, cursor: str | None) -> Page[Leftover]:
-        """Return a page of leftovers by job, and the cursor behind it.
-
-        Raises:
-            InvalidInput: the cursor is not one of ours.
-        """
-        if cursor is not None and "#" not in cursor:
-            raise InvalidInput(
-                "the query", [Problem("/cursor", cursor, "the `cursor` of the page before, unchanged")]
-            )
-        items = list(self._table.partition(_PK, after=cursor, limit=limit + 1))
-        found = tuple(
-            Leftover(item["what"], item["job"], item["service"], item["reason"], moment(item["since"]))
-            for item in items[:limit]
-        )
-        return Page(found, items[limit - 1]["sk"] if len(items) > limit else None)
+def _place(job: AnyJob, what: str) -> Location:
+    """Return where a job made what it left: restored volumes lie in a region, all else in a vault."""
+    region = getattr(job.work, "region", None)
+    if region:
+        return Location(region=region)
+    word, _, rest = what.partition(" ")
+    if job.kind == "expire":  # POINT VAULT
+        return Location(vault=rest)
+    if word == "staged":  # VAULT:KEY
+        return Location(vault=rest.partition(":")[0])
+    vault = getattr(job.work, "vault", PRIMARY) if job.kind == "copy" else PRIMARY
+    return Location(vault=vault)

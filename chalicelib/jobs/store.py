@@ -82,6 +82,11 @@ class JobStore:
         item = self._table.get(*_key(job_id))
         return self._job(item) if item else None
 
+    def get_many(self, job_ids: Iterable[str]) -> dict[str, AnyJob]:
+        """Return the jobs with these ids; those that are not remembered are left out."""
+        found = self._table.get_all({_key(job_id) for job_id in job_ids})
+        return {item["id"]: self._job(item) for item in found.values()}
+
     def states(self, job_ids: Iterable[str]) -> dict[str, JobState]:
         """Return the states of these jobs; those that are not remembered are left out."""
         return {job_id: state for job_id, (state, _) in self.ends(job_ids).items()}

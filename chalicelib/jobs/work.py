@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from chalicelib.catalog.location import Location
 from chalicelib.catalog.recovery_point import Artefact, Asked, Lineage, RecoveryPoint
 from chalicelib.catalog.store.instances import name_of
 from chalicelib.catalog.store.rules import RuleId
@@ -32,7 +33,25 @@ DEADLINES = {
     (JobKind.RESTORE, "service"): timedelta(days=3),
     (JobKind.EXPIRE, "lifecycle"): timedelta(days=1),
     (JobKind.EXPIRE, "request"): timedelta(days=9),
+    (JobKind.INVENTORY, "region"): timedelta(days=1),
+    (JobKind.INVENTORY, "vault"): timedelta(days=1),
+    (JobKind.INVENTORY, "catalog"): timedelta(days=1),
 }
+
+
+def snapshot_call(instance: str) -> str:
+    """Return the name of the call that snapshots an instance; its mark is in the snapshots' descriptions."""
+    return f"CreateSnapshots of {instance}"
+
+
+def volume_call(volume: str, instance: str) -> str:
+    """Return the name of the call that snapshots one volume of an instance."""
+    return f"CreateSnapshot of {volume} of {instance}"
+
+
+def copy_call(snapshot: str) -> str:
+    """Return the name of the call that copies a snapshot; its mark is in the copy's description."""
+    return f"CopySnapshot of {snapshot}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +148,14 @@ class ServiceRestoreWork:
     size_bytes: int
     rule: RuleId
     staging_vaults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryWork:
+    """Where to compare the catalog with the world: a region, a vault, or (neither) in the catalog itself."""
+
+    region: str | None = None
+    vault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +326,22 @@ def release_request(
         key=("delete", point.id, now.isoformat()),
         work=ExpireWork(releases=tuple(releases)),
         reason=f"deletion of {point.id}",
+    )
+
+
+def inventory_request(place: Location, cause: str, now: datetime) -> JobRequest[InventoryWork]:
+    """Ask for an inventory of a place: one for each place and cause (a day, or a key)."""
+    method = "region" if place.region is not None else "vault" if place.vault is not None else "catalog"
+    return JobRequest(
+        kind=JobKind.INVENTORY,
+        method=method,
+        service="",
+        plan="",
+        rule="",
+        nominal_at=now,
+        key=(place.name, cause),
+        work=InventoryWork(place.region, place.vault),
+        reason=f"inventory of {place.name}: {cause}",
     )
 
 

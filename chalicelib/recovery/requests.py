@@ -103,14 +103,24 @@ def artefact_to_restore(point: RecoveryPoint, vault: str | None) -> Artefact:
     """
     available = point.available_in()
     if not available:
+        said = [
+            point.reason,
+            *(each.reason for each in point.artefacts.values() if each.state is PointState.MISSING),
+        ]
         raise Conflict(
             f"it is {point.state} and lies in no vault any more"
-            + (f" ({point.reason})" if point.reason else ""),
+            + (f" ({why})" if (why := "; ".join(filter(None, said))) else ""),
             operation="restoring",
             resource=point.id,
         )
     chosen = vault or available[0]
     artefact = point.in_vault(chosen)
+    if artefact is not None and artefact.state is PointState.MISSING:
+        raise Conflict(
+            f"{artefact.reason}; it can be restored from: {', '.join(available)}",
+            operation="restoring",
+            resource=point.id,
+        )
     if artefact is None or artefact.state is not PointState.AVAILABLE:
         raise NotFound(
             f"it is not in vault {chosen!r}; it can be restored from: {', '.join(available)}",

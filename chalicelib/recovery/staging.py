@@ -14,7 +14,7 @@ from chalicelib.catalog.recovery_point import TAG_JOB
 from chalicelib.errors import FarshoreError, IntegrityFailure, NotFound, Retryable, Unavailable
 from chalicelib.jobs.job import Job
 from chalicelib.jobs.work import ServiceRestoreWork
-from chalicelib.vaults.layout import Segment, manifest_key
+from chalicelib.vaults.layout import Segment, manifest_key, staging_key
 from chalicelib.vaults.manifest import Manifest, SegmentHash, from_json
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.transfer import move
@@ -50,7 +50,7 @@ def begin(offsite: Vault, s3_vaults: Callable[[str], S3Vault], job: StagingJob) 
         Unavailable: no S3 vault answers; it says what each answered.
     """
     _manifest(offsite, job)
-    key, tags = f"staging/{job.id}", {TAG_JOB: job.id}
+    key, tags = staging_key(job.id), {TAG_JOB: job.id}
     answers = []
     for name in job.work.staging_vaults:
         try:

@@ -10,6 +10,7 @@ from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.table import Write
 from chalicelib.errors import NotFound
+from chalicelib.jobs.claims import lock_of_copy
 from chalicelib.jobs.decision import Fail, Finish, Wait
 from chalicelib.jobs.job import LOST_EVENT_AFTER, Job, JobState
 from chalicelib.jobs.work import CopyWork
@@ -52,7 +53,7 @@ def find_original(points: PointStore, job: CopyJob) -> Original:
 
 def lock_of(job: CopyJob) -> str:
     """Return the name of the lock on a point's place in a vault: one job at a time fills it."""
-    return f"copy of {job.work.recovery_point} into {job.work.vault}"
+    return lock_of_copy(job.work.recovery_point, job.work.vault)
 
 
 def source_gone(original: Original) -> Fail:
@@ -88,12 +89,12 @@ def failed(job: CopyJob, original: Original, now: datetime) -> Finish:
 
 def failure_writes(job: CopyJob, original: Original | None, now: datetime) -> tuple[Write, ...]:
     """Return the record of a failed copy, unless the point is in the vault by another job's work, or what is
-    recorded there has still to be deleted."""
+    recorded there has still to be deleted, or to be looked for."""
     if original is None or original.is_in(job.work.vault):
         return ()
     again = _again(job, original, now) if job.work.due else ()
     left = original.point.in_vault(job.work.vault)
-    if left is not None and left.state is PointState.EXPIRED:
+    if left is not None and left.state in (PointState.EXPIRED, PointState.MISSING):
         return again
     begun = original.point.in_vault(SOURCE_VAULT)
     failure = Artefact(

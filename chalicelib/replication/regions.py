@@ -39,7 +39,7 @@ from chalicelib.jobs.job import (
     may_have_been_made,
 )
 from chalicelib.jobs.removal import Removal, remove
-from chalicelib.jobs.work import CopyWork, copy_part
+from chalicelib.jobs.work import CopyWork, copy_call, copy_part
 from chalicelib.replication.point_copy import (
     Original,
     being_let_go,
@@ -217,7 +217,7 @@ class SnapshotCopy:
     def _decide_copy(
         self, job: SnapshotCopyJob, ref: SnapshotRef, source: Artefact, seen: Seen, now: datetime
     ) -> Decision[Action]:
-        name, region = _intent(ref.id), self.destinations(job.work.vault).settings.region
+        name, region = copy_call(ref.id), self.destinations(job.work.vault).settings.region
         if job.intent is not None and job.intent.name == name:
             found = _adopted(job, ref.id, seen.candidates, now)
             if found is not None:
@@ -365,7 +365,7 @@ class SnapshotCopy:
             source.id,
             tags={**point.tags(job.id), TAG_SOURCE: source.id, **source.source_tags},
             kms_key=to.settings.kms_key,
-            description=f"{job.mark(_intent(source.id))} {source.id} of {action.source_region}, {point.id}",
+            description=f"{job.mark(copy_call(source.id))} {source.id} of {action.source_region}, {point.id}",
         )
         copies = {**job.progress.copies, source.id: copy}
         made_at = job.intent.at if job.intent else job.updated_at
@@ -423,15 +423,11 @@ def _adopted(
     found = [
         each.id
         for each in sorted(candidates, key=lambda each: (each.started_at, each.id))
-        if each.description.startswith(f"{job.mark(_intent(source_id))} {source_id} ")
+        if each.description.startswith(f"{job.mark(copy_call(source_id))} {source_id} ")
         and began_after_intent(job, each.started_at)
         and each.id not in known
     ]
     return Adopt(source_id, found[0], tuple(found[1:]), now) if found else None
-
-
-def _intent(source_id: str) -> str:
-    return f"CopySnapshot of {source_id}"
 
 
 def _recorded(progress: SnapshotCopyProgress) -> tuple[str, ...]:

@@ -190,6 +190,8 @@ class Expire:
             return Do(Skip(judgement), f"{judgement.key} is gone already")
         if judgement.act is Act.TAKE_BACK:
             return _take_back(judgement, point, artefact)
+        if artefact.state is PointState.MISSING and job.work.kind is not None:
+            return Do(Skip(judgement, "it is missing by now"), f"{judgement.key} is missing by now")
         if artefact.state is PointState.AVAILABLE:
             if not judgement.good:
                 why = "it was made again after it was judged"

@@ -12,10 +12,11 @@ from chalice.app import Blueprint, IAMAuthorizer, Request, Response
 
 from chalicelib.backup.opening import covered_by
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
+from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.insight.documents import (
+    finding_document,
     job_document,
-    leftover_document,
     point_document,
     restore_preview,
     volumes_document,
@@ -91,6 +92,7 @@ def put_plan(name: str) -> Response:
         return answer({**shown, **would, "confirm": forecast.confirm})
     require_confirmed(forecast, plan.name, confirmed)
     app.plans.put(plan, app.now())
+    app.inventories.schedule()
     app.services.note_selected(plan.name, covered.services, app.now())
     warnings = warnings_of(plan, covered.services, covered.nameless)
     return answer({**plan.to_document(), "warnings": warnings, **would})
@@ -305,10 +307,27 @@ def status() -> Response:
 @blueprint.route("/inventory", methods=["GET"], authorizer=SIGNED)
 @answering
 def inventory() -> Response:
-    """List what jobs made and could not remove."""
-    query = query_of(_request(), "limit", "cursor")
-    page = farshore().leftovers.page(limit_of(query), query.get("cursor"))
-    return answer({"items": [leftover_document(each) for each in page.items], "cursor": page.cursor})
+    """List where the catalog and the world differ."""
+    query = query_of(_request(), "region", "vault", "finding", "limit", "cursor")
+    asked.check_one_of(query, "finding", FindingKind)
+    page = farshore().findings.page(
+        asked.place_filters(query), limit=limit_of(query), cursor=query.get("cursor")
+    )
+    return answer({"items": [finding_document(each) for each in page.items], "cursor": page.cursor})
+
+
+@blueprint.route("/inventory", methods=["POST"], authorizer=SIGNED, content_types=ANY_CONTENT)
+@answering
+def post_inventory() -> Response:
+    """Take an inventory now, of all places or of one."""
+    app, request = farshore(), _request()
+    query_of(request)
+    places = asked.places(app, body_of(request, known=frozenset({"region", "vault"})))
+
+    def work() -> Any:
+        return {"jobs": list(app.inventories.open(occasion_of(app, request), places))}
+
+    return once(app, request, work, HTTPStatus.ACCEPTED)
 
 
 def _opened(request: AnyRequest) -> dict[str, Any]:

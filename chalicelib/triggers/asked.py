@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.backup.opening import Covered, covered_by
+from chalicelib.catalog.location import Location
 from chalicelib.catalog.recovery_point import Asked, Lineage, PointState, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store.rules import id_of
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
@@ -34,6 +35,9 @@ from chalicelib.triggers.http import LONGEST_TEXT_BYTES
 
 if TYPE_CHECKING:
     from chalicelib.wiring import Farshore
+
+
+LONGEST_NAME = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,44 @@ class RestoreAsked:
         point, service, rule, plan = (body.get(name) for name in names)
         return cls(
             point, service, rule, plan, at, body.get("vault"), body["target"], body.get("dry_run", False)
+        )
+
+
+def place_filters(query: Mapping[str, str]) -> dict[str, str]:
+    """Return which findings are asked for.
+
+    Raises:
+        InvalidInput: both a region and a vault are named, or one that cannot be.
+    """
+    _one_place(query)
+    for name in ("region", "vault"):
+        if len(query.get(name, "x").encode()) not in range(1, LONGEST_NAME + 1):
+            expected = f"the name of a {name}, 1 to {LONGEST_NAME} characters"
+            raise InvalidInput("the query", [Problem(f"/{name}", query[name], expected)])
+    return {name: query[name] for name in ("region", "vault", "finding") if name in query}
+
+
+def places(app: "Farshore", body: Mapping[str, Any]) -> tuple[Location, ...]:
+    """Return the places to take an inventory of: all, or the one that is named.
+
+    Raises:
+        InvalidInput: both a region and a vault are named, or one that there is none of.
+    """
+    _one_place(body)
+    for name in ("region", "vault"):
+        if name in body:
+            there = {getattr(place, name): place for place in app.places if getattr(place, name)}
+            if not isinstance(body[name], str) or body[name] not in there:
+                expected = f"one of {', '.join(sorted(there))}"
+                raise InvalidInput("the body", [Problem(f"/{name}", body[name], expected)])
+            return (there[body[name]],)
+    return app.places
+
+
+def _one_place(named: Mapping[str, Any]) -> None:
+    if "region" in named and "vault" in named:
+        raise InvalidInput(
+            "the request", [Problem("/vault", named["vault"], "a region or a vault, not both")]
         )
 
 

@@ -16,7 +16,8 @@ blueprint = Blueprint(__name__)
 
 @blueprint.schedule("cron(0/5 * * * ? *)")
 def tick(event: CloudWatchEvent) -> None:
-    """Poke due jobs; for the plans whose moment has come, open backups and sweep lifecycles.
+    """Poke due jobs; for the plans whose moment has come, open backups and sweep lifecycles; once a day open
+    the inventories.
 
     What is due is told by the catalog and the clock, never by the tick that finds it.
     """
@@ -30,6 +31,8 @@ def tick(event: CloudWatchEvent) -> None:
     stored = {name: plan for name in names if (plan := _stored(app, name))}
     plans = tuple(stored[name] for name in found.plans if name in stored)
     with ExitStack() as all_of_it:  # what is below comes last, and comes whatever fails above
+        if found.inventory:
+            all_of_it.callback(app.inventories.open_due)
         all_of_it.callback(app.lifecycle_sweep.run, plans)
         all_of_it.callback(app.backup_tick.run, plans)
         all_of_it.callback(app.backup_tick.try_again, stored, again)

@@ -5,6 +5,7 @@
         manifest.json                                        what it is, and the hash of every byte of it
         data                                                 a service backup as one object (S3)
         segments/000001 ...                                  or cut into objects of a fixed size (off-site)
+    staging/<job>                                            a file that a restore is putting together
 
 Invariant: different names never share a folder, and a key holds nothing but `A-Z a-z 0-9 . _ - /`, so that
 it means the same in a URL, in a file system and in every provider.
@@ -19,6 +20,9 @@ MIB = 1024 * 1024
 
 RESTORE_SCRIPT_KEY = "restore.sh"
 POINTS_PREFIX = "points/"
+STAGING_PREFIX = "staging/"
+# Below each of these lies what a job needs while it runs: PREFIX/JOB, or PREFIX/JOB/...
+JOB_PREFIXES = (STAGING_PREFIX,)
 
 SEGMENT_BYTES = 16 * MIB
 
@@ -51,6 +55,30 @@ def point_folder(service: str, rule: str, nominal_at: datetime, recovery_point: 
     """Name a recovery point's folder; it ends with a slash. Folders of a rule sort by nominal time."""
     stamp = nominal_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"{service_folder(service, rule)}{stamp}-{encode_name(recovery_point)}/"
+
+
+def folder_of_key(key: str) -> str | None:
+    """Return the recovery point's folder that a key lies in, None when it lies in none."""
+    steps = key.split("/")
+    return "/".join(steps[:4]) + "/" if key.startswith(POINTS_PREFIX) and len(steps) > 4 else None
+
+
+def point_of_folder(folder: str) -> str:
+    """Return the id of the recovery point that a folder is named after, or what stands in its place."""
+    return folder.rstrip("/").rpartition("/")[2].partition("-")[2]
+
+
+def job_of_key(key: str) -> str | None:
+    """Return the job that an object is named after which a job needs while it runs; None for any other."""
+    for prefix in JOB_PREFIXES:
+        if key.startswith(prefix):
+            return key.removeprefix(prefix).partition("/")[0]
+    return None
+
+
+def staging_key(job: str) -> str:
+    """Name the object in which a job puts a file together."""
+    return f"{STAGING_PREFIX}{job}"
 
 
 def manifest_key(folder: str) -> str:

@@ -72,10 +72,15 @@ class OffsiteVault:
                 store.require_container()
             return size
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """List every object whose key starts with `prefix`."""
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        """List every object whose key starts with `prefix` and comes behind `after`, in their order.
+
+        libcloud cannot begin a listing in its middle: what comes before is read, too.
+        """
         with self._reaching("listing", prefix) as store:
-            yield from store.list(prefix)
+            for stored in store.list(prefix):
+                if stored.key > after:
+                    yield stored
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is deleted already."""

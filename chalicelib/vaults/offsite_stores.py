@@ -175,10 +175,10 @@ class FolderStore(Store):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """List files, in key order."""
         root = self._root()
-        for path in sorted(path for path in root.rglob("*") if path.is_file()):
-            key = path.relative_to(root).as_posix()
+        keys = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        for key in keys:
             if key.startswith(prefix) and not key.startswith(".lock/"):
-                yield StoredObject(key, path.stat().st_size)
+                yield StoredObject(key, (root / key).stat().st_size)
 
     def delete(self, key: str) -> bool:
         """Unlink a file and the folders that it leaves empty."""

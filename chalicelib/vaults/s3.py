@@ -71,9 +71,12 @@ class S3Vault(S3Uploads):
             return None
         return S3Object(key, answer["ContentLength"], answer["ETag"])
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """List every object whose key starts with `prefix`."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        """List every object whose key starts with `prefix` and comes behind `after`, in their order."""
+        start: Any = {"StartAfter": after} if after else {}
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=prefix, **start
+        )
         with self._calling("ListObjectsV2", prefix):
             for page in pages:
                 for entry in page.get("Contents", ()):

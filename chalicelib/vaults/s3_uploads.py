@@ -37,6 +37,14 @@ class S3Object:
 
 
 @dataclass(frozen=True, slots=True)
+class S3Upload:
+    """An upload that is neither finished nor aborted."""
+
+    key: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class UploadedPart:
     """A part that S3 holds of an upload that is not finished."""
 
@@ -93,6 +101,15 @@ class S3Uploads:
                 if upload["Key"] == key
             ]
         return min(uploads)[1] if uploads else None
+
+    def uploads_after(self, marker: tuple[str, str] | None, size: int) -> "tuple[tuple[S3Upload, ...], bool]":
+        """List the next unfinished uploads of the bucket behind `marker` (key and upload id), and say whether
+        more follow."""
+        begin: Any = {"KeyMarker": marker[0], "UploadIdMarker": marker[1]} if marker else {}
+        with self._calling("ListMultipartUploads", ""):
+            page = self._client.list_multipart_uploads(Bucket=self.bucket, MaxUploads=size, **begin)
+        uploads = (S3Upload(each["Key"], each["UploadId"]) for each in page.get("Uploads", ()))
+        return tuple(uploads), bool(page.get("IsTruncated"))
 
     def uploaded_parts(self, key: str, upload_id: str) -> tuple[UploadedPart, ...]:
         """List the parts that S3 holds, by number.

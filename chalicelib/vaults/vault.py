@@ -54,8 +54,9 @@ class Vault(Protocol):
     def size(self, key: str) -> int | None:
         """Tell an object's size in bytes, None when there is none; a missing vault raises."""
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """List every object whose key starts with `prefix`, each once; an incomplete listing raises."""
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        """List every object whose key starts with `prefix` and comes behind `after`, each once, in the order
+        of their keys; an incomplete listing raises."""
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there is deleted already."""

@@ -179,10 +179,10 @@ def test_a_cursor_that_is_no_base64_text_is_refused(app: Farshore, path: str, cu
 @pytest.mark.parametrize(
     ("path", "name", "expected"),
     [
-        ("/jobs", "kind", "one of backup, copy, restore, expire"),
+        ("/jobs", "kind", "one of backup, copy, restore, expire, inventory"),
         ("/jobs", "state", "one of QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED"),
         ("/recovery-points", "kind", "one of snapshot, service"),
-        ("/recovery-points", "state", "one of CREATING, AVAILABLE, EXPIRED, DELETED, FAILED"),
+        ("/recovery-points", "state", "one of CREATING, AVAILABLE, EXPIRED, DELETED, FAILED, MISSING"),
     ],
 )
 @pytest.mark.parametrize("value", ["nonsense", "Backup", "available", ""])

@@ -305,7 +305,14 @@ class Deployment:
             if artefact["vault"] == vault and artefact["state"] in KEPT
             for snapshot in artefact.get("snapshot_ids", ())
         ]
-        there = self.snapshots(vault)
+        rest = {
+            snapshot
+            for point in points
+            for artefact in point["artefacts"]
+            if artefact["vault"] == vault and artefact["state"] == "MISSING"
+            for snapshot in artefact.get("snapshot_ids", ())
+        }
+        there = {id: snapshot for id, snapshot in self.snapshots(vault).items() if id not in rest}
         made = {volume for job in self.jobs(kind="restore") for volume in job.get("made", {}).values()}
         return [
             *(f"{each} in {vault} is of no point" for each in there.keys() - set(listed)),
@@ -319,8 +326,12 @@ class Deployment:
         listed: set[str] = set()
         for point in points:
             for artefact in point["artefacts"]:
-                if artefact["vault"] == vault and artefact["state"] in KEPT:
+                if artefact["vault"] != vault:
+                    continue
+                if artefact["state"] in KEPT:
                     listed |= _files_of(point, artefact, there)
+                elif artefact["state"] == "MISSING":  # what is still there of it stays
+                    there -= _files_of(point, artefact, there)
         return [
             *(f"{key} in {vault} is of no point" for key in there - listed),
             *(f"{key} is not in {vault}" for key in listed - there),

@@ -4,7 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.app.deployment import Deployment, Document, service_rule, snapshot_rule
+from tests.app.deployment import (
+    BUCKETS,
+    REGIONS,
+    Deployment,
+    Document,
+    service_rule,
+    snapshot_rule,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,54 @@ def _gone(app: Deployment, job: Document, context: Document) -> object:
     return _shape(app.point(context["point"]["id"]))
 
 
+def _orphan_known(app: Deployment, instance: str) -> Document:
+    """Have a snapshot that a job made unheard, and an inventory that has seen it."""
+    known = set(app.snapshots())
+    job_id = app.back_up("orders")
+    app.pass_time(seconds=1)
+    [own] = [each for id, each in app.snapshots().items() if id not in known]
+    spare = app.ec2().create_snapshot(
+        VolumeId=own["VolumeId"],
+        Description=own["Description"],
+        TagSpecifications=[{"ResourceType": "snapshot", "Tags": own["Tags"]}],
+    )
+    app.pass_time(seconds=45)
+    assert app.job(job_id)["state"] == "COMPLETED"
+    _inventory(app, {"region": REGIONS["primary"]})
+    app.pass_time(seconds=45)
+    return {"instance": instance, "where": {"region": REGIONS["primary"]}, "orphan": spare["SnapshotId"]}
+
+
+def _loss_suspected(app: Deployment, instance: str) -> Document:
+    """Have a point whose object is gone, and an inventory that has seen so once."""
+    made = _point_made(app, instance)
+    [artefact] = made["point"]["artefacts"]
+    app.s3("primary").delete_object(Bucket=BUCKETS["primary"], Key=artefact["key"])
+    job_id = _inventory(app, {"vault": "primary"})
+    app.pass_time(seconds=45)
+    app.ask("POST", f"/jobs/{job_id}/cancel", status=202)
+    app.pass_time(minutes=11)
+    return {**made, "where": {"vault": "primary"}}
+
+
+def _inventory(app: Deployment, where: Document) -> str:
+    [job_id] = app.ask("POST", "/inventory", where, status=202).document["jobs"]
+    return str(job_id)
+
+
+def _orphan_gone(app: Deployment, job: Document, context: Document) -> object:
+    found = app.listing("inventory", region=REGIONS["primary"])
+    return context["orphan"] in app.snapshots(), [each["what"] for each in found]
+
+
+def _loss_marked(app: Deployment, job: Document, context: Document) -> object:
+    point = app.point(context["point"]["id"])
+    found = [each["what"] for each in app.listing("inventory", vault="primary")]
+    [status] = app.listing("status")
+    counted = status["points"].get("service", {}).get("primary", 0)
+    return _shape(point), point["id"] in found, counted - len(app.points(state="AVAILABLE"))
+
+
 ALL_COPIES = [{"vault": "dr"}, {"vault": "offsite"}]
 STORIES = {
     "backup by snapshot": Story(
@@ -156,6 +211,18 @@ STORIES = {
     ),
     "deletion of snapshots": Story(
         _planned(snapshot_rule(copies=[{"vault": "dr"}])), _older_point, _delete, _gone
+    ),
+    "inventory of a region": Story(
+        _planned(snapshot_rule(volumes={"boot": False})),
+        _orphan_known,
+        lambda app, context: _inventory(app, context["where"]),
+        _orphan_gone,
+    ),
+    "inventory of a vault": Story(
+        _planned(service_rule()),
+        _loss_suspected,
+        lambda app, context: _inventory(app, context["where"]),
+        _loss_marked,
     ),
     "deletion of files": Story(_planned(service_rule(copies=ALL_COPIES)), _older_point, _delete, _gone),
 }

@@ -103,7 +103,9 @@ def play(app: Farshore) -> None:
     for vault, region in (("dr", DR_REGION), ("primary", HOME_REGION)):
         restore(app, {"rule": "blocks", "vault": vault, "target": {"availability_zone": f"{region}a"}})
     let_go(app)
-    for path in ("/plans", "/plans/orders", "/jobs", "/recovery-points", "/status"):
+    app.post("/inventory", {})
+    app.finish()
+    for path in ("/plans", "/plans/orders", "/jobs", "/recovery-points", "/status", "/inventory"):
         app.get(path)
     assert app.ask("DELETE", "/plans/orders").status == 200
 

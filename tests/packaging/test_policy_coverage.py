@@ -52,12 +52,6 @@ UNSEEN = (
     ),
     Unseen(
         "Catalog",
-        ("AdvanceJobs",),
-        ("dynamodb:BatchGetItem",),
-        "looks whether the job that holds a lock is over",
-    ),
-    Unseen(
-        "Catalog",
         ("Tick",),
         ("dynamodb:BatchGetItem", "dynamodb:DeleteItem"),
         "looks whether the jobs that hold copy slots are over, and takes the slots of those that are",

@@ -101,6 +101,17 @@ def test_a_listing_holds_what_starts_with_the_prefix_and_nothing_else(vault: Vau
     assert list(vault.list("nothing/")) == []
 
 
+def test_a_listing_is_in_the_order_of_the_keys_and_can_begin_behind_any(vault: Vault) -> None:
+    keys = ["points/a-b/1", "points/a/1", "points/a/1x", "points/a/2", "points/a_/1", "points/b"]
+    for key in reversed(keys):
+        vault.put(key, b"x")
+
+    assert [found.key for found in vault.list("points/")] == keys
+    assert [found.key for found in vault.list("points/", "points/a/1")] == keys[2:]
+    assert [found.key for found in vault.list("points/", "points/a/10")] == keys[2:]
+    assert list(vault.list("points/", "points/b")) == []
+
+
 def test_a_listing_goes_on_over_many_pages(ground: Ground) -> None:
     keys = [segment_key(FOLDER, number) for number in range(1, 1004)]
     with ThreadPoolExecutor(8) as threads:

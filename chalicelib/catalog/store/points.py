@@ -55,6 +55,11 @@ class PointStore:
         item = self._table.get(*_key(point_id))
         return _point(item) if item else None
 
+    def get_many(self, point_ids: Iterable[str]) -> dict[str, RecoveryPoint]:
+        """Return the points with these ids, strongly consistent; those that are not there are left out."""
+        found = self._table.get_all({_key(point_id) for point_id in point_ids})
+        return {item["sk"]: _point(item) for item in found.values()}
+
     def list(
         self, *, filters: dict[str, str], before: datetime | None, limit: int, cursor: str | None
     ) -> Page[RecoveryPoint]:
@@ -83,6 +88,15 @@ class PointStore:
         """Return the names of the volumes that a shard lacks."""
         item = self._table.get(*_shard_key(point_id, vault, number))
         return tuple(json.loads(item["left_out"])) if item else ()
+
+    def stored_snapshots(self, point_id: str) -> dict[str, set[str]]:
+        """Return, by vault, the ids of all snapshots of a point that have records of their own, also while it
+        is being made."""
+        found: dict[str, set[str]] = {}
+        for item in self._table.partition(f"shards#{point_id}"):
+            ids = (ref.id for ref in _refs(json.loads(item["snapshots"])))
+            found.setdefault(item["sk"].rpartition("#")[0], set()).update(ids)
+        return found
 
     def snapshots(self, point: RecoveryPoint, vault: str) -> Iterator[SnapshotRef]:
         """Yield all snapshots of an artefact, however many shards they lie in."""

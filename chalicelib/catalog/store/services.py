@@ -291,24 +291,34 @@ def arriving(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
 
 def restating(record: LineageRecord, points: Sequence[RecoveryPoint]) -> list[Write]:
     """State the newest of each vault as all of the lineage's points tell it, unless one arrived meanwhile."""
+    whole = [point for point in points if not point.left_out]
+    vaults = sorted({*record.newest, *(vault for point in whole for vault in point.available_in())})
     writes = []
-    for vault, known in record.newest.items():
-        there = [each for each in points if vault in each.available_in() and not each.left_out]
-        at = max((point.created_at for point in there), default=None)
-        sure = (each for each in there if not each.is_flagged)
-        verified = [each.created_at for each in sure if each.artefacts[vault].verified_at is not None]
-        verified_at = max(verified, default=None)
-        if (at, verified_at) == (known.at, known.verified_at):
-            continue
-        unchanged = Attr("newest_at").eq(stamp(known.at))
-        key = _vault_key(record.lineage, vault)
-        if at is None:
-            writes.append(Write(key, Role.NEWER, deletes=True, condition=unchanged))
-            continue
-        sets = {"newest_at": stamp(at)} | ({"verified_at": stamp(verified_at)} if verified_at else {})
-        drops = () if verified_at else ("verified_at",)
-        writes.append(Write(key, Role.NEWER, sets=sets, drops=drops, condition=unchanged))
+    for vault in vaults:
+        known, true = record.newest.get(vault), _newest_of(whole, vault)
+        if known != true:
+            writes.append(_restating_one(record.lineage, vault, known, true))
     return writes
+
+
+def _newest_of(whole: Sequence[RecoveryPoint], vault: str) -> Newest | None:
+    there = [point for point in whole if vault in point.available_in()]
+    sure = [each for each in there if each.artefacts[vault].verified_at is not None and not each.is_flagged]
+    if not there:
+        return None
+    verified_at = max((point.created_at for point in sure), default=None)
+    return Newest(max(point.created_at for point in there), verified_at)
+
+
+def _restating_one(lineage: Lineage, vault: str, known: Newest | None, true: Newest | None) -> Write:
+    key = _vault_key(lineage, vault)
+    unchanged = Attr("newest_at").eq(stamp(known.at)) if known else Attr("newest_at").not_exists()
+    if true is None:
+        return Write(key, Role.NEWER, deletes=True, condition=unchanged)
+    sets = {**_named(lineage), "vault": vault, "newest_at": stamp(true.at)}
+    if true.verified_at is None:
+        return Write(key, Role.NEWER, sets=sets, drops=("verified_at",), condition=unchanged)
+    return Write(key, Role.NEWER, sets={**sets, "verified_at": stamp(true.verified_at)}, condition=unchanged)
 
 
 def _named(lineage: Lineage) -> Item:

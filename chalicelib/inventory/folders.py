@@ -1,0 +1,155 @@
+"""Folders of a vault that belong to no recovery point.
+
+A folder is removed after its grace when the catalog knows its point, and knows that the point failed or was
+deleted; one that the catalog does not know may be a good backup, and is only reported.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
+from chalicelib.catalog.store.findings import FindingKind
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.inventory.proof import point_ids
+from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight
+from chalicelib.vaults.layout import POINTS_PREFIX, folder_of_key, manifest_key, point_folder, point_of_folder
+from chalicelib.vaults.vault import StoredObject, Vault
+
+KEYS_AT_ONCE = 20_000
+OVER = (PointState.FAILED, PointState.DELETED)
+
+
+@dataclass(slots=True)
+class Listing:
+    """A vault's listing that is gone on with: where a vault cannot begin in its middle, beginning again for
+    each page would read all before it each time."""
+
+    vault: Vault
+    prefix: str
+    _at: str = ""
+    _next: StoredObject | None = None
+    _rest: Iterator[StoredObject] | None = None
+
+    def take(self, after: str, enough: Callable[[StoredObject], bool]) -> Iterator[StoredObject]:
+        """Yield what comes behind `after`, until there is enough; what was too much comes first next time."""
+        if self._rest is None or self._at != after:
+            self._rest, self._next = self.vault.list(self.prefix, after), None
+        rest, first = self._rest, self._next
+        self._rest, self._next = None, None  # a listing that fails is not gone on with
+        stored = first or next(rest, None)
+        while stored is not None and not enough(stored):
+            yield stored
+            self._at = stored.key
+            stored = next(rest, None)
+        if stored is not None:
+            self._rest, self._next = rest, stored
+
+
+@dataclass(slots=True)
+class _Page:
+    """The folders, and keys in none, of one look: how many keys lie in each."""
+
+    folders: dict[str, int] = field(default_factory=dict)
+    keys: int = 0
+    last: str = ""
+    full: bool = False
+
+    def is_full(self, stored: StoredObject) -> bool:
+        """Say whether there is no room for a key, and remember that there was one."""
+        new = _folder(stored.key) not in self.folders
+        self.full = self.keys >= KEYS_AT_ONCE or (new and len(self.folders) >= PAGE)
+        return self.full
+
+    def add(self, stored: StoredObject) -> None:
+        name = _folder(stored.key)
+        self.folders[name] = self.folders.get(name, 0) + 1
+        self.keys, self.last = self.keys + 1, stored.key
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSurvey:
+    """The folders of recovery points in a vault."""
+
+    vault: Vault
+    points: PointStore
+    grace: timedelta
+    listing: Listing
+    name: str = "folders"
+    at_once: int = 1
+    bucket: None = None
+    after: timedelta = timedelta(0)
+
+    def look(self, cursor: str | None) -> Sight:
+        """Look at the next folders."""
+        page = _Page()
+        for stored in self.listing.take(cursor or "", page.is_full):
+            page.add(stored)
+        orphans = tuple(self._orphans(page.folders))
+        return Sight(orphans, looked_at=len(page.folders), cursor=page.last if page.full else None)
+
+    def look_again(self, whats: Sequence[str]) -> Sight:
+        """Look at the folders that are about to be removed."""
+        there = [what for what in whats if next(self.vault.list(what), None) is not None]
+        orphans = tuple(self._orphans(there))
+        still = {each.what for each in orphans}
+        return Sight(orphans, tuple((FindingKind.ORPHAN_FOLDER, what) for what in whats if what not in still))
+
+    def remove(self, what: str, stop: Callable[[], bool]) -> bool:
+        """Delete all in a folder, its manifest first."""
+        self.vault.delete(manifest_key(what))
+        for stored in list(self.vault.list(what)):
+            if stop():
+                return False
+            self.vault.delete(stored.key)
+        return True
+
+    def _orphans(self, folders: Sequence[str] | dict[str, int]) -> Iterator[Candidate]:
+        points = self.points.get_many(point_ids(map(point_of_folder, folders)))
+        for folder in folders:
+            orphan = orphan_folder(folder, self.vault.name, points.get(point_of_folder(folder)), self.grace)
+            if orphan is not None:
+                yield orphan
+
+
+def folders_of(vault: Vault, points: PointStore, grace: timedelta) -> FolderSurvey:
+    """Survey the folders of a vault."""
+    return FolderSurvey(vault, points, grace, Listing(vault, POINTS_PREFIX))
+
+
+def orphan_folder(folder: str, vault: str, point: RecoveryPoint | None, grace: timedelta) -> Candidate | None:
+    """Judge a folder: None when it is a point's, or of one that is being made or copied. Pure."""
+    if folder_of_key(f"{folder}x") != folder:
+        return Candidate(
+            FindingKind.ORPHAN_FILE, folder, "it lies in no recovery point's folder; it is left alone"
+        )
+    if point is None:
+        why = "the catalog does not know its recovery point; it is left alone, as it may be a good backup"
+        return Candidate(FindingKind.ORPHAN_FOLDER, folder, why, point=point_of_folder(folder))
+    if folder != point_folder(point.service, point.rule, point.nominal_at, point.id):
+        why = f"it is named after {point.id}, which lies elsewhere; it is left alone"
+        return _of(point, folder, why, None)
+    artefact = point.in_vault(vault)
+    recorded = artefact is not None and artefact.state is not PointState.DELETED
+    if recorded or point.state is PointState.CREATING or point.pins:
+        return None
+    if point.state in OVER:
+        why = f"{point.id} is {point.state}, and this is left of it"
+        return _of(point, folder, why, Settlement(grace, twice=True, removes=True))
+    why = f"the catalog knows of nothing of {point.id} in {vault}; it is left alone"
+    return _of(point, folder, why, None)
+
+
+def _of(point: RecoveryPoint, folder: str, why: str, settlement: Settlement | None) -> Candidate:
+    return Candidate(
+        kind=FindingKind.ORPHAN_FOLDER,
+        what=folder,
+        reason=why,
+        point=point.id,
+        service=point.service,
+        settlement=settlement,
+    )
+
+
+def _folder(key: str) -> str:
+    return folder_of_key(key) or key

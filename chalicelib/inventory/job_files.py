@@ -1,0 +1,159 @@
+"""What jobs keep in S3 vaults only while they run: uploads that are not finished, files that are being put
+together. What belongs to a job that is over is removed after its grace."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
+from chalicelib.catalog.store.findings import FindingKind
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.inventory.proof import job_ids, point_ids
+from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight
+from chalicelib.jobs.claims import lock_of_copy
+from chalicelib.jobs.job import AnyJob
+from chalicelib.jobs.store import JobStore
+from chalicelib.vaults.layout import JOB_PREFIXES, folder_of_key, job_of_key, point_of_folder
+from chalicelib.vaults.s3 import S3Vault
+from chalicelib.vaults.s3_uploads import S3Upload
+from chalicelib.vaults.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class UploadSurvey:
+    """The unfinished uploads of an S3 vault; each is named `KEY UPLOAD`."""
+
+    vault: S3Vault
+    points: PointStore
+    jobs: JobStore
+    grace: timedelta
+    name: str = "uploads"
+    at_once: int = 10
+    bucket: None = None
+    after: timedelta = timedelta(0)
+
+    def look(self, cursor: str | None) -> Sight:
+        """Look at the next uploads."""
+        marker = json.loads(cursor) if cursor else None
+        uploads, more = self.vault.uploads_after(tuple(marker) if marker else None, PAGE)
+        last = json.dumps([uploads[-1].key, uploads[-1].id]) if uploads and more else None
+        return Sight(tuple(self._orphans(uploads)), looked_at=len(uploads), cursor=last)
+
+    def look_again(self, whats: Sequence[str]) -> Sight:
+        """Look at the uploads that are about to be aborted."""
+        begun = [S3Upload(*_parts(what)) for what in whats]
+        orphans = tuple(self._orphans(begun))
+        still = {each.what for each in orphans}
+        return Sight(orphans, tuple((FindingKind.ORPHAN_UPLOAD, what) for what in whats if what not in still))
+
+    def remove(self, what: str, stop: Callable[[], bool]) -> bool:
+        """Abort an upload; one that is finished or gone is none any more."""
+        self.vault.abort_upload(*_parts(what))
+        return True
+
+    def _orphans(self, uploads: Sequence[S3Upload]) -> Iterator[Candidate]:
+        points = self.points.get_many(point_ids(map(_point_of, uploads)))
+        jobs = self.jobs.get_many(job_ids(job_of_key(each.key) for each in uploads))
+        for each in uploads:
+            job_id = job_of_key(each.key)
+            if job_id is not None:
+                yield from _of_job(
+                    f"{each.key} {each.id}", job_id, jobs, self.grace, FindingKind.ORPHAN_UPLOAD
+                )
+            elif folder_of_key(each.key) is not None:
+                yield from _of_point(each, self.vault.name, points.get(_point_of(each)), self.grace)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFileSurvey:
+    """The objects that jobs keep while they run, under one of their prefixes."""
+
+    vault: Vault
+    prefix: str
+    jobs: JobStore
+    grace: timedelta
+    at_once: int = 10
+    bucket: None = None
+    after: timedelta = timedelta(0)
+
+    @property
+    def name(self) -> str:
+        """What is looked at."""
+        return f"objects under {self.prefix}"
+
+    def look(self, cursor: str | None) -> Sight:
+        """Look at the next objects."""
+        keys = []
+        for stored in self.vault.list(self.prefix, cursor or ""):
+            keys.append(stored.key)
+            if len(keys) == PAGE:
+                break
+        last = keys[-1] if len(keys) == PAGE else None
+        return Sight(tuple(self._orphans(keys)), looked_at=len(keys), cursor=last)
+
+    def look_again(self, whats: Sequence[str]) -> Sight:
+        """Look at the objects that are about to be deleted."""
+        orphans = tuple(self._orphans([what for what in whats if self.vault.size(what) is not None]))
+        still = {each.what for each in orphans}
+        return Sight(orphans, tuple((FindingKind.ORPHAN_FILE, what) for what in whats if what not in still))
+
+    def remove(self, what: str, stop: Callable[[], bool]) -> bool:
+        """Delete an object."""
+        self.vault.delete(what)
+        return True
+
+    def _orphans(self, keys: Iterable[str]) -> Iterator[Candidate]:
+        named = {key: job_of_key(key) or "" for key in keys}
+        jobs = self.jobs.get_many(job_ids(named.values()))
+        for key, job_id in named.items():
+            yield from _of_job(key, job_id, jobs, self.grace, FindingKind.ORPHAN_FILE)
+
+
+def job_files_of(vault: S3Vault, jobs: JobStore, grace: timedelta) -> tuple[JobFileSurvey, ...]:
+    """Survey what jobs keep in a vault while they run."""
+    return tuple(JobFileSurvey(vault, prefix, jobs, grace) for prefix in JOB_PREFIXES)
+
+
+def _of_job(
+    what: str, job_id: str, jobs: dict[str, AnyJob], grace: timedelta, kind: FindingKind
+) -> Iterator[Candidate]:
+    """Yield what is left of a job that is over, or that the catalog does not know. Pure."""
+    job = jobs.get(job_id)
+    if job is None:
+        yield Candidate(kind, what, f"no job {job_id} is remembered; it is left alone", job=job_id)
+    elif job.state.final:
+        settlement = Settlement(grace, twice=True, removes=True)
+        why = f"{job.id}, which is {job.state}, left it"
+        yield Candidate(kind, what, why, job.id, service=job.service, settlement=settlement)
+
+
+def _of_point(
+    upload: S3Upload, vault: str, point: RecoveryPoint | None, grace: timedelta
+) -> Iterator[Candidate]:
+    """Yield an upload of a point that no job is making or copying; a copy that begins just then waits, or it
+    would go on with what is about to be aborted. Pure."""
+    what = f"{upload.key} {upload.id}"
+    if point is None:
+        why = "the catalog does not know its recovery point; it is left to the bucket's rules"
+        yield Candidate(FindingKind.ORPHAN_UPLOAD, what, why, point=_point_of(upload))
+    elif point.state is not PointState.CREATING and not point.pins:
+        yield Candidate(
+            kind=FindingKind.ORPHAN_UPLOAD,
+            what=what,
+            reason=f"no job works on {point.id}, which is {point.state}",
+            point=point.id,
+            service=point.service,
+            settlement=Settlement(grace, twice=True, removes=True),
+            lock=lock_of_copy(point.id, vault),
+        )
+
+
+def _point_of(upload: S3Upload) -> str:
+    return point_of_folder(folder_of_key(upload.key) or "")
+
+
+def _parts(what: str) -> tuple[str, str]:
+    """Return the key and id of an upload; neither has a blank in it."""
+    key, _, upload = what.rpartition(" ")
+    return key, upload

@@ -1,0 +1,160 @@
+"""What jobs said they could not remove: looked for every day, removed after its grace, told until it is gone.
+
+A leftover is an id that a job recorded when it made the thing, so it is ours. Restored volumes are told and
+never removed: whoever wanted them may have put data on them.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chalicelib.aws.ec2 import Ec2
+from chalicelib.catalog.location import Location
+from chalicelib.catalog.recovery_point import PointState
+from chalicelib.catalog.store.findings import Finding, FindingKind, FindingStore
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.inventory.proof import point_ids
+from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight
+from chalicelib.jobs.leftovers import NOTED_AT_ONCE, leftover
+from chalicelib.jobs.store import JobStore
+from chalicelib.vaults.s3 import S3Vault
+from chalicelib.vaults.vault import Vault
+
+# SSM ends a command by the rule's timeout, two days at most.
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html
+COMMAND_ENDS_AFTER = timedelta(days=2)
+_PART = re.compile(r"part (\d+) of (rp-[0-9a-f]{32})")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftoverSurvey:
+    """What jobs left in one place; `vault` is None in a region, `ec2` in a vault that keeps no snapshots."""
+
+    place: Location
+    findings: FindingStore
+    jobs: JobStore
+    points: PointStore
+    vault: Vault | None
+    ec2: Ec2 | None
+    grace: timedelta
+    now: Callable[[], datetime]
+    name: str = "leftovers"
+    at_once: int = 10
+    after: timedelta = timedelta(0)
+
+    @property
+    def bucket(self) -> tuple[str, str] | None:
+        """Most of them are snapshots, whose deletion is paced."""
+        return ("DeleteSnapshot", self.ec2.region) if self.ec2 else None
+
+    def look(self, cursor: str | None) -> Sight:
+        """Look for the next leftovers."""
+        found = self.findings.of_place(self.place, FindingKind.LEFTOVER, after=cursor, limit=NOTED_AT_ONCE)
+        last = found[-1].key[1] if len(found) == NOTED_AT_ONCE else None
+        sight = self._seen(found)
+        return Sight((*sight.candidates, *self._unlisted(found)), sight.untrue, len(found), last)
+
+    def look_again(self, whats: Sequence[str]) -> Sight:
+        """Look for the leftovers that are about to be removed."""
+        wanted = set(whats)
+        found, after = list[Finding](), None
+        while page := self.findings.of_place(self.place, FindingKind.LEFTOVER, after=after, limit=PAGE):
+            found += [each for each in page if each.what in wanted]
+            after = page[-1].key[1]
+        return self._seen(found)
+
+    def remove(self, what: str, stop: Callable[[], bool]) -> bool:
+        """Remove a leftover."""
+        word, _, rest = what.partition(" ")
+        if what.startswith("snap-") and self.ec2 is not None:
+            self.ec2.delete_snapshot(what)
+        elif word in ("object", "staged") and self.vault is not None:
+            self.vault.delete(_key(word, rest))
+        elif isinstance(self.vault, S3Vault):
+            for key in self._uploads(_upload(what)):
+                self.vault.abort_upload(key, _upload(what))
+        return True
+
+    def _seen(self, found: Sequence[Finding]) -> Sight:
+        snapshots = [each.what for each in found if each.what.startswith("snap-")]
+        volumes = [each.what for each in found if each.what.startswith("vol-")]
+        there: set[str] = set()
+        if self.ec2 is not None:
+            there |= {each.id for each in self.ec2.snapshots_by_id(snapshots)} if snapshots else set()
+            there |= {each.id for each in self.ec2.volumes(volumes)} if volumes else set()
+        still = [each for each in found if each.what in there or self._is_there(each)]
+        gone = [each for each in found if each not in still]
+        return Sight(
+            tuple(self._candidate(each) for each in still),
+            tuple((FindingKind.LEFTOVER, each.what) for each in gone),
+        )
+
+    def _is_there(self, found: Finding) -> bool:
+        """Say whether something that is neither snapshot nor volume is still there."""
+        word, _, rest = found.what.partition(" ")
+        part = _PART.fullmatch(found.what)
+        if found.what.startswith(("snap-", "vol-")):
+            return False
+        if word == "command":
+            return self.now() < found.since + COMMAND_ENDS_AFTER
+        if part is not None:
+            return self._has_part(part[2], int(part[1]) - 1)
+        if point_ids([word]):
+            point = self.points.get(word)
+            artefact = point.in_vault(rest) if point else None
+            return artefact is not None and artefact.state not in (PointState.DELETED, PointState.AVAILABLE)
+        if word in ("object", "staged") and self.vault is not None:
+            return self.vault.size(_key(word, rest)) is not None
+        return next(self._uploads(_upload(found.what)), None) is not None
+
+    def _has_part(self, point: str, number: int) -> bool:
+        vault = self.place.vault or ""
+        ids = [ref.id for ref in self.points.stored_shard(point, vault, number)]
+        return bool(ids and self.ec2 and self.ec2.snapshots_by_id(ids))
+
+    def _uploads(self, id: str) -> Iterator[str]:
+        """Yield the key of an upload that is still there."""
+        marker, more = None, isinstance(self.vault, S3Vault)
+        while more and isinstance(self.vault, S3Vault):
+            uploads, more = self.vault.uploads_after(marker, 1000)
+            yield from (each.key for each in uploads if each.id == id)
+            marker = (uploads[-1].key, uploads[-1].id) if uploads else None
+
+    def _candidate(self, found: Finding) -> Candidate:
+        told, _, _ = found.reason.partition("; it could not be removed")
+        return Candidate(
+            kind=FindingKind.LEFTOVER,
+            what=found.what,
+            reason=told,
+            job=found.job,
+            point=found.point,
+            service=found.service,
+            settlement=Settlement(self.grace, twice=True, removes=True) if self._goes(found) else None,
+        )
+
+    def _goes(self, found: Finding) -> bool:
+        """Say whether an inventory removes a leftover: the object of a point that is good by now stays."""
+        word, _, _ = found.what.partition(" ")
+        if word in ("part", "command") or found.what.startswith("vol-") or point_ids([word]):
+            return False
+        point = self.points.get(found.point) if word == "object" and point_ids([found.point]) else None
+        return point is None or point.state in (PointState.FAILED, PointState.DELETED)
+
+    def _unlisted(self, found: Sequence[Finding]) -> tuple[Candidate, ...]:
+        """Return what is still there of what those jobs left and their last commits had no room for."""
+        jobs, now = self.jobs.get_many({each.job for each in found}), self.now()
+        more = [leftover(job, what, now) for job in jobs.values() for what in job.left[NOTED_AT_ONCE:]]
+        known = self.findings.known(each.key for each in more)
+        new = [each for each in more if each.place == self.place and each.key not in known]
+        return self._seen(new[:NOTED_AT_ONCE]).candidates
+
+
+def _key(word: str, rest: str) -> str:
+    """Return the key of an object (`object KEY`) or of a staged one (`staged VAULT:KEY`)."""
+    return rest.partition(":")[2] if word == "staged" else rest
+
+
+def _upload(what: str) -> str:
+    """Return the id of an upload (`upload ID`, or the id alone)."""
+    return what.removeprefix("upload ")

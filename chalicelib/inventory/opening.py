@@ -1,0 +1,52 @@
+"""Opens inventories: one a day (UTC) for each region, each vault and the catalog, and whenever asked.
+
+When the next is due is a record in the index that shows ticks what is due, so that an idle tick asks nothing
+more. Invariant: jobs are opened, under ids made of the day, before the next day's is scheduled.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chalicelib.catalog.location import Location
+from chalicelib.catalog.store.table import Attr, Table, Write
+from chalicelib.catalog.store.wake import INVENTORY, waking
+from chalicelib.jobs.engine import Engine
+from chalicelib.jobs.job import JobId
+from chalicelib.jobs.work import inventory_request
+
+# Past the turn of the day, when most schedules are due.
+TIME_OF_DAY = timedelta(hours=1, minutes=40)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventories:
+    """Opens the inventories of all places."""
+
+    engine: Engine
+    table: Table
+    places: tuple[Location, ...]
+    now: Callable[[], datetime]
+
+    def schedule(self) -> None:
+        """Have an inventory taken every day, from the next one on; what is scheduled already stays."""
+        at = next_at(self.now())
+        put = {"format": 1, **waking(at)}
+        self.table.commit([Write(INVENTORY, put=put, condition=Attr("pk").not_exists())])
+
+    def open_due(self) -> None:
+        """Open the day's inventories and schedule the next day's."""
+        now = self.now()
+        self.open(f"{now:%Y-%m-%d}", self.places)
+        self.table.commit([Write(INVENTORY, sets=waking(next_at(now)))])
+
+    def open(self, cause: str, places: Iterable[Location]) -> tuple[JobId, ...]:
+        """Open inventories of these places; those of one cause are opened once."""
+        now = self.now()
+        return self.engine.open([inventory_request(place, cause, now) for place in places])
+
+
+def next_at(now: datetime) -> datetime:
+    """Return when the next inventory is due. Pure."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0) + TIME_OF_DAY
+    return today if today > now else today + timedelta(days=1)

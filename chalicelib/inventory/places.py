@@ -1,0 +1,107 @@
+"""What there is to look at in each place: the surveys of a region, of a vault, of the catalog, in order."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from chalicelib.aws.ec2 import Ec2
+from chalicelib.catalog.location import Location
+from chalicelib.catalog.store.findings import FindingStore
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.catalog.store.services import ServiceStore
+from chalicelib.catalog.store.table import Table
+from chalicelib.inventory.artefacts import ArtefactSurvey
+from chalicelib.inventory.engine_records import OverdueSurvey, SlotSurvey
+from chalicelib.inventory.folders import folders_of
+from chalicelib.inventory.job_files import UploadSurvey, job_files_of
+from chalicelib.inventory.leftovers import LeftoverSurvey
+from chalicelib.inventory.snapshots import tagged_in, untagged_in
+from chalicelib.inventory.survey import Survey
+from chalicelib.inventory.volumes import VolumeSurvey
+from chalicelib.jobs.claims import Claims
+from chalicelib.jobs.store import JobStore
+from chalicelib.vaults.s3 import S3Vault
+from chalicelib.vaults.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where to look: EC2 by its region, vaults by their names, the regions in which they keep snapshots
+    (None: in none) and those that snapshots are copied into."""
+
+    ec2: Callable[[str], Ec2]
+    vault: Callable[[str], Vault]
+    region_of: Mapping[str, str | None]
+    copy_regions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Surveys:
+    """Gives the surveys of a place; they are made once, as a listing that cannot begin in its middle is gone
+    on with. `jobs` is asked for when it is needed, because what reads jobs knows every kind of them."""
+
+    world: World
+    table: Table
+    points: PointStore
+    services: ServiceStore
+    findings: FindingStore
+    claims: Claims
+    jobs: Callable[[], JobStore]
+    grace: timedelta
+    now: Callable[[], datetime]
+    _made: dict[str, Sequence[Survey]] = field(default_factory=dict)
+
+    def of(self, place: Location) -> Sequence[Survey]:
+        """Return what is to be looked at in a place.
+
+        Raises:
+            VaultMissing: the settings name no such vault any more.
+        """
+        if place.name not in self._made:
+            if place.region is not None:
+                made: Sequence[Survey] = self._of_region(place, self.world.ec2(place.region))
+            elif place.vault is not None:
+                made = self._of_vault(place, self.world.vault(place.vault))
+            else:
+                made = self._of_catalog()
+            self._made[place.name] = made
+        return self._made[place.name]
+
+    def _of_region(self, place: Location, ec2: Ec2) -> Sequence[Survey]:
+        jobs = self.jobs()
+        return (
+            tagged_in(ec2, self.points, jobs, self.grace),
+            untagged_in(ec2, self.points, jobs, self.grace),
+            VolumeSurvey(ec2, jobs),
+            self._leftovers(place, None, ec2),
+        )
+
+    def _of_vault(self, place: Location, vault: Vault) -> Sequence[Survey]:
+        region = self.world.region_of.get(vault.name)
+        ec2 = self.world.ec2(region) if region else None
+        parts = (vault, ec2, self.points, self.services, self.findings, self.now)
+        return (
+            ArtefactSurvey(*parts),
+            folders_of(vault, self.points, self.grace),
+            *self._of_s3(vault),
+            self._leftovers(place, vault, ec2),
+            ArtefactSurvey(*parts, second=True),
+        )
+
+    def _of_s3(self, vault: Vault) -> Sequence[Survey]:
+        if not isinstance(vault, S3Vault):
+            return ()
+        jobs = self.jobs()
+        uploads = UploadSurvey(vault, self.points, jobs, self.grace)
+        return (uploads, *job_files_of(vault, jobs, self.grace))
+
+    def _of_catalog(self) -> Sequence[Survey]:
+        jobs = self.jobs()
+        return (
+            SlotSurvey(self.claims, jobs, self.world.copy_regions),
+            OverdueSurvey(self.table, jobs, self.now),
+        )
+
+    def _leftovers(self, place: Location, vault: Vault | None, ec2: Ec2 | None) -> LeftoverSurvey:
+        jobs = self.jobs()
+        return LeftoverSurvey(place, self.findings, jobs, self.points, vault, ec2, self.grace, self.now)

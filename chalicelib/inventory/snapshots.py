@@ -1,0 +1,146 @@
+"""Snapshots of a region that belong to no recovery point and to no job that is under way.
+
+They are found by tag, and by description, which finds those that have lost their tags. What carries the mark
+of a job that is over is ours: it is removed after its grace. All else is only reported.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from chalicelib.aws.ec2 import Ec2, Snapshot
+from chalicelib.catalog.recovery_point import TAG_JOB, TAG_POINT, TAG_SERVICE, PointState, RecoveryPoint
+from chalicelib.catalog.store.findings import FindingKind
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.inventory.proof import job_ids, made_by, point_ids
+from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight
+from chalicelib.jobs.job import MARK, AnyJob, job_of_mark
+from chalicelib.jobs.store import JobStore
+
+# In these states an artefact's snapshots belong to it.
+_HOLDING = (PointState.AVAILABLE, PointState.EXPIRED, PointState.MISSING)
+# One that is pending may be deleted too, but a finding of it would be gone tomorrow.
+_MADE = ("completed", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """What the catalog knows of the points and jobs that snapshots name; by point the ids of its
+    snapshots."""
+
+    points: dict[str, RecoveryPoint]
+    snapshots: dict[str, frozenset[str]]
+    jobs: dict[str, AnyJob]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSurvey:
+    """The snapshots that `which` finds; those with a tag of ours are left out where `tagged` is False."""
+
+    name: str
+    ec2: Ec2
+    points: PointStore
+    jobs: JobStore
+    grace: timedelta
+    which: tuple[tuple[str, tuple[str, ...]], ...]
+    tagged: bool
+    at_once: int = 10
+    after: timedelta = timedelta(0)
+
+    @property
+    def bucket(self) -> tuple[str, str]:
+        """DeleteSnapshot is paced."""
+        return "DeleteSnapshot", self.ec2.region
+
+    def look(self, cursor: str | None) -> Sight:
+        """Look at the next page of the region's snapshots."""
+        listed = self.ec2.snapshots_page(self.which, PAGE, cursor)
+        wanted = [each for each in listed.things if self.tagged or TAG_POINT not in each.tags]
+        return Sight(tuple(self._orphans(wanted)), looked_at=len(wanted), cursor=listed.token)
+
+    def look_again(self, whats: Sequence[str]) -> Sight:
+        """Look at the snapshots that are about to be deleted."""
+        orphans = tuple(self._orphans(self.ec2.snapshots_by_id(whats)))
+        still = {each.what for each in orphans}
+        untrue = tuple((FindingKind.ORPHAN_SNAPSHOT, what) for what in whats if what not in still)
+        return Sight(orphans, untrue)
+
+    def remove(self, what: str, stop: Callable[[], bool]) -> bool:
+        """Delete a snapshot."""
+        self.ec2.delete_snapshot(what)
+        return True
+
+    def _orphans(self, snapshots: Sequence[Snapshot]) -> list[Candidate]:
+        """Return those of the snapshots that belong to nothing."""
+        owners = self._owners(snapshots)
+        return [orphan for each in snapshots if (orphan := _orphan(each, owners, self.grace)) is not None]
+
+    def _owners(self, snapshots: Sequence[Snapshot]) -> Owners:
+        """Read what the snapshots name: points by their tags; and, where these do not have them, jobs by
+        their marks, the jobs' parents and their points."""
+        tagged = point_ids(each.tags.get(TAG_POINT) for each in snapshots)
+        points = self.points.get_many(tagged)
+        held = {id: self._held(point) for id, point in points.items()}
+        known = frozenset[str]().union(*held.values())
+        strays = [each for each in snapshots if each.id not in known]
+        jobs = self.jobs.get_many(job_ids(job_of_mark(each.description) for each in strays))
+        jobs |= self.jobs.get_many({job.parent for job in jobs.values() if job.parent} - jobs.keys())
+        theirs = point_ids(getattr(job.work, "recovery_point", None) for job in jobs.values())
+        more = self.points.get_many(theirs - points.keys())
+        held |= {id: self._held(point) for id, point in more.items()}
+        return Owners(points | more, held, jobs)
+
+    def _held(self, point: RecoveryPoint) -> frozenset[str]:
+        """Return the ids of the snapshots that a point has, or is getting."""
+        kept = [artefact for artefact in point.artefacts.values() if artefact.state in _HOLDING]
+        ids = {ref.id for artefact in kept for ref in artefact.snapshots}
+        if any(artefact.shards for artefact in kept):
+            stored = self.points.stored_snapshots(point.id)
+            ids = ids.union(*(stored.get(each.vault, set[str]()) for each in kept))
+        return frozenset(ids)
+
+
+def tagged_in(ec2: Ec2, points: PointStore, jobs: JobStore, grace: timedelta) -> SnapshotSurvey:
+    """Survey the snapshots that carry our tag."""
+    which = (("tag-key", (TAG_POINT,)),)
+    return SnapshotSurvey("snapshots", ec2, points, jobs, grace, which, tagged=True)
+
+
+def untagged_in(ec2: Ec2, points: PointStore, jobs: JobStore, grace: timedelta) -> SnapshotSurvey:
+    """Survey the snapshots that say in their description who made them and have lost our tag."""
+    which = (("description", (f"{MARK} *",)),)
+    return SnapshotSurvey("snapshots without tags", ec2, points, jobs, grace, which, tagged=False)
+
+
+def _orphan(snapshot: Snapshot, owners: Owners, grace: timedelta) -> Candidate | None:
+    """Judge a snapshot: None when it belongs to a point, or to what a job that is under way has made, or one
+    that is over has left; or the job that this one was a part of. Pure."""
+    if any(snapshot.id in held for held in owners.snapshots.values()) or snapshot.state not in _MADE:
+        return None
+    job = owners.jobs.get(job_of_mark(snapshot.description) or "")
+    family = [each for each in (job, owners.jobs.get(job.parent or "") if job else None) if each is not None]
+    if any(not each.state.final or snapshot.id in each.left for each in family):
+        return None
+    reason, ours = _why(snapshot, job)
+    return Candidate(
+        kind=FindingKind.ORPHAN_SNAPSHOT,
+        what=snapshot.id,
+        reason=reason,
+        job=job.id if job and ours else snapshot.tags.get(TAG_JOB, "")[:100],
+        point=snapshot.tags.get(TAG_POINT, "")[:100],
+        service=job.service if job and ours else snapshot.tags.get(TAG_SERVICE, ""),
+        settlement=Settlement(grace, twice=True, removes=True) if ours else None,
+    )
+
+
+def _why(snapshot: Snapshot, job: AnyJob | None) -> tuple[str, bool]:
+    """Say why a snapshot is an orphan, and whether it is provably ours."""
+    if job is None:
+        return (
+            "it is in no recovery point, and no job that the catalog remembers made it: another deployment's "
+            "or forged; it is left alone",
+            False,
+        )
+    if not made_by(job, snapshot):
+        return f"it names {job.id}, which did not make it: forged; it is left alone", False
+    return f"{job.id}, which is {job.state}, made it, and it is in no recovery point", True

@@ -1,0 +1,138 @@
+"""What an inventory looks at, thing by thing, and what it makes of it. `judge` is pure.
+
+A survey lists one kind of thing, page by page, and names those that differ from the catalog. What is to be
+removed or marked is settled in steps of its own, after another look.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from chalicelib.catalog.location import Location
+from chalicelib.catalog.store.findings import Finding, FindingKind, key_of
+from chalicelib.catalog.store.table import Write
+
+# A step writes a finding for each thing of a page, in a transaction that has room for a hundred.
+PAGE = 80
+# A listing may lag: what is not there is believed to be gone when it was not there this long before, either.
+SECOND_LOOK_AFTER = timedelta(minutes=10)
+
+Known = Mapping[tuple[str, str], Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """From when on a difference is settled: so long `after` it was first seen, and, with `twice`, when an
+    earlier inventory saw it, too. `writes` settle it in the catalog; without any, the thing is removed."""
+
+    after: timedelta = timedelta(0)
+    twice: bool = False
+    writes: tuple[Write, ...] = ()
+    removes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A thing that differs from what the catalog says. One that is `unsaid` is settled and not reported;
+    while it is settled, the `lock` keeps others from it."""
+
+    kind: FindingKind
+    what: str
+    reason: str
+    job: str = ""
+    point: str = ""
+    service: str = ""
+    settlement: Settlement | None = None
+    settled: bool = False
+    unsaid: bool = False
+    lock: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look showed: the differences, findings that are no longer true, how many things were looked at,
+    and the cursor that goes on behind them (None: all were)."""
+
+    candidates: tuple[Candidate, ...] = ()
+    untrue: tuple[tuple[FindingKind, str], ...] = ()
+    looked_at: int = 0
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a look leads to: the findings to store, those to drop, and what is due to be settled."""
+
+    findings: tuple[Finding, ...]
+    dropped: tuple[tuple[str, str], ...]
+    due: tuple[str, ...]
+
+
+class Survey(Protocol):
+    """One kind of thing in one place."""
+
+    @property
+    def name(self) -> str:
+        """What is looked at, in words."""
+
+    @property
+    def at_once(self) -> int:
+        """How many things are settled in one step."""
+
+    @property
+    def bucket(self) -> tuple[str, str] | None:
+        """The operation and region of EC2's request bucket that removing a thing draws on, if one."""
+
+    @property
+    def after(self) -> timedelta:
+        """How long after the first suspicion of this inventory the survey begins."""
+
+    def look(self, cursor: str | None) -> Sight:
+        """Look at the next page; the same cursor may be looked at twice."""
+
+    def look_again(self, whats: Sequence[str]) -> Sight:
+        """Look at just these things, which are about to be settled."""
+
+    def remove(self, what: str, stop: Callable[[], bool]) -> bool:
+        """Remove a thing; say whether all of it is gone (not, when it had to stop)."""
+
+
+def judge(place: Location, sight: Sight, known: Known, began_at: datetime, now: datetime) -> Judged:
+    """Judge what a look showed, by what was known of it before. Pure."""
+    findings, due = [], []
+    for each in sight.candidates:
+        before = known.get(key_of(place, each.kind, each.what))
+        since = before.since if before else now
+        settlement = each.settlement
+        at = since + settlement.after if settlement else None
+        if not each.unsaid:
+            findings.append(_finding(place, each, since, at, now))
+        if settlement and at and now >= at and (not settlement.twice or since < began_at):
+            due.append(each.what)
+    dropped = tuple(key_of(place, kind, what) for kind, what in sight.untrue)
+    return Judged(tuple(findings), dropped, tuple(due))
+
+
+def _finding(
+    place: Location, each: Candidate, since: datetime, at: datetime | None, now: datetime
+) -> Finding:
+    removes = each.settlement is not None and each.settlement.removes
+    return Finding(
+        place=place,
+        kind=each.kind,
+        what=each.what,
+        reason=each.reason,
+        since=since,
+        last_seen=now,
+        job=each.job,
+        point=each.point,
+        service=each.service,
+        removed_after=at if removes else None,
+        settled=each.settled,
+    )
+
+
+def keys_of(place: Location, candidates: Iterable[Candidate]) -> tuple[tuple[str, str], ...]:
+    """Return the keys of the findings that candidates would be."""
+    return tuple(key_of(place, each.kind, each.what) for each in candidates)

@@ -2,8 +2,9 @@
 
 The instance uploads parts through presigned URLs; only this job, after the script has ended well and what S3
 holds has been compared with what the script wrote, makes an object of them. Invariant: nothing half-made is
-ever a recovery point, and a finished point has been read back and found right, part by part. No restore works
-on the instance while the script runs.
+ever a recovery point, and a finished point has been read back and found right, part by part. What is recorded
+of the whole comes of the bytes read; what the instance says of it is compared. No restore works on the
+instance while the script runs.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,9 +44,9 @@ from chalicelib.jobs.work import BackupWork
 from chalicelib.on_instance import MAX_PARTS, BackupReport, BackupRun, backup_command, parse_report
 from chalicelib.plans.model import ServiceRule
 from chalicelib.vaults.layout import data_key, manifest_key, part_sizes
-from chalicelib.vaults.manifest import Manifest, PartHash, to_json
-from chalicelib.vaults.read_back import read_back
-from chalicelib.vaults.s3 import S3Vault
+from chalicelib.vaults.manifest import Manifest, PartHash, identity, to_json
+from chalicelib.vaults.read_back import PinnedObject, check_whole, read_back
+from chalicelib.vaults.s3 import S3Object, S3Vault
 
 # A read-back stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=1)
@@ -55,13 +56,15 @@ UPLOAD_INTENT = "CreateMultipartUpload"
 @dataclass(frozen=True, slots=True)
 class ServiceBackupProgress:
     """How far a service backup is: its upload, the run of the script, what that reported, the finished
-    object, how many parts were read back; and in cleaning, what was removed."""
+    object, how many parts were read back, the hash of the whole if one turn read it; and in cleaning, what
+    was removed."""
 
     upload: str | None = None
     run: ScriptRun = field(default_factory=ScriptRun)
     report: BackupReport | None = None
     etag: str | None = None
     parts_read: int = 0
+    sha256: str | None = None
     described: bool = False
     removal: Removal = field(default_factory=Removal)
 
@@ -71,11 +74,14 @@ ServiceJob = Job[BackupWork, ServiceBackupProgress]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The rule, an upload begun before the job knew of it, and the run of the script."""
+    """The rule, an upload begun before the job knew of it, the run of the script, and at the end what lies in
+    the vault: the object, and the size of its manifest."""
 
     rule: ServiceRule
     upload: str | None = None
     run: RunSeen = field(default_factory=RunSeen)
+    stored: S3Object | None = None
+    manifest_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,11 @@ class ServiceBackup:
             return replace(seen, upload=self._upload_begun(job))
         if progress.report is None:
             return replace(seen, run=observe_run(self.ssm, self.ec2, job, progress.run, job.work.instances))
+        if progress.described:
+            stored = self.primary.head(_key(job))
+            return replace(
+                seen, stored=stored, manifest_bytes=self.primary.size(manifest_key(folder_of(job)))
+            )
         return seen
 
     def _observe_failed(self, job: ServiceJob, seen: Seen) -> Seen:
@@ -164,10 +175,12 @@ class ServiceBackup:
             return Do(ReadBack(), "reading the object back")
         if not progress.described:
             return Do(WriteManifest(_manifest(job, seen.rule)), "writing the manifest")
+        if (gone := _not_as_read(job, seen)) is not None:
+            return Fail(f"backup of {job.service}: {gone}")
         point = _point(job, seen.rule, now)
         writes = (points.settling(point, now), services.counting(point, "primary", 1))
         opens = follow_ups(job, point, seen.rule, self.vault_kinds, now)
-        return Finish(f"{point.size_bytes:,} bytes, SHA-256 {progress.report.sha256}", writes, opens)
+        return Finish(f"{point.size_bytes:,} bytes, {_named(point.artefacts['primary'])}", writes, opens)
 
     def _decide_run(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
         run = job.progress.run
@@ -231,7 +244,7 @@ class ServiceBackup:
             case FinishUpload():
                 return Step(replace(progress, etag=self._finish_upload(job)))
             case ReadBack():
-                return Step(replace(progress, parts_read=self._read_back(job, turn.until)))
+                return Step(self._read_back(job, turn.until))
             case WriteManifest(manifest=manifest):
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return Step(replace(progress, described=True))
@@ -291,10 +304,14 @@ class ServiceBackup:
                 raise
             return made.etag
 
-    def _read_back(self, job: ServiceJob, until: datetime) -> int:
-        parts = [(part.size_bytes, part.sha256) for part in _report(job).parts]
-        done = job.progress.parts_read
-        return read_back(self.primary, _key(job), parts, done, lambda: self.now() >= until - MARGIN)
+    def _read_back(self, job: ServiceJob, until: datetime) -> ServiceBackupProgress:
+        """Read the next parts back; compare what the instance says of the whole with what was read."""
+        progress, report = job.progress, _report(job)
+        found = PinnedObject(self.primary, _key(job), progress.etag or "")
+        parts = [(part.size_bytes, part.sha256) for part in report.parts]
+        verified = read_back(found, parts, progress.parts_read, lambda: self.now() >= until - MARGIN)
+        check_whole(report.sha256, verified, "the instance", f"{self.primary.name}:{found.key}")
+        return replace(progress, parts_read=verified.parts, sha256=verified.sha256)
 
     def _removing(self, job: ServiceJob) -> Callable[[str], None]:
         def remove_one(what: str) -> None:
@@ -362,7 +379,8 @@ def _point(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint:
         folder=folder_of(job),
         key=_key(job),
         etag=job.progress.etag,
-        sha256=report.sha256,
+        sha256=job.progress.sha256,
+        parts_sha256=identity(_parts(report)),
         verified_at=now,
     )
     return replace(
@@ -385,6 +403,29 @@ def _manifest(job: ServiceJob, rule: ServiceRule) -> Manifest:
         created_at=_taken_at(job),
         source={"instance": job.progress.run.instance or "", **_scripts(rule)},
         size_bytes=report.size_bytes,
-        sha256=report.sha256,
-        parts=tuple(PartHash(part.size_bytes, part.sha256) for part in report.parts),
+        sha256=job.progress.sha256,
+        parts=_parts(report),
     )
+
+
+def _parts(report: BackupReport) -> tuple[PartHash, ...]:
+    return tuple(PartHash(part.size_bytes, part.sha256) for part in report.parts)
+
+
+def _named(artefact: Artefact) -> str:
+    """Name the bytes of an artefact by the hash there is."""
+    if artefact.sha256 is not None:
+        return f"SHA-256 {artefact.sha256}"
+    return f"SHA-256 over its parts {artefact.parts_sha256}"
+
+
+def _not_as_read(job: ServiceJob, seen: Seen) -> str | None:
+    """Say what is wrong with what lies in the vault by now; None: the object is the one read back."""
+    stored, where = seen.stored, f"primary:{_key(job)}"
+    if stored is None:
+        return f"{where} is gone since it was read back"
+    if (stored.etag, stored.size_bytes) != (job.progress.etag, _report(job).size_bytes):
+        return f"{where} was replaced since it was read back"
+    if not seen.manifest_bytes:
+        return f"{where} has lost its manifest"
+    return None

@@ -110,6 +110,7 @@ class Seen:
     listed: tuple[str, ...] = ()
     children: Children = field(default_factory=Children)
     shard: tuple[SnapshotRef, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,12 @@ class SnapshotBackup:
             return replace(seen, shard=shard)
         if job.progress.parts_opened < _parts(job.work):
             return replace(seen, listed=self.lists.get(job.work.listed or ""))
+        if job.progress.described:
+            stored = (
+                self.points.stored_shard(job.work.recovery_point, "primary", number)
+                for number in range(_parts(job.work))
+            )
+            return replace(seen, missing=self.ec2.not_completed(ref.id for refs in stored for ref in refs))
         return seen
 
     def decide(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
@@ -275,6 +282,8 @@ class SnapshotBackup:
             return Wait(now + LOST_EVENT_AFTER, f"{left} of {parts} parts are under way")
         if not job.progress.described:
             return Do(WriteManifest(), "writing the manifest")
+        if seen.missing:
+            return Fail(f"{', '.join(seen.missing[:5])} disappeared before the backup was complete")
         return self._finished(job, self._sharded_point(job), seen.rule, now)
 
     def clean_up(self, job: SnapshotJob, seen: Seen, now: datetime) -> Cleaning[Action]:

@@ -89,21 +89,27 @@ class BackupRun:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRun:
-    """One run of a user's restore script, then of the verify script if there is one, on what `url` gives."""
+    """One run of a user's restore script, then of the verify script if there is one, on what `url` gives.
+
+    What came is compared with `sha256`, or, where that is None, with the size and hash of each part.
+    """
 
     job: str
     service: str
     url: str
     size_bytes: int
-    sha256: str
+    sha256: str | None
     restore: str  # a path on the instance, or the text of a script
     timeout: timedelta  # when SSM ends the run
     verify: str | None = None
+    parts: Sequence[tuple[int, str]] = ()
     persistence: Persistence = Persistence()
 
     def __post_init__(self) -> None:
         """Refuse what could not run; these are faults of ours, not of a user."""
         _check_job(self.job)
+        if self.sha256 is None and sum(size for size, _ in self.parts) != self.size_bytes:
+            raise ValueError("neither a hash of the whole nor those of all its parts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,8 @@ def restore_command(run: RestoreRun) -> str:
         "SERVICE": run.service,
         "URL": run.url,
         "SIZE_BYTES": str(run.size_bytes),
-        "SHA256": run.sha256,
+        "SHA256": run.sha256 or "",
+        "PARTS": "" if run.sha256 else "\n".join(f"{size} {sha256}" for size, sha256 in run.parts),
         **_persistence(run.persistence, run.timeout),
     }
     return _command(assignments, "restore.sh")

@@ -40,6 +40,8 @@ from chalicelib.jobs.work import ServiceRestoreWork
 from chalicelib.on_instance import TRANSFER_FAILED, WRONG_BYTES, RestoreRun, restore_command
 from chalicelib.plans.model import ServiceRule
 from chalicelib.recovery.staging import StagedFile, begin, stage
+from chalicelib.vaults.layout import manifest_key
+from chalicelib.vaults.manifest import check_describes, from_json
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
 
@@ -250,10 +252,11 @@ class ServiceRestore:
             service=job.service,
             url=vault.presign_get(key, rule.timeout + timedelta(hours=1)),
             size_bytes=job.work.size_bytes,
-            sha256=artefact.sha256 or "",
+            sha256=artefact.sha256,
             restore=rule.restore or "",
             timeout=rule.timeout,
             verify=rule.verify,
+            parts=() if artefact.sha256 else self._parts(job),
         )
         return self.ssm.send(
             job.progress.run.instance or "",
@@ -262,6 +265,15 @@ class ServiceRestore:
             timeout=rule.timeout,
             working_directory=rule.working_directory,
         )
+
+    def _parts(self, job: RestoreJob) -> list[tuple[int, str]]:
+        """Return the size and hash of each part, as the manifest that the catalog knows lists them."""
+        vault, artefact = self.vaults(job.work.vault), job.work.artefact
+        key = manifest_key(artefact.folder or "")
+        where = f"{vault.name}:{key}"
+        manifest = from_json(vault.get(key), where=where)
+        check_describes(manifest, job.work.recovery_point, artefact.sha256, artefact.parts_sha256, where)
+        return [(part.size_bytes, part.sha256) for part in manifest.parts]
 
 
 def _is_fetchable(job: RestoreJob) -> bool:

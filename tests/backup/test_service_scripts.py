@@ -39,7 +39,8 @@ from chalicelib.jobs.work import copy_request, expire_request
 from chalicelib.on_instance import RAN_BEFORE, BackupReport, ReportedPart
 from chalicelib.plans.model import CopyTo, Kind
 from chalicelib.vaults.layout import data_key, manifest_key, point_folder
-from chalicelib.vaults.manifest import Manifest, PartHash
+from chalicelib.vaults.manifest import Manifest, PartHash, identity
+from chalicelib.vaults.s3 import S3Object
 from tests.jobs.made import (
     HOUR,
     LONG_AGO,
@@ -66,7 +67,8 @@ CHOSEN: dict[str, Any] = {"run": ScriptRun("i-1")}
 OPENED: dict[str, Any] = {**CHOSEN, "upload": "u1"}
 SENT: dict[str, Any] = {**OPENED, "run": ScriptRun("i-1", "cmd-1", SENT_AT)}
 REPORTED: dict[str, Any] = {**SENT, "report": REPORT}
-READ: dict[str, Any] = {**REPORTED, "etag": "e1", "parts_read": 2}
+READ: dict[str, Any] = {**REPORTED, "etag": "e1", "parts_read": 2, "sha256": "a5"}
+OVER_PARTS = identity((PartHash(2, "b6"), PartHash(1, "c7")))
 SENDING: dict[str, Any] = {"intent": intended("SendCommand")}
 
 
@@ -77,6 +79,11 @@ def _job(progress: Mapping[str, Any], **own: Any) -> AnyJob:
 ID = PointId(_job({}).work.recovery_point)
 FOLDER = point_folder("s", "r", NOON, ID)
 OBJECT, MANIFEST = f"object {data_key(FOLDER)}", f"object {manifest_key(FOLDER)}"
+
+
+def _at_the_end(etag: str = "e1", size_bytes: int = 3, manifest_bytes: int | None = 9) -> Seen:
+    """Return what the last step sees of the vault."""
+    return Seen(RULE, stored=S3Object(data_key(FOLDER), size_bytes, etag), manifest_bytes=manifest_bytes)
 
 
 def _seen(upload: str | None = None, **run: Any) -> Seen:
@@ -95,7 +102,7 @@ def _opening(found: str | None) -> Do[StartUpload]:
     return Do(StartUpload(found), "opening the upload", UPLOAD_INTENT, first=(begun,))
 
 
-def _ended() -> Finish:
+def _ended(sha256: str | None = "a5") -> Finish:
     """End with the point recorded as verified, and counted; its copies and its lifecycle follow."""
     artefact = Artefact(
         "primary",
@@ -103,7 +110,8 @@ def _ended() -> Finish:
         folder=FOLDER,
         key=data_key(FOLDER),
         etag="e1",
-        sha256="a5",
+        sha256=sha256,
+        parts_sha256=OVER_PARTS,
         verified_at=NOON,
     )
     point = _point(PointState.AVAILABLE, created_at=SENT_AT, size_bytes=3, artefacts={"primary": artefact})
@@ -114,7 +122,8 @@ def _ended() -> Finish:
         expire_request(point.lineage, NOON, f"after {ID}"),
     )
     writes = (points.settling(point, NOON), services.counting(point, "primary", 1))
-    return Finish("3 bytes, SHA-256 a5", writes, opens)
+    named = f"SHA-256 {sha256}" if sha256 else f"SHA-256 over its parts {OVER_PARTS}"
+    return Finish(f"3 bytes, {named}", writes, opens)
 
 
 def _not_made(instance: str | None) -> Finish:
@@ -184,7 +193,31 @@ def _not_made(instance: str | None) -> Finish:
             ),
             id="all parts are read",
         ),
-        pytest.param({**READ, "described": True}, _seen(), _ended(), id="the manifest is written"),
+        pytest.param({**READ, "described": True}, _at_the_end(), _ended(), id="the manifest is written"),
+        pytest.param(
+            {**READ, "sha256": None, "described": True},
+            _at_the_end(),
+            _ended(sha256=None),
+            id="what the instance says of a whole that no turn has read is not recorded",
+        ),
+        pytest.param(
+            {**READ, "described": True},
+            _seen(),
+            Fail(f"backup of s: primary:{data_key(FOLDER)} is gone since it was read back"),
+            id="an outsider has deleted the object",
+        ),
+        pytest.param(
+            {**READ, "described": True},
+            _at_the_end(etag="e2"),
+            Fail(f"backup of s: primary:{data_key(FOLDER)} was replaced since it was read back"),
+            id="an outsider has replaced the object",
+        ),
+        pytest.param(
+            {**READ, "described": True},
+            _at_the_end(manifest_bytes=None),
+            Fail(f"backup of s: primary:{data_key(FOLDER)} has lost its manifest"),
+            id="an outsider has deleted the manifest",
+        ),
     ],
 )
 def test_the_way_forward(progress: dict[str, Any], seen: Seen, expected: Any) -> None:

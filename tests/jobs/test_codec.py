@@ -56,7 +56,14 @@ VALUES = [
         2,
     ),
     ServiceBackupProgress(
-        "upload", RUN, BackupReport(5, "f" * 64, (ReportedPart(1, 5, "e" * 64),)), "etag", 1, True, REMOVAL
+        "upload",
+        RUN,
+        BackupReport(5, "f" * 64, (ReportedPart(1, 5, "e" * 64),)),
+        "etag",
+        1,
+        "d" * 64,
+        True,
+        REMOVAL,
     ),
     SnapshotCopyProgress({"snap-1": "snap-2"}, NOON, ("snap-3",), ("snap-1",), REMOVAL, True, 1, 2),
     ObjectCopyProgress("upload", True, 3, 4, True, "etag", NOON, REMOVAL),

@@ -17,6 +17,7 @@ from chalicelib.on_instance import (
 )
 from tests.on_instance.conftest import NO_PATIENCE, Bucket, Instance
 
+MIB = 1048576
 DATA = bytes(range(256)) * 5000
 KEEP = 'cat > restored; cmp "$2" restored; echo "$1 $FARSHORE_SERVICE $FARSHORE_JOB" > named'
 
@@ -76,6 +77,33 @@ def test_wrong_bytes_reach_no_script(instance: Instance, bucket: Bucket, served:
     assert said in ended.stderr
     assert not (instance.directory / "ran").exists()
     assert instance.left_behind() == []
+
+
+def parts_of(data: bytes) -> list[tuple[int, str]]:
+    """Cut data at whole MiB, as the runner does."""
+    pieces = [data[start : start + MIB] for start in range(0, len(data), MIB)]
+    return [(len(piece), hashlib.sha256(piece).hexdigest()) for piece in pieces]
+
+
+def test_a_file_whose_whole_has_no_hash_is_checked_by_its_parts(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, sha256=None, parts=parts_of(DATA)))
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (instance.directory / "restored").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("at", [0, MIB, len(DATA) - 1])
+def test_a_part_that_is_not_what_was_backed_up_reaches_no_script(
+    instance: Instance, bucket: Bucket, at: int
+) -> None:
+    bucket.served = DATA[:at] + bytes([DATA[at] ^ 1]) + DATA[at + 1 :]
+
+    ended = instance.run(a_run(bucket, sha256=None, parts=parts_of(DATA), restore="touch ran"))
+
+    number, (_, expected) = at // MIB + 1, parts_of(DATA)[at // MIB]
+    assert (ended.returncode, ended.stdout) == (WRONG_BYTES, "")
+    assert f"expected SHA-256 {expected} of part {number}, got " in ended.stderr
+    assert not (instance.directory / "ran").exists()
 
 
 def test_a_backup_that_cannot_be_fetched_reaches_no_script(instance: Instance, bucket: Bucket) -> None:

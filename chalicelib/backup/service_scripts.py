@@ -93,9 +93,10 @@ class StartUpload:
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """Take down what the runner reports."""
+    """Take down what the runner reports, and the end of what the script said."""
 
     stdout: str
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +186,8 @@ class ServiceBackup:
     def _decide_run(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
         run = job.progress.run
         match decide_run(job, run, seen.run, now, seen.rule.timeout):
-            case Ended(stdout=stdout):
-                return Do(ReadReport(stdout), "the script has ended well")
+            case Ended(stdout=stdout, said=said):
+                return Do(ReadReport(stdout, said), "the script has ended well")
             case ScriptFailed(reason=reason):
                 return Fail(f"backup of {job.service} on {run.instance}: {reason}")
             case Fail(reason=reason):
@@ -238,9 +239,12 @@ class ServiceBackup:
                 return Step(replace(progress, run=run), rest=under_way(run))
             case Adopt():
                 return Step(replace(progress, run=adopted(progress.run, action)))
-            case ReadReport(stdout=stdout):
-                unlocks = (lock_of_instance(progress.run.instance or ""),)
-                return Step(replace(progress, report=parse_report(stdout)), unlocks=unlocks)
+            case ReadReport(stdout=stdout, said=said):
+                unlocks, run = (
+                    (lock_of_instance(progress.run.instance or ""),),
+                    replace(progress.run, said=said),
+                )
+                return Step(replace(progress, report=parse_report(stdout), run=run), unlocks=unlocks)
             case FinishUpload():
                 return Step(replace(progress, etag=self._finish_upload(job)))
             case ReadBack():

@@ -55,6 +55,7 @@ def _progress_document(progress: Any) -> dict[str, Any]:
     document = _present(
         instance_id=getattr(run, "instance", None),
         command_id=getattr(run, "command", None),
+        said=getattr(run, "said", "") or None,
         made=dict(getattr(progress, "made", {})) or None,
     )
     if judged is not None:

@@ -22,7 +22,7 @@ from chalicelib.jobs.job import (
     began_after_intent,
     may_have_been_made,
 )
-from chalicelib.on_instance import RAN_BEFORE, explain_exit, last_words
+from chalicelib.on_instance import RAN_BEFORE, explain_exit, last_words, words_of
 from chalicelib.plans.durations import render_duration
 
 INTENT: Final = "SendCommand"
@@ -37,13 +37,14 @@ OVERDUE: Final = DELIVERY_TIMEOUT + timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class ScriptRun:
-    """A run as a job records it: where, the command that is followed and when it was sent, and commands that
-    found the job had run before."""
+    """A run as a job records it: where, the command that is followed and when it was sent, commands that
+    found the job had run before, and the end of what the scripts said, once they have ended well."""
 
     instance: str | None = None
     command: str | None = None
     sent_at: datetime | None = None
     refused: tuple[str, ...] = ()
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,10 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The script has ended well; `stdout` is what it reports."""
+    """The script has ended well: what the runner reports, and the end of what the script said."""
 
     stdout: str
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def decide_run(
             return Do(Adopt(others[0], refused=run.command), f"the job ran before, as command {others[0].id}")
         return ScriptFailed("the script of this job ran before and left no result")
     if seen.invocation.status == "Success":
-        return Ended(seen.invocation.stdout)
+        return Ended(seen.invocation.stdout, words_of(seen.invocation.stderr))
     return ScriptFailed(why_it_failed(seen.invocation, timeout), seen.invocation.exit_code)
 
 

@@ -48,6 +48,10 @@ _OUR_LINE: Final = "farshore: "
 # What SSM's agent adds at the end (aws/amazon-ssm-agent, agent/plugins/runscript/runscript.go).
 _SSM_LINE = re.compile(r"failed to run commands: exit status \d+")
 LAST_WORDS: Final = 600
+# What a job that ended well keeps of what its scripts said.
+KEPT_WORDS: Final = 2000
+# What opens something in a presigned URL, should a script print one.
+_OPENS = re.compile(r"(X-Amz-(?:Credential|Security-Token|Signature)=)[^&\s\"']+")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -193,9 +197,16 @@ def explain_exit(exit_code: int, stderr: str) -> str:
 def last_words(said: str) -> str:
     """Quote the end of what a user's script said, as the end of a sentence; what is not its own is left
     out."""
+    words = words_of(said, LAST_WORDS)
+    return f"; its last words: {words}" if words else ""
+
+
+def words_of(said: str, limit: int = KEPT_WORDS) -> str:
+    """Return the last `limit` characters of what a user's scripts said; what is not their own is left out,
+    and what would open something."""
     lines = (line for line in said.splitlines() if not line.startswith(_OUR_LINE))
     words = "\n".join(line for line in lines if not _SSM_LINE.fullmatch(line)).strip()
-    return f"; its last words: {words[-LAST_WORDS:]}" if words else ""
+    return _OPENS.sub(r"\1...", words)[-limit:]
 
 
 def _parse_part(line: str) -> ReportedPart:

@@ -9,7 +9,8 @@ TRANSFER_FAILED=12
 WRONG_BYTES=20
 RESTORE_FAILED=21
 VERIFY_FAILED=22
-WORDS_BYTES=4096
+# Of two scripts: SSM returns 8,000 characters, the first ones.
+WORDS_BYTES=3072
 
 fetch() {
     exec 3</dev/null

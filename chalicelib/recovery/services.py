@@ -89,9 +89,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class NoteOutcome:
-    """Take down that the scripts have ended well, before what was staged is removed."""
+    """Take down that the scripts have ended well, and the end of what they said, before what was staged is
+    removed."""
 
     outcome: str
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,8 @@ class ServiceRestore:
         if not _is_fetchable(job):
             return _decide_fetch(job)
         match decide_run(job, job.progress.run, seen.run, now, seen.rule.timeout):
-            case Ended():
-                return Do(NoteOutcome(_success(job, seen.rule)), "the scripts have ended well")
+            case Ended(said=said):
+                return Do(NoteOutcome(_success(job, seen.rule), said), "the scripts have ended well")
             case ScriptFailed() as failure:
                 return Fail(f"{_what(job)}: {_run_error(job, failure)}")
             case Fail(reason=reason):
@@ -200,9 +202,9 @@ class ServiceRestore:
                 return Step(replace(progress, run=run), rest=under_way(run))
             case Adopt():
                 return Step(replace(progress, run=adopted(progress.run, action)))
-            case NoteOutcome(outcome=outcome):
-                unlocks = (lock_of_instance(job.work.instance_id),)
-                return Step(replace(progress, outcome=outcome), unlocks=unlocks)
+            case NoteOutcome(outcome=outcome, said=said):
+                unlocks, run = (lock_of_instance(job.work.instance_id),), replace(progress.run, said=said)
+                return Step(replace(progress, outcome=outcome, run=run), unlocks=unlocks)
             case Remove(what=what):
                 removal = remove(progress.removal, what, self._removing(job), self.now())
                 return Step(replace(progress, removal=removal))

@@ -1,4 +1,4 @@
-"""What is recorded of a file comes of bytes that were read, and is there when it is recorded."""
+"""What is recorded of a file comes of bytes that were read, and is there then; what scripts said stays."""
 
 import hashlib
 import os
@@ -170,3 +170,30 @@ def test_copies_of_a_large_service_are_looked_at_in_the_step_that_records_them(a
     assert [job["state"] for job in copies] == ["FAILED"]
     assert "disappeared before the copy was complete" in copies[0]["reason"]
     assert app.snapshots("dr") == {}
+
+
+def test_a_dump_client_that_is_missing_behind_a_pipe_is_told_on_the_completed_job(app: Deployment) -> None:
+    _planned(app, service_rule(script='no_such_dump orders | cat > "$2"; echo done >> "$2"'))
+    job = app.back_up("orders")
+    _finish(app)
+    assert app.job(job)["state"] == "COMPLETED"
+    assert "no_such_dump: not found" in app.job(job)["said"]
+
+
+def test_what_restore_and_verify_said_stays_on_the_completed_restore(app: Deployment) -> None:
+    talks = {
+        "restore": "cat > restored; seq 1 9999 >&2; echo the tables are loaded",
+        "verify": "seq 1 9999; echo one row is missing",
+        "script": 'echo "data" > "$2"',
+    }
+    instance = app.run_instance("orders")
+    app.put_plan("orders", service_rule(**talks))
+    backup = app.job(app.back_up("orders"))
+    _finish(app)
+    assert "said" not in app.job(backup["id"])
+    job = app.restore(app.point(backup["recovery_point"]), "primary", instance_id=instance)
+    _finish(app)
+    restored = app.job(job)
+    assert restored["state"] == "COMPLETED", restored
+    assert restored["said"].endswith("9999\none row is missing")
+    assert len(restored["said"]) == 2000

@@ -154,7 +154,7 @@ def _not_made(instance: str | None) -> Finish:
         pytest.param(
             SENT,
             _seen(invocation=said("Success", 0)),
-            Do(ReadReport("out"), "the script has ended well"),
+            Do(ReadReport("out", "err"), "the script has ended well"),
             id="the script has ended",
         ),
         pytest.param(REPORTED, _seen(), Do(FinishUpload(), "closing the upload"), id="it has reported"),

@@ -38,7 +38,7 @@ REMOVAL = Removal(("a",), {"b": "why"}, NOON, 3)
 ARTEFACT = Artefact(
     "dr", PointState.AVAILABLE, "eu-west-1", (SnapshotRef("snap-1", "vol-1", 8, "i-1", "/dev/sdf"),)
 )
-RUN = ScriptRun("i-1", "command", NOON, ("other",))
+RUN = ScriptRun("i-1", "command", NOON, ("other",), "said")
 VALUES = [
     BackupWork("rp-1", RuleId("rule"), ("i-1",), None, 1, True, 3),
     CopyWork("rp-1", "dr", 4),

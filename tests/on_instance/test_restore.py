@@ -14,6 +14,7 @@ from chalicelib.on_instance import (
     WRONG_BYTES,
     RestoreRun,
     restore_command,
+    words_of,
 )
 from tests.on_instance.conftest import NO_PATIENCE, Bucket, Instance
 
@@ -140,3 +141,21 @@ def test_a_server_that_the_script_starts_does_not_keep_the_run(instance: Instanc
     ended = instance.run(a_run(bucket, restore="sleep 3 & echo started"))
 
     assert ended.returncode == 0
+
+
+def test_both_scripts_have_last_words_and_ssm_keeps_why_it_failed(instance: Instance, bucket: Bucket) -> None:
+    talks = "seq 1 99999 >&2; echo the last word"
+
+    ended = instance.run(a_run(bucket, restore=talks, verify=f"{talks}; exit 3"))
+
+    assert len(ended.stderr) < 8000  # what SSM returns
+    assert ended.stderr.count("the last word\n") == 2
+    assert ended.stderr.endswith("farshore: verify script exited 3\n")
+
+
+def test_what_opens_something_is_no_word_to_be_kept() -> None:
+    url = "https://b.s3/k?X-Amz-Credential=ASIA%2F1&X-Amz-Security-Token=abc&X-Amz-Signature=0123&x=1"
+    assert words_of(f"farshore: ours\n  got {url}\n") == (
+        "got https://b.s3/k?X-Amz-Credential=...&X-Amz-Security-Token=...&X-Amz-Signature=...&x=1"
+    )
+    assert words_of("a" * 5000 + "b") == "a" * 1999 + "b"

@@ -118,7 +118,7 @@ def _seen(**run: Any) -> Seen:
             _job(SENT),
             _seen(invocation=said("Success", 0)),
             Do(
-                NoteOutcome("restored 1,000 bytes onto i-1 (the rule has no verify script)"),
+                NoteOutcome("restored 1,000 bytes onto i-1 (the rule has no verify script)", "err"),
                 "the scripts have ended well",
             ),
             id="the script has ended, unproven",
@@ -126,7 +126,10 @@ def _seen(**run: Any) -> Seen:
         pytest.param(
             _job(SENT),
             Seen(VERIFIED, RunSeen(invocation=said("Success", 0))),
-            Do(NoteOutcome("restored 1,000 bytes onto i-1 and its verify script passed"), Says("ended well")),
+            Do(
+                NoteOutcome("restored 1,000 bytes onto i-1 and its verify script passed", "err"),
+                Says("ended well"),
+            ),
             id="the scripts have ended, proven",
         ),
         pytest.param(

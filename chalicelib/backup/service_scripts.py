@@ -1,16 +1,17 @@
 """A service backup: the user's script, run on one of its instances, streamed into the primary vault.
 
-The instance uploads parts through presigned URLs; only this job, after the script has ended well and what S3
+The instance uploads parts through presigned URLs, which it takes from its mailbox in the vault, and lays its
+report there; only this job, after the script has ended well and what S3
 holds has been compared with what the script wrote, makes an object of them. Invariant: nothing half-made is
 ever a recovery point, and a finished point has been read back and found right, part by part. What is recorded
 of the whole comes of the bytes read; what the instance says of it is compared. No restore works on the
 instance while the script runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, zip_longest
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
@@ -30,20 +31,32 @@ from chalicelib.jobs.script_run import (
     Adopt,
     Choose,
     Ended,
+    Machines,
     RunSeen,
     ScriptFailed,
     ScriptRun,
     Send,
+    WriteLetter,
     adopted,
     decide_run,
     observe_run,
     still_stopping,
     under_way,
+    wrote,
 )
 from chalicelib.jobs.work import BackupWork
-from chalicelib.on_instance import MAX_PARTS, BackupReport, BackupRun, backup_command, parse_report
+from chalicelib.on_instance import (
+    BackupReport,
+    BackupRun,
+    PartsToSend,
+    backup_command,
+    backup_letter,
+    digest_of_report,
+    parse_report,
+)
 from chalicelib.plans.model import ServiceRule
-from chalicelib.vaults.layout import data_key, manifest_key, part_sizes
+from chalicelib.vaults.layout import MAX_PARTS, data_key, mailbox_folder, manifest_key, part_sizes
+from chalicelib.vaults.mailbox import ADDRESS_LIVES, WRITES_LIVE, Mailbox
 from chalicelib.vaults.manifest import Manifest, PartHash, identity, to_json
 from chalicelib.vaults.read_back import PinnedObject, check_whole, read_back
 from chalicelib.vaults.s3 import S3Object, S3Vault
@@ -51,6 +64,22 @@ from chalicelib.vaults.s3 import S3Object, S3Vault
 # A read-back stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=1)
 UPLOAD_INTENT = "CreateMultipartUpload"
+# Recorded with all progress before the report goes, which what comes before needs.
+MAILBOX_INTENT = "removing the mailbox"
+# A letter lets a run send so many parts: more than it can send before the next one is there.
+PARTS_PER_LETTER = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the runner has reported: its file, in so many parts. The report itself, whose SHA-256 is `digest`,
+    lies in the mailbox until the manifest is written: a job's record has no room for 10,000 parts."""
+
+    digest: str
+    size_bytes: int
+    sha256: str
+    parts: int
+    parts_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +90,7 @@ class ServiceBackupProgress:
 
     upload: str | None = None
     run: ScriptRun = field(default_factory=ScriptRun)
-    report: BackupReport | None = None
+    report: Reported | None = None
     etag: str | None = None
     parts_read: int = 0
     sha256: str | None = None
@@ -113,17 +142,28 @@ class ReadBack:
 class WriteManifest:
     """Write the manifest of the finished point."""
 
-    manifest: Manifest
+    rule: ServiceRule
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Stop the script, throw away what was uploaded, whichever of these are named."""
+    """Stop the script, throw away what was uploaded and the mailbox, whichever of these are named."""
 
     what: tuple[str, ...]
 
 
-Action = Choose | StartUpload | Send | Adopt | ReadReport | FinishUpload | ReadBack | WriteManifest | Remove
+Action = (
+    Choose
+    | StartUpload
+    | WriteLetter
+    | Send
+    | Adopt
+    | ReadReport
+    | FinishUpload
+    | ReadBack
+    | WriteManifest
+    | Remove
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +187,7 @@ class ServiceBackup:
         if progress.run.instance is not None and progress.upload is None:
             return replace(seen, upload=self._upload_begun(job))
         if progress.report is None:
-            return replace(seen, run=observe_run(self.ssm, self.ec2, job, progress.run, job.work.instances))
+            return replace(seen, run=self._observe_run(job))
         if progress.described:
             stored = self.primary.head(_key(job))
             return replace(
@@ -160,7 +200,12 @@ class ServiceBackup:
             return seen
         if job.intent is not None and job.intent.name == UPLOAD_INTENT:
             return replace(seen, upload=self._upload_begun(job))
-        return replace(seen, run=observe_run(self.ssm, self.ec2, job, job.progress.run, job.work.instances))
+        return replace(seen, run=self._observe_run(job))
+
+    def _observe_run(self, job: ServiceJob) -> RunSeen:
+        mailbox = self._mailbox(job) if job.failure is None else None
+        machines = Machines(self.ssm, self.ec2)
+        return observe_run(machines, mailbox, job, job.progress.run, job.work.instances)
 
     def decide(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Choose an instance, open the upload, run the script, close and read back, describe."""
@@ -172,10 +217,13 @@ class ServiceBackup:
             return self._decide_run(job, seen, now)
         if progress.etag is None:
             return Do(FinishUpload(), "closing the upload")
-        if progress.parts_read < len(progress.report.parts):
+        if progress.parts_read < progress.report.parts:
             return Do(ReadBack(), "reading the object back")
         if not progress.described:
-            return Do(WriteManifest(_manifest(job, seen.rule)), "writing the manifest")
+            return Do(WriteManifest(seen.rule), "writing the manifest")
+        mailbox = progress.removal.due(_mailbox_names(job), now)
+        if mailbox and not isinstance(mailbox, Wait):  # one that cannot be removed holds up no point
+            return Do(Remove(mailbox), "removing the mailbox", MAILBOX_INTENT)
         if (gone := _not_as_read(job, seen)) is not None:
             return Fail(f"backup of {job.service}: {gone}")
         point = _point(job, seen.rule, now)
@@ -214,6 +262,11 @@ class ServiceBackup:
             stopping := still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
         ):
             return replace(stopping, reason=f"{reason}; {stopping.reason}")
+        due = job.progress.removal.due(_mailbox_names(job), now)  # once nobody takes a letter any more
+        if isinstance(due, Wait):
+            return replace(due, reason=f"{reason}; {due.reason}")
+        if due:
+            return Do(Remove(due), f"cleaning up after: {reason}")
         return Finish(reason, self.abandon(job, now))
 
     def abandon(self, job: ServiceJob, now: datetime) -> tuple[Write, ...]:
@@ -222,8 +275,8 @@ class ServiceBackup:
         return (points.settling(_new_point(job, PointState.FAILED, reason, None), now),)
 
     def leftovers(self, job: ServiceJob) -> tuple[str, ...]:
-        """Name the command, upload and objects that are still there."""
-        return job.progress.removal.left_of(_made(job))
+        """Name the command, upload, objects and mailbox that are still there."""
+        return job.progress.removal.left_of((*_made(job), *_mailbox_names(job)))
 
     def act(self, job: ServiceJob, action: Action, turn: Turn) -> Step[ServiceBackupProgress]:
         """Carry out one action."""
@@ -234,6 +287,10 @@ class ServiceBackup:
             case StartUpload(found=found):
                 upload = found or self.primary.start_upload(_key(job), tags_of(job))
                 return Step(replace(progress, upload=upload))
+            case WriteLetter():
+                letter = self._letter(job, action.number)
+                run = wrote(self._mailbox(job), progress.run, action, letter, self.now())
+                return Step(replace(progress, run=run))
             case Send():
                 run = replace(progress.run, command=self._send(job), sent_at=_sent_at(job))
                 return Step(replace(progress, run=run), rest=under_way(run))
@@ -244,12 +301,13 @@ class ServiceBackup:
                     (lock_of_instance(progress.run.instance or ""),),
                     replace(progress.run, said=said),
                 )
-                return Step(replace(progress, report=parse_report(stdout), run=run), unlocks=unlocks)
+                return Step(replace(progress, report=self._reported(job, stdout), run=run), unlocks=unlocks)
             case FinishUpload():
                 return Step(replace(progress, etag=self._finish_upload(job)))
             case ReadBack():
                 return Step(self._read_back(job, turn.until))
-            case WriteManifest(manifest=manifest):
+            case WriteManifest(rule=rule):
+                manifest = _manifest(job, rule, self._report(job))
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return Step(replace(progress, described=True))
             case Remove(what=what):
@@ -266,41 +324,60 @@ class ServiceBackup:
     def _upload_begun(self, job: ServiceJob) -> str | None:
         return self.primary.find_upload(_key(job)) if job.intent is not None else None
 
+    def _mailbox(self, job: ServiceJob) -> Mailbox:
+        return Mailbox(self.primary, job.id)
+
+    def _letter(self, job: ServiceJob, number: int) -> str:
+        """Write which parts the run may send, and where its next letter will be.
+
+        It begins with the last part that S3 holds, which the run may be sending once more.
+        """
+        mailbox, key, upload = self._mailbox(job), _key(job), job.progress.upload or ""
+        held = self.primary.uploaded_parts(key, upload)
+        first = held[-1].number if held else 1
+        numbers = range(first, min(first + PARTS_PER_LETTER, MAX_PARTS + 1))
+        urls = self.primary.presign_parts(key, upload, numbers, WRITES_LIVE)
+        sizes = islice(part_sizes(), first - 1, None)
+        parts = PartsToSend(urls.base, first, MAX_PARTS, tuple(zip(sizes, urls.signatures, strict=False)))
+        return backup_letter(mailbox.address(number + 1), mailbox.report_url(), parts)
+
     def _send(self, job: ServiceJob) -> str:
-        rule, progress = self._rule(job), job.progress
-        expires = rule.timeout + timedelta(hours=1)
-        urls = self.primary.presign_parts(_key(job), progress.upload or "", MAX_PARTS, expires)
+        rule, sent = self._rule(job), job.progress.run
         run = BackupRun(
             job=job.id,
             service=job.service,
             script=rule.script,
-            url_base=urls.base,
-            signatures=urls.signatures,
-            part_sizes=tuple(islice(part_sizes(), MAX_PARTS)),
+            address=self._mailbox(job).address(sent.letter, ADDRESS_LIVES),
             timeout=rule.timeout,
             output=rule.output,
         )
         return self.ssm.send(
-            progress.run.instance or "",
+            sent.instance or "",
             backup_command(run),
             comment=job.mark(INTENT),
             timeout=rule.timeout,
             working_directory=rule.working_directory,
         )
 
+    def _reported(self, job: ServiceJob, stdout: str) -> Reported:
+        """Return what stands in the report."""
+        digest = digest_of_report(stdout)
+        report = parse_report(self._mailbox(job).report(), digest)
+        parts_sha256 = identity(_parts(report))
+        return Reported(digest, report.size_bytes, report.sha256, len(report.parts), parts_sha256)
+
+    def _report(self, job: ServiceJob) -> BackupReport:
+        """Read the report once more: the very one whose digest is recorded."""
+        return parse_report(self._mailbox(job).report(), _reported(job).digest)
+
     def _finish_upload(self, job: ServiceJob) -> str:
         """Close the upload if S3 holds just the parts reported; adopt the object if that was done before."""
-        key, upload, report = _key(job), job.progress.upload or "", _report(job)
+        key, upload, report = _key(job), job.progress.upload or "", self._report(job)
         reported = [part.size_bytes for part in report.parts]
         try:
             held = self.primary.uploaded_parts(key, upload)
-            sizes = [part.size_bytes for part in held]
-            if sizes != reported:
-                raise IntegrityFailure(
-                    f"S3 holds parts of {sizes} bytes, the runner sent {reported}",
-                    operation="CompleteMultipartUpload",
-                    resource=key,
-                )
+            if unlike := _unlike([part.size_bytes for part in held], reported):
+                raise IntegrityFailure(unlike, operation="CompleteMultipartUpload", resource=key)
             return self.primary.finish_upload(key, upload, held).etag
         except (NotFound, Conflict):
             made = self.primary.head(key)
@@ -310,7 +387,7 @@ class ServiceBackup:
 
     def _read_back(self, job: ServiceJob, until: datetime) -> ServiceBackupProgress:
         """Read the next parts back; compare what the instance says of the whole with what was read."""
-        progress, report = job.progress, _report(job)
+        progress, report = job.progress, self._report(job)
         found = PinnedObject(self.primary, _key(job), progress.etag or "")
         parts = [(part.size_bytes, part.sha256) for part in report.parts]
         verified = read_back(found, parts, progress.parts_read, lambda: self.now() >= until - MARGIN)
@@ -323,6 +400,8 @@ class ServiceBackup:
             match word:
                 case "command":
                     self.ssm.cancel(id)
+                case "mailbox":
+                    self._mailbox(job).remove()
                 case "upload":
                     self.primary.abort_upload(_key(job), id)
                 case _:
@@ -344,10 +423,23 @@ def _made(job: ServiceJob) -> tuple[str, ...]:
     return tuple(made)
 
 
-def _report(job: ServiceJob) -> BackupReport:
+def _mailbox_names(job: ServiceJob) -> tuple[str, ...]:
+    """Name the mailbox, in one word and its folder, once there is a letter in it."""
+    return (f"mailbox {mailbox_folder(job.id)}",) if job.progress.run.letter else ()
+
+
+def _reported(job: ServiceJob) -> Reported:
     if job.progress.report is None:
         raise IntegrityFailure("the script has not reported", operation="backing up", resource=job.id)
     return job.progress.report
+
+
+def _unlike(held: Sequence[int], reported: Sequence[int]) -> str | None:
+    """Say where the sizes of the parts that S3 holds begin to differ from those reported."""
+    for number, (there, said) in enumerate(zip_longest(held, reported, fillvalue=0), start=1):
+        if there != said:
+            return f"S3 holds {there} bytes of part {number}, the runner sent {said}"
+    return None
 
 
 def _sent_at(job: ServiceJob) -> datetime:
@@ -376,7 +468,7 @@ def _taken_at(job: ServiceJob) -> datetime:
 
 
 def _point(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint:
-    report = _report(job)
+    report = _reported(job)
     artefact = Artefact(
         vault="primary",
         state=PointState.AVAILABLE,
@@ -384,7 +476,7 @@ def _point(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint:
         key=_key(job),
         etag=job.progress.etag,
         sha256=job.progress.sha256,
-        parts_sha256=identity(_parts(report)),
+        parts_sha256=report.parts_sha256,
         verified_at=now,
     )
     return replace(
@@ -395,8 +487,7 @@ def _point(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint:
     )
 
 
-def _manifest(job: ServiceJob, rule: ServiceRule) -> Manifest:
-    report = _report(job)
+def _manifest(job: ServiceJob, rule: ServiceRule, report: BackupReport) -> Manifest:
     return Manifest(
         recovery_point=job.work.recovery_point,
         service=job.service,
@@ -428,7 +519,7 @@ def _not_as_read(job: ServiceJob, seen: Seen) -> str | None:
     stored, where = seen.stored, f"primary:{_key(job)}"
     if stored is None:
         return f"{where} is gone since it was read back"
-    if (stored.etag, stored.size_bytes) != (job.progress.etag, _report(job).size_bytes):
+    if (stored.etag, stored.size_bytes) != (job.progress.etag, _reported(job).size_bytes):
         return f"{where} was replaced since it was read back"
     if not seen.manifest_bytes:
         return f"{where} has lost its manifest"

@@ -5,6 +5,7 @@
         manifest.json                                        what it is, and the hash of every byte of it
         data                                                 a service backup as one object (S3)
         segments/000001 ...                                  or cut into objects of a fixed size (off-site)
+    mailbox/<job>/                                           what a job and its script tell each other (S3)
 
 Invariant: different names never share a folder, and a key holds nothing but `A-Z a-z 0-9 . _ - /`, so that
 it means the same in a URL, in a file system and in every provider.
@@ -19,6 +20,7 @@ MIB = 1024 * 1024
 
 RESTORE_SCRIPT_KEY = "restore.sh"
 POINTS_PREFIX = "points/"
+MAILBOX_PREFIX = "mailbox/"
 
 SEGMENT_BYTES = 16 * MIB
 
@@ -51,6 +53,11 @@ def point_folder(service: str, rule: str, nominal_at: datetime, recovery_point: 
     """Name a recovery point's folder; it ends with a slash. Folders of a rule sort by nominal time."""
     stamp = nominal_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"{service_folder(service, rule)}{stamp}-{encode_name(recovery_point)}/"
+
+
+def mailbox_folder(job: str) -> str:
+    """Name the folder in which a job and its script talk; it ends with a slash."""
+    return f"{MAILBOX_PREFIX}{encode_name(job)}/"
 
 
 def manifest_key(folder: str) -> str:

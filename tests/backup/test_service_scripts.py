@@ -8,11 +8,13 @@ import pytest
 
 from chalicelib.aws.ssm import Command
 from chalicelib.backup.service_scripts import (
+    MAILBOX_INTENT,
     UPLOAD_INTENT,
     FinishUpload,
     ReadBack,
     ReadReport,
     Remove,
+    Reported,
     Seen,
     ServiceBackup,
     ServiceBackupProgress,
@@ -22,11 +24,12 @@ from chalicelib.backup.service_scripts import (
 from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint
 from chalicelib.catalog.store import points, services
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
-from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, AnyJob
+from chalicelib.jobs.job import ADOPTION_GRACE, AnyJob
 from chalicelib.jobs.removal import Removal
 from chalicelib.jobs.script_run import (
     AGENT_LOOK,
     AGENT_PATIENCE,
+    LETTER_AGE,
     OVERDUE,
     Adopt,
     Candidates,
@@ -34,12 +37,14 @@ from chalicelib.jobs.script_run import (
     RunSeen,
     ScriptRun,
     Send,
+    WriteLetter,
 )
 from chalicelib.jobs.work import copy_request, expire_request
-from chalicelib.on_instance import RAN_BEFORE, BackupReport, ReportedPart
+from chalicelib.on_instance import RAN_BEFORE
 from chalicelib.plans.model import CopyTo, Kind
-from chalicelib.vaults.layout import data_key, manifest_key, point_folder
-from chalicelib.vaults.manifest import Manifest, PartHash, identity
+from chalicelib.vaults.layout import data_key, mailbox_folder, manifest_key, point_folder
+from chalicelib.vaults.mailbox import LetterSeen
+from chalicelib.vaults.manifest import PartHash, identity
 from chalicelib.vaults.s3 import S3Object
 from tests.jobs.made import (
     HOUR,
@@ -60,15 +65,19 @@ RULE = replace(
     SERVICE_RULE, verify="check", copies=(CopyTo("dr"), CopyTo("offsite"), CopyTo("no longer named"))
 )
 BACKUP = ServiceBackup(NONE, NONE, NONE, NONE, {"dr": "s3", "offsite": "libcloud"}, NONE)
-REPORT = BackupReport(3, "a5", (ReportedPart(1, 2, "b6"), ReportedPart(2, 1, "c7")))
+OVER_PARTS = identity((PartHash(2, "b6"), PartHash(1, "c7")))
+REPORT = Reported("d8", 3, "a5", 2, OVER_PARTS)
 SENT_AT = NOON - MINUTE
 
 CHOSEN: dict[str, Any] = {"run": ScriptRun("i-1")}
 OPENED: dict[str, Any] = {**CHOSEN, "upload": "u1"}
-SENT: dict[str, Any] = {**OPENED, "run": ScriptRun("i-1", "cmd-1", SENT_AT)}
+WRITTEN: dict[str, Any] = {**OPENED, "run": ScriptRun("i-1", letter=1, letter_at=NOON)}
+SENT: dict[str, Any] = {
+    **OPENED,
+    "run": ScriptRun("i-1", "cmd-1", SENT_AT, letter=1, letter_at=NOON),
+}
 REPORTED: dict[str, Any] = {**SENT, "report": REPORT}
 READ: dict[str, Any] = {**REPORTED, "etag": "e1", "parts_read": 2, "sha256": "a5"}
-OVER_PARTS = identity((PartHash(2, "b6"), PartHash(1, "c7")))
 SENDING: dict[str, Any] = {"intent": intended("SendCommand")}
 
 
@@ -78,6 +87,9 @@ def _job(progress: Mapping[str, Any], **own: Any) -> AnyJob:
 
 ID = PointId(_job({}).work.recovery_point)
 FOLDER = point_folder("s", "r", NOON, ID)
+MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
+DESCRIBED: dict[str, Any] = {**READ, "described": True, "removal": Removal(removed=(MAILBOX,))}
+FRESH, TAKEN = LetterSeen("e1", taken=False), LetterSeen("e2", taken=True)
 OBJECT, MANIFEST = f"object {data_key(FOLDER)}", f"object {manifest_key(FOLDER)}"
 
 
@@ -148,6 +160,12 @@ def _not_made(instance: str | None) -> Finish:
         pytest.param(
             OPENED,
             _seen(),
+            Do(WriteLetter(1, None), "writing what the script may do"),
+            id="its first letter is written",
+        ),
+        pytest.param(
+            WRITTEN,
+            _seen(letter=FRESH),
             Do(Send(), "sending the script to i-1", "SendCommand", locks=("instance i-1",)),
             id="the script is sent",
         ),
@@ -173,47 +191,42 @@ def _not_made(instance: str | None) -> Finish:
         pytest.param(
             READ,
             _seen(),
-            Do(
-                WriteManifest(
-                    Manifest(
-                        recovery_point=ID,
-                        service="s",
-                        plan="p",
-                        rule="r",
-                        kind="service",
-                        nominal_at=NOON,
-                        created_at=SENT_AT,
-                        source={"instance": "i-1", "restore": "load", "verify": "check"},
-                        size_bytes=3,
-                        sha256="a5",
-                        parts=(PartHash(2, "b6"), PartHash(1, "c7")),
-                    )
-                ),
-                "writing the manifest",
-            ),
+            Do(WriteManifest(RULE), "writing the manifest"),
             id="all parts are read",
         ),
-        pytest.param({**READ, "described": True}, _at_the_end(), _ended(), id="the manifest is written"),
         pytest.param(
-            {**READ, "sha256": None, "described": True},
+            {**READ, "described": True},
+            _at_the_end(),
+            Do(Remove((MAILBOX,)), "removing the mailbox", MAILBOX_INTENT),
+            id="the manifest is written",
+        ),
+        pytest.param(
+            {**READ, "described": True, "removal": refused(MAILBOX)},
+            _at_the_end(),
+            _ended(),
+            id="a mailbox that cannot be removed holds up no point",
+        ),
+        pytest.param(DESCRIBED, _at_the_end(), _ended(), id="the mailbox is gone"),
+        pytest.param(
+            {**DESCRIBED, "sha256": None},
             _at_the_end(),
             _ended(sha256=None),
             id="what the instance says of a whole that no turn has read is not recorded",
         ),
         pytest.param(
-            {**READ, "described": True},
+            DESCRIBED,
             _seen(),
             Fail(f"backup of s: primary:{data_key(FOLDER)} is gone since it was read back"),
             id="an outsider has deleted the object",
         ),
         pytest.param(
-            {**READ, "described": True},
+            DESCRIBED,
             _at_the_end(etag="e2"),
             Fail(f"backup of s: primary:{data_key(FOLDER)} was replaced since it was read back"),
             id="an outsider has replaced the object",
         ),
         pytest.param(
-            {**READ, "described": True},
+            DESCRIBED,
             _at_the_end(manifest_bytes=None),
             Fail(f"backup of s: primary:{data_key(FOLDER)} has lost its manifest"),
             id="an outsider has deleted the manifest",
@@ -236,8 +249,8 @@ def test_the_way_forward(progress: dict[str, Any], seen: Seen, expected: Any) ->
         pytest.param(
             intended("SendCommand", ADOPTION_GRACE),
             (),
-            Do(Send(), "sending the script to i-1", "SendCommand", locks=("instance i-1",)),
-            id="it was not made",
+            Do(WriteLetter(1, "e1"), "writing what the script may do"),
+            id="it was not made, and the letter is old by now",
         ),
         pytest.param(
             intended("SendCommand"),
@@ -254,7 +267,26 @@ def test_the_way_forward(progress: dict[str, Any], seen: Seen, expected: Any) ->
     ],
 )
 def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command, ...], expected: Any) -> None:
-    assert BACKUP.decide(_job(OPENED, intent=intent), _seen(commands=commands), NOON) == expected
+    old = {**WRITTEN, "run": replace(WRITTEN["run"], letter_at=NOON - LETTER_AGE)}
+    seen = _seen(commands=commands, letter=FRESH)
+    assert BACKUP.decide(_job(old, intent=intent), seen, NOON) == expected
+
+
+@pytest.mark.parametrize(
+    ("letter", "age", "expected"),
+    [
+        pytest.param(FRESH, 0 * MINUTE, None, id="one waits for the run"),
+        pytest.param(FRESH, LETTER_AGE, WriteLetter(1, "e1"), id="it is old"),
+        pytest.param(TAKEN, 0 * MINUTE, WriteLetter(2, None), id="it was taken"),
+        pytest.param(None, 0 * MINUTE, WriteLetter(1, None), id="somebody has deleted it"),
+    ],
+)
+def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age: Any, expected: Any) -> None:
+    decided = BACKUP.decide(_job(SENT), _seen(invocation=said("InProgress"), letter=letter), NOON + age)
+    if expected is None:
+        assert decided == Wait(NOON + age + LETTER_AGE, "command cmd-1 on i-1: InProgress")
+    else:
+        assert decided == Do(expected, f"writing letter {expected.number} to command cmd-1")
 
 
 @pytest.mark.parametrize(
@@ -283,16 +315,16 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
         ),
         pytest.param(
             SENT,
-            _seen(),
+            _seen(letter=FRESH),
             0 * MINUTE,
             Wait(NOON + AGENT_LOOK, "command cmd-1 on i-1: SSM does not show it yet"),
             id="the command is not visible yet",
         ),
         pytest.param(
             SENT,
-            _seen(invocation=said("InProgress")),
-            HOUR,
-            Wait(NOON + HOUR + LOST_EVENT_AFTER, "command cmd-1 on i-1: InProgress"),
+            _seen(invocation=said("InProgress"), letter=FRESH),
+            MINUTE,
+            Wait(NOON + MINUTE + LETTER_AGE, "command cmd-1 on i-1: InProgress"),
             id="the script runs",
         ),
         pytest.param(
@@ -420,8 +452,14 @@ CLEANING = "cleaning up after: it failed"
         pytest.param(
             _job({**SENT, "removal": Removal(removed=("command cmd-1", "upload u1"))}),
             _seen(invocation=said("Cancelled")),
+            Do(Remove((MAILBOX,)), CLEANING),
+            id="the script has ended, and takes no letter any more",
+        ),
+        pytest.param(
+            _job({**SENT, "removal": Removal(removed=("command cmd-1", "upload u1", MAILBOX))}),
+            _seen(invocation=said("Cancelled")),
             _not_made("i-1"),
-            id="all is removed, and the script has ended",
+            id="all is removed",
         ),
     ],
 )
@@ -437,10 +475,10 @@ def test_a_backup_that_could_not_be_cleaned_up_is_recorded_as_failed_all_the_sam
     ("progress", "expected"),
     [
         pytest.param({}, (), id="nothing was begun"),
-        pytest.param(SENT, ("command cmd-1", "upload u1"), id="a command and an upload"),
+        pytest.param(SENT, ("command cmd-1", "upload u1", MAILBOX), id="a command, an upload, a mailbox"),
         pytest.param(
             {**REPORTED, "removal": Removal(removed=("command cmd-1", OBJECT))},
-            ("upload u1", MANIFEST),
+            ("upload u1", MANIFEST, MAILBOX),
             id="what is not removed",
         ),
     ],

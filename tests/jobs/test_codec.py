@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from chalicelib.backup.service_scripts import ServiceBackupProgress
+from chalicelib.backup.service_scripts import Reported, ServiceBackupProgress
 from chalicelib.backup.snapshots import ChosenVolume, SnapshotProgress, Source
 from chalicelib.catalog.recovery_point import Artefact, PointState, SnapshotRef
 from chalicelib.catalog.store.rules import RuleId
@@ -22,7 +22,6 @@ from chalicelib.jobs.work import (
     ServiceRestoreWork,
     VolumeRestoreWork,
 )
-from chalicelib.on_instance import BackupReport, ReportedPart
 from chalicelib.plans.model import Kind
 from chalicelib.recovery.services import ServiceRestoreProgress
 from chalicelib.recovery.staging import StagedFile
@@ -38,7 +37,7 @@ REMOVAL = Removal(("a",), {"b": "why"}, NOON, 3)
 ARTEFACT = Artefact(
     "dr", PointState.AVAILABLE, "eu-west-1", (SnapshotRef("snap-1", "vol-1", 8, "i-1", "/dev/sdf"),)
 )
-RUN = ScriptRun("i-1", "command", NOON, ("other",), "said")
+RUN = ScriptRun("i-1", "command", NOON, ("other",), "said", 2, NOON)
 VALUES = [
     BackupWork("rp-1", RuleId("rule"), ("i-1",), None, 1, True, 3),
     CopyWork("rp-1", "dr", 4),
@@ -58,7 +57,7 @@ VALUES = [
     ServiceBackupProgress(
         "upload",
         RUN,
-        BackupReport(5, "f" * 64, (ReportedPart(1, 5, "e" * 64),)),
+        Reported("c" * 64, 5, "f" * 64, 1, "e" * 64),
         "etag",
         1,
         "d" * 64,

@@ -13,6 +13,7 @@ from chalicelib.on_instance import (
     VERIFY_FAILED,
     WRONG_BYTES,
     RestoreRun,
+    parts_list,
     restore_command,
     words_of,
 )
@@ -26,10 +27,11 @@ KEEP = 'cat > restored; cmp "$2" restored; echo "$1 $FARSHORE_SERVICE $FARSHORE_
 def a_run(bucket: Bucket, **changes: Any) -> str:
     """Write the command of a restore of `DATA` by `KEEP`, but for what `changes` says."""
     bucket.served = bucket.served or DATA
+    bucket.write_restore_letter(1)
     arguments: dict[str, Any] = {
         "job": "job-1",
         "service": "orders db",
-        "url": bucket.url,
+        "address": bucket.address(1),
         "size_bytes": len(DATA),
         "sha256": hashlib.sha256(DATA).hexdigest(),
         "restore": KEEP,
@@ -86,8 +88,28 @@ def parts_of(data: bytes) -> list[tuple[int, str]]:
     return [(len(piece), hashlib.sha256(piece).hexdigest()) for piece in pieces]
 
 
+def by_parts(bucket: Bucket) -> dict[str, Any]:
+    """Have a restore check `DATA` by its parts."""
+    bucket.parts_list = parts_list(parts_of(DATA)).encode()
+    return {"sha256": None, "parts_sha256": hashlib.sha256(bucket.parts_list).hexdigest()}
+
+
+def test_a_list_of_parts_that_is_not_the_one_meant_is_not_believed(
+    instance: Instance, bucket: Bucket
+) -> None:
+    meant = by_parts(bucket)
+    bucket.served = DATA[::-1]
+    bucket.parts_list = parts_list(parts_of(bucket.served)).encode()
+
+    ended = instance.run(a_run(bucket, **meant, restore="touch ran"))
+
+    assert (ended.returncode, ended.stdout) == (WRONG_BYTES, "")
+    assert "of the list of its parts, got " in ended.stderr
+    assert not (instance.directory / "ran").exists()
+
+
 def test_a_file_whose_whole_has_no_hash_is_checked_by_its_parts(instance: Instance, bucket: Bucket) -> None:
-    ended = instance.run(a_run(bucket, sha256=None, parts=parts_of(DATA)))
+    ended = instance.run(a_run(bucket, **by_parts(bucket)))
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (instance.directory / "restored").read_bytes() == DATA
@@ -99,7 +121,7 @@ def test_a_part_that_is_not_what_was_backed_up_reaches_no_script(
 ) -> None:
     bucket.served = DATA[:at] + bytes([DATA[at] ^ 1]) + DATA[at + 1 :]
 
-    ended = instance.run(a_run(bucket, sha256=None, parts=parts_of(DATA), restore="touch ran"))
+    ended = instance.run(a_run(bucket, **by_parts(bucket), restore="touch ran"))
 
     number, (_, expected) = at // MIB + 1, parts_of(DATA)[at // MIB]
     assert (ended.returncode, ended.stdout) == (WRONG_BYTES, "")
@@ -108,7 +130,8 @@ def test_a_part_that_is_not_what_was_backed_up_reaches_no_script(
 
 
 def test_a_backup_that_cannot_be_fetched_reaches_no_script(instance: Instance, bucket: Bucket) -> None:
-    ended = instance.run(a_run(bucket, restore="touch ran", url="http://127.0.0.1:1/nothing?here"))
+    nowhere = "http://127.0.0.1:1/nothing?here"
+    ended = instance.run(a_run(bucket, restore="touch ran", address=(nowhere, nowhere)))
 
     assert ended.returncode == TRANSFER_FAILED
     assert not (instance.directory / "ran").exists()

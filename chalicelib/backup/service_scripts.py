@@ -15,8 +15,20 @@ from itertools import islice, zip_longest
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
-from chalicelib.backup.point import folder_of, follow_ups, point_without_artefacts, tags_of
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.backup.point import folder_of, follow_ups, tags_of
+from chalicelib.backup.service_progress import (
+    Reported,
+    ServiceBackupProgress,
+    ServiceJob,
+    key_of,
+    manifest_of,
+    named,
+    new_point,
+    parts_of,
+    point_of,
+    reported,
+)
+from chalicelib.catalog.recovery_point import PointState
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.table import Write
@@ -24,8 +36,8 @@ from chalicelib.errors import Conflict, IntegrityFailure, NotFound
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait, look_again
 from chalicelib.jobs.handler import Turn
-from chalicelib.jobs.job import Job, may_have_been_made
-from chalicelib.jobs.removal import Removal, remove
+from chalicelib.jobs.job import may_have_been_made
+from chalicelib.jobs.removal import remove
 from chalicelib.jobs.script_run import (
     INTENT,
     Adopt,
@@ -34,7 +46,6 @@ from chalicelib.jobs.script_run import (
     Machines,
     RunSeen,
     ScriptFailed,
-    ScriptRun,
     Send,
     WriteLetter,
     adopted,
@@ -55,9 +66,9 @@ from chalicelib.on_instance import (
     parse_report,
 )
 from chalicelib.plans.model import ServiceRule
-from chalicelib.vaults.layout import MAX_PARTS, data_key, mailbox_folder, manifest_key, part_sizes
+from chalicelib.vaults.layout import MAX_PARTS, mailbox_folder, manifest_key, part_sizes
 from chalicelib.vaults.mailbox import ADDRESS_LIVES, WRITES_LIVE, Mailbox
-from chalicelib.vaults.manifest import Manifest, PartHash, identity, to_json
+from chalicelib.vaults.manifest import identity, to_json
 from chalicelib.vaults.read_back import PinnedObject, check_whole, read_back
 from chalicelib.vaults.s3 import S3Object, S3Vault
 
@@ -68,37 +79,6 @@ UPLOAD_INTENT = "CreateMultipartUpload"
 MAILBOX_INTENT = "removing the mailbox"
 # A letter lets a run send so many parts: more than it can send before the next one is there.
 PARTS_PER_LETTER = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """What the runner has reported: its file, in so many parts. The report itself, whose SHA-256 is `digest`,
-    lies in the mailbox until the manifest is written: a job's record has no room for 10,000 parts."""
-
-    digest: str
-    size_bytes: int
-    sha256: str
-    parts: int
-    parts_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceBackupProgress:
-    """How far a service backup is: its upload, the run of the script, what that reported, the finished
-    object, how many parts were read back, the hash of the whole if one turn read it; and in cleaning, what
-    was removed."""
-
-    upload: str | None = None
-    run: ScriptRun = field(default_factory=ScriptRun)
-    report: Reported | None = None
-    etag: str | None = None
-    parts_read: int = 0
-    sha256: str | None = None
-    described: bool = False
-    removal: Removal = field(default_factory=Removal)
-
-
-ServiceJob = Job[BackupWork, ServiceBackupProgress]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +169,7 @@ class ServiceBackup:
         if progress.report is None:
             return replace(seen, run=self._observe_run(job))
         if progress.described:
-            stored = self.primary.head(_key(job))
+            stored = self.primary.head(key_of(job))
             return replace(
                 seen, stored=stored, manifest_bytes=self.primary.size(manifest_key(folder_of(job)))
             )
@@ -211,7 +191,7 @@ class ServiceBackup:
         """Choose an instance, open the upload, run the script, close and read back, describe."""
         progress = job.progress
         if progress.run.instance is not None and progress.upload is None:
-            begun = points.creating(_new_point(job, PointState.CREATING, "being made", seen.rule), now)
+            begun = points.creating(new_point(job, PointState.CREATING, "being made", seen.rule), now)
             return Do(StartUpload(seen.upload), "opening the upload", UPLOAD_INTENT, first=(begun,))
         if progress.report is None:
             return self._decide_run(job, seen, now)
@@ -226,10 +206,10 @@ class ServiceBackup:
             return Do(Remove(mailbox), "removing the mailbox", MAILBOX_INTENT)
         if (gone := _not_as_read(job, seen)) is not None:
             return Fail(f"backup of {job.service}: {gone}")
-        point = _point(job, seen.rule, now)
+        point = point_of(job, seen.rule, now)
         writes = (points.settling(point, now), services.counting(point, "primary", 1))
         opens = follow_ups(job, point, seen.rule, self.vault_kinds, now)
-        return Finish(f"{point.size_bytes:,} bytes, {_named(point.artefacts['primary'])}", writes, opens)
+        return Finish(f"{point.size_bytes:,} bytes, {named(point.artefacts['primary'])}", writes, opens)
 
     def _decide_run(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
         run = job.progress.run
@@ -272,7 +252,7 @@ class ServiceBackup:
     def abandon(self, job: ServiceJob, now: datetime) -> tuple[Write, ...]:
         """Record the point as failed, so that it is never mistaken for one to restore from."""
         reason = job.failure.reason if job.failure else job.reason
-        return (points.settling(_new_point(job, PointState.FAILED, reason, None), now),)
+        return (points.settling(new_point(job, PointState.FAILED, reason, None), now),)
 
     def leftovers(self, job: ServiceJob) -> tuple[str, ...]:
         """Name the command, upload, objects and mailbox that are still there."""
@@ -285,7 +265,7 @@ class ServiceBackup:
             case Choose(instance=instance):
                 return Step(replace(progress, run=replace(progress.run, instance=instance)))
             case StartUpload(found=found):
-                upload = found or self.primary.start_upload(_key(job), tags_of(job))
+                upload = found or self.primary.start_upload(key_of(job), tags_of(job))
                 return Step(replace(progress, upload=upload))
             case WriteLetter():
                 letter = self._letter(job, action.number)
@@ -301,13 +281,13 @@ class ServiceBackup:
                     (lock_of_instance(progress.run.instance or ""),),
                     replace(progress.run, said=said),
                 )
-                return Step(replace(progress, report=self._reported(job, stdout), run=run), unlocks=unlocks)
+                return Step(replace(progress, report=self._take_down(job, stdout), run=run), unlocks=unlocks)
             case FinishUpload():
                 return Step(replace(progress, etag=self._finish_upload(job)))
             case ReadBack():
                 return Step(self._read_back(job, turn.until))
             case WriteManifest(rule=rule):
-                manifest = _manifest(job, rule, self._report(job))
+                manifest = manifest_of(job, rule, self._report(job))
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return Step(replace(progress, described=True))
             case Remove(what=what):
@@ -322,7 +302,7 @@ class ServiceBackup:
         return rule
 
     def _upload_begun(self, job: ServiceJob) -> str | None:
-        return self.primary.find_upload(_key(job)) if job.intent is not None else None
+        return self.primary.find_upload(key_of(job)) if job.intent is not None else None
 
     def _mailbox(self, job: ServiceJob) -> Mailbox:
         return Mailbox(self.primary, job.id)
@@ -332,7 +312,7 @@ class ServiceBackup:
 
         It begins with the last part that S3 holds, which the run may be sending once more.
         """
-        mailbox, key, upload = self._mailbox(job), _key(job), job.progress.upload or ""
+        mailbox, key, upload = self._mailbox(job), key_of(job), job.progress.upload or ""
         held = self.primary.uploaded_parts(key, upload)
         first = held[-1].number if held else 1
         numbers = range(first, min(first + PARTS_PER_LETTER, MAX_PARTS + 1))
@@ -359,20 +339,20 @@ class ServiceBackup:
             working_directory=rule.working_directory,
         )
 
-    def _reported(self, job: ServiceJob, stdout: str) -> Reported:
+    def _take_down(self, job: ServiceJob, stdout: str) -> Reported:
         """Return what stands in the report."""
         digest = digest_of_report(stdout)
         report = parse_report(self._mailbox(job).report(), digest)
-        parts_sha256 = identity(_parts(report))
+        parts_sha256 = identity(parts_of(report))
         return Reported(digest, report.size_bytes, report.sha256, len(report.parts), parts_sha256)
 
     def _report(self, job: ServiceJob) -> BackupReport:
         """Read the report once more: the very one whose digest is recorded."""
-        return parse_report(self._mailbox(job).report(), _reported(job).digest)
+        return parse_report(self._mailbox(job).report(), reported(job).digest)
 
     def _finish_upload(self, job: ServiceJob) -> str:
         """Close the upload if S3 holds just the parts reported; adopt the object if that was done before."""
-        key, upload, report = _key(job), job.progress.upload or "", self._report(job)
+        key, upload, report = key_of(job), job.progress.upload or "", self._report(job)
         reported = [part.size_bytes for part in report.parts]
         try:
             held = self.primary.uploaded_parts(key, upload)
@@ -388,7 +368,7 @@ class ServiceBackup:
     def _read_back(self, job: ServiceJob, until: datetime) -> ServiceBackupProgress:
         """Read the next parts back; compare what the instance says of the whole with what was read."""
         progress, report = job.progress, self._report(job)
-        found = PinnedObject(self.primary, _key(job), progress.etag or "")
+        found = PinnedObject(self.primary, key_of(job), progress.etag or "")
         parts = [(part.size_bytes, part.sha256) for part in report.parts]
         verified = read_back(found, parts, progress.parts_read, lambda: self.now() >= until - MARGIN)
         check_whole(report.sha256, verified, "the instance", f"{self.primary.name}:{found.key}")
@@ -403,7 +383,7 @@ class ServiceBackup:
                 case "mailbox":
                     self._mailbox(job).remove()
                 case "upload":
-                    self.primary.abort_upload(_key(job), id)
+                    self.primary.abort_upload(key_of(job), id)
                 case _:
                     self.primary.delete(id)
 
@@ -419,19 +399,13 @@ def _made(job: ServiceJob) -> tuple[str, ...]:
     made = [f"command {progress.run.command}"] if progress.run.command else []
     made += [f"upload {progress.upload}"] if progress.upload else []
     if progress.report is not None:
-        made += [f"object {manifest_key(folder_of(job))}", f"object {_key(job)}"]
+        made += [f"object {manifest_key(folder_of(job))}", f"object {key_of(job)}"]
     return tuple(made)
 
 
 def _mailbox_names(job: ServiceJob) -> tuple[str, ...]:
     """Name the mailbox, in one word and its folder, once there is a letter in it."""
     return (f"mailbox {mailbox_folder(job.id)}",) if job.progress.run.letter else ()
-
-
-def _reported(job: ServiceJob) -> Reported:
-    if job.progress.report is None:
-        raise IntegrityFailure("the script has not reported", operation="backing up", resource=job.id)
-    return job.progress.report
 
 
 def _unlike(held: Sequence[int], reported: Sequence[int]) -> str | None:
@@ -446,80 +420,12 @@ def _sent_at(job: ServiceJob) -> datetime:
     return job.intent.at if job.intent else job.updated_at
 
 
-def _key(job: ServiceJob) -> str:
-    return data_key(folder_of(job))
-
-
-def _scripts(rule: ServiceRule | None) -> dict[str, str]:
-    """Return the scripts that put a backup back, as they are in force when it is made."""
-    named = (("restore", rule.restore), ("verify", rule.verify)) if rule else ()
-    return {name: text for name, text in named if text}
-
-
-def _new_point(job: ServiceJob, state: PointState, reason: str, rule: ServiceRule | None) -> RecoveryPoint:
-    instance = job.progress.run.instance
-    source = {"instances": [instance] if instance else [], "rule": job.work.rule, **_scripts(rule)}
-    return point_without_artefacts(job, state, source, reason)
-
-
-def _taken_at(job: ServiceJob) -> datetime:
-    """Return when the data was taken: not before the script was sent."""
-    return job.progress.run.sent_at or job.created_at
-
-
-def _point(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint:
-    report = _reported(job)
-    artefact = Artefact(
-        vault="primary",
-        state=PointState.AVAILABLE,
-        folder=folder_of(job),
-        key=_key(job),
-        etag=job.progress.etag,
-        sha256=job.progress.sha256,
-        parts_sha256=report.parts_sha256,
-        verified_at=now,
-    )
-    return replace(
-        _new_point(job, PointState.AVAILABLE, "", rule),
-        created_at=_taken_at(job),
-        size_bytes=report.size_bytes,
-        artefacts={"primary": artefact},
-    )
-
-
-def _manifest(job: ServiceJob, rule: ServiceRule, report: BackupReport) -> Manifest:
-    return Manifest(
-        recovery_point=job.work.recovery_point,
-        service=job.service,
-        plan=job.plan,
-        rule=job.rule,
-        kind="service",
-        nominal_at=job.nominal_at,
-        created_at=_taken_at(job),
-        source={"instance": job.progress.run.instance or "", **_scripts(rule)},
-        size_bytes=report.size_bytes,
-        sha256=job.progress.sha256,
-        parts=_parts(report),
-    )
-
-
-def _parts(report: BackupReport) -> tuple[PartHash, ...]:
-    return tuple(PartHash(part.size_bytes, part.sha256) for part in report.parts)
-
-
-def _named(artefact: Artefact) -> str:
-    """Name the bytes of an artefact by the hash there is."""
-    if artefact.sha256 is not None:
-        return f"SHA-256 {artefact.sha256}"
-    return f"SHA-256 over its parts {artefact.parts_sha256}"
-
-
 def _not_as_read(job: ServiceJob, seen: Seen) -> str | None:
     """Say what is wrong with what lies in the vault by now; None: the object is the one read back."""
-    stored, where = seen.stored, f"primary:{_key(job)}"
+    stored, where = seen.stored, f"primary:{key_of(job)}"
     if stored is None:
         return f"{where} is gone since it was read back"
-    if (stored.etag, stored.size_bytes) != (job.progress.etag, _reported(job).size_bytes):
+    if (stored.etag, stored.size_bytes) != (job.progress.etag, reported(job).size_bytes):
         return f"{where} was replaced since it was read back"
     if not seen.manifest_bytes:
         return f"{where} has lost its manifest"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.aws.ssm import Command
+from chalicelib.backup.service_progress import Reported, ServiceBackupProgress, manifest_of
 from chalicelib.backup.service_scripts import (
     MAILBOX_INTENT,
     UPLOAD_INTENT,
@@ -14,10 +15,8 @@ from chalicelib.backup.service_scripts import (
     ReadBack,
     ReadReport,
     Remove,
-    Reported,
     Seen,
     ServiceBackup,
-    ServiceBackupProgress,
     StartUpload,
     WriteManifest,
 )
@@ -40,11 +39,11 @@ from chalicelib.jobs.script_run import (
     WriteLetter,
 )
 from chalicelib.jobs.work import copy_request, expire_request
-from chalicelib.on_instance import RAN_BEFORE
+from chalicelib.on_instance import RAN_BEFORE, BackupReport, ReportedPart
 from chalicelib.plans.model import CopyTo, Kind
 from chalicelib.vaults.layout import data_key, mailbox_folder, manifest_key, point_folder
 from chalicelib.vaults.mailbox import LetterSeen
-from chalicelib.vaults.manifest import PartHash, identity
+from chalicelib.vaults.manifest import Manifest, PartHash, identity
 from chalicelib.vaults.s3 import S3Object
 from tests.jobs.made import (
     HOUR,
@@ -465,6 +464,23 @@ CLEANING = "cleaning up after: it failed"
 )
 def test_cleaning_up(job: AnyJob, seen: Seen, expected: Any) -> None:
     assert BACKUP.clean_up(failed(job), seen, NOON) == expected
+
+
+def test_the_manifest_has_our_hash_of_the_whole_and_not_the_one_reported() -> None:
+    report = BackupReport(3, "f9", (ReportedPart(1, 2, "b6"), ReportedPart(2, 1, "c7")))
+    assert manifest_of(_job(READ), RULE, report) == Manifest(
+        recovery_point=ID,
+        service="s",
+        plan="p",
+        rule="r",
+        kind="service",
+        nominal_at=NOON,
+        created_at=SENT_AT,
+        source={"instance": "i-1", "restore": "load", "verify": "check"},
+        size_bytes=3,
+        sha256="a5",
+        parts=(PartHash(2, "b6"), PartHash(1, "c7")),
+    )
 
 
 def test_a_backup_that_could_not_be_cleaned_up_is_recorded_as_failed_all_the_same() -> None:

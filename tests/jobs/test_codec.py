@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from chalicelib.backup.service_scripts import Reported, ServiceBackupProgress
+from chalicelib.backup.service_progress import Reported, ServiceBackupProgress
 from chalicelib.backup.snapshots import ChosenVolume, SnapshotProgress, Source
 from chalicelib.catalog.recovery_point import Artefact, PointState, SnapshotRef
 from chalicelib.catalog.store.rules import RuleId

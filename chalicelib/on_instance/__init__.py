@@ -66,7 +66,7 @@ class Persistence:
     pause_seconds: int = 1
     stall_seconds: int = 60  # a connection that moves less than 1 KiB/s for so long is given up
     letter_seconds: int = 600  # a letter this old is put away for the next one, if there is one
-    tick_seconds: int = 60  # how often that is looked at while nothing is sent
+    tick_seconds: int = 5  # how often that is looked at while nothing is sent
     range_bytes: int = 1024**3  # what a download asks for at once
 
 

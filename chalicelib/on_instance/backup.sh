@@ -40,7 +40,7 @@ close_pipe() {
 }
 
 # Opens a pipe without a name on which events come: "tick" now and then, and the end of what was begun, with its number
-# and exit code.
+# and exit code. What ticks ends after one tick more when whoever opened it was killed together with this shell.
 open_events() {
     mkfifo "$BOOKS/events"
     exec 5<>"$BOOKS/events"
@@ -118,8 +118,7 @@ lost() { # WHY
 }
 
 take() { # MIB
-    begin dd bs=1048576 iflag=fullblock count="$1" of="$BOOKS/part" 2>"$BOOKS/dd"
-    await && return
+    begin dd bs=1048576 iflag=fullblock count="$1" of="$BOOKS/part" 2>"$BOOKS/dd" && await && return
     lost "could not be held in ${BOOKS%/*}: $(tail -n 1 "$BOOKS/dd")"
 }
 

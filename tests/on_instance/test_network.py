@@ -179,7 +179,7 @@ def test_patience_ends_with_what_s3_said_last(instance: Instance, bucket: Bucket
     bucket.faults = [Fault.RESET, *[Fault.SLOW_DOWN] * 100_000]
 
     ended = instance.run(
-        a_run(bucket, WRITES_A_LITTLE, persistence=Persistence(patience_seconds=1, pause_seconds=0))
+        a_run(bucket, WRITES_A_LITTLE, persistence=Persistence(patience_seconds=3, pause_seconds=0))
     )
 
     assert ended.returncode == TRANSFER_FAILED

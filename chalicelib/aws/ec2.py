@@ -99,6 +99,12 @@ class Ec2:
             for snapshot in self._snapshots([("snapshot-id", batch)])
         ]
 
+    def not_completed(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the named snapshots that are not there, or are not completed, in their order."""
+        wanted = list(ids)
+        there = {each.id for each in self.snapshots_by_id(wanted) if each.state == "completed"}
+        return tuple(each for each in wanted if each not in there)
+
     def snapshots_described(self, beginning: str) -> list[Snapshot]:
         """List the account's own snapshots whose description begins with just this, in any state.
 

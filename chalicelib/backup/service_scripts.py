@@ -1,30 +1,35 @@
 """A service backup: the user's script, run on one of its instances, streamed into the primary vault.
 
-The instance uploads parts through presigned URLs; only this job, after the script has ended well and what S3
+The instance uploads parts through presigned URLs, which it takes from its mailbox in the vault, and lays its
+report there; only this job, after the script has ended well and what S3
 holds has been compared with what the script wrote, makes an object of them. Invariant: nothing half-made is
-ever a recovery point, and a finished point has been read back and found right, part by part. No restore works
-on the instance while the script runs.
+ever a recovery point, and a finished point has been read back and found right, part by part. What is recorded
+of the whole comes of the bytes read; what the instance says of it is compared. No restore works on the
+instance while the script runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import Any
+from itertools import islice, zip_longest
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
-from chalicelib.backup.point import (
-    described,
-    failure_writes,
-    folder_of,
-    follow_ups,
-    point_without_artefacts,
-    record_of,
-    suspicion,
-    tags_of,
+from chalicelib.backup.point import failure_writes, folder_of, follow_ups, record_of, suspicion, tags_of
+from chalicelib.backup.service_progress import (
+    Reported,
+    ServiceBackupProgress,
+    ServiceJob,
+    key_of,
+    manifest_of,
+    named,
+    new_point,
+    parts_of,
+    point_of,
+    reported,
+    source_of,
 )
-from chalicelib.catalog.recovery_point import Artefact, Lineage, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Lineage, PointState, RecoveryPoint
 from chalicelib.catalog.store import points
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.rules import RuleStore
@@ -33,63 +38,62 @@ from chalicelib.errors import Conflict, IntegrityFailure, NotFound
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait, look_again
 from chalicelib.jobs.handler import Turn
-from chalicelib.jobs.job import Job, may_have_been_made
-from chalicelib.jobs.removal import Removal, remove
+from chalicelib.jobs.job import may_have_been_made
+from chalicelib.jobs.removal import remove
 from chalicelib.jobs.script_run import (
     INTENT,
     Adopt,
     Choose,
     Ended,
+    Machines,
     RunSeen,
     ScriptFailed,
-    ScriptRun,
     Send,
+    WriteLetter,
     adopted,
     decide_run,
     observe_run,
     still_stopping,
     under_way,
+    wrote,
 )
 from chalicelib.jobs.work import BackupWork
-from chalicelib.on_instance import MAX_PARTS, BackupReport, BackupRun, backup_command, parse_report
+from chalicelib.on_instance import (
+    BackupReport,
+    BackupRun,
+    PartsToSend,
+    backup_command,
+    backup_letter,
+    digest_of_report,
+    parse_report,
+)
 from chalicelib.plans.model import Kind, ServiceRule
-from chalicelib.vaults.layout import data_key, manifest_key, part_sizes
-from chalicelib.vaults.manifest import Manifest, PartHash, to_json
-from chalicelib.vaults.read_back import read_back
-from chalicelib.vaults.s3 import S3Vault
+from chalicelib.vaults.layout import MAX_PARTS, mailbox_folder, manifest_key, part_sizes
+from chalicelib.vaults.mailbox import ADDRESS_LIVES, WRITES_LIVE, Mailbox
+from chalicelib.vaults.manifest import identity, to_json
+from chalicelib.vaults.read_back import PinnedObject, check_whole, read_back
+from chalicelib.vaults.s3 import S3Object, S3Vault
 
 # A read-back stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=1)
 UPLOAD_INTENT = "CreateMultipartUpload"
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceBackupProgress:
-    """How far a service backup is: its upload, the run of the script, what that reported, the finished
-    object, how many parts were read back; and in cleaning, what was removed."""
-
-    upload: str | None = None
-    run: ScriptRun = field(default_factory=ScriptRun)
-    report: BackupReport | None = None
-    etag: str | None = None
-    parts_read: int = 0
-    described: bool = False
-    suspect: str = ""
-    removal: Removal = field(default_factory=Removal)
-
-
-ServiceJob = Job[BackupWork, ServiceBackupProgress]
+# Recorded with all progress before the report goes, which what comes before needs.
+MAILBOX_INTENT = "removing the mailbox"
+# A letter lets a run send so many parts: more than it can send before the next one is there.
+PARTS_PER_LETTER = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The rule, an upload begun before the job knew of it, the run of the script, and the points
-    of the lineage."""
+    """The rule, an upload begun before the job knew of it, the run of the script, the points of the lineage;
+    and at the end what lies in the vault: the object, and the size of its manifest."""
 
     rule: ServiceRule
     upload: str | None = None
     run: RunSeen = field(default_factory=RunSeen)
     lineage: tuple[RecoveryPoint, ...] = ()
+    stored: S3Object | None = None
+    manifest_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +105,10 @@ class StartUpload:
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """Take down what the runner reports."""
+    """Take down what the runner reports, and the end of what the script said."""
 
     stdout: str
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +125,29 @@ class ReadBack:
 class WriteManifest:
     """Write the manifest of the finished point; `suspect` says why it is doubted."""
 
-    manifest: Manifest
+    rule: ServiceRule
     suspect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Stop the script, throw away what was uploaded, whichever of these are named."""
+    """Stop the script, throw away what was uploaded and the mailbox, whichever of these are named."""
 
     what: tuple[str, ...]
 
 
-Action = Choose | StartUpload | Send | Adopt | ReadReport | FinishUpload | ReadBack | WriteManifest | Remove
+Action = (
+    Choose
+    | StartUpload
+    | WriteLetter
+    | Send
+    | Adopt
+    | ReadReport
+    | FinishUpload
+    | ReadBack
+    | WriteManifest
+    | Remove
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +172,15 @@ class ServiceBackup:
         if progress.run.instance is not None and progress.upload is None:
             return replace(seen, upload=self._upload_begun(job))
         if progress.report is None:
-            return replace(seen, run=observe_run(self.ssm, self.ec2, job, progress.run, job.work.instances))
-        if progress.parts_read == len(progress.report.parts) and not progress.described:
+            return replace(seen, run=self._observe_run(job))
+        if progress.parts_read == progress.report.parts and not progress.described:
             lineage = Lineage(job.plan, job.rule, Kind.SERVICE, job.service)
             return replace(seen, lineage=self.points.of_lineage(lineage))
+        if progress.described:
+            stored = self.primary.head(key_of(job))
+            return replace(
+                seen, stored=stored, manifest_bytes=self.primary.size(manifest_key(folder_of(job)))
+            )
         return seen
 
     def _observe_failed(self, job: ServiceJob, seen: Seen) -> Seen:
@@ -167,34 +188,44 @@ class ServiceBackup:
             return seen
         if job.intent is not None and job.intent.name == UPLOAD_INTENT:
             return replace(seen, upload=self._upload_begun(job))
-        return replace(seen, run=observe_run(self.ssm, self.ec2, job, job.progress.run, job.work.instances))
+        return replace(seen, run=self._observe_run(job))
+
+    def _observe_run(self, job: ServiceJob) -> RunSeen:
+        mailbox = self._mailbox(job) if job.failure is None else None
+        machines = Machines(self.ssm, self.ec2)
+        return observe_run(machines, mailbox, job, job.progress.run, job.work.instances)
 
     def decide(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Choose an instance, open the upload, run the script, close and read back, describe."""
         progress = job.progress
         if progress.run.instance is not None and progress.upload is None:
-            begun = points.creating(_new_point(job, PointState.CREATING, "being made", seen.rule), now)
+            begun = points.creating(new_point(job, PointState.CREATING, "being made", seen.rule), now)
             return Do(StartUpload(seen.upload), "opening the upload", UPLOAD_INTENT, first=(begun,))
         if progress.report is None:
             return self._decide_run(job, seen, now)
         if progress.etag is None:
             return Do(FinishUpload(), "closing the upload")
-        if progress.parts_read < len(progress.report.parts):
+        if progress.parts_read < progress.report.parts:
             return Do(ReadBack(), "reading the object back")
         if not progress.described:
             why = suspicion(seen.rule.expect, progress.report.size_bytes, seen.lineage)
-            return Do(WriteManifest(_manifest(job, seen.rule, why), why), "writing the manifest")
-        point = _point(job, seen.rule, now)
+            return Do(WriteManifest(seen.rule, why), "writing the manifest")
+        mailbox = progress.removal.due(_mailbox_names(job), now)
+        if mailbox and not isinstance(mailbox, Wait):  # one that cannot be removed holds up no point
+            return Do(Remove(mailbox), "removing the mailbox", MAILBOX_INTENT)
+        if (gone := _not_as_read(job, seen)) is not None:
+            return Fail(f"backup of {job.service}: {gone}")
+        point = point_of(job, seen.rule, now)
         writes = record_of(point, now)
         opens = follow_ups(job, point, seen.rule, self.vault_kinds, now)
-        said = f"{point.size_bytes:,} bytes, SHA-256 {progress.report.sha256}"
+        said = f"{point.size_bytes:,} bytes, {named(point.artefacts['primary'])}"
         return Finish(f"{said}; {point.flag}" if point.is_flagged else said, writes, opens)
 
     def _decide_run(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
         run = job.progress.run
         match decide_run(job, run, seen.run, now, seen.rule.timeout):
-            case Ended(stdout=stdout):
-                return Do(ReadReport(stdout), "the script has ended well")
+            case Ended(stdout=stdout, said=said):
+                return Do(ReadReport(stdout, said), "the script has ended well")
             case ScriptFailed(reason=reason):
                 return Fail(f"backup of {job.service} on {run.instance}: {reason}")
             case Fail(reason=reason):
@@ -221,15 +252,20 @@ class ServiceBackup:
             stopping := still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
         ):
             return replace(stopping, reason=f"{reason}; {stopping.reason}")
-        return Finish(reason, failure_writes(job, _source(job, None), seen.rule, now))
+        due = job.progress.removal.due(_mailbox_names(job), now)  # once nobody takes a letter any more
+        if isinstance(due, Wait):
+            return replace(due, reason=f"{reason}; {due.reason}")
+        if due:
+            return Do(Remove(due), f"cleaning up after: {reason}")
+        return Finish(reason, failure_writes(job, source_of(job, None), seen.rule, now))
 
     def abandon(self, job: ServiceJob, now: datetime) -> tuple[Write, ...]:
         """Record the failure."""
-        return failure_writes(job, _source(job, None), self._rule(job), now)
+        return failure_writes(job, source_of(job, None), self._rule(job), now)
 
     def leftovers(self, job: ServiceJob) -> tuple[str, ...]:
-        """Name the command, upload and objects that are still there."""
-        return job.progress.removal.left_of(_made(job))
+        """Name the command, upload, objects and mailbox that are still there."""
+        return job.progress.removal.left_of((*_made(job), *_mailbox_names(job)))
 
     def act(self, job: ServiceJob, action: Action, turn: Turn) -> Step[ServiceBackupProgress]:
         """Carry out one action."""
@@ -238,21 +274,29 @@ class ServiceBackup:
             case Choose(instance=instance):
                 return Step(replace(progress, run=replace(progress.run, instance=instance)))
             case StartUpload(found=found):
-                upload = found or self.primary.start_upload(_key(job), tags_of(job))
+                upload = found or self.primary.start_upload(key_of(job), tags_of(job))
                 return Step(replace(progress, upload=upload))
+            case WriteLetter():
+                letter = self._letter(job, action.number)
+                run = wrote(self._mailbox(job), progress.run, action, letter, self.now())
+                return Step(replace(progress, run=run))
             case Send():
                 run = replace(progress.run, command=self._send(job), sent_at=_sent_at(job))
                 return Step(replace(progress, run=run), rest=under_way(run))
             case Adopt():
                 return Step(replace(progress, run=adopted(progress.run, action)))
-            case ReadReport(stdout=stdout):
-                unlocks = (lock_of_instance(progress.run.instance or ""),)
-                return Step(replace(progress, report=parse_report(stdout)), unlocks=unlocks)
+            case ReadReport(stdout=stdout, said=said):
+                unlocks, run = (
+                    (lock_of_instance(progress.run.instance or ""),),
+                    replace(progress.run, said=said),
+                )
+                return Step(replace(progress, report=self._take_down(job, stdout), run=run), unlocks=unlocks)
             case FinishUpload():
                 return Step(replace(progress, etag=self._finish_upload(job)))
             case ReadBack():
-                return Step(replace(progress, parts_read=self._read_back(job, turn.until)))
-            case WriteManifest(manifest=manifest, suspect=suspect):
+                return Step(self._read_back(job, turn.until))
+            case WriteManifest(rule=rule, suspect=suspect):
+                manifest = manifest_of(job, rule, self._report(job), suspect)
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return Step(replace(progress, described=True, suspect=suspect))
             case Remove(what=what):
@@ -267,43 +311,62 @@ class ServiceBackup:
         return rule
 
     def _upload_begun(self, job: ServiceJob) -> str | None:
-        return self.primary.find_upload(_key(job)) if job.intent is not None else None
+        return self.primary.find_upload(key_of(job)) if job.intent is not None else None
+
+    def _mailbox(self, job: ServiceJob) -> Mailbox:
+        return Mailbox(self.primary, job.id)
+
+    def _letter(self, job: ServiceJob, number: int) -> str:
+        """Write which parts the run may send, and where its next letter will be.
+
+        It begins with the last part that S3 holds, which the run may be sending once more.
+        """
+        mailbox, key, upload = self._mailbox(job), key_of(job), job.progress.upload or ""
+        held = self.primary.uploaded_parts(key, upload)
+        first = held[-1].number if held else 1
+        numbers = range(first, min(first + PARTS_PER_LETTER, MAX_PARTS + 1))
+        urls = self.primary.presign_parts(key, upload, numbers, WRITES_LIVE)
+        sizes = islice(part_sizes(), first - 1, None)
+        parts = PartsToSend(urls.base, first, MAX_PARTS, tuple(zip(sizes, urls.signatures, strict=False)))
+        return backup_letter(mailbox.address(number + 1), mailbox.report_url(), parts)
 
     def _send(self, job: ServiceJob) -> str:
-        rule, progress = self._rule(job), job.progress
-        expires = rule.timeout + timedelta(hours=1)
-        urls = self.primary.presign_parts(_key(job), progress.upload or "", MAX_PARTS, expires)
+        rule, sent = self._rule(job), job.progress.run
         run = BackupRun(
             job=job.id,
             service=job.service,
             script=rule.script,
-            url_base=urls.base,
-            signatures=urls.signatures,
-            part_sizes=tuple(islice(part_sizes(), MAX_PARTS)),
+            address=self._mailbox(job).address(sent.letter, ADDRESS_LIVES),
             timeout=rule.timeout,
             output=rule.output,
         )
         return self.ssm.send(
-            progress.run.instance or "",
+            sent.instance or "",
             backup_command(run),
             comment=job.mark(INTENT),
             timeout=rule.timeout,
             working_directory=rule.working_directory,
         )
 
+    def _take_down(self, job: ServiceJob, stdout: str) -> Reported:
+        """Return what stands in the report."""
+        digest = digest_of_report(stdout)
+        report = parse_report(self._mailbox(job).report(), digest)
+        parts_sha256 = identity(parts_of(report))
+        return Reported(digest, report.size_bytes, report.sha256, len(report.parts), parts_sha256)
+
+    def _report(self, job: ServiceJob) -> BackupReport:
+        """Read the report once more: the very one whose digest is recorded."""
+        return parse_report(self._mailbox(job).report(), reported(job).digest)
+
     def _finish_upload(self, job: ServiceJob) -> str:
         """Close the upload if S3 holds just the parts reported; adopt the object if that was done before."""
-        key, upload, report = _key(job), job.progress.upload or "", _report(job)
+        key, upload, report = key_of(job), job.progress.upload or "", self._report(job)
         reported = [part.size_bytes for part in report.parts]
         try:
             held = self.primary.uploaded_parts(key, upload)
-            sizes = [part.size_bytes for part in held]
-            if sizes != reported:
-                raise IntegrityFailure(
-                    f"S3 holds parts of {sizes} bytes, the runner sent {reported}",
-                    operation="CompleteMultipartUpload",
-                    resource=key,
-                )
+            if unlike := _unlike([part.size_bytes for part in held], reported):
+                raise IntegrityFailure(unlike, operation="CompleteMultipartUpload", resource=key)
             return self.primary.finish_upload(key, upload, held).etag
         except (NotFound, Conflict):
             made = self.primary.head(key)
@@ -311,10 +374,14 @@ class ServiceBackup:
                 raise
             return made.etag
 
-    def _read_back(self, job: ServiceJob, until: datetime) -> int:
-        parts = [(part.size_bytes, part.sha256) for part in _report(job).parts]
-        done = job.progress.parts_read
-        return read_back(self.primary, _key(job), parts, done, lambda: self.now() >= until - MARGIN)
+    def _read_back(self, job: ServiceJob, until: datetime) -> ServiceBackupProgress:
+        """Read the next parts back; compare what the instance says of the whole with what was read."""
+        progress, report = job.progress, self._report(job)
+        found = PinnedObject(self.primary, key_of(job), progress.etag or "")
+        parts = [(part.size_bytes, part.sha256) for part in report.parts]
+        verified = read_back(found, parts, progress.parts_read, lambda: self.now() >= until - MARGIN)
+        check_whole(report.sha256, verified, "the instance", f"{self.primary.name}:{found.key}")
+        return replace(progress, parts_read=verified.parts, sha256=verified.sha256)
 
     def _removing(self, job: ServiceJob) -> Callable[[str], None]:
         def remove_one(what: str) -> None:
@@ -322,8 +389,10 @@ class ServiceBackup:
             match word:
                 case "command":
                     self.ssm.cancel(id)
+                case "mailbox":
+                    self._mailbox(job).remove()
                 case "upload":
-                    self.primary.abort_upload(_key(job), id)
+                    self.primary.abort_upload(key_of(job), id)
                 case _:
                     self.primary.delete(id)
 
@@ -339,78 +408,34 @@ def _made(job: ServiceJob) -> tuple[str, ...]:
     made = [f"command {progress.run.command}"] if progress.run.command else []
     made += [f"upload {progress.upload}"] if progress.upload else []
     if progress.report is not None:
-        made += [f"object {manifest_key(folder_of(job))}", f"object {_key(job)}"]
+        made += [f"object {manifest_key(folder_of(job))}", f"object {key_of(job)}"]
     return tuple(made)
 
 
-def _report(job: ServiceJob) -> BackupReport:
-    if job.progress.report is None:
-        raise IntegrityFailure("the script has not reported", operation="backing up", resource=job.id)
-    return job.progress.report
+def _mailbox_names(job: ServiceJob) -> tuple[str, ...]:
+    """Name the mailbox, in one word and its folder, once there is a letter in it."""
+    return (f"mailbox {mailbox_folder(job.id)}",) if job.progress.run.letter else ()
+
+
+def _unlike(held: Sequence[int], reported: Sequence[int]) -> str | None:
+    """Say where the sizes of the parts that S3 holds begin to differ from those reported."""
+    for number, (there, said) in enumerate(zip_longest(held, reported, fillvalue=0), start=1):
+        if there != said:
+            return f"S3 holds {there} bytes of part {number}, the runner sent {said}"
+    return None
 
 
 def _sent_at(job: ServiceJob) -> datetime:
     return job.intent.at if job.intent else job.updated_at
 
 
-def _key(job: ServiceJob) -> str:
-    return data_key(folder_of(job))
-
-
-def _scripts(rule: ServiceRule | None) -> dict[str, str]:
-    """Return the scripts that put a backup back, as they are in force when it is made."""
-    named = (("restore", rule.restore), ("verify", rule.verify)) if rule else ()
-    return {name: text for name, text in named if text}
-
-
-def _new_point(job: ServiceJob, state: PointState, reason: str, rule: ServiceRule | None) -> RecoveryPoint:
-    return point_without_artefacts(job, state, _source(job, rule), reason)
-
-
-def _source(job: ServiceJob, rule: ServiceRule | None) -> dict[str, Any]:
-    instance = job.progress.run.instance
-    return {"instances": [instance] if instance else [], "rule": job.work.rule, **_scripts(rule)}
-
-
-def _taken_at(job: ServiceJob) -> datetime:
-    """Return when the data was taken: not before the script was sent."""
-    return job.progress.run.sent_at or job.created_at
-
-
-def _point(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint:
-    report = _report(job)
-    artefact = Artefact(
-        vault="primary",
-        state=PointState.AVAILABLE,
-        folder=folder_of(job),
-        key=_key(job),
-        etag=job.progress.etag,
-        sha256=report.sha256,
-        verified_at=now,
-    )
-    return replace(
-        _new_point(job, PointState.AVAILABLE, "", rule),
-        created_at=_taken_at(job),
-        size_bytes=report.size_bytes,
-        artefacts={"primary": artefact},
-        suspect=job.progress.suspect,
-    )
-
-
-def _manifest(job: ServiceJob, rule: ServiceRule, suspect: str) -> Manifest:
-    report = _report(job)
-    return Manifest(
-        recovery_point=job.work.recovery_point,
-        service=job.service,
-        plan=job.plan,
-        rule=job.rule,
-        kind="service",
-        nominal_at=job.nominal_at,
-        created_at=_taken_at(job),
-        source={"instance": job.progress.run.instance or "", **_scripts(rule)},
-        size_bytes=report.size_bytes,
-        sha256=report.sha256,
-        parts=tuple(PartHash(part.size_bytes, part.sha256) for part in report.parts),
-        suspect=suspect,
-        **described(job),
-    )
+def _not_as_read(job: ServiceJob, seen: Seen) -> str | None:
+    """Say what is wrong with what lies in the vault by now; None: the object is the one read back."""
+    stored, where = seen.stored, f"primary:{key_of(job)}"
+    if stored is None:
+        return f"{where} is gone since it was read back"
+    if (stored.etag, stored.size_bytes) != (job.progress.etag, reported(job).size_bytes):
+        return f"{where} was replaced since it was read back"
+    if not seen.manifest_bytes:
+        return f"{where} has lost its manifest"
+    return None

@@ -37,6 +37,7 @@ class Seen:
     listed: tuple[str, ...] = ()
     children: Children = field(default_factory=Children)
     shard: tuple[SnapshotRef, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

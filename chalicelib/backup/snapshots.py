@@ -163,6 +163,12 @@ class SnapshotBackup:
             return replace(seen, shard=shard)
         if job.progress.parts_opened < parts_of(job.work):
             return replace(seen, listed=self.lists.get(job.work.listed or ""))
+        if job.progress.described:
+            stored = (
+                self.points.stored_shard(job.work.recovery_point, "primary", number)
+                for number in range(parts_of(job.work))
+            )
+            return replace(seen, missing=self.ec2.not_completed(ref.id for refs in stored for ref in refs))
         return seen
 
     def decide(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
@@ -238,6 +244,8 @@ class SnapshotBackup:
             return Wait(now + LOST_EVENT_AFTER, f"{left} of {parts} parts are under way")
         if not job.progress.described:
             return Do(WriteManifest(), "writing the manifest")
+        if seen.missing:
+            return Fail(f"{', '.join(seen.missing[:5])} disappeared before the backup was complete")
         point = sharded_point(job, self._all_refs(job), self._left_out(job), self.ec2.region)
         return self._finished(job, point, seen.rule, now)
 

@@ -83,8 +83,10 @@ class Artefact:
     """A recovery point as it lies in one vault: snapshots in a region, or a file (whole, or in segments).
 
     `folder` is where its manifest lies; `etag` pins a whole object; `segments` counts the segments of one
-    that is not. `verified_at` is when its bytes were last read back and found right; None means never. Where
-    there are many snapshots, `snapshots` is empty and they lie in `shards` records of their own.
+    that is not. `parts_sha256` is the hash over the file's parts, `sha256` that of the whole, where one turn
+    read it; both come of bytes that we read. `verified_at` is when its bytes were last read back and found
+    right; None means never. Where there are many snapshots, `snapshots` is empty and they lie in `shards`
+    records of their own.
 
     One that is EXPIRED is still there until `let_go_at` and can be taken back; without that moment it is
     being deleted. `by_request` says that an operator wants it gone, and not its lifecycle. A copy that failed
@@ -104,6 +106,7 @@ class Artefact:
     etag: str | None = None
     segments: int = 0
     sha256: str | None = None
+    parts_sha256: str | None = None
     verified_at: datetime | None = None
     reason: str = ""
     let_go_at: datetime | None = None

@@ -70,6 +70,7 @@ def _progress_document(progress: Any) -> dict[str, Any]:
     document = _present(
         instance_id=getattr(run, "instance", None),
         command_id=getattr(run, "command", None),
+        said=getattr(run, "said", "") or None,
         made=dict(getattr(progress, "made", {})) or None,
         suspect=getattr(progress, "suspect", "") or None,
     )
@@ -134,6 +135,7 @@ def restore_preview(planned: AnyRequest, rule: ServiceRule | None) -> dict[str, 
                 "staging_vaults": list(work.staging_vaults),
                 "size_bytes": work.size_bytes,
                 "sha256": artefact.sha256,
+                "parts_sha256": artefact.parts_sha256,
             }
         case VolumeRestoreWork(region=region):
             document["region"] = region
@@ -213,7 +215,8 @@ def _artefact_document(artefact: Artefact) -> Mapping[str, Any]:
         document["snapshot_count"] = artefact.snapshot_count
         document["snapshot_ids"] = [ref.id for ref in artefact.snapshots]
     else:
-        document |= {"sha256": artefact.sha256, "folder": artefact.folder}
+        hashes = {"sha256": artefact.sha256, "parts_sha256": artefact.parts_sha256}
+        document |= {**hashes, "folder": artefact.folder}
         document |= {"segments": artefact.segments} if artefact.segments else {"key": artefact.key}
     return document
 

@@ -2,8 +2,9 @@
 
 SendCommand has no idempotency token. The intent is recorded, the command carries the job's mark in its
 comment, which nobody can change, and the runner on the instance refuses a second run of one job: together
-they make it run exactly once. The instance is locked from before the command is sent until it has ended, also
-when it is stopped.
+they make it run exactly once. What the run may do it reads from letters in its mailbox; while it runs there
+is always one that it has not taken, and that one is fresh. The instance is locked from before the command is
+sent until it has ended, also when it is stopped.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from typing import Final
 
 from chalicelib.aws.ec2 import Ec2, Instance
 from chalicelib.aws.ssm import DELIVERY_TIMEOUT, Command, Invocation, Ssm
+from chalicelib.errors import Conflict
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Do, Fail, Rest, Wait, look_again
 from chalicelib.jobs.job import (
@@ -22,8 +24,9 @@ from chalicelib.jobs.job import (
     began_after_intent,
     may_have_been_made,
 )
-from chalicelib.on_instance import RAN_BEFORE, explain_exit, last_words
+from chalicelib.on_instance import RAN_BEFORE, explain_exit, last_words, words_of
 from chalicelib.plans.durations import render_duration
+from chalicelib.vaults.mailbox import LetterSeen, Mailbox
 
 INTENT: Final = "SendCommand"
 
@@ -36,17 +39,24 @@ AGENT_LOOK: Final = timedelta(minutes=1)
 SCRIPT_LOOK: Final = timedelta(minutes=4)
 # SSM ends a script by itself; past this it has lost the command.
 OVERDUE: Final = DELIVERY_TIMEOUT + timedelta(minutes=5)
+# How often a running script's mailbox is looked at; a letter that was not taken is written again by then, so
+# that what it names lives for minutes when it is taken.
+LETTER_AGE: Final = timedelta(minutes=4)
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptRun:
-    """A run as a job records it: where, the command that is followed and when it was sent, and commands that
-    found the job had run before."""
+    """A run as a job records it: where, the command that is followed and when it was sent, commands that
+    found the job had run before, the end of what the scripts said, once they have ended well, and the last
+    letter to the run and when it was written (None: to be written again)."""
 
     instance: str | None = None
     command: str | None = None
     sent_at: datetime | None = None
     refused: tuple[str, ...] = ()
+    said: str = ""
+    letter: int = 0
+    letter_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +70,15 @@ class Candidates:
 @dataclass(frozen=True, slots=True)
 class RunSeen:
     """What SSM and EC2 show of a run: instances to choose from, commands that may be the job's, how the one
-    that is followed stands (None: SSM shows none yet), whether and how its instance went meanwhile."""
+    that is followed stands (None: SSM shows none yet), whether and how its instance went meanwhile, and the
+    last letter."""
 
     candidates: Candidates = field(default_factory=Candidates)
     commands: tuple[Command, ...] = ()
     invocation: Invocation | None = None
     instance_gone: bool = False
     how_gone: str = "stopped or terminated"
+    letter: LetterSeen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,14 @@ class Choose:
     """Settle on the instance."""
 
     instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLetter:
+    """Write the run a letter, in place of the one whose ETag is `replaces`, or of none."""
+
+    number: int
+    replaces: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +111,10 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The script has ended well; `stdout` is what it reports."""
+    """The script has ended well: what the runner reports, and the end of what the script said."""
 
     stdout: str
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +125,39 @@ class ScriptFailed:
     exit_code: int | None = None
 
 
-RunAction = Choose | Send | Adopt
+RunAction = Choose | WriteLetter | Send | Adopt
 
 
-def observe_run(ssm: Ssm, ec2: Ec2, job: AnyJob, run: ScriptRun, wanted: Iterable[str]) -> RunSeen:
-    """Look for an instance, then for the job's command or, once it is known, at how it stands.
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """Where runs are looked at."""
+
+    ssm: Ssm
+    ec2: Ec2
+
+
+def observe_run(
+    machines: Machines, mailbox: Mailbox | None, job: AnyJob, run: ScriptRun, wanted: Iterable[str]
+) -> RunSeen:
+    """Look for an instance, then for the job's command or, once it is known, at how it stands; and, where
+    letters may be due, in the `mailbox`.
 
     While the command runs, its instance is looked at too: SSM tells of a terminated one only when the
     script's time is up.
     """
+    ssm, ec2 = machines.ssm, machines.ec2
     if run.instance is None:
         running = tuple(each.id for each in ec2.instances_by_id(wanted) if each.state == "running")
         return RunSeen(Candidates(running, ssm.online(running) if running else frozenset()))
     if run.command is None:
-        return RunSeen(commands=_commands(ssm, job) if job.intent is not None else ())
+        commands = _commands(ssm, job) if job.intent is not None else ()
+        return RunSeen(commands=commands, letter=_last_letter(mailbox, run))
     invocation = ssm.invocation(run.command, run.instance)
     ran_before = invocation is not None and invocation.exit_code == RAN_BEFORE
     seen = RunSeen(commands=_commands(ssm, job) if ran_before else (), invocation=invocation)
     if invocation is not None and invocation.finished:
         return seen
+    seen = replace(seen, letter=_last_letter(mailbox, run))
     how = _how_it_went(run, ec2.instances_by_id([run.instance]))
     return replace(seen, instance_gone=True, how_gone=how) if how else seen
 
@@ -135,6 +170,10 @@ def _how_it_went(run: ScriptRun, found: Iterable[Instance]) -> str | None:
     if instance.launched_at and run.sent_at and instance.launched_at > run.sent_at + CLOCK_SKEW:
         return "stopped and started again"
     return None if instance.state == "running" else "stopped"
+
+
+def _last_letter(mailbox: Mailbox | None, run: ScriptRun) -> LetterSeen | None:
+    return mailbox.look(run.letter) if mailbox is not None and run.letter else None
 
 
 def _commands(ssm: Ssm, job: AnyJob) -> tuple[Command, ...]:
@@ -157,7 +196,7 @@ def decide_run(
             return Do(Adopt(others[0], refused=run.command), f"the job ran before, as command {others[0].id}")
         return ScriptFailed("the script of this job ran before and left no result")
     if seen.invocation.status == "Success":
-        return Ended(seen.invocation.stdout)
+        return Ended(seen.invocation.stdout, words_of(seen.invocation.stderr))
     return ScriptFailed(why_it_failed(seen.invocation, timeout), seen.invocation.exit_code)
 
 
@@ -167,6 +206,8 @@ def _decide_send(job: AnyJob, run: ScriptRun, seen: RunSeen, now: datetime) -> D
         return Do(Adopt(found[0]), f"found the command sent before: {found[0].id}")
     if may_have_been_made(job, now):
         return look_again(job, INTENT)
+    if due := _letter_due(run, seen, now):
+        return Do(due, "writing what the script may do")
     return Do(
         Send(),
         f"sending the script to {run.instance}",
@@ -175,15 +216,39 @@ def _decide_send(job: AnyJob, run: ScriptRun, seen: RunSeen, now: datetime) -> D
     )
 
 
+def _letter_due(run: ScriptRun, seen: RunSeen, now: datetime) -> WriteLetter | None:
+    """Return the letter to write: the next one when the last was taken, the last once more when it is old."""
+    if run.letter == 0:
+        return WriteLetter(1, None)
+    if seen.letter is None:
+        return WriteLetter(run.letter, None)
+    if seen.letter.taken:
+        return WriteLetter(run.letter + 1, None)
+    if run.letter_at is None or now >= run.letter_at + LETTER_AGE:
+        return WriteLetter(run.letter, seen.letter.etag)
+    return None
+
+
+def wrote(mailbox: Mailbox, run: ScriptRun, letter: WriteLetter, text: str, now: datetime) -> ScriptRun:
+    """Write a letter; return the run with it. One that was taken meanwhile is looked at again."""
+    try:
+        mailbox.write(letter.number, text, letter.replaces)
+    except Conflict:
+        return replace(run, letter=letter.number, letter_at=None)
+    return replace(run, letter=letter.number, letter_at=now)
+
+
 def _decide_unfinished(
     run: ScriptRun, seen: RunSeen, now: datetime, timeout: timedelta
-) -> Wait | ScriptFailed:
+) -> Do[RunAction] | Wait | ScriptFailed:
     if run.sent_at is not None and now > run.sent_at + timeout + OVERDUE:
         return ScriptFailed(f"command {run.command} has not ended {timeout + OVERDUE} after it was sent")
     if seen.instance_gone:
         return ScriptFailed(f"{run.instance} was {seen.how_gone} while command {run.command} ran")
+    if due := _letter_due(run, seen, now):
+        return Do(due, f"writing letter {due.number} to command {run.command}")
     status = seen.invocation.status if seen.invocation else "SSM does not show it yet"
-    pause = SCRIPT_LOOK if seen.invocation else AGENT_LOOK
+    pause = LETTER_AGE if seen.invocation else AGENT_LOOK
     return Wait(now + pause, f"command {run.command} on {run.instance}: {status}")
 
 
@@ -223,8 +288,8 @@ def _decide_instance(job: AnyJob, candidates: Candidates, now: datetime) -> Do[R
 
 
 def under_way(run: ScriptRun) -> Rest:
-    """Rest after the command is sent."""
-    return Rest(f"command {run.command} on {run.instance} was sent", SCRIPT_LOOK)
+    """Rest after the command is sent, until it takes a letter more."""
+    return Rest(f"command {run.command} on {run.instance} was sent", LETTER_AGE)
 
 
 def adopted(run: ScriptRun, action: Adopt) -> ScriptRun:

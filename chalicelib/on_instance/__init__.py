@@ -8,6 +8,8 @@ Invariant: whatever a user writes into a name or a script reaches the shell as d
 else.
 """
 
+import base64
+import hashlib
 import re
 import shlex
 from collections.abc import Sequence
@@ -18,10 +20,9 @@ from typing import Final, Literal
 
 from chalicelib.errors import ScriptFailed
 
-# Parts a run may have: the report (one hash per part) must fit in the 24,000 characters of standard output
-# that SSM returns, and the signatures in its 64 KB document.
-# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html
-MAX_PARTS: Final = 300
+# What the runner puts in the place of a letter that it has taken.
+TAKEN: Final = b"taken\n"
+TAKEN_MD5: Final = base64.b64encode(hashlib.md5(TAKEN, usedforsecurity=False).digest()).decode()
 
 SCRIPT_EXITED: Final = 10
 EMPTY_OUTPUT: Final = 11
@@ -44,10 +45,15 @@ _WHY_BY_EXIT_CODE: Final = {
     VERIFY_FAILED: "the verify script failed",
     RAN_BEFORE: "this job has run on the instance before, and runs there only once",
 }
+_END: Final = "end\n"
 _OUR_LINE: Final = "farshore: "
 # What SSM's agent adds at the end (aws/amazon-ssm-agent, agent/plugins/runscript/runscript.go).
 _SSM_LINE = re.compile(r"failed to run commands: exit status \d+")
 LAST_WORDS: Final = 600
+# What a job that ended well keeps of what its scripts said.
+KEPT_WORDS: Final = 2000
+# What opens something in a presigned URL, should a script print one.
+_OPENS = re.compile(r"(X-Amz-(?:Credential|Security-Token|Signature)=)[^&\s\"']+")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -59,21 +65,19 @@ class Persistence:
     patience_seconds: int = 1800
     pause_seconds: int = 1
     stall_seconds: int = 60  # a connection that moves less than 1 KiB/s for so long is given up
+    letter_seconds: int = 600  # a letter this old is put away for the next one, if there is one
+    tick_seconds: int = 5  # how often that is looked at while nothing is sent
+    range_bytes: int = 1024**3  # what a download asks for at once
 
 
 @dataclass(frozen=True, slots=True)
 class BackupRun:
-    """One run of a user's backup script.
-
-    Part n is sent to `{url_base}&partNumber={n}&X-Amz-Signature={signatures[n - 1]}`.
-    """
+    """One run of a user's backup script, which uploads what its letters (`backup_letter`) let it."""
 
     job: str
     service: str
     script: str  # a path on the instance, or the text of a script
-    url_base: str
-    signatures: Sequence[str]
-    part_sizes: Sequence[int]  # whole MiB; one for each signature
+    address: tuple[str, str]  # URLs that get the first letter, and put `TAKEN` in its place
     timeout: timedelta  # when SSM ends the run
     output: Literal["pipe", "file"] = "pipe"
     persistence: Persistence = Persistence()
@@ -81,29 +85,49 @@ class BackupRun:
     def __post_init__(self) -> None:
         """Refuse what could not run; these are faults of ours, not of a user."""
         _check_job(self.job)
-        if not 0 < len(self.signatures) == len(self.part_sizes) <= MAX_PARTS:
-            raise ValueError(f"{len(self.signatures)} signatures for {len(self.part_sizes)} parts")
-        if any(size % 1048576 for size in self.part_sizes):
+
+
+@dataclass(frozen=True, slots=True)
+class PartsToSend:
+    """Where parts are sent from number `first` on, each with its size in bytes (whole MiB) and signature:
+    part n to `{url_base}&partNumber={n}&X-Amz-Signature={signature}`. No upload has more than `last`."""
+
+    url_base: str
+    first: int
+    last: int
+    parts: Sequence[tuple[int, str]]
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be sent; these are faults of ours, not of a user."""
+        if any(size % 1048576 for size, _ in self.parts):
             raise ValueError("parts are cut at whole MiB")
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRun:
-    """One run of a user's restore script, then of the verify script if there is one, on what `url` gives."""
+    """One run of a user's restore script, then of the verify script if there is one, on what its letters
+    (`restore_letter`) open.
+
+    What came is compared with `sha256`, or, where that is None, with the hash of each part, as a list says
+    whose own hash is `parts_sha256`.
+    """
 
     job: str
     service: str
-    url: str
+    address: tuple[str, str]  # URLs that get the first letter, and put `TAKEN` in its place
     size_bytes: int
-    sha256: str
+    sha256: str | None
     restore: str  # a path on the instance, or the text of a script
     timeout: timedelta  # when SSM ends the run
     verify: str | None = None
+    parts_sha256: str | None = None
     persistence: Persistence = Persistence()
 
     def __post_init__(self) -> None:
         """Refuse what could not run; these are faults of ours, not of a user."""
         _check_job(self.job)
+        if self.sha256 is None and self.parts_sha256 is None:
+            raise ValueError("neither a hash of the whole nor one of its parts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +154,13 @@ def is_path(script: str) -> bool:
 
 
 def backup_command(run: BackupRun) -> str:
-    """Write the shell text that makes one backup; its standard output is what `parse_report` reads."""
+    """Write the shell text that makes one backup; its standard output is what `digest_of_report` reads."""
     assignments = {
         **_script_of("SCRIPT", run.script),
         "JOB": run.job,
         "SERVICE": run.service,
         "OUTPUT_MODE": run.output,
-        "URL_BASE": run.url_base,
-        "SIGNATURES": " ".join(run.signatures),
-        "PART_MIB": " ".join(str(size // 1048576) for size in run.part_sizes),
+        **_first_letter(run.address),
         **_persistence(run.persistence, run.timeout),
     }
     return _command(assignments, "backup.sh")
@@ -151,20 +173,61 @@ def restore_command(run: RestoreRun) -> str:
         **_script_of("VERIFY", run.verify or ""),
         "JOB": run.job,
         "SERVICE": run.service,
-        "URL": run.url,
+        **_first_letter(run.address),
         "SIZE_BYTES": str(run.size_bytes),
-        "SHA256": run.sha256,
+        "SHA256": run.sha256 or "",
+        "PARTS_SHA256": run.parts_sha256 or "",
+        "RANGE_BYTES": str(run.persistence.range_bytes),
         **_persistence(run.persistence, run.timeout),
     }
     return _command(assignments, "restore.sh")
 
 
-def parse_report(stdout: str) -> BackupReport:
-    """Read a backup run's report.
+def backup_letter(address: tuple[str, str], report_url: str, parts: PartsToSend) -> str:
+    """Write what a backup may do for now: send parts, and its report; and the address of the next letter."""
+    head = _letter(
+        address, report=report_url, base=parts.url_base, first=str(parts.first), last=str(parts.last)
+    )
+    lines = "".join(f"{size // 1048576} {signature}\n" for size, signature in parts.parts)
+    return f"{head.removesuffix(_END)}parts\n{lines}{_END}"
+
+
+def restore_letter(address: tuple[str, str], url: str, parts_url: str | None) -> str:
+    """Write what a restore may do for now: get the backup from `url`, and the list of its parts, where it is
+    to be checked by them; and the address of the next letter."""
+    return _letter(address, get=url, list=parts_url)
+
+
+def parts_list(parts: Sequence[tuple[int, str]]) -> str:
+    """Write the list of parts (size in bytes, SHA-256) that a restore is checked by."""
+    return "".join(f"{size} {sha256}\n" for size, sha256 in parts)
+
+
+def digest_of_report(stdout: str) -> str:
+    """Return the SHA-256 of the report that lies in the mailbox, as the runner says it.
 
     Raises:
-        ScriptFailed: it is not a whole report (cut off, or another program wrote into it).
+        ScriptFailed: it does not say it (cut off, or another program wrote into it).
     """
+    said = re.fullmatch(r"farshore-reported 1\nsha256 ([0-9a-f]{64})\nend\n?", stdout)
+    if not said:
+        raise _not_a_report(stdout)
+    return said[1]
+
+
+def parse_report(text: bytes, digest: str) -> BackupReport:
+    """Read a backup run's report, whose SHA-256 the runner said.
+
+    Raises:
+        ScriptFailed: it is not that report, or not a whole one.
+    """
+    if hashlib.sha256(text).hexdigest() != digest:
+        why = f"the report in the mailbox is not the one that the runner sent, with SHA-256 {digest}"
+        raise ScriptFailed(why, operation="reading the runner's report")
+    return _parse_report(text.decode("ascii", "replace"))
+
+
+def _parse_report(stdout: str) -> BackupReport:
     lines = stdout.splitlines()
     head = re.fullmatch(r"farshore-report 1 bytes (\d+) sha256 ([0-9a-f]{64})", " ".join(lines[:3]))
     parts = tuple(_parse_part(line) for line in lines[3:-1])
@@ -186,9 +249,16 @@ def explain_exit(exit_code: int, stderr: str) -> str:
 def last_words(said: str) -> str:
     """Quote the end of what a user's script said, as the end of a sentence; what is not its own is left
     out."""
+    words = words_of(said, LAST_WORDS)
+    return f"; its last words: {words}" if words else ""
+
+
+def words_of(said: str, limit: int = KEPT_WORDS) -> str:
+    """Return the last `limit` characters of what a user's scripts said; what is not their own is left out,
+    and what would open something."""
     lines = (line for line in said.splitlines() if not line.startswith(_OUR_LINE))
     words = "\n".join(line for line in lines if not _SSM_LINE.fullmatch(line)).strip()
-    return f"; its last words: {words[-LAST_WORDS:]}" if words else ""
+    return _OPENS.sub(r"\1...", words)[-limit:]
 
 
 def _parse_part(line: str) -> ReportedPart:
@@ -215,7 +285,19 @@ def _persistence(persistence: Persistence, timeout: timedelta) -> dict[str, str]
         "PATIENCE_SECONDS": str(persistence.patience_seconds),
         "PAUSE_SECONDS": str(persistence.pause_seconds),
         "STALL_SECONDS": str(persistence.stall_seconds),
+        "TICK_SECONDS": str(persistence.tick_seconds),
+        "LETTER_SECONDS": str(persistence.letter_seconds),
     }
+
+
+def _first_letter(address: tuple[str, str]) -> dict[str, str]:
+    return {"NEXT_URL": address[0], "TAKE_URL": address[1], "TAKEN_MD5": TAKEN_MD5}
+
+
+def _letter(address: tuple[str, str], **lines: str | None) -> str:
+    named = {"next": address[0], "take": address[1], **lines}
+    text = "".join(f"{name} {value}\n" for name, value in named.items() if value is not None)
+    return f"farshore-letter 1\n{text}{_END}"
 
 
 def _command(assignments: dict[str, str], script: str) -> str:

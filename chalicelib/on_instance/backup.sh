@@ -5,24 +5,25 @@
 #   script ──> $OUTPUT ──> parts, one at a time in $BOOKS/part ──> curl
 #                                                      └──> tee ──> SHA-256 of the part, SHA-256 of the whole
 #
-# Invariant: standard output is a whole report, or nothing. The report is written only when the script has exited 0,
-# every byte it wrote is uploaded, and the hash of the whole is that of all these bytes. This script can finish
-# nothing: the object exists when the job that reads the report has finished the upload.
+# Invariant: the report is sent, and standard output says its hash, only when the script has exited 0, every byte it
+# wrote is uploaded, and the hash of the whole is that of all these bytes. This script can finish nothing: the object
+# exists when the job that reads the report has finished the upload.
 #
 # The ends of a named pipe wait for each other when they are opened, and one whose partner was killed waits for ever.
 # So this shell opens both ends, without waiting, and takes the name away; every process inherits the end it needs and
 # lets go of the others: whatever dies at whatever moment, the others read an end of file.
 #
-# Descriptors: 3 the output, to read; 4 the guard's; 5 none for long; 6 and 7 the two ends of a pipe between processes of ours; 8 the
-# output, to write; 9 the ledger: "NUMBER SIZE SHA-256" for each part, "SHA-256 -" for the whole.
+# Letters are taken by whoever waits: by this shell while a script writes a file, else by the uploader, which hands on
+# what the last one said when it ends. It is in the memory of these shells, and nowhere else but in pipes.
+#
+# Descriptors: 3 the output, to read; 4 the guard's; 5 events (of what ends, and ticks); 6 and 7 the two ends of a pipe
+# between processes of ours; 8 the output, to write; 9 the ledger: "NUMBER SIZE SHA-256" for each part, "SHA-256 -" for
+# the whole.
 
 SCRIPT_EXITED=10
 EMPTY_OUTPUT=11
-TRANSFER_FAILED=12
 OUTPUT_TOO_LARGE=13
 WORDS_BYTES=4096
-NEWLINE='
-'
 LATE="a process that the script left behind wrote to its output after the script had ended"
 
 # Opens a pipe without a name: 6 to read, 7 to write.
@@ -38,72 +39,155 @@ close_pipe() {
     exec 6<&- 7>&-
 }
 
+# Opens a pipe without a name on which events come: "tick" now and then, and the end of what was begun, with its number
+# and exit code. What ticks ends after one tick more when whoever opened it was killed together with this shell.
+open_events() {
+    mkfifo "$BOOKS/events"
+    exec 5<>"$BOOKS/events"
+    rm "$BOOKS/events"
+    (
+        exec 3<&- 4>&- 6<&- 7>&- 8>&- 9>&-
+        trap 'kill $! 2>/dev/null; exit' TERM
+        while [ -e /proc/$$/exe ]; do
+            sleep "$TICK_SECONDS" &
+            wait $!
+            echo tick >&5
+        done
+    ) >/dev/null 2>&1 &
+    ticker=$!
+}
+
+close_events() {
+    kill "$ticker" 2>/dev/null
+    exec 5<&-
+}
+
+# Runs a command on descriptor 3, with an event at its end. A signal to it ends the command.
+begin() { # COMMAND...
+    turn=$((turn + 1))
+    (
+        trap 'kill $! 2>/dev/null' TERM
+        "$@" <&3 4>&- 5<&- 8>&- &
+        exec 3<&- 4>&- 6<&- 7>&- 8>&- 9>&-
+        wait $!
+        code=$?
+        echo "$turn $code" >&5
+        exit "$code"
+    ) &
+    begun=$!
+}
+
+# Waits for the end of what was begun and returns its exit code. Letters that come meanwhile are taken.
+await() {
+    while read -r event _ <&5; do
+        [ "$event" != tick ] || freshen
+        # One that was killed cannot say so.
+        if [ "$event" = "$turn" ] || [ ! -e "/proc/$begun/exe" ]; then break; fi
+    done
+    wait "$begun"
+}
+
 # Uploads descriptor 3 in parts, copies them to descriptor 7 and enters them in the ledger.
 upload() {
     number=0
-    left="$SIGNATURES "
-    for mib in $PART_MIB; do
+    while [ "$number" -lt "$last" ]; do
         number=$((number + 1))
-        take "$mib" || return $TRANSFER_FAILED
+        freshen
+        insist find_part || lost "could not be sent: $WHY" || return
+        take "$mib" || return "$TRANSFER_FAILED"
         size=$(size_of "$BOOKS/part")
         [ "$size" -gt 0 ] || return 0
-        signature=${left%% *}
-        left=${left#* }
         # Hashing takes as long as sending on a good network, so it is done meanwhile. The part is read but once, so
         # that its hash, which is compared with what S3 holds, and that of the whole are of the same bytes.
-        tee /proc/self/fd/7 <"$BOOKS/part" | sha256sum >"$BOOKS/sum" &
+        tee /proc/self/fd/7 <"$BOOKS/part" 5<&- 6<&- | sha256sum >"$BOOKS/sum" &
         summer=$!
-        send || return $TRANSFER_FAILED
-        wait "$summer" || return $TRANSFER_FAILED
+        expect=
+        insist put_part || lost "of $size bytes could not be uploaded: $WHY" || return
+        wait "$summer" || return "$TRANSFER_FAILED"
         read -r sum _ <"$BOOKS/sum"
         echo "$number $size $sum" >&9
         [ "$size" -eq $((mib * 1048576)) ] || return 0
     done
-    take 1 || return $TRANSFER_FAILED
+    take 1 || return "$TRANSFER_FAILED"
     [ "$(size_of "$BOOKS/part")" -eq 0 ] || return $OUTPUT_TOO_LARGE
 }
 
-take() { # MIB
-    in_reach dd bs=1048576 iflag=fullblock count="$1" of="$BOOKS/part" 2>"$BOOKS/dd" && return
-    echo "farshore: part $number could not be held in ${BOOKS%/*}: $(tail -n 1 "$BOOKS/dd")" >&2
-    return 1
+lost() { # WHY
+    echo "farshore: part $number $1" >&2
+    return "$TRANSFER_FAILED"
 }
 
-send() {
-    expect=
-    insist put_part && return
-    echo "farshore: part $number of $size bytes could not be uploaded: $WHY" >&2
-    return 1
+take() { # MIB
+    begin dd bs=1048576 iflag=fullblock count="$1" of="$BOOKS/part" 2>"$BOOKS/dd" && await && return
+    lost "could not be held in ${BOOKS%/*}: $(tail -n 1 "$BOOKS/dd")"
+}
+
+read_line() { # LINE of a letter
+    case $1 in
+        "report "*) report_url=${1#* } ;;
+        "base "*) base=${1#* } ;;
+        "first "*) at=${1#* } ;;
+        "last "*) last=${1#* } ;;
+    esac
+}
+
+# Finds the size and signature of part $number; one try. What follows the head of a letter is a line for each part
+# from $at on.
+find_part() {
+    [ -z "$expired" ] || take_letter || return
+    while [ "$at" -lt "$number" ] && [ "$rest" != "end$NEWLINE" ]; do
+        rest=${rest#*"$NEWLINE"} at=$((at + 1))
+    done
+    if [ "$rest" = "end$NEWLINE" ]; then
+        take_letter && find_part
+        return
+    fi
+    line=${rest%%"$NEWLINE"*}
+    mib=${line% *} signature=${line#* }
 }
 
 # S3 may refuse a part and close while it is being sent, and its answer may get lost in that. So from the second try
 # on S3 is asked before the part is sent.
 put_part() {
+    find_part || return
     : >"$BOOKS/answer"
-    call "$URL_BASE&partNumber=$number&X-Amz-Signature=$signature" \
+    call "$base&partNumber=$number&X-Amz-Signature=$signature" \
         --header "Expect:$expect" --upload-file "$BOOKS/part" --output "$BOOKS/answer"
     expect=' 100-continue'
     [ "$CURL_EXIT:$STATUS" != 0:200 ] || return 0
     weigh "$BOOKS/answer"
 }
 
-# Starts what reads descriptor 3 to its end.
+# Starts what reads descriptor 3 to its end; descriptor 6 is then where end_upload reads what the uploader hands on.
 start_upload() {
     open_pipe
     sha256sum <&6 >&9 3<&- 4>&- 6<&- 7>&- 8>&- &
     hasher=$!
+    exec 6<&-
+    mkfifo "$BOOKS/heir"
+    exec 5<>"$BOOKS/heir"
+    exec 6<"$BOOKS/heir"
+    rm "$BOOKS/heir"
     (
-        exec 4>&- 6<&- 8>&-
-        child='' summer=''
-        trap 'kill $child $summer 2>/dev/null; exit 143' TERM
+        exec 4>&- 6<&- 8>&5 5<&-
+        # shellcheck disable=SC2030 # its own
+        child='' summer='' begun='' ticker=''
+        trap 'kill $child $summer $begun $ticker 2>/dev/null; exit 143' TERM
+        open_events
         upload
+        code=$?
+        close_events
+        printf '%s\n' "$next" "$take" "$report_url" "$letter_at" >&8
+        exit "$code"
     ) &
     uploader=$!
     started="$started $hasher $uploader"
-    close_pipe
+    exec 5<&- 7>&-
 }
 
 end_upload() {
+    read -r next <&6 && read -r take <&6 && read -r report_url <&6 && read -r letter_at <&6
+    exec 6<&-
     wait "$uploader"
     uploaded=$?
     wait "$hasher"
@@ -120,12 +204,13 @@ run_piped() {
     exec 3<"$OUTPUT"
     exec 8>"$OUTPUT" 5>&-
     start_upload
-    exec 3<&-
+    exec 3<&6 6<&-
     run_script
     [ "$OUTPUT" -ef /proc/$$/fd/8 ] || [ "$exited" -ne 0 ] ||
         spoilt="the script put something else in the place of the pipe, as only output: file allows"
     close_output
     exec 8>&-
+    exec 6<&3 3</dev/null
     end_upload
 }
 
@@ -161,19 +246,28 @@ is_held() {
     return 1
 }
 
+# While a script writes to a pipe, the uploader waits for what comes, and sees to the letters.
 run_script() {
     open_pipe
     tail -c $WORDS_BYTES <&6 >"$BOOKS/words" 4>&- 6<&- 7>&- 9>&- &
     listener=$!
-    (
-        exec >&7 2>&1
-        become script "$SCRIPT_PATH" "$SCRIPT_TEXT" "$SERVICE" "$OUTPUT"
-    ) &
-    script=$!
-    started="$started $listener $script"
-    close_pipe
-    wait "$script"
-    exited=$?
+    if [ "$OUTPUT_MODE" = file ]; then
+        open_events
+        begin become_script
+        # shellcheck disable=SC2031 # this shell's
+        started="$started $listener $begun $ticker"
+        close_pipe
+        await
+        exited=$?
+        close_events
+    else
+        become_script &
+        begun=$!
+        started="$started $listener $begun"
+        close_pipe
+        wait "$begun"
+        exited=$?
+    fi
     # A process that the script left behind may hold its output open for ever.
     (
         exec >/dev/null 2>&1 4>&- 8>&- 9>&-
@@ -185,34 +279,59 @@ run_script() {
     kill "$watchdog" 2>/dev/null
 }
 
+become_script() {
+    exec >&7 2>&1
+    become script "$SCRIPT_PATH" "$SCRIPT_TEXT" "$SERVICE" "$OUTPUT"
+}
+
 judge() {
     case $uploaded in
         "$OUTPUT_TOO_LARGE") fail $OUTPUT_TOO_LARGE "the output is larger than its upload has room for" ;;
-        "$TRANSFER_FAILED") fail $TRANSFER_FAILED "the upload failed; the script exited $exited" ;;
+        "$TRANSFER_FAILED") fail "$TRANSFER_FAILED" "the upload failed; the script exited $exited" ;;
     esac
     [ "$exited" -eq 0 ] || fail $SCRIPT_EXITED "script exited $exited"
     [ -z "$spoilt" ] || fail $SCRIPT_EXITED "$spoilt"
     [ ! -e "$OUTPUT" ] || fail $SCRIPT_EXITED "$LATE"
-    [ $((uploaded + hashed)) -eq 0 ] || fail $TRANSFER_FAILED "the upload was cut off ($uploaded, $hashed)"
-    [ -n "$parts" ] || fail $EMPTY_OUTPUT "the script exited 0 and wrote nothing"
+    [ $((uploaded + hashed)) -eq 0 ] || fail "$TRANSFER_FAILED" "the upload was cut off ($uploaded, $hashed)"
+    [ "$parts" -gt 0 ] || fail $EMPTY_OUTPUT "the script exited 0 and wrote nothing"
 }
 
 read_ledger() {
-    bytes=0 whole='' parts=''
+    bytes=0 whole='' parts=0
     while read -r first size sum; do
         case $size in
             -) whole=$first ;;
-            *) bytes=$((bytes + size)) parts="$parts$first $size $sum$NEWLINE" ;;
+            *) bytes=$((bytes + size)) parts=$((parts + 1)) ;;
         esac
     done </proc/$$/fd/9
 }
 
+# Sends the report, and says its hash: another one that comes to lie in its place is none.
 report() {
-    printf 'farshore-report 1\nbytes %s\nsha256 %s\n%send\n' "$bytes" "$whole" "$parts"
+    {
+        printf 'farshore-report 1\nbytes %s\nsha256 %s\n' "$bytes" "$whole"
+        while read -r first size sum; do
+            [ "$size" = - ] || echo "$first $size $sum"
+        done </proc/$$/fd/9
+        echo end
+    } >"$BOOKS/report"
+    insist put_report || fail "$TRANSFER_FAILED" "the report could not be sent: $WHY"
+    sum=$(sha256sum <"$BOOKS/report")
+    printf 'farshore-reported 1\nsha256 %s\nend\n' "${sum%% *}"
+}
+
+put_report() {
+    [ -z "$expired" ] || take_letter || return
+    : >"$BOOKS/answer"
+    call "$report_url" --header 'Expect:' --upload-file "$BOOKS/report" --output "$BOOKS/answer"
+    [ "$CURL_EXIT:$STATUS" = 0:200 ] || weigh "$BOOKS/answer"
 }
 
 need_tools curl cat date dd find id mkfifo mktemp rm sha256sum sleep tail tee tr wc
 run_once
+unset base signature report_url
+base='' signature='' report_url='' turn=0 at=0 last=0
+open_mailbox
 uploaded=0 hashed=0 exited='' spoilt='' OUTPUT=$WORK/out/output
 mkdir -m 700 "$WORK/out"
 exec 9>>"$BOOKS/ledger"

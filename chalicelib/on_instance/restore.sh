@@ -5,27 +5,63 @@
 #
 # Invariant: a user's script sees the very bytes that were backed up, or it does not run.
 
-TRANSFER_FAILED=12
 WRONG_BYTES=20
 RESTORE_FAILED=21
 VERIFY_FAILED=22
-WORDS_BYTES=4096
+# Of two scripts: SSM returns 8,000 characters, the first ones.
+WORDS_BYTES=3072
 
 fetch() {
-    exec 3</dev/null
     : >"$WORK/backup"
     etag='' have=0
-    insist get_rest || fail $TRANSFER_FAILED "the backup could not be downloaded, $have of $SIZE_BYTES bytes came: $WHY"
+    while [ "$have" -lt "$SIZE_BYTES" ]; do
+        end=$((have + RANGE_BYTES < SIZE_BYTES ? have + RANGE_BYTES : SIZE_BYTES))
+        insist get_rest ||
+            fail "$TRANSFER_FAILED" "the backup could not be downloaded, $have of $SIZE_BYTES bytes came: $WHY"
+        freshen
+    done
     [ "$have" -eq "$SIZE_BYTES" ] || fail $WRONG_BYTES "expected $SIZE_BYTES bytes, got $have"
-    actual=$(sha256sum <"$WORK/backup")
-    actual=${actual%% *}
-    [ "$actual" = "$SHA256" ] || fail $WRONG_BYTES "expected SHA-256 $SHA256, got $actual"
+    if [ -n "$SHA256" ]; then
+        hash_of "$WORK/backup"
+        [ "$actual" = "$SHA256" ] || fail $WRONG_BYTES "expected SHA-256 $SHA256, got $actual"
+    else
+        check_parts
+    fi
 }
 
-# One try to get what is missing. What came before the connection broke is kept; the ETag sees to it that the rest is
+hash_of() { # FILE
+    actual=$(sha256sum <"$1")
+    actual=${actual%% *}
+}
+
+# The hash of the whole is not known of a file that took us long to read. All parts but the last are whole MiB.
+check_parts() {
+    insist get_list || fail "$TRANSFER_FAILED" "the list of its parts could not be downloaded: $WHY"
+    hash_of "$BOOKS/list"
+    [ "$actual" = "$PARTS_SHA256" ] || fail $WRONG_BYTES "expected SHA-256 $PARTS_SHA256 of the list of its parts, got $actual"
+    exec 3<"$WORK/backup"
+    number=0
+    while read -r size sum; do
+        number=$((number + 1))
+        actual=$(dd bs=1048576 count=$(((size + 1048575) / 1048576)) 2>"$BOOKS/dd" <&3 | sha256sum)
+        [ "${actual%% *}" = "$sum" ] || fail $WRONG_BYTES "expected SHA-256 $sum of part $number, got ${actual%% *}"
+    done <"$BOOKS/list"
+    exec 3</dev/null
+}
+
+get_list() {
+    [ -z "$expired" ] || take_letter || return
+    call "$list_url" --output "$BOOKS/list"
+    [ "$CURL_EXIT:$STATUS" = 0:200 ] || weigh "$BOOKS/list"
+}
+
+# One try to get what is missing up to byte $end. What came before the connection broke is kept; the ETag sees to it that the rest is
 # of the same object. Bytes are put behind those that are there, and are cut off again if they are none of the backup.
 get_rest() {
-    call "$URL" --range "$have-" ${etag:+--header "If-Match: $etag"} >>"$WORK/backup"
+    [ -z "$expired" ] || take_letter || return
+    range="$have-$((end - 1))"
+    [ "$end" -lt "$SIZE_BYTES" ] || range="$have-"
+    call "$get_url" --range "$range" ${etag:+--header "If-Match: $etag"} >>"$WORK/backup"
     case $STATUS:$(answered '[Cc]ontent-[Rr]ange') in
         206:"bytes $have-"*/"$SIZE_BYTES") ;;
         200:*) [ "$have" -eq 0 ] || begin_anew || return ;;
@@ -34,7 +70,7 @@ get_rest() {
         *) refused || return ;;
     esac
     before=$have have=$(size_of "$WORK/backup") etag=${etag:-$(answered '[Ee][Tt][Aa][Gg]')}
-    [ "$have" -lt "$SIZE_BYTES" ] || return 0
+    [ "$have" -lt "$end" ] || return 0
     [ "$have" -eq "$before" ] || begin_patience
     weigh /dev/null
 }
@@ -50,6 +86,13 @@ refused() {
     tail -c "+$((have + 1))" "$WORK/backup" >"$BOOKS/answer"
     cut_to "$have"
     weigh "$BOOKS/answer"
+}
+
+read_line() { # LINE of a letter
+    case $1 in
+        "get "*) get_url=${1#* } ;;
+        "list "*) list_url=${1#* } ;;
+    esac
 }
 
 cut_to() { # BYTES
@@ -68,6 +111,9 @@ run_script() { # NAME PATH TEXT
 
 need_tools curl date dd find id mkfifo mktemp rm sha256sum sleep tail tr wc
 run_once
+unset get_url list_url
+get_url='' list_url=''
+open_mailbox
 fetch
 export FARSHORE_SERVICE="$SERVICE" FARSHORE_JOB="$JOB" FARSHORE_INPUT="$WORK/backup"
 run_script restore "$RESTORE_PATH" "$RESTORE_TEXT"

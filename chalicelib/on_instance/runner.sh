@@ -12,13 +12,17 @@
 
 set -u
 
+TRANSFER_FAILED=12
 RAN_BEFORE=75
 TOOL_MISSING=14
 LONGEST_PAUSE=60
 
+NEWLINE='
+'
+
 # A name that the agent exports would be exported with our value.
-unset WORK BOOKS left signature url
-WORK='' BOOKS=''
+unset WORK BOOKS answer letter rest line next take url
+WORK='' BOOKS='' letter='' expired=''
 
 # Not a trap on EXIT: bash runs one in a child, too, that is killed before it has begun.
 finish() { # CODE
@@ -52,6 +56,7 @@ run_once() {
     purge "$root"
     BOOKS=$(mktemp -d "$root/.XXXXXXXXXX") || fail $TOOL_MISSING "this instance has no room at $root"
     WORK=$root/$JOB started='' child=''
+    exec 3</dev/null
     if ! echo "$JOB $$ $(started_at $$)" >"$BOOKS/owner" || ! start_guard; then
         fail $TOOL_MISSING "this instance has no room at $root"
     fi
@@ -160,8 +165,8 @@ insist() { # TRY
             1) ;;
             *) return 1 ;;
         esac
-        next=$(($(now) + pause))
-        if [ "$next" -ge $((since + PATIENCE_SECONDS)) ] || [ "$next" -ge "$DEADLINE" ]; then
+        again=$(($(now) + pause))
+        if [ "$again" -ge $((since + PATIENCE_SECONDS)) ] || [ "$again" -ge "$DEADLINE" ]; then
             WHY="$WHY; given up after $(($(now) - since)) s of trying"
             return 1
         fi
@@ -209,6 +214,77 @@ answered() { # PATTERN of the field's name
     }
 }
 
+# Takes the next letter, which says what this run may do for now, and puts something else in its place: its URL, which
+# may stand in a command that others read, opens nothing from then on. One try; a letter is written nowhere here.
+take_letter() {
+    [ -n "$letter" ] || get_letter || return
+    printf 'taken\n' >"$BOOKS/taken"
+    : >"$BOOKS/answer"
+    call "$take" --header 'Expect:' --header "Content-MD5: $TAKEN_MD5" \
+        --upload-file "$BOOKS/taken" --output "$BOOKS/answer"
+    [ "$CURL_EXIT:$STATUS" = 0:200 ] || weigh_mail || return
+    rest=$letter letter='' answer='' expired='' letter_at=$(now)
+    open_letter
+}
+
+# What the command knows is where the first letter is.
+open_mailbox() {
+    next=$NEXT_URL take=$TAKE_URL
+    insist take_letter || fail "$TRANSFER_FAILED" "the letter with what this run may do could not be had: $WHY"
+}
+
+get_letter() {
+    answer=$(
+        call "$next"
+        printf '\n%s %s' "$CURL_EXIT" "$STATUS"
+    )
+    CURL_EXIT=${answer##*"$NEWLINE"} answer=${answer%"$NEWLINE"*}
+    STATUS=${CURL_EXIT#* } CURL_EXIT=${CURL_EXIT%% *}
+    case $CURL_EXIT:$STATUS:$answer in
+        0:200:"farshore-letter 1$NEWLINE"*"${NEWLINE}end$NEWLINE") letter=$answer ;;
+        0:200:taken*)
+            WHY="somebody else has taken the letter that was meant for this run"
+            return 2
+            ;;
+        *:404:*)
+            WHY="${expired:+$expired; }no new letter has come"
+            return 1
+            ;;
+        *)
+            printf '%s' "$answer" >"$BOOKS/answer"
+            weigh_mail
+            ;;
+    esac
+}
+
+# Where the address of a letter has expired, there is no other.
+weigh_mail() {
+    refused=$expired expired=
+    weigh "$BOOKS/answer"
+    set -- $?
+    [ -z "$expired" ] || return 2
+    expired=$refused
+    return "$1"
+}
+
+# Reads lines until "end", or "parts", behind which more follows in $rest.
+open_letter() {
+    while :; do
+        line=${rest%%"$NEWLINE"*} rest=${rest#*"$NEWLINE"}
+        case $line in
+            "next "*) next=${line#* } ;;
+            "take "*) take=${line#* } ;;
+            end | parts) break ;;
+            *) read_line "$line" ;;
+        esac
+    done
+}
+
+# Between two requests: puts an old letter away for the next one. That there is none yet is no fault.
+freshen() {
+    [ $(($(now) - letter_at)) -lt "$LETTER_SECONDS" ] || take_letter || :
+}
+
 # Says in WHY what the last call failed of, and ends as a try does.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 weigh() { # FILE: the answer's body
@@ -217,6 +293,12 @@ weigh() { # FILE: the answer's body
             body=$(dd bs=4096 count=1 2>/dev/null <"$1" | tr -d '\000')
             s3_code=$(element Code)
             WHY="S3 answered $STATUS $s3_code: $(element Message)"
+            case $STATUS:$s3_code:$WHY in
+                *:ExpiredToken:* | *:TokenRefreshRequired:* | *:AccessDenied:*": Request has expired"*)
+                    expired=$WHY
+                    return 1
+                    ;;
+            esac
             case $STATUS:$s3_code in
                 5??:* | 408:* | 429:* | 400:RequestTimeout) return 1 ;;
                 *) return 2 ;;

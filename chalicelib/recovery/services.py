@@ -1,10 +1,10 @@
 """Restores a service backup onto an instance, with the service's own restore script, and proves it with its
 verify script.
 
-The instance fetches the file by a presigned URL, checks its size and SHA-256, and only then runs the script.
-A file that lies off-site in segments is first put together in an S3 vault (staged), each segment checked, so
-that the instance needs nothing but a URL. Invariant: bytes that are not what was backed up never reach a
-restore script.
+The instance fetches the file by presigned URLs, which it takes from its mailbox, checks its size and SHA-256,
+and only then runs the script. A file that lies off-site in segments is first put together in an S3 vault
+(staged), each segment checked, so that the instance needs nothing but URLs. Invariant: bytes that are not
+what was backed up never reach a restore script.
 """
 
 from collections.abc import Callable
@@ -26,20 +26,33 @@ from chalicelib.jobs.script_run import (
     Adopt,
     Choose,
     Ended,
+    Machines,
     RunSeen,
     ScriptFailed,
     ScriptRun,
     Send,
+    WriteLetter,
     adopted,
     decide_run,
     observe_run,
     still_stopping,
     under_way,
+    wrote,
 )
 from chalicelib.jobs.work import ServiceRestoreWork
-from chalicelib.on_instance import TRANSFER_FAILED, WRONG_BYTES, RestoreRun, restore_command
+from chalicelib.on_instance import (
+    TRANSFER_FAILED,
+    WRONG_BYTES,
+    RestoreRun,
+    parts_list,
+    restore_command,
+    restore_letter,
+)
 from chalicelib.plans.model import ServiceRule
 from chalicelib.recovery.staging import StagedFile, begin, stage
+from chalicelib.vaults.layout import mailbox_folder, manifest_key
+from chalicelib.vaults.mailbox import ADDRESS_LIVES, READS_LIVE, Mailbox
+from chalicelib.vaults.manifest import check_describes, from_json
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
 
@@ -87,19 +100,21 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class NoteOutcome:
-    """Take down that the scripts have ended well, before what was staged is removed."""
+    """Take down that the scripts have ended well, and the end of what they said, before what was staged is
+    removed."""
 
     outcome: str
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Stop the script, remove what was staged, whichever of these are named."""
+    """Stop the script, remove what was staged and the mailbox, whichever of these are named."""
 
     what: tuple[str, ...]
 
 
-Action = Check | BeginStaging | Stage | Choose | Send | Adopt | NoteOutcome | Remove
+Action = Check | BeginStaging | Stage | Choose | WriteLetter | Send | Adopt | NoteOutcome | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +138,23 @@ class ServiceRestore:
             return seen
         if not _is_fetchable(job):
             return seen
-        return replace(seen, run=observe_run(self.ssm, self.ec2, job, progress.run, [job.work.instance_id]))
+        mailbox = self._mailbox(job) if job.failure is None else None
+        machines, wanted = Machines(self.ssm, self.ec2), [job.work.instance_id]
+        return replace(seen, run=observe_run(machines, mailbox, job, progress.run, wanted))
 
     def decide(self, job: RestoreJob, seen: Seen, now: datetime) -> Decision[Action]:
-        """Stage or check the file, wait for the instance, run the scripts, remove what was staged."""
+        """Stage or check the file, wait for the instance, run the scripts, remove what they were given."""
         outcome = job.progress.outcome
         if outcome is not None:
-            due = job.progress.removal.due(_staged_names(job), now)
+            due = job.progress.removal.due((*_staged_names(job), *_mailbox_names(job)), now)
             if isinstance(due, Wait):
                 return replace(due, reason=f"{outcome}; {due.reason}")
-            return Do(Remove(due), "removing what was staged") if due else Finish(outcome)
+            return Do(Remove(due), "removing what the scripts were given") if due else Finish(outcome)
         if not _is_fetchable(job):
             return _decide_fetch(job)
         match decide_run(job, job.progress.run, seen.run, now, seen.rule.timeout):
-            case Ended():
-                return Do(NoteOutcome(_success(job, seen.rule)), "the scripts have ended well")
+            case Ended(said=said):
+                return Do(NoteOutcome(_success(job, seen.rule), said), "the scripts have ended well")
             case ScriptFailed() as failure:
                 return Fail(f"{_what(job)}: {_run_error(job, failure)}")
             case Fail(reason=reason):
@@ -162,6 +179,11 @@ class ServiceRestore:
             stopping := still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
         ):
             return replace(stopping, reason=f"{reason}; {stopping.reason}")
+        due = job.progress.removal.due(_mailbox_names(job), now)  # once nobody takes a letter any more
+        if isinstance(due, Wait):
+            return replace(due, reason=f"{reason}; {due.reason}")
+        if due:
+            return Do(Remove(due), f"cleaning up after: {reason}")
         return Finish(reason if reason.startswith("restore of") else f"{_what(job)}: {reason}")
 
     def abandon(self, job: RestoreJob, now: datetime) -> tuple[Write, ...]:
@@ -169,8 +191,8 @@ class ServiceRestore:
         return ()
 
     def leftovers(self, job: RestoreJob) -> tuple[str, ...]:
-        """Name the command and the staged object that are still there."""
-        return job.progress.removal.left_of(self._made(job))
+        """Name the command, the staged object and the mailbox that are still there."""
+        return job.progress.removal.left_of((*self._made(job), *_mailbox_names(job)))
 
     @staticmethod
     def _made(job: RestoreJob) -> tuple[str, ...]:
@@ -192,15 +214,19 @@ class ServiceRestore:
                 return Step(replace(progress, staging=self._stage(job, turn)))
             case Choose(instance=instance):
                 return Step(replace(progress, run=replace(progress.run, instance=instance)))
+            case WriteLetter():
+                letter = self._letter(job, action.number)
+                run = wrote(self._mailbox(job), progress.run, action, letter, self.now())
+                return Step(replace(progress, run=run))
             case Send():
                 sent_at = job.intent.at if job.intent else job.updated_at
                 run = replace(progress.run, command=self._send(job), sent_at=sent_at)
                 return Step(replace(progress, run=run), rest=under_way(run))
             case Adopt():
                 return Step(replace(progress, run=adopted(progress.run, action)))
-            case NoteOutcome(outcome=outcome):
-                unlocks = (lock_of_instance(job.work.instance_id),)
-                return Step(replace(progress, outcome=outcome), unlocks=unlocks)
+            case NoteOutcome(outcome=outcome, said=said):
+                unlocks, run = (lock_of_instance(job.work.instance_id),), replace(progress.run, said=said)
+                return Step(replace(progress, outcome=outcome, run=run), unlocks=unlocks)
             case Remove(what=what):
                 removal = remove(progress.removal, what, self._removing(job), self.now())
                 return Step(replace(progress, removal=removal))
@@ -216,6 +242,8 @@ class ServiceRestore:
             word, _, id = what.partition(" ")
             if word == "command":
                 self.ssm.cancel(id)
+            elif word == "mailbox":
+                self._mailbox(job).remove()
             elif job.progress.staging is not None:
                 job.progress.staging.remove(self.s3_vaults(job.progress.staging.vault))
 
@@ -238,30 +266,55 @@ class ServiceRestore:
         offsite, into = self.vaults(job.work.vault), self.s3_vaults(staged.vault)
         return stage(offsite, into, job, staged, lambda: self.now() >= turn.until - MARGIN)
 
-    def _send(self, job: RestoreJob) -> str:
-        rule, artefact = self._rule(job), job.work.artefact
+    def _file(self, job: RestoreJob) -> tuple[S3Vault, str]:
+        """Return the vault and the key that the instance fetches the file from."""
+        artefact = job.work.artefact
         if artefact.segments:
             staged = _staging(job)
-            vault, key = self.s3_vaults(staged.vault), staged.key
-        else:
-            vault, key = self.s3_vaults(job.work.vault), artefact.key or ""
+            return self.s3_vaults(staged.vault), staged.key
+        return self.s3_vaults(job.work.vault), artefact.key or ""
+
+    def _mailbox(self, job: RestoreJob) -> Mailbox:
+        """Return the mailbox, in the vault that the file is fetched from: that one answers."""
+        vault, _ = self._file(job)
+        return Mailbox(vault, job.id)
+
+    def _letter(self, job: RestoreJob, number: int) -> str:
+        """Write what the run may do for some minutes, and where its next letter will be."""
+        vault, key = self._file(job)
+        mailbox = Mailbox(vault, job.id)
+        parts_url = None if job.work.artefact.sha256 else mailbox.write_parts(parts_list(self._parts(job)))
+        return restore_letter(mailbox.address(number + 1), vault.presign_get(key, READS_LIVE), parts_url)
+
+    def _send(self, job: RestoreJob) -> str:
+        rule, artefact, sent = self._rule(job), job.work.artefact, job.progress.run
         run = RestoreRun(
             job=job.id,
             service=job.service,
-            url=vault.presign_get(key, rule.timeout + timedelta(hours=1)),
+            address=self._mailbox(job).address(sent.letter, ADDRESS_LIVES),
             size_bytes=job.work.size_bytes,
-            sha256=artefact.sha256 or "",
+            sha256=artefact.sha256,
             restore=rule.restore or "",
             timeout=rule.timeout,
             verify=rule.verify,
+            parts_sha256=artefact.parts_sha256,
         )
         return self.ssm.send(
-            job.progress.run.instance or "",
+            sent.instance or "",
             restore_command(run),
             comment=job.mark(INTENT),
             timeout=rule.timeout,
             working_directory=rule.working_directory,
         )
+
+    def _parts(self, job: RestoreJob) -> list[tuple[int, str]]:
+        """Return the size and hash of each part, as the manifest that the catalog knows lists them."""
+        vault, artefact = self.vaults(job.work.vault), job.work.artefact
+        key = manifest_key(artefact.folder or "")
+        where = f"{vault.name}:{key}"
+        manifest = from_json(vault.get(key), where=where)
+        check_describes(manifest, job.work.recovery_point, artefact.sha256, artefact.parts_sha256, where)
+        return [(part.size_bytes, part.sha256) for part in manifest.parts]
 
 
 def _is_fetchable(job: RestoreJob) -> bool:
@@ -287,6 +340,11 @@ def _staging(job: RestoreJob) -> StagedFile:
 def _staged_names(job: RestoreJob) -> tuple[str, ...]:
     staged = job.progress.staging
     return (f"staged {staged.vault}:{staged.key}",) if staged is not None else ()
+
+
+def _mailbox_names(job: RestoreJob) -> tuple[str, ...]:
+    """Name the mailbox, in one word and its folder, once there is a letter in it."""
+    return (f"mailbox {mailbox_folder(job.id)}",) if job.progress.run.letter else ()
 
 
 def _what(job: RestoreJob) -> str:

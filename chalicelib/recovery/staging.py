@@ -15,7 +15,7 @@ from chalicelib.errors import FarshoreError, IntegrityFailure, NotFound, Retryab
 from chalicelib.jobs.job import Job
 from chalicelib.jobs.work import ServiceRestoreWork
 from chalicelib.vaults.layout import Segment, manifest_key, staging_key
-from chalicelib.vaults.manifest import Manifest, SegmentHash, from_json
+from chalicelib.vaults.manifest import Manifest, SegmentHash, check_describes, from_json
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.transfer import move
 from chalicelib.vaults.vault import Vault
@@ -114,13 +114,8 @@ def _manifest(offsite: Vault, job: StagingJob) -> Manifest:
     key = manifest_key(job.work.artefact.folder or "")
     where = f"{offsite.name}:{key}"
     manifest = from_json(offsite.get(key), where=where)
-    if manifest.recovery_point != job.work.recovery_point or manifest.sha256 != job.work.artefact.sha256:
-        raise IntegrityFailure(
-            f"it describes {manifest.recovery_point} with SHA-256 {manifest.sha256}, the catalog says "
-            f"{job.work.recovery_point} with {job.work.artefact.sha256}",
-            operation="restoring",
-            resource=where,
-        )
+    artefact = job.work.artefact
+    check_describes(manifest, job.work.recovery_point, artefact.sha256, artefact.parts_sha256, where)
     return manifest
 
 

@@ -1,7 +1,8 @@
 """Copies a service backup into another S3 vault, server-side: its bytes never pass through here.
 
 Invariant: the copy is of just the object that was verified (pinned by its ETag), and it counts as verified
-only when its own bytes have been read back and their SHA-256 compared.
+only when its own bytes have been read back and their SHA-256 compared: that of every part, and with it the
+whole's, with what was once read of the original.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from datetime import datetime, timedelta
 from chalicelib.catalog.recovery_point import Artefact, point_tags
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.table import Write
-from chalicelib.errors import IntegrityFailure, NotFound
+from chalicelib.errors import NotFound
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import Job
@@ -26,13 +27,13 @@ from chalicelib.replication.point_copy import (
     failure_writes,
     find_original,
     lock_of,
-    read_manifest,
+    read_file_manifest,
     reason_of,
     source_gone,
 )
 from chalicelib.vaults.layout import MIB, manifest_key, segments
 from chalicelib.vaults.manifest import to_json
-from chalicelib.vaults.read_back import read_back
+from chalicelib.vaults.read_back import PinnedObject, check_whole, read_back
 from chalicelib.vaults.s3 import MAX_COPY_BYTES, S3Vault
 
 # A read-back stops this long before the worker's time is up.
@@ -42,8 +43,8 @@ COPY_PART_BYTES = 512 * MIB
 
 @dataclass(frozen=True, slots=True)
 class ObjectCopyProgress:
-    """How far the copy of an object is: its upload where it is copied in parts, how many parts were read
-    back, and of how many; the ETag it has once its manifest is written."""
+    """How far the copy of an object is: its upload where it is copied in parts, the ETag of the copy, how
+    many parts of it were read back, and of how many, and when the last was."""
 
     upload: str | None = None
     whole: bool = False
@@ -111,8 +112,23 @@ class ObjectCopy:
     progress = ObjectCopyProgress
 
     def observe(self, job: ObjectCopyJob, children: Children) -> Original:
-        """Look at the point."""
-        return find_original(self.points, job)
+        """Look at the point; before the copy is recorded, at the copy."""
+        original = find_original(self.points, job)
+        if job.failure is not None or not job.progress.described or original.source is None:
+            return original
+        return replace(original, fault=self._fault(job, original.source, original.point.size_bytes))
+
+    def _fault(self, job: ObjectCopyJob, source: Artefact, size_bytes: int) -> str | None:
+        """Say what is wrong with the copy by now."""
+        to, key = self.vaults(job.work.vault), source.key or ""
+        found = to.head(key)
+        if found is None:
+            return f"{to.name}:{key} is gone since it was read back"
+        if (found.etag, found.size_bytes) != (job.progress.etag, size_bytes):
+            return f"{to.name}:{key} was replaced since it was read back"
+        return (
+            None if to.size(manifest_key(source.folder or "")) else f"{to.name}:{key} has lost its manifest"
+        )
 
     def decide(self, job: ObjectCopyJob, original: Original, now: datetime) -> Decision[Action]:
         """Copy, read back, describe."""
@@ -172,9 +188,11 @@ class ObjectCopy:
                 whole = self._copy_parts(to, progress.upload or "", source, size_bytes, turn.until)
                 return Step(replace(progress, whole=whole))
             case ReadBack(source=source):
-                return Step(self._read_back(to, progress, source, turn.until))
+                return Step(self._read_back(job, to, source, turn.until))
             case WriteManifest(source=source):
-                return Step(self._describe(to, progress, source))
+                manifest = read_file_manifest(self.primary, job, source)
+                to.put(manifest_key(source.folder or ""), to_json(manifest).encode())
+                return Step(replace(progress, described=True))
             case Abort(key=key, upload=upload):
                 removal = remove(
                     progress.removal, [upload], lambda each: to.abort_upload(key, each), self.now()
@@ -207,22 +225,24 @@ class ObjectCopy:
         return True
 
     def _read_back(
-        self, to: S3Vault, progress: ObjectCopyProgress, source: Artefact, until: datetime
+        self, job: ObjectCopyJob, to: S3Vault, source: Artefact, until: datetime
     ) -> ObjectCopyProgress:
-        parts = read_manifest(self.primary, source.folder or "").parts
+        progress, key = job.progress, source.key or ""
+        parts = read_file_manifest(self.primary, job, source).parts
+        found = PinnedObject(to, key, progress.etag or self._etag(to, key))
         hashes = [(part.size_bytes, part.sha256) for part in parts]
-        done = read_back(
-            to, source.key or "", hashes, progress.parts_read, lambda: self.now() >= until - MARGIN
+        verified = read_back(found, hashes, progress.parts_read, lambda: self.now() >= until - MARGIN)
+        check_whole(source.sha256, verified, "the catalog", f"{to.name}:{key}")
+        return replace(
+            progress, parts_read=verified.parts, parts=len(parts), etag=found.etag, verified_at=self.now()
         )
-        return replace(progress, parts_read=done, parts=len(parts))
 
-    def _describe(self, to: S3Vault, progress: ObjectCopyProgress, source: Artefact) -> ObjectCopyProgress:
-        if source.folder is None or source.key is None:
-            raise IntegrityFailure("the original's artefact has no object", resource=to.name)
-        manifest = read_manifest(self.primary, source.folder)
-        to.put(manifest_key(source.folder), to_json(manifest).encode())
-        made = to.head(source.key)
-        return replace(progress, described=True, etag=made.etag if made else None, verified_at=self.now())
+    @staticmethod
+    def _etag(to: S3Vault, key: str) -> str:
+        found = to.head(key)
+        if found is None:
+            raise NotFound("the copy is gone", operation="reading back", resource=f"{to.name}:{key}")
+        return found.etag
 
 
 def _key(original: Original) -> str:

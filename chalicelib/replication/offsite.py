@@ -1,7 +1,8 @@
 """Copies a service backup into a vault of another cloud, in segments, and with it all that opens it there.
 
 Invariant: the manifest is written last, so a folder without one is a copy that is not finished; it lists the
-hash of every segment, taken from the bytes that were sent.
+hash of every segment, taken from the bytes that were sent. What it says of the whole was read of the object
+that the segments were cut from, pinned by its ETag.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from chalicelib.replication.point_copy import (
     failure_writes,
     find_original,
     lock_of,
-    read_manifest,
+    read_file_manifest,
     source_gone,
 )
 from chalicelib.replication.segment_hashes import SegmentHashes
@@ -83,8 +84,22 @@ class SegmentCopy:
     progress = SegmentCopyProgress
 
     def observe(self, job: SegmentCopyJob, children: Children) -> Original:
-        """Look at the point."""
-        return find_original(self.points, job)
+        """Look at the point; before the copy is recorded, at what lies in the vault."""
+        original = find_original(self.points, job)
+        if job.failure is not None or job.progress.described_at is None or original.source is None:
+            return original
+        return replace(original, fault=self._fault(job, original.source, original.point.size_bytes))
+
+    def _fault(self, job: SegmentCopyJob, source: Artefact, size_bytes: int) -> str | None:
+        """Say which of the copy's objects is missing or of another size by now; one listing."""
+        vault, folder = self.vaults(job.work.vault), source.folder or ""
+        there = {each.key: each.size_bytes for each in vault.list(folder)}
+        plan = segments(size_bytes, segment_bytes(size_bytes))
+        wrong = [
+            key for piece in plan if there.get(key := segment_key(folder, piece.number)) != piece.size_bytes
+        ]
+        wrong += [] if there.get(manifest_key(folder)) else [manifest_key(folder)]
+        return f"{vault.name}:{wrong[0]} is gone, or not as it was sent" if wrong else None
 
     def decide(self, job: SegmentCopyJob, original: Original, now: datetime) -> Decision[Action]:
         """Send segment after segment, then the manifest."""
@@ -151,6 +166,6 @@ class SegmentCopy:
             raise IntegrityFailure(
                 f"{len(hashes)} hashes of {job.progress.sent} segments", operation="copying", resource=job.id
             )
-        manifest = replace(read_manifest(self.primary, source.folder), segments=hashes)
+        manifest = replace(read_file_manifest(self.primary, job, source), segments=hashes)
         put_restore_script(to)
         to.put(manifest_key(source.folder), to_json(manifest).encode())

@@ -15,7 +15,7 @@ from chalicelib.jobs.decision import Fail, Finish, Wait
 from chalicelib.jobs.job import LOST_EVENT_AFTER, Job, JobState
 from chalicelib.jobs.work import CopyWork
 from chalicelib.vaults.layout import manifest_key
-from chalicelib.vaults.manifest import Manifest, from_json
+from chalicelib.vaults.manifest import Manifest, check_describes, from_json
 from chalicelib.vaults.vault import Vault
 
 SOURCE_VAULT = "primary"
@@ -28,10 +28,12 @@ CopyJob = Job[CopyWork, Any]
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """The point to copy and the artefact it is copied from; `source` is None when that is gone."""
+    """The point to copy and the artefact it is copied from; `source` is None when that is gone. `fault` says
+    what is wrong with a copy that is about to be recorded."""
 
     point: RecoveryPoint
     source: Artefact | None
+    fault: str | None = None
 
     def is_in(self, vault: str) -> bool:
         """Say whether the point is in a vault already."""
@@ -70,8 +72,10 @@ def being_let_go(original: Original, vault: str, now: datetime) -> Wait | None:
     return Wait(now + LOST_EVENT_AFTER, f"what was in {vault} before is being deleted there")
 
 
-def ended(job: CopyJob, original: Original, artefact: Artefact, how: str, now: datetime) -> Finish:
-    """End a copy that is in its vault; its artefact is recorded with the job's end."""
+def ended(job: CopyJob, original: Original, artefact: Artefact, how: str, now: datetime) -> Finish | Fail:
+    """End a copy that is in its vault, as was just seen; its artefact is recorded with the job's end."""
+    if original.fault is not None:
+        return Fail(original.fault)
     said = f"{job.work.recovery_point} is in {job.work.vault}: {how}"
     if original.is_in(job.work.vault):
         return Finish(said)
@@ -140,7 +144,13 @@ def reason_of(job: CopyJob) -> str:
 
 def copied(source: Artefact, vault: str) -> Artefact:
     """Return the artefact that a copy begins with: what it has in common with its source."""
-    return Artefact(vault, PointState.AVAILABLE, folder=source.folder, sha256=source.sha256)
+    return Artefact(
+        vault,
+        PointState.AVAILABLE,
+        folder=source.folder,
+        sha256=source.sha256,
+        parts_sha256=source.parts_sha256,
+    )
 
 
 def read_manifest(vault: Vault, folder: str) -> Manifest:
@@ -152,3 +162,16 @@ def read_manifest(vault: Vault, folder: str) -> Manifest:
     """
     key = manifest_key(folder)
     return from_json(vault.get(key), where=f"{vault.name}:{key}")
+
+
+def read_file_manifest(vault: Vault, job: CopyJob, source: Artefact) -> Manifest:
+    """Fetch the manifest of a file's artefact, and see that it describes the bytes that the catalog knows.
+
+    Raises:
+        NotFound: there is none.
+        IntegrityFailure: it is not a whole manifest, or one of other bytes.
+    """
+    manifest = read_manifest(vault, source.folder or "")
+    where = f"{vault.name}:{manifest_key(source.folder or '')}"
+    check_describes(manifest, job.work.recovery_point, source.sha256, source.parts_sha256, where)
+    return manifest

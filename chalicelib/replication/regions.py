@@ -175,7 +175,7 @@ class SnapshotCopy:
         source, ec2 = seen.original.source, self.destinations(job.work.vault).ec2
         if job.work.shard is None and source is not None and source.shards:
             if job.failure is None:
-                return seen
+                return replace(seen, original=self._looked_at(job, seen.original, source, ec2))
             number = progress.parts_cleaned
             return replace(
                 seen, refs=self.points.stored_shard(job.work.recovery_point, job.work.vault, number)
@@ -189,6 +189,18 @@ class SnapshotCopy:
             found = ec2.snapshots_by_id(progress.copies.values())
             seen = replace(seen, copies={snapshot.id: snapshot for snapshot in found})
         return seen
+
+    def _looked_at(self, job: SnapshotCopyJob, original: Original, source: Artefact, ec2: Ec2) -> Original:
+        """Look at the copies that the parts have made, in the step that records them."""
+        if not job.progress.described:
+            return original
+        shards = (
+            self.points.stored_shard(job.work.recovery_point, job.work.vault, number)
+            for number in range(source.shards)
+        )
+        missing = ec2.not_completed(ref.id for refs in shards for ref in refs)
+        fault = f"{', '.join(missing[:5])} disappeared before the copy was complete" if missing else None
+        return replace(original, fault=fault)
 
     def decide(self, job: SnapshotCopyJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Copy each snapshot that has no copy, wait for all of them, describe them."""

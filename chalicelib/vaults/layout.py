@@ -6,6 +6,7 @@
         data                                                 a service backup as one object (S3)
         segments/000001 ...                                  or cut into objects of a fixed size (off-site)
     staging/<job>                                            a file that a restore is putting together
+    mailbox/<job>/                                           what a job and its script tell each other (S3)
 
 Invariant: different names never share a folder, and a key holds nothing but `A-Z a-z 0-9 . _ - /`, so that
 it means the same in a URL, in a file system and in every provider.
@@ -21,8 +22,9 @@ MIB = 1024 * 1024
 RESTORE_SCRIPT_KEY = "restore.sh"
 POINTS_PREFIX = "points/"
 STAGING_PREFIX = "staging/"
+MAILBOX_PREFIX = "mailbox/"
 # Below each of these lies what a job needs while it runs: PREFIX/JOB, or PREFIX/JOB/...
-JOB_PREFIXES = (STAGING_PREFIX,)
+JOB_PREFIXES = (STAGING_PREFIX, MAILBOX_PREFIX)
 
 SEGMENT_BYTES = 16 * MIB
 
@@ -79,6 +81,11 @@ def job_of_key(key: str) -> str | None:
 def staging_key(job: str) -> str:
     """Name the object in which a job puts a file together."""
     return f"{STAGING_PREFIX}{job}"
+
+
+def mailbox_folder(job: str) -> str:
+    """Name the folder in which a job and its script talk; it ends with a slash."""
+    return f"{MAILBOX_PREFIX}{encode_name(job)}/"
 
 
 def manifest_key(folder: str) -> str:

@@ -6,8 +6,9 @@ manifest of a format version we know, whose sizes add up, or an `IntegrityFailur
 with it.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -68,8 +69,9 @@ class SnapshotOf:
 class Manifest:
     """One recovery point in one vault.
 
-    A service backup has `sha256` and either `segments` (off-site) or none of them: then it is the object
-    `data`. A snapshot has `snapshots` and no `sha256`; `size_bytes` is then the full size of its volumes.
+    A service backup has `parts`, and either `segments` (off-site) or none of them: then it is the object
+    `data`. Its `sha256` is None where nobody of ours has read the whole at once; then its parts tell what it
+    is. A snapshot has `snapshots` and no `sha256`; `size_bytes` is then the full size of its volumes.
 
     `asked` to `suspect` are as on the recovery point; what is confirmed or held later is in the catalog.
     """
@@ -143,6 +145,31 @@ def from_json(text: str | bytes, *, where: str) -> Manifest:
     return manifest
 
 
+def identity(parts: Iterable[PartHash]) -> str:
+    """Return the SHA-256 over the sizes and hashes of a file's parts: it names the bytes, however large."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{part.size_bytes} {part.sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def check_describes(
+    manifest: Manifest, recovery_point: str, sha256: str | None, parts_sha256: str | None, where: str
+) -> None:
+    """Compare a manifest of a file with what the catalog knows of it.
+
+    Raises:
+        IntegrityFailure: it is of another point, or of other bytes.
+    """
+    said = (manifest.recovery_point, manifest.sha256, identity(manifest.parts))
+    if said != (recovery_point, sha256, parts_sha256):
+        known = f"{recovery_point} with {sha256}, its parts with {parts_sha256}"
+        told = "{} with SHA-256 {}, its parts with {}".format(*said)
+        raise IntegrityFailure(
+            f"it describes {told}, the catalog says {known}", operation="reading manifest", resource=where
+        )
+
+
 @cache
 def _reader() -> TypeAdapter[Manifest]:
     return TypeAdapter(Manifest)
@@ -153,8 +180,8 @@ def _contradiction(manifest: Manifest) -> str | None:
         total = sum(piece.size_bytes for piece in pieces)
         if pieces and total != manifest.size_bytes:
             return f"its {name} have {total} bytes together, and it says {manifest.size_bytes}"
-    if manifest.kind == "service" and (manifest.sha256 is None or manifest.snapshots):
-        return "a service backup has a sha256 and no snapshots"
+    if manifest.kind == "service" and (not (manifest.sha256 or manifest.parts) or manifest.snapshots):
+        return "a service backup has a sha256 or parts, and no snapshots"
     if manifest.kind == "snapshot" and (manifest.sha256 or manifest.parts or manifest.segments):
         return "a snapshot has neither sha256 nor parts nor segments"
     return None

@@ -1,44 +1,88 @@
 """Reads an object back and compares it, part after part, with the hashes it should have: the proof of an
-artefact."""
+artefact.
+
+Where one turn reads it all, the SHA-256 of the whole comes of the same bytes. A larger file is read in
+several turns, and the state of a hash cannot be handed on from one to the next: that file's identity is the
+hash over its parts (`manifest.identity`).
+"""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from chalicelib.errors import IntegrityFailure
-from chalicelib.vaults.vault import Vault
+from chalicelib.vaults.s3 import S3Vault
 
 READ_BYTES = 8 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class PinnedObject:
+    """An object, and the ETag that names the bytes meant."""
+
+    vault: S3Vault
+    key: str
+    etag: str
+
+    def blocks(self, start: int, size: int) -> Iterator[bytes]:
+        """Yield the `size` bytes from offset `start`, in blocks.
+
+        Raises:
+            Conflict: the object is another by now.
+        """
+        for offset in range(start, start + size, READ_BYTES):
+            length = min(READ_BYTES, start + size - offset)
+            yield self.vault.read(self.key, offset, length, etag=self.etag)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How many parts are found right, from the first on; the SHA-256 of the whole if one turn read it all."""
+
+    parts: int
+    sha256: str | None = None
+
+
 def read_back(
-    vault: Vault, key: str, parts: Sequence[tuple[int, str]], done: int, stop: Callable[[], bool]
-) -> int:
+    found: PinnedObject, parts: Sequence[tuple[int, str]], done: int, stop: Callable[[], bool]
+) -> Verified:
     """Check the parts (size in bytes, SHA-256) that follow the first `done`, at least one, until `stop`
     says so.
 
-    Returns: how many parts are checked now, from the first on.
-
     Raises:
         IntegrityFailure: a part is not what it should be; it names vault, key and part.
+        Conflict: the object is another by now.
     """
+    whole, begun = hashlib.sha256(), done
     start = sum(size for size, _ in parts[:done])
     for size, expected in parts[done:]:
-        found = _sha256(vault, key, start, size)
-        if found != expected:
+        digest = hashlib.sha256()
+        for block in found.blocks(start, size):
+            digest.update(block)
+            whole.update(block)
+        if digest.hexdigest() != expected:
             raise IntegrityFailure(
-                f"part {done + 1} reads back as {found}, it should be {expected}",
+                f"part {done + 1} reads back as {digest.hexdigest()}, it should be {expected}",
                 operation="reading back",
-                resource=f"{vault.name}:{key}",
+                resource=f"{found.vault.name}:{found.key}",
             )
         start += size
         done += 1
         if stop():
             break
-    return done
+    read_all = begun == 0 and done == len(parts)
+    return Verified(done, whole.hexdigest() if read_all else None)
 
 
-def _sha256(vault: Vault, key: str, start: int, size: int) -> str:
-    digest = hashlib.sha256()
-    for offset in range(start, start + size, READ_BYTES):
-        digest.update(vault.read(key, offset, min(READ_BYTES, start + size - offset)))
-    return digest.hexdigest()
+def check_whole(expected: str | None, verified: Verified, who: str, where: str) -> None:
+    """Compare what `who` says of the whole with what was read.
+
+    Raises:
+        IntegrityFailure: they differ.
+    """
+    if expected is not None and verified.sha256 not in (None, expected):
+        raise IntegrityFailure(
+            f"the whole reads back as {verified.sha256}, {who} says {expected}; the parts are right",
+            operation="reading back",
+            resource=where,
+        )

@@ -7,7 +7,8 @@
 # wants one: it is put behind the name of each file). OUTPUT is the file to write; it must not exist yet.
 #
 # It needs a POSIX shell, sha256sum, and curl for a URL. Every object is compared with its hash in the manifest
-# before a byte of it is used, and the whole at the end: OUTPUT is there only if it is what was backed up.
+# before a byte of it is used, and the whole at the end, or each part of it where the manifest has no hash of the
+# whole: OUTPUT is there only if it is what was backed up.
 # manifest.json has one key, or one entry of a list, to a line; this reads it by that form and no other.
 
 set -u
@@ -53,6 +54,11 @@ segments() {
         "$manifest"
 }
 
+# Lists the parts: size, SHA-256.
+parts() {
+    sed -n 's/^    {"size_bytes": \([0-9]*\), "sha256": "\([0-9a-f]*\)"},\{0,1\}$/\1 \2/p' "$manifest"
+}
+
 read_manifest() {
     fetch manifest.json "$manifest"
     version=$(field format_version)
@@ -64,7 +70,25 @@ read_manifest() {
 script opens only what is not"
     size_bytes=$(field size_bytes)
     sha256=$(field sha256)
-    [ -n "$size_bytes" ] && [ ${#sha256} -eq 64 ] || fail "manifest.json does not say what the whole should be"
+    parts >"$list"
+    if [ -z "$size_bytes" ]; then
+        sha256=
+    elif [ "$sha256" = null ] && [ -s "$list" ]; then
+        sha256=parts
+    fi
+    [ ${#sha256} -eq 64 ] || [ "$sha256" = parts ] || fail "manifest.json does not say what the whole should be"
+}
+
+# All parts but the last are whole MiB.
+check_parts() {
+    left=$size_bytes
+    while read -r size_of_part sha256_of_part; do
+        actual=$(dd bs=1048576 count=$(((size_of_part + 1048575) / 1048576)) 2>"$piece" <&3 | sha256sum)
+        [ "${actual%% *}" = "$sha256_of_part" ] ||
+            fail "the whole is corrupt: the SHA-256 of a part should be $sha256_of_part and is ${actual%% *}"
+        left=$((left - size_of_part))
+    done
+    [ "$left" -eq 0 ] || fail "manifest.json does not say what the whole should be: its parts leave out $left bytes"
 }
 
 join_segments() {
@@ -99,7 +123,16 @@ else
     segments >"$list"
     join_segments <"$list"
 fi
-check "the whole" "$partial" "$size_bytes" "$sha256"
+if [ "$sha256" != parts ]; then
+    check "the whole" "$partial" "$size_bytes" "$sha256"
+else
+    size=$(($(wc -c <"$partial")))
+    [ "$size" -eq "$size_bytes" ] || fail "the whole is corrupt: it should have $size_bytes bytes and has $size"
+    parts >"$list"
+    check_parts <"$list" 3<"$partial"
+fi
 mv "$partial" "$output" || fail "$output cannot be written"
 rm -f "$manifest" "$list" "$piece"
-say "$output: $size_bytes bytes, SHA-256 $sha256, as backed up"
+hash="SHA-256 $sha256"
+[ "$sha256" != parts ] || hash="the SHA-256 of its parts"
+say "$output: $size_bytes bytes, $hash, as backed up"

@@ -34,6 +34,19 @@ class S3Vault(S3Uploads):
                 Bucket=self.bucket, Key=key, Body=data, ChecksumSHA256=digest, **self._encryption
             )
 
+    def put_over(self, key: str, data: bytes, etag: str | None) -> None:
+        """Store the whole of `data` in place of the object that `etag` names, or of none.
+
+        Raises:
+            Conflict: another object is there, or there is one already.
+        """
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        with self._calling("PutObject", key):
+            self._client.put_object(
+                Bucket=self.bucket, Key=key, Body=data, ChecksumSHA256=digest, **condition, **self._encryption
+            )
+
     def get(self, key: str) -> bytes:
         """Fetch a whole object."""
         with self._calling("GetObject", key):
@@ -119,6 +132,18 @@ class S3Vault(S3Uploads):
             return self._client.generate_presigned_url(
                 "get_object",
                 Params={"Bucket": self.bucket, "Key": key},
+                ExpiresIn=int(expires.total_seconds()),
+            )
+
+    def presign_put(self, key: str, expires: timedelta, *, content_md5: str | None = None) -> str:
+        """Presign the PUT of a whole object; with `content_md5` (base64) of those bytes alone, whose sender
+        must name it in the header Content-MD5.
+        """
+        fixed = {"ContentMD5": content_md5} if content_md5 else {}
+        with self._calling("presigning PutObject", key):
+            return self._client.generate_presigned_url(
+                "put_object",
+                Params={"Bucket": self.bucket, "Key": key, **fixed},
                 ExpiresIn=int(expires.total_seconds()),
             )
 

@@ -188,8 +188,8 @@ class S3Uploads:
         except NotFound:
             return
 
-    def presign_parts(self, key: str, upload_id: str, count: int, expires: timedelta) -> PartUrls:
-        """Presign the PUTs of parts 1 to `count`, at one instant. They die with the credentials that sign."""
+    def presign_parts(self, key: str, upload_id: str, numbers: range, expires: timedelta) -> PartUrls:
+        """Presign the PUTs of these parts, at one instant. They die with the credentials that sign."""
         signers: list[Any] = []
 
         def remember(request_signer: Any, **_: Any) -> None:
@@ -202,7 +202,7 @@ class S3Uploads:
         finally:
             self._client.meta.events.unregister("before-sign.s3.UploadPart", remember)
         auth = signers[0].get_auth_instance("s3", self.region, "s3v4")
-        return sign_parts(first_url, auth.credentials.secret_key, count)
+        return sign_parts(first_url, auth.credentials.secret_key, numbers)
 
     def presign_part(self, key: str, upload_id: str, number: int, expires: timedelta) -> str:
         """Presign the PUT of one part."""

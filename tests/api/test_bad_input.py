@@ -381,7 +381,7 @@ def test_a_restore_onto_an_instance_without_an_agent_says_so(orders: Orders) -> 
 
 def test_a_backup_whose_object_cannot_be_read_back_is_thrown_away(orders: Orders) -> None:
     refusal = {"error": {"code": "AccessDenied", "status": 403, "message": "Access Denied"}}
-    match = {"service": "s3", "operation": "GetObject", "caller": "function"}
+    match = {"service": "s3", "operation": "GetObject", "resource": "/data", "caller": "function"}
     orders.app.cloud.faults.replace([{"match": match, "effect": refusal}])
     job = orders.run()
     orders.app.cloud.faults.replace([])

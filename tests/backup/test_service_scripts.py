@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from chalicelib.aws.ssm import Command
+from chalicelib.backup.service_progress import Reported, ServiceBackupProgress, manifest_of
 from chalicelib.backup.service_scripts import (
+    MAILBOX_INTENT,
     UPLOAD_INTENT,
     FinishUpload,
     ReadBack,
@@ -15,7 +17,6 @@ from chalicelib.backup.service_scripts import (
     Remove,
     Seen,
     ServiceBackup,
-    ServiceBackupProgress,
     StartUpload,
     WriteManifest,
 )
@@ -27,20 +28,23 @@ from chalicelib.jobs.removal import Removal
 from chalicelib.jobs.script_run import (
     AGENT_LOOK,
     AGENT_PATIENCE,
+    LETTER_AGE,
     OVERDUE,
-    SCRIPT_LOOK,
     Adopt,
     Candidates,
     Choose,
     RunSeen,
     ScriptRun,
     Send,
+    WriteLetter,
 )
 from chalicelib.jobs.work import copy_request, expire_request
 from chalicelib.on_instance import RAN_BEFORE, BackupReport, ReportedPart
 from chalicelib.plans.model import CopyTo, Kind
-from chalicelib.vaults.layout import data_key, manifest_key, point_folder
-from chalicelib.vaults.manifest import Manifest, PartHash
+from chalicelib.vaults.layout import data_key, mailbox_folder, manifest_key, point_folder
+from chalicelib.vaults.mailbox import LetterSeen
+from chalicelib.vaults.manifest import Manifest, PartHash, identity
+from chalicelib.vaults.s3 import S3Object
 from tests.jobs.made import (
     HOUR,
     LONG_AGO,
@@ -61,14 +65,19 @@ RULE = replace(
     SERVICE_RULE, verify="check", copies=(CopyTo("dr"), CopyTo("offsite"), CopyTo("no longer named"))
 )
 BACKUP = ServiceBackup(NONE, NONE, NONE, Rules(RULE), NONE, {"dr": "s3", "offsite": "libcloud"}, NONE)
-REPORT = BackupReport(3, "a5", (ReportedPart(1, 2, "b6"), ReportedPart(2, 1, "c7")))
+OVER_PARTS = identity((PartHash(2, "b6"), PartHash(1, "c7")))
+REPORT = Reported("d8", 3, "a5", 2, OVER_PARTS)
 SENT_AT = NOON - MINUTE
 
 CHOSEN: dict[str, Any] = {"run": ScriptRun("i-1")}
 OPENED: dict[str, Any] = {**CHOSEN, "upload": "u1"}
-SENT: dict[str, Any] = {**OPENED, "run": ScriptRun("i-1", "cmd-1", SENT_AT)}
+WRITTEN: dict[str, Any] = {**OPENED, "run": ScriptRun("i-1", letter=1, letter_at=NOON)}
+SENT: dict[str, Any] = {
+    **OPENED,
+    "run": ScriptRun("i-1", "cmd-1", SENT_AT, letter=1, letter_at=NOON),
+}
 REPORTED: dict[str, Any] = {**SENT, "report": REPORT}
-READ: dict[str, Any] = {**REPORTED, "etag": "e1", "parts_read": 2}
+READ: dict[str, Any] = {**REPORTED, "etag": "e1", "parts_read": 2, "sha256": "a5"}
 SENDING: dict[str, Any] = {"intent": intended("SendCommand")}
 
 
@@ -78,7 +87,15 @@ def _job(progress: Mapping[str, Any], **own: Any) -> AnyJob:
 
 ID = PointId(_job({}).work.recovery_point)
 FOLDER = point_folder("s", "r", NOON, ID)
+MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
+DESCRIBED: dict[str, Any] = {**READ, "described": True, "removal": Removal(removed=(MAILBOX,))}
+FRESH, TAKEN = LetterSeen("e1", taken=False), LetterSeen("e2", taken=True)
 OBJECT, MANIFEST = f"object {data_key(FOLDER)}", f"object {manifest_key(FOLDER)}"
+
+
+def _at_the_end(etag: str = "e1", size_bytes: int = 3, manifest_bytes: int | None = 9) -> Seen:
+    """Return what the last step sees of the vault."""
+    return Seen(RULE, stored=S3Object(data_key(FOLDER), size_bytes, etag), manifest_bytes=manifest_bytes)
 
 
 def _seen(upload: str | None = None, **run: Any) -> Seen:
@@ -97,7 +114,7 @@ def _opening(found: str | None) -> Do[StartUpload]:
     return Do(StartUpload(found), "opening the upload", UPLOAD_INTENT, first=(begun,))
 
 
-def _ended() -> Finish:
+def _ended(sha256: str | None = "a5") -> Finish:
     """End with the point recorded as verified, and counted; its copies and its lifecycle follow."""
     artefact = Artefact(
         "primary",
@@ -105,7 +122,8 @@ def _ended() -> Finish:
         folder=FOLDER,
         key=data_key(FOLDER),
         etag="e1",
-        sha256="a5",
+        sha256=sha256,
+        parts_sha256=OVER_PARTS,
         verified_at=NOON,
     )
     point = _point(PointState.AVAILABLE, created_at=SENT_AT, size_bytes=3, artefacts={"primary": artefact})
@@ -117,7 +135,8 @@ def _ended() -> Finish:
     )
     arrived = services.arriving(point, point.artefacts["primary"])
     writes = (points.settling(point, NOON), *arrived, services.flagging(point))
-    return Finish("3 bytes, SHA-256 a5", writes, opens)
+    named = f"SHA-256 {sha256}" if sha256 else f"SHA-256 over its parts {OVER_PARTS}"
+    return Finish(f"3 bytes, {named}", writes, opens)
 
 
 def _not_made(instance: str | None) -> Finish:
@@ -142,13 +161,19 @@ def _not_made(instance: str | None) -> Finish:
         pytest.param(
             OPENED,
             _seen(),
+            Do(WriteLetter(1, None), "writing what the script may do"),
+            id="its first letter is written",
+        ),
+        pytest.param(
+            WRITTEN,
+            _seen(letter=FRESH),
             Do(Send(), "sending the script to i-1", "SendCommand", locks=("instance i-1",)),
             id="the script is sent",
         ),
         pytest.param(
             SENT,
             _seen(invocation=said("Success", 0)),
-            Do(ReadReport("out"), "the script has ended well"),
+            Do(ReadReport("out", "err"), "the script has ended well"),
             id="the script has ended",
         ),
         pytest.param(REPORTED, _seen(), Do(FinishUpload(), "closing the upload"), id="it has reported"),
@@ -167,27 +192,46 @@ def _not_made(instance: str | None) -> Finish:
         pytest.param(
             READ,
             _seen(),
-            Do(
-                WriteManifest(
-                    Manifest(
-                        recovery_point=ID,
-                        service="s",
-                        plan="p",
-                        rule="r",
-                        kind="service",
-                        nominal_at=NOON,
-                        created_at=SENT_AT,
-                        source={"instance": "i-1", "restore": "load", "verify": "check"},
-                        size_bytes=3,
-                        sha256="a5",
-                        parts=(PartHash(2, "b6"), PartHash(1, "c7")),
-                    )
-                ),
-                "writing the manifest",
-            ),
+            Do(WriteManifest(RULE), "writing the manifest"),
             id="all parts are read",
         ),
-        pytest.param({**READ, "described": True}, _seen(), _ended(), id="the manifest is written"),
+        pytest.param(
+            {**READ, "described": True},
+            _at_the_end(),
+            Do(Remove((MAILBOX,)), "removing the mailbox", MAILBOX_INTENT),
+            id="the manifest is written",
+        ),
+        pytest.param(
+            {**READ, "described": True, "removal": refused(MAILBOX)},
+            _at_the_end(),
+            _ended(),
+            id="a mailbox that cannot be removed holds up no point",
+        ),
+        pytest.param(DESCRIBED, _at_the_end(), _ended(), id="the mailbox is gone"),
+        pytest.param(
+            {**DESCRIBED, "sha256": None},
+            _at_the_end(),
+            _ended(sha256=None),
+            id="what the instance says of a whole that no turn has read is not recorded",
+        ),
+        pytest.param(
+            DESCRIBED,
+            _seen(),
+            Fail(f"backup of s: primary:{data_key(FOLDER)} is gone since it was read back"),
+            id="an outsider has deleted the object",
+        ),
+        pytest.param(
+            DESCRIBED,
+            _at_the_end(etag="e2"),
+            Fail(f"backup of s: primary:{data_key(FOLDER)} was replaced since it was read back"),
+            id="an outsider has replaced the object",
+        ),
+        pytest.param(
+            DESCRIBED,
+            _at_the_end(manifest_bytes=None),
+            Fail(f"backup of s: primary:{data_key(FOLDER)} has lost its manifest"),
+            id="an outsider has deleted the manifest",
+        ),
     ],
 )
 def test_the_way_forward(progress: dict[str, Any], seen: Seen, expected: Any) -> None:
@@ -206,8 +250,8 @@ def test_the_way_forward(progress: dict[str, Any], seen: Seen, expected: Any) ->
         pytest.param(
             intended("SendCommand", ADOPTION_GRACE),
             (),
-            Do(Send(), "sending the script to i-1", "SendCommand", locks=("instance i-1",)),
-            id="it was not made",
+            Do(WriteLetter(1, "e1"), "writing what the script may do"),
+            id="it was not made, and the letter is old by now",
         ),
         pytest.param(
             intended("SendCommand"),
@@ -224,7 +268,26 @@ def test_the_way_forward(progress: dict[str, Any], seen: Seen, expected: Any) ->
     ],
 )
 def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command, ...], expected: Any) -> None:
-    assert BACKUP.decide(_job(OPENED, intent=intent), _seen(commands=commands), NOON) == expected
+    old = {**WRITTEN, "run": replace(WRITTEN["run"], letter_at=NOON - LETTER_AGE)}
+    seen = _seen(commands=commands, letter=FRESH)
+    assert BACKUP.decide(_job(old, intent=intent), seen, NOON) == expected
+
+
+@pytest.mark.parametrize(
+    ("letter", "age", "expected"),
+    [
+        pytest.param(FRESH, 0 * MINUTE, None, id="one waits for the run"),
+        pytest.param(FRESH, LETTER_AGE, WriteLetter(1, "e1"), id="it is old"),
+        pytest.param(TAKEN, 0 * MINUTE, WriteLetter(2, None), id="it was taken"),
+        pytest.param(None, 0 * MINUTE, WriteLetter(1, None), id="somebody has deleted it"),
+    ],
+)
+def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age: Any, expected: Any) -> None:
+    decided = BACKUP.decide(_job(SENT), _seen(invocation=said("InProgress"), letter=letter), NOON + age)
+    if expected is None:
+        assert decided == Wait(NOON + age + LETTER_AGE, "command cmd-1 on i-1: InProgress")
+    else:
+        assert decided == Do(expected, f"writing letter {expected.number} to command cmd-1")
 
 
 @pytest.mark.parametrize(
@@ -253,16 +316,16 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
         ),
         pytest.param(
             SENT,
-            _seen(),
+            _seen(letter=FRESH),
             0 * MINUTE,
             Wait(NOON + AGENT_LOOK, "command cmd-1 on i-1: SSM does not show it yet"),
             id="the command is not visible yet",
         ),
         pytest.param(
             SENT,
-            _seen(invocation=said("InProgress")),
-            HOUR,
-            Wait(NOON + HOUR + SCRIPT_LOOK, "command cmd-1 on i-1: InProgress"),
+            _seen(invocation=said("InProgress"), letter=FRESH),
+            MINUTE,
+            Wait(NOON + MINUTE + LETTER_AGE, "command cmd-1 on i-1: InProgress"),
             id="the script runs",
         ),
         pytest.param(
@@ -390,13 +453,36 @@ CLEANING = "cleaning up after: it failed"
         pytest.param(
             _job({**SENT, "removal": Removal(removed=("command cmd-1", "upload u1"))}),
             _seen(invocation=said("Cancelled")),
+            Do(Remove((MAILBOX,)), CLEANING),
+            id="the script has ended, and takes no letter any more",
+        ),
+        pytest.param(
+            _job({**SENT, "removal": Removal(removed=("command cmd-1", "upload u1", MAILBOX))}),
+            _seen(invocation=said("Cancelled")),
             _not_made("i-1"),
-            id="all is removed, and the script has ended",
+            id="all is removed",
         ),
     ],
 )
 def test_cleaning_up(job: AnyJob, seen: Seen, expected: Any) -> None:
     assert BACKUP.clean_up(failed(job), seen, NOON) == expected
+
+
+def test_the_manifest_has_our_hash_of_the_whole_and_not_the_one_reported() -> None:
+    report = BackupReport(3, "f9", (ReportedPart(1, 2, "b6"), ReportedPart(2, 1, "c7")))
+    assert manifest_of(_job(READ), RULE, report, "") == Manifest(
+        recovery_point=ID,
+        service="s",
+        plan="p",
+        rule="r",
+        kind="service",
+        nominal_at=NOON,
+        created_at=SENT_AT,
+        source={"instance": "i-1", "restore": "load", "verify": "check"},
+        size_bytes=3,
+        sha256="a5",
+        parts=(PartHash(2, "b6"), PartHash(1, "c7")),
+    )
 
 
 def test_a_backup_that_could_not_be_cleaned_up_is_recorded_as_failed_all_the_same() -> None:
@@ -407,10 +493,10 @@ def test_a_backup_that_could_not_be_cleaned_up_is_recorded_as_failed_all_the_sam
     ("progress", "expected"),
     [
         pytest.param({}, (), id="nothing was begun"),
-        pytest.param(SENT, ("command cmd-1", "upload u1"), id="a command and an upload"),
+        pytest.param(SENT, ("command cmd-1", "upload u1", MAILBOX), id="a command, an upload, a mailbox"),
         pytest.param(
             {**REPORTED, "removal": Removal(removed=("command cmd-1", OBJECT))},
-            ("upload u1", MANIFEST),
+            ("upload u1", MANIFEST, MAILBOX),
             id="what is not removed",
         ),
     ],

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from chalicelib.backup.service_scripts import ServiceBackupProgress
+from chalicelib.backup.service_progress import Reported, ServiceBackupProgress
 from chalicelib.backup.snapshot_point import SnapshotProgress
 from chalicelib.backup.snapshot_sources import ChosenVolume, Source
 from chalicelib.catalog.recovery_point import Artefact, Asked, PointState, SnapshotRef
@@ -24,7 +24,6 @@ from chalicelib.jobs.work import (
     Terms,
     VolumeRestoreWork,
 )
-from chalicelib.on_instance import BackupReport, ReportedPart
 from chalicelib.plans.model import Kind
 from chalicelib.recovery.services import ServiceRestoreProgress
 from chalicelib.recovery.staging import StagedFile
@@ -40,7 +39,7 @@ REMOVAL = Removal(("a",), {"b": "why"}, NOON, 3)
 REF = SnapshotRef("snap-1", "vol-1", 8, "i-1", "/dev/sdf", "gp3", 3000, 125, True, "remark")
 VOLUME = ChosenVolume("vol-1", "/dev/sdf", 8, "gp3", 3000, 125, True, True)
 ARTEFACT = Artefact("dr", PointState.AVAILABLE, "eu-west-1", (REF,))
-RUN = ScriptRun("i-1", "command", NOON, ("other",))
+RUN = ScriptRun("i-1", "command", NOON, ("other",), "said", 2, NOON)
 TERMS = Terms(Asked.REQUEST, "why", timedelta(hours=1), True)
 VALUES = [
     BackupWork("rp-1", RuleId("rule"), ("i-1",), None, 1, True, 2, 3, TERMS, ("i-2",)),
@@ -63,9 +62,10 @@ VALUES = [
     ServiceBackupProgress(
         "upload",
         RUN,
-        BackupReport(5, "f" * 64, (ReportedPart(1, 5, "e" * 64),)),
+        Reported("c" * 64, 5, "f" * 64, 1, "e" * 64),
         "etag",
         1,
+        "d" * 64,
         True,
         "20 bytes",
         REMOVAL,

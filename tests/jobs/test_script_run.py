@@ -11,6 +11,7 @@ from chalicelib.jobs.decision import Do, Fail, Wait
 from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.script_run import (
     AGENT_PATIENCE,
+    LETTER_AGE,
     OVERDUE,
     Adopt,
     Candidates,
@@ -20,15 +21,18 @@ from chalicelib.jobs.script_run import (
     ScriptFailed,
     ScriptRun,
     Send,
+    WriteLetter,
     adopted,
     decide_run,
     still_stopping,
 )
 from chalicelib.on_instance import RAN_BEFORE
+from chalicelib.vaults.mailbox import LetterSeen
 from tests.jobs.made import HOUR, NOON, copy_job, intended, point_in, said
 
-CHOSEN = ScriptRun("i-1")
-SENT = ScriptRun("i-1", "one", NOON)
+CHOSEN = ScriptRun("i-1", letter=1, letter_at=NOON)
+SENT = ScriptRun("i-1", "one", NOON, letter=1, letter_at=NOON + HOUR)
+FRESH, TAKEN = LetterSeen("e1", taken=False), LetterSeen("e2", taken=True)
 
 
 def _job(**more: Any) -> AnyJob:
@@ -64,7 +68,8 @@ def test_an_instance_with_an_agent_is_chosen_or_waited_for(
 
 
 def test_the_script_is_sent_with_an_intent_and_the_instance_locked() -> None:
-    do = _decided(CHOSEN, RunSeen())
+    assert _decided(ScriptRun("i-1"), RunSeen()).action == WriteLetter(1, None)
+    do = _decided(CHOSEN, RunSeen(letter=FRESH))
     assert (do.action, do.intent, do.locks) == (Send(), "SendCommand", ("instance i-1",))
 
 
@@ -75,14 +80,41 @@ def test_a_command_that_may_have_been_sent_is_looked_for_and_adopted() -> None:
     assert _decided(CHOSEN, RunSeen(commands=(found,)), job).action == Adopt(found)
     older = Command("old", NOON - HOUR)
     assert isinstance(_decided(CHOSEN, RunSeen(commands=(older,)), job), Wait)
-    assert _decided(CHOSEN, RunSeen(), job, after=timedelta(minutes=3)).action == Send()
+    assert _decided(CHOSEN, RunSeen(letter=FRESH), job, after=timedelta(minutes=3)).action == Send()
+
+
+@pytest.mark.parametrize("run", [CHOSEN, SENT], ids=["before it is sent", "while it runs"])
+@pytest.mark.parametrize(
+    ("letter", "number", "replaces"),
+    [(FRESH, 1, "e1"), (TAKEN, 2, None), (None, 1, None)],
+    ids=["old", "taken", "deleted"],
+)
+def test_a_letter_is_written_that_is_fresh_and_not_taken(
+    run: ScriptRun, letter: LetterSeen | None, number: int, replaces: str | None
+) -> None:
+    invocation = said("InProgress") if run.command else None
+    at = (run.letter_at or NOON) - NOON
+    for age in (LETTER_AGE, timedelta(0)):
+        decided = _decided(run, RunSeen(invocation=invocation, letter=letter), after=at + age)
+        if letter is FRESH and not age:
+            assert decided == Wait(NOON + at + LETTER_AGE, "command one on i-1: InProgress") or (
+                decided.action == Send()
+            )
+        else:
+            assert decided.action == WriteLetter(number, replaces)
+
+
+def test_a_letter_that_is_not_known_to_be_fresh_is_written_again() -> None:
+    unsure = replace(SENT, letter_at=None)
+    seen = RunSeen(invocation=said("InProgress"), letter=FRESH)
+    assert _decided(unsure, seen).action == WriteLetter(1, "e1")
 
 
 @pytest.mark.parametrize(
     ("seen", "after", "kind", "words"),
     [
-        (RunSeen(invocation=said("InProgress")), HOUR, Wait, "InProgress"),
-        (RunSeen(), timedelta(0), Wait, "SSM does not show it yet"),
+        (RunSeen(invocation=said("InProgress"), letter=FRESH), HOUR, Wait, "InProgress"),
+        (RunSeen(letter=FRESH), timedelta(0), Wait, "SSM does not show it yet"),
         (
             RunSeen(invocation=said("InProgress"), instance_gone=True),
             HOUR,

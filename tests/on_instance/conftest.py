@@ -7,7 +7,7 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +18,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from chalicelib.on_instance import Persistence
+from chalicelib.on_instance import (
+    TAKEN,
+    TAKEN_MD5,
+    PartsToSend,
+    Persistence,
+    backup_letter,
+    restore_letter,
+)
 from tests.shells import SHELLS, require
 
 NO_PATIENCE: Final = Persistence(patience_seconds=0)
@@ -52,12 +59,54 @@ class Bucket:
     refuse_unread: bool = False  # S3 refuses a part before it has read it, and closes
     refuse_download: tuple[int, str] | None = None
     served: bytes = b""
-    faults: list[Fault] = field(default_factory=list)  # of the next requests, one each
+    faults: list[Fault] = field(default_factory=list)  # of the next requests for the backup, one each
+    mail_faults: list[Fault] = field(default_factory=list)  # of the next requests for letters and the report
     after_fault: Callable[[], None] | None = None
     before_answer: Callable[[], None] | None = None
+    after_part: Callable[[], None] | None = None
     knows_ranges: bool = True
+    letters: dict[int, bytes] = field(default_factory=dict)  # as they lie in the mailbox
+    report: bytes | None = None
+    parts_list: bytes = b""
+    on_taken: Callable[[int], None] | None = None  # a letter was taken: the app's turn
+    on_missing_letter: Callable[[int], None] | None = None
+    spent: set[str] = field(default_factory=set)  # URLs' words of letters whose signatures have expired
     ranges: list[str] = field(default_factory=list)  # of the downloads, in order
     released: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def root(self) -> str:
+        """Its address."""
+        return self.url.partition("/bucket")[0]
+
+    def address(self, number: int) -> tuple[str, str]:
+        """Name a letter: where to get it, and where to put that it was taken."""
+        return (
+            f"{self.root}/letter/{number}?X-Amz-Signature=get",
+            f"{self.root}/letter/{number}?X-Amz-Signature=put",
+        )
+
+    def write_backup_letter(
+        self, number: int, sizes: Sequence[int], first: int = 1, last: int | None = None
+    ) -> None:
+        """Let a run send the parts from `first` on, which have these sizes."""
+        parts = [(size, f"signature-{part}-{number}") for part, size in enumerate(sizes, start=first)]
+        to_send = PartsToSend(self.url, first, last or len(sizes), parts)
+        report_url = f"{self.root}/report?X-Amz-Signature=letter-{number}"
+        self.letters[number] = backup_letter(self.address(number + 1), report_url, to_send).encode()
+
+    def write_restore_letter(self, number: int) -> None:
+        """Let a run get the backup."""
+        url = f"{self.url}&X-Amz-Signature=letter-{number}"
+        text = restore_letter(
+            self.address(number + 1), url, f"{self.root}/parts?X-Amz-Signature=letter-{number}"
+        )
+        self.letters[number] = text.encode()
+
+    @property
+    def taken(self) -> list[int]:
+        """The letters that were taken."""
+        return [number for number, text in sorted(self.letters.items()) if text == TAKEN]
 
     @property
     def whole(self) -> bytes:
@@ -115,7 +164,39 @@ def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
             self._answer(status, s3_error(code))
             self.close_connection = True
 
+        @property
+        def _letter(self) -> int | None:
+            found = re.fullmatch(r"/letter/(\d+)", urlsplit(self.path).path)
+            return int(found[1]) if found else None
+
+        def _put_mail(self) -> None:
+            data = self.rfile.read(int(self.headers["Content-Length"]))
+            if bucket.mail_faults:
+                return self._do(bucket.mail_faults.pop(0))
+            if self._letter is None:
+                if self._query["X-Amz-Signature"][0] in bucket.spent:
+                    return self._answer(403, s3_error("AccessDenied", "Request has expired"))
+                bucket.report = data
+                return self._answer(200, b"")
+            if (data, self.headers["Content-MD5"]) != (TAKEN, TAKEN_MD5):
+                return self._answer(403, s3_error("SignatureDoesNotMatch"))
+            bucket.letters[self._letter] = data
+            if bucket.on_taken:
+                bucket.on_taken(self._letter)
+            return self._answer(200, b"")
+
+        def _get_letter(self, number: int) -> None:
+            if bucket.mail_faults:
+                return self._do(bucket.mail_faults.pop(0))
+            if number not in bucket.letters and bucket.on_missing_letter:
+                bucket.on_missing_letter(number)
+            if number not in bucket.letters:
+                return self._answer(404, s3_error("NoSuchKey"))
+            return self._answer(200, bucket.letters[number])
+
         def do_PUT(self) -> None:
+            if not self.path.startswith("/bucket/"):
+                return self._put_mail()
             query, number, length = self._query, self._number, int(self.headers["Content-Length"])
             if bucket.refuse_unread and number in bucket.refuse:
                 return self._refuse_unread()
@@ -128,12 +209,23 @@ def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
             if number in bucket.refuse:
                 status, code = bucket.refuse[number]
                 return self._answer(status, s3_error(code))
-            if query["X-Amz-Signature"] != [f"signature-{number}"]:
+            part, _, letter = query["X-Amz-Signature"][0].rpartition("-")
+            if f"letter-{letter}" in bucket.spent:
+                return self._answer(403, s3_error("AccessDenied", "Request has expired"))
+            if part != f"signature-{number}":
                 return self._answer(403, s3_error("SignatureDoesNotMatch"))
             bucket.parts[number] = data
+            if bucket.after_part:
+                bucket.after_part()
             return self._answer(200, b"")
 
         def do_GET(self) -> None:
+            if self._letter is not None:
+                return self._get_letter(self._letter)
+            if self.path.startswith("/parts"):
+                return self._answer(200, bucket.parts_list)
+            if self._query["X-Amz-Signature"][0] in bucket.spent:
+                return self._answer(403, s3_error("AccessDenied", "Request has expired"))
             bucket.ranges.append(self.headers.get("Range", ""))
             if bucket.refuse_download or not bucket.served:
                 status, code = bucket.refuse_download or (404, "NoSuchKey")
@@ -141,11 +233,12 @@ def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
             if self.headers.get("If-Match", bucket.etag) != bucket.etag:
                 return self._answer(412, s3_error("PreconditionFailed"))
             status, body, headers = 200, bucket.served, {"ETag": bucket.etag}
-            asked = re.fullmatch(r"bytes=(\d+)-", bucket.ranges[-1])
+            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", bucket.ranges[-1])
             if asked and bucket.knows_ranges:
-                start = int(asked[1])
-                status, body = 206, bucket.served[start:]
-                headers["Content-Range"] = f"bytes {start}-{len(bucket.served) - 1}/{len(bucket.served)}"
+                start, end = int(asked[1]), int(asked[2] or len(bucket.served) - 1)
+                status, body = 206, bucket.served[start : end + 1]
+                last = start + len(body) - 1
+                headers["Content-Range"] = f"bytes {start}-{last}/{len(bucket.served)}"
             if not bucket.faults:
                 return self._answer(status, body, headers)
             fault = bucket.faults.pop(0)

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -22,9 +21,9 @@ from chalicelib.on_instance import (
     BackupReport,
     BackupRun,
     backup_command,
+    digest_of_report,
     parse_report,
 )
-from chalicelib.vaults.layout import part_sizes
 from tests.on_instance.conftest import NO_PATIENCE, Bucket, Instance, wait_until
 
 MIB = 1048576
@@ -33,13 +32,13 @@ MIB = 1048576
 def a_run(bucket: Bucket, script: str, **changes: Any) -> str:
     """Write the command of a run of `script` with four parts of 1 MiB, but for what `changes` says."""
     part_sizes: Sequence[int] = changes.pop("part_sizes", (MIB, MIB, MIB, MIB))
+    if changes.pop("with_letter", True):
+        bucket.write_backup_letter(1, part_sizes)
     arguments: dict[str, Any] = {
         "job": "job-1",
         "service": "orders",
         "script": script,
-        "url_base": bucket.url,
-        "signatures": tuple(f"signature-{number}" for number in range(1, len(part_sizes) + 1)),
-        "part_sizes": part_sizes,
+        "address": bucket.address(1),
         "timeout": timedelta(hours=1),
         "persistence": NO_PATIENCE,
     }
@@ -47,8 +46,9 @@ def a_run(bucket: Bucket, script: str, **changes: Any) -> str:
 
 
 def report_of(stdout: str, bucket: Bucket) -> BackupReport:
-    """Read a report and hold it against what the bucket got."""
-    report = parse_report(stdout)
+    """Read the report that a run has sent and hold it against what the bucket got."""
+    assert bucket.report is not None
+    report = parse_report(bucket.report, digest_of_report(stdout))
     assert report.size_bytes == len(bucket.whole)
     assert report.sha256 == hashlib.sha256(bucket.whole).hexdigest()
     assert [(part.number, part.size_bytes, part.sha256) for part in report.parts] == [
@@ -94,7 +94,7 @@ def test_a_hundred_megabytes_go_through_the_pipe(instance: Instance, bucket: Buc
 def test_the_script_gets_its_arguments_and_its_environment(instance: Instance, bucket: Bucket) -> None:
     script = instance.script(
         '#!/bin/sh\nprintf "%s|%s|%s|%s|%s" "$#" "$1" "$FARSHORE_SERVICE" "$FARSHORE_JOB" "$PWD" > "$2"\n'
-        '[ "$2" = "$FARSHORE_OUTPUT" ] && [ -p "$2" ] && [ -z "${SIGNATURES-}${URL_BASE-}" ]'
+        '[ "$2" = "$FARSHORE_OUTPUT" ] && [ -p "$2" ] && [ -z "${NEXT_URL-}${TAKE_URL-}" ]'
     )
 
     instance.run(a_run(bucket, script, service="""a 'quoted' "name" with $HOME `id` \\ and ü日本"""))
@@ -196,7 +196,7 @@ def test_a_script_that_cannot_run_is_named(instance: Instance, bucket: Bucket, s
     assert script.removeprefix(".") in ended.stderr
 
 
-@pytest.mark.parametrize(("status", "code"), [(403, "ExpiredToken"), (503, "SlowDown")])
+@pytest.mark.parametrize(("status", "code"), [(403, "InvalidAccessKeyId"), (503, "SlowDown")])
 @pytest.mark.parametrize("number", [1, 2, 4])
 def test_a_refused_part_fails_the_run(
     instance: Instance, bucket: Bucket, number: int, status: int, code: str
@@ -354,29 +354,42 @@ def test_a_process_that_the_script_leaves_behind_elsewhere_does_not_keep_the_run
 
 def test_the_largest_command_fits_in_an_ssm_document(bucket: Bucket) -> None:
     # 64 KB: https://docs.aws.amazon.com/general/latest/gr/ssm.html
-    command = a_run(
-        bucket,
-        "x" * 16 * 1024,
-        url_base=f"https://example.com/{'k' * 300}?X-Amz-Security-Token={'t' * 2000}",
-        signatures=("f" * 64,) * 300,
-        part_sizes=tuple(islice(part_sizes(), 300)),
-    )
+    url = f"https://example.com/{'k' * 300}?X-Amz-Security-Token={'t' * 2000}"
+
+    command = a_run(bucket, "x" * 32 * 1024, address=(url, url))
 
     assert len(json.dumps({"commands": [command]})) < 60_000
 
 
-def test_the_largest_report_fits_in_what_ssm_returns() -> None:
-    text = "".join(f"{number} {640 * MIB} {'f' * 64}\n" for number in range(1, 301))
-    stdout = f"farshore-report 1\nbytes {300 * 640 * MIB}\nsha256 {'f' * 64}\n{text}end\n"
-
-    assert len(stdout) < 24_000
-    assert len(parse_report(stdout).parts) == 300
+def a_report(parts: int) -> bytes:
+    """Write a report of parts of one byte each."""
+    text = "".join(f"{number} 1 {'f' * 64}\n" for number in range(1, parts + 1))
+    return f"farshore-report 1\nbytes {parts}\nsha256 {'a' * 64}\n{text}end\n".encode()
 
 
-@pytest.mark.parametrize("cut", [1, 4, 60, 200, 400])
+def test_a_report_may_have_as_many_parts_as_s3_takes() -> None:
+    report = a_report(10_000)
+    assert len(parse_report(report, hashlib.sha256(report).hexdigest()).parts) == 10_000
+
+
+@pytest.mark.parametrize("cut", [1, 4, 60, 160])
 def test_a_report_that_is_cut_off_is_refused(cut: int) -> None:
-    whole = f"farshore-report 1\nbytes 3\nsha256 {'a' * 64}\n1 1 {'b' * 64}\n2 2 {'c' * 64}\nend\n"
-    parse_report(whole)
+    whole = a_report(2)
+    parse_report(whole, hashlib.sha256(whole).hexdigest())
 
+    for text, digest in ((whole[: -cut - 1], whole), (whole[: -cut - 1], whole[: -cut - 1])):
+        with pytest.raises(ScriptFailed):
+            parse_report(text, hashlib.sha256(digest).hexdigest())
+
+
+def test_a_report_that_was_put_in_the_place_of_another_is_refused() -> None:
+    with pytest.raises(ScriptFailed, match="not the one that the runner sent"):
+        parse_report(a_report(3), hashlib.sha256(a_report(2)).hexdigest())
+
+
+@pytest.mark.parametrize(
+    "stdout", ["", "farshore-reported 1\n", f"x\nfarshore-reported 1\nsha256 {'a' * 64}\nend\n"]
+)
+def test_what_does_not_name_a_report_is_refused(stdout: str) -> None:
     with pytest.raises(ScriptFailed):
-        parse_report(whole[: -cut - 1] if cut < len(whole) else "")
+        digest_of_report(stdout)

@@ -13,10 +13,13 @@ from chalicelib.on_instance import (
     VERIFY_FAILED,
     WRONG_BYTES,
     RestoreRun,
+    parts_list,
     restore_command,
+    words_of,
 )
 from tests.on_instance.conftest import NO_PATIENCE, Bucket, Instance
 
+MIB = 1048576
 DATA = bytes(range(256)) * 5000
 KEEP = 'cat > restored; cmp "$2" restored; echo "$1 $FARSHORE_SERVICE $FARSHORE_JOB" > named'
 
@@ -24,10 +27,11 @@ KEEP = 'cat > restored; cmp "$2" restored; echo "$1 $FARSHORE_SERVICE $FARSHORE_
 def a_run(bucket: Bucket, **changes: Any) -> str:
     """Write the command of a restore of `DATA` by `KEEP`, but for what `changes` says."""
     bucket.served = bucket.served or DATA
+    bucket.write_restore_letter(1)
     arguments: dict[str, Any] = {
         "job": "job-1",
         "service": "orders db",
-        "url": bucket.url,
+        "address": bucket.address(1),
         "size_bytes": len(DATA),
         "sha256": hashlib.sha256(DATA).hexdigest(),
         "restore": KEEP,
@@ -78,8 +82,56 @@ def test_wrong_bytes_reach_no_script(instance: Instance, bucket: Bucket, served:
     assert instance.left_behind() == []
 
 
+def parts_of(data: bytes) -> list[tuple[int, str]]:
+    """Cut data at whole MiB, as the runner does."""
+    pieces = [data[start : start + MIB] for start in range(0, len(data), MIB)]
+    return [(len(piece), hashlib.sha256(piece).hexdigest()) for piece in pieces]
+
+
+def by_parts(bucket: Bucket) -> dict[str, Any]:
+    """Have a restore check `DATA` by its parts."""
+    bucket.parts_list = parts_list(parts_of(DATA)).encode()
+    return {"sha256": None, "parts_sha256": hashlib.sha256(bucket.parts_list).hexdigest()}
+
+
+def test_a_list_of_parts_that_is_not_the_one_meant_is_not_believed(
+    instance: Instance, bucket: Bucket
+) -> None:
+    meant = by_parts(bucket)
+    bucket.served = DATA[::-1]
+    bucket.parts_list = parts_list(parts_of(bucket.served)).encode()
+
+    ended = instance.run(a_run(bucket, **meant, restore="touch ran"))
+
+    assert (ended.returncode, ended.stdout) == (WRONG_BYTES, "")
+    assert "of the list of its parts, got " in ended.stderr
+    assert not (instance.directory / "ran").exists()
+
+
+def test_a_file_whose_whole_has_no_hash_is_checked_by_its_parts(instance: Instance, bucket: Bucket) -> None:
+    ended = instance.run(a_run(bucket, **by_parts(bucket)))
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (instance.directory / "restored").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("at", [0, MIB, len(DATA) - 1])
+def test_a_part_that_is_not_what_was_backed_up_reaches_no_script(
+    instance: Instance, bucket: Bucket, at: int
+) -> None:
+    bucket.served = DATA[:at] + bytes([DATA[at] ^ 1]) + DATA[at + 1 :]
+
+    ended = instance.run(a_run(bucket, **by_parts(bucket), restore="touch ran"))
+
+    number, (_, expected) = at // MIB + 1, parts_of(DATA)[at // MIB]
+    assert (ended.returncode, ended.stdout) == (WRONG_BYTES, "")
+    assert f"expected SHA-256 {expected} of part {number}, got " in ended.stderr
+    assert not (instance.directory / "ran").exists()
+
+
 def test_a_backup_that_cannot_be_fetched_reaches_no_script(instance: Instance, bucket: Bucket) -> None:
-    ended = instance.run(a_run(bucket, restore="touch ran", url="http://127.0.0.1:1/nothing?here"))
+    nowhere = "http://127.0.0.1:1/nothing?here"
+    ended = instance.run(a_run(bucket, restore="touch ran", address=(nowhere, nowhere)))
 
     assert ended.returncode == TRANSFER_FAILED
     assert not (instance.directory / "ran").exists()
@@ -112,3 +164,21 @@ def test_a_server_that_the_script_starts_does_not_keep_the_run(instance: Instanc
     ended = instance.run(a_run(bucket, restore="sleep 3 & echo started"))
 
     assert ended.returncode == 0
+
+
+def test_both_scripts_have_last_words_and_ssm_keeps_why_it_failed(instance: Instance, bucket: Bucket) -> None:
+    talks = "seq 1 99999 >&2; echo the last word"
+
+    ended = instance.run(a_run(bucket, restore=talks, verify=f"{talks}; exit 3"))
+
+    assert len(ended.stderr) < 8000  # what SSM returns
+    assert ended.stderr.count("the last word\n") == 2
+    assert ended.stderr.endswith("farshore: verify script exited 3\n")
+
+
+def test_what_opens_something_is_no_word_to_be_kept() -> None:
+    url = "https://b.s3/k?X-Amz-Credential=ASIA%2F1&X-Amz-Security-Token=abc&X-Amz-Signature=0123&x=1"
+    assert words_of(f"farshore: ours\n  got {url}\n") == (
+        "got https://b.s3/k?X-Amz-Credential=...&X-Amz-Security-Token=...&X-Amz-Signature=...&x=1"
+    )
+    assert words_of("a" * 5000 + "b") == "a" * 1999 + "b"

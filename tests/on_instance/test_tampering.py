@@ -4,12 +4,14 @@ import hashlib
 
 import pytest
 
-from chalicelib.on_instance import parse_report
+from chalicelib.on_instance import digest_of_report, parse_report
 from tests.on_instance.conftest import Bucket, Instance
 from tests.on_instance.test_backup import MIB, a_run, report_of
 
 PATTERN = bytes(range(256))
-OURS = "URL_BASE SIGNATURES SCRIPT_TEXT JOB PART_MIB WORK BOOKS left signature url"
+OURS = (
+    "NEXT_URL TAKE_URL SCRIPT_TEXT JOB WORK BOOKS next take base rest signature report_url url letter answer"
+)
 
 LOOKS_AROUND = r"""#!/usr/bin/env python3
 import os, pathlib, sys
@@ -77,7 +79,7 @@ def test_a_report_that_the_job_would_take_is_true_whatever_the_script_did(
     if ended.returncode != 0:
         assert ended.stdout == ""
         return
-    report = parse_report(ended.stdout)
+    report = parse_report(bucket.report or b"", digest_of_report(ended.stdout))
     sent = [hashlib.sha256(data).hexdigest() for _, data in sorted(bucket.parts.items())]
     if [part.sha256 for part in report.parts] == sent:  # else the job, which reads S3 back, refuses it
         assert report.sha256 == hashlib.sha256(bucket.whole).hexdigest()

@@ -15,14 +15,15 @@ from chalicelib.jobs.removal import Removal
 from chalicelib.jobs.script_run import (
     AGENT_LOOK,
     AGENT_PATIENCE,
+    LETTER_AGE,
     OVERDUE,
-    SCRIPT_LOOK,
     Adopt,
     Candidates,
     Choose,
     RunSeen,
     ScriptRun,
     Send,
+    WriteLetter,
 )
 from chalicelib.jobs.work import ServiceRestoreWork
 from chalicelib.on_instance import RAN_BEFORE, RESTORE_FAILED, TRANSFER_FAILED, VERIFY_FAILED, WRONG_BYTES
@@ -37,6 +38,8 @@ from chalicelib.recovery.services import (
     Stage,
 )
 from chalicelib.recovery.staging import StagedFile
+from chalicelib.vaults.layout import mailbox_folder
+from chalicelib.vaults.mailbox import LetterSeen
 from tests.jobs.made import (
     HOUR,
     LONG_AGO,
@@ -63,8 +66,11 @@ WHOLE = replace(HALF, done=3, whole=True)
 STAGED = "staged primary:staging/x"
 CHECKED: dict[str, Any] = {"checked": True}
 CHOSEN: dict[str, Any] = {"checked": True, "run": ScriptRun("i-1")}
-SENT: dict[str, Any] = {"checked": True, "run": ScriptRun("i-1", "cmd-1", NOON)}
-SENT_STAGED: dict[str, Any] = {"staging": WHOLE, "run": ScriptRun("i-1", "cmd-1", NOON)}
+WRITTEN: dict[str, Any] = {"checked": True, "run": ScriptRun("i-1", letter=1, letter_at=NOON)}
+RUN = ScriptRun("i-1", "cmd-1", NOON, letter=1, letter_at=NOON)
+SENT: dict[str, Any] = {"checked": True, "run": RUN}
+SENT_STAGED: dict[str, Any] = {"staging": WHOLE, "run": RUN}
+FRESH = LetterSeen("e1", taken=False)
 DONE: dict[str, Any] = {**SENT_STAGED, "outcome": "restored"}
 SENDING = Do(Send(), "sending the script to i-1", "SendCommand", locks=("instance i-1",))
 
@@ -81,6 +87,9 @@ def _staged(progress: Mapping[str, Any], **own: Any) -> AnyJob:
 
 def _seen(**run: Any) -> Seen:
     return Seen(SERVICE_RULE, RunSeen(**run))
+
+
+MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
 
 
 @pytest.mark.parametrize(
@@ -114,12 +123,18 @@ def _seen(**run: Any) -> Seen:
             Do(Choose("i-1"), "runs on i-1"),
             id="the segments are one object",
         ),
-        pytest.param(_job(CHOSEN), _seen(), SENDING, id="the instance answers"),
+        pytest.param(
+            _job(CHOSEN),
+            _seen(),
+            Do(WriteLetter(1, None), "writing what the script may do"),
+            id="the instance answers",
+        ),
+        pytest.param(_job(WRITTEN), _seen(letter=FRESH), SENDING, id="its first letter is written"),
         pytest.param(
             _job(SENT),
             _seen(invocation=said("Success", 0)),
             Do(
-                NoteOutcome("restored 1,000 bytes onto i-1 (the rule has no verify script)"),
+                NoteOutcome("restored 1,000 bytes onto i-1 (the rule has no verify script)", "err"),
                 "the scripts have ended well",
             ),
             id="the script has ended, unproven",
@@ -127,34 +142,40 @@ def _seen(**run: Any) -> Seen:
         pytest.param(
             _job(SENT),
             Seen(VERIFIED, RunSeen(invocation=said("Success", 0))),
-            Do(NoteOutcome("restored 1,000 bytes onto i-1 and its verify script passed"), Says("ended well")),
+            Do(
+                NoteOutcome("restored 1,000 bytes onto i-1 and its verify script passed", "err"),
+                Says("ended well"),
+            ),
             id="the scripts have ended, proven",
         ),
         pytest.param(
-            _job({**SENT, "outcome": "restored"}), _seen(), Finish("restored"), id="nothing was staged"
+            _job({**SENT, "outcome": "restored", "removal": Removal(removed=(MAILBOX,))}),
+            _seen(),
+            Finish("restored"),
+            id="nothing was staged",
         ),
         pytest.param(
             _staged(DONE),
             _seen(),
-            Do(Remove((STAGED,)), "removing what was staged"),
-            id="what was staged goes",
+            Do(Remove((STAGED, MAILBOX)), "removing what the scripts were given"),
+            id="what was staged goes, and the mailbox",
         ),
         pytest.param(
-            _staged({**DONE, "removal": Removal(removed=(STAGED,))}),
+            _staged({**DONE, "removal": Removal(removed=(STAGED, MAILBOX))}),
             _seen(),
             Finish("restored"),
             id="what was staged is gone",
         ),
         pytest.param(
-            _staged({**DONE, "removal": refused(STAGED)}),
+            _staged({**DONE, "removal": replace(refused(STAGED), removed=(MAILBOX,))}),
             _seen(),
             Wait(NOON + 2 * MINUTE, Says("restored; could not remove 1")),
             id="what was staged could not be removed",
         ),
         pytest.param(
-            _staged({**DONE, "removal": refused(STAGED, ago=HOUR)}),
+            _staged({**DONE, "removal": replace(refused(STAGED, ago=HOUR), removed=(MAILBOX,))}),
             _seen(),
-            Do(Remove((STAGED,)), "removing what was staged"),
+            Do(Remove((STAGED,)), "removing what the scripts were given"),
             id="it is tried again",
         ),
     ],
@@ -172,7 +193,12 @@ def test_the_way_forward(job: AnyJob, seen: Seen, expected: Any) -> None:
             Wait(NOON + ADOPTION_GRACE, Says("looking for its result")),
             id="it may not be visible yet",
         ),
-        pytest.param(intended("SendCommand", ADOPTION_GRACE), (), SENDING, id="it was not made"),
+        pytest.param(
+            intended("SendCommand", ADOPTION_GRACE),
+            (),
+            Do(WriteLetter(1, None), "writing what the script may do"),
+            id="it was not made",
+        ),
         pytest.param(
             intended("SendCommand"),
             (Command("cmd-1", NOON),),
@@ -203,9 +229,9 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
         ),
         pytest.param(
             _job(SENT),
-            _seen(invocation=said("InProgress")),
-            HOUR,
-            Wait(NOON + HOUR + SCRIPT_LOOK, "command cmd-1 on i-1: InProgress"),
+            _seen(invocation=said("InProgress"), letter=FRESH),
+            MINUTE,
+            Wait(NOON + MINUTE + LETTER_AGE, "command cmd-1 on i-1: InProgress"),
             id="the script runs",
         ),
         pytest.param(
@@ -326,8 +352,14 @@ OVER = Finish(f"{WHAT}: it failed")
         pytest.param(
             _staged({**SENT_STAGED, "removal": Removal(removed=("command cmd-1", STAGED))}),
             _seen(invocation=said("Cancelled")),
+            Do(Remove((MAILBOX,)), CLEANING),
+            id="the script has ended, and takes no letter any more",
+        ),
+        pytest.param(
+            _staged({**SENT_STAGED, "removal": Removal(removed=("command cmd-1", STAGED, MAILBOX))}),
+            _seen(invocation=said("Cancelled")),
             OVER,
-            id="all is removed, and the script has ended",
+            id="all is removed",
         ),
     ],
 )
@@ -344,10 +376,12 @@ def test_a_reason_that_names_the_restore_does_not_name_it_twice() -> None:
     ("progress", "expected"),
     [
         pytest.param({}, (), id="nothing was begun"),
-        pytest.param(SENT_STAGED, ("command cmd-1", STAGED), id="a command and what was staged"),
+        pytest.param(
+            SENT_STAGED, ("command cmd-1", STAGED, MAILBOX), id="a command, what was staged, a mailbox"
+        ),
         pytest.param(
             {**SENT_STAGED, "removal": Removal(removed=("command cmd-1",))},
-            (STAGED,),
+            (STAGED, MAILBOX),
             id="what is not removed",
         ),
     ],

@@ -19,6 +19,7 @@ FILE: dict[str, Any] = {
     "key": "primary/data",
     "etag": "e1",
     "sha256": "a5",
+    "parts_sha256": "b6",
 }
 IN_DR = point_in("primary", "dr", **FILE)  # by another job's work
 

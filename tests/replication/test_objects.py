@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
-from chalicelib.jobs.decision import Do, Finish, Wait
+from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.removal import Removal
 from chalicelib.replication.objects import (
@@ -73,6 +73,7 @@ def _job(**progress: Any) -> AnyJob:
                 key="primary/data",
                 etag="e2",
                 sha256="a5",
+                parts_sha256="b6",
                 verified_at=NOON - MINUTE,
             ),
             id="the manifest is written",
@@ -81,6 +82,13 @@ def _job(**progress: Any) -> AnyJob:
 )
 def test_the_way_forward(point: RecoveryPoint, progress: dict[str, Any], expected: Any) -> None:
     assert COPY.decide(_job(**progress), original(point), NOON) == expected
+
+
+def test_a_copy_that_is_not_there_any_more_is_not_recorded() -> None:
+    seen = replace(original(POINT), fault="dr:primary/data is gone since it was read back")
+    assert COPY.decide(_job(**READ, described=True), seen, NOON) == Fail(
+        "dr:primary/data is gone since it was read back"
+    )
 
 
 @pytest.mark.parametrize(("point", "expected"), NOTHING_TO_COPY)

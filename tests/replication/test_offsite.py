@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
-from chalicelib.jobs.decision import Do, Finish
+from chalicelib.jobs.decision import Do, Fail, Finish
 from chalicelib.jobs.job import AnyJob
 from chalicelib.replication.offsite import SegmentCopy, SegmentCopyProgress, SendSegments, WriteManifest
 from chalicelib.vaults.layout import MIB, Segment
@@ -50,6 +50,7 @@ def _job(progress: SegmentCopyProgress) -> AnyJob:
                 "41,943,040 bytes in 3 segments",
                 segments=3,
                 sha256="a5",
+                parts_sha256="b6",
                 verified_at=NOON - MINUTE,
             ),
             id="the manifest is written",
@@ -58,6 +59,11 @@ def _job(progress: SegmentCopyProgress) -> AnyJob:
 )
 def test_the_way_forward(progress: SegmentCopyProgress, expected: Any) -> None:
     assert COPY.decide(_job(progress), original(POINT), NOON) == expected
+
+
+def test_a_copy_that_is_not_there_any_more_is_not_recorded() -> None:
+    seen = replace(original(POINT), fault="dr:primary/data is gone since it was read back")
+    assert COPY.decide(_job(DESCRIBED), seen, NOON) == Fail("dr:primary/data is gone since it was read back")
 
 
 @pytest.mark.parametrize(("point", "expected"), NOTHING_TO_COPY)

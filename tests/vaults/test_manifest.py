@@ -1,6 +1,7 @@
 """The manifest reads back as it was written; what is not a whole manifest is refused with its reason."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -9,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import IntegrityFailure
-from chalicelib.vaults.manifest import Manifest, PartHash, SegmentHash, SnapshotOf, from_json, to_json
+from chalicelib.vaults.manifest import (
+    Manifest,
+    PartHash,
+    SegmentHash,
+    SnapshotOf,
+    check_describes,
+    from_json,
+    identity,
+    to_json,
+)
 
 AT = datetime(2026, 1, 1, 2, 15, tzinfo=UTC)
 WHERE = "azure:points/orders/manifest.json"
@@ -74,7 +84,7 @@ def test_times_are_written_in_utc() -> None:
         ({"size_bytes": -5}, "size_bytes"),
         ({"size_bytes": 6}, "its parts have 5 bytes together, and it says 6"),
         ({"sha256": "A" * 64}, "sha256"),
-        ({"sha256": None}, "a service backup has a sha256"),
+        ({"sha256": None, "parts": []}, "a service backup has a sha256 or parts"),
         ({"nominal_at": "2026-01-01T02:15:00"}, "nominal_at"),
         ({"kind": "image"}, "kind"),
         ({"kind": "snapshot"}, "a snapshot has neither sha256 nor parts nor segments"),
@@ -117,3 +127,18 @@ def test_a_manifest_that_was_cut_short_is_refused() -> None:
     for length in range(0, len(text) - 2, 7):
         with pytest.raises(IntegrityFailure):
             from_json(text[:length], where=WHERE)
+
+
+def test_a_file_is_named_by_its_parts_whatever_is_known_of_the_whole() -> None:
+    manifest = a_service_manifest(sha256=None)
+    assert from_json(to_json(manifest), where=WHERE) == manifest
+    named = identity(manifest.parts)
+    check_describes(manifest, manifest.recovery_point, None, named, WHERE)
+
+    others = [replace(part, sha256="e" * 64) for part in manifest.parts]
+    assert len({named, identity(others), identity((*others, *others)), identity(())}) == 4
+    for point, sha256 in (("rp-2", None), (manifest.recovery_point, "a" * 64)):
+        with pytest.raises(IntegrityFailure, match="the catalog says"):
+            check_describes(manifest, point, sha256, named, WHERE)
+    with pytest.raises(IntegrityFailure, match="the catalog says"):
+        check_describes(replace(manifest, parts=tuple(others)), manifest.recovery_point, None, named, WHERE)

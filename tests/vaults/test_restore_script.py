@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.vaults.layout import data_key, manifest_key, point_folder, segment_name, segments
-from chalicelib.vaults.manifest import Manifest, SegmentHash, SnapshotOf, to_json
+from chalicelib.vaults.manifest import Manifest, PartHash, SegmentHash, SnapshotOf, to_json
 from chalicelib.vaults.offsite import open_offsite
 from chalicelib.vaults.restore_script import put_restore_script
 from chalicelib.vaults.vault import Vault
@@ -24,6 +24,7 @@ NOMINAL = datetime(2026, 1, 1, 2, 15, tzinfo=UTC)
 FOLDER = point_folder("orders db", "nightly", NOMINAL, "rp-1")
 DATA = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(256)) * 40
 SEGMENT_BYTES = 100_000
+MIB = 1048576
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,49 @@ def test_segments_become_the_file_again(kept: Kept, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "the output").read_bytes() == DATA
     assert [path.name for path in tmp_path.iterdir() if path.name != "kept"] == ["the output"]
+
+
+def in_parts(*sizes: int) -> Manifest:
+    """Describe `DATA` as an object whose parts alone have hashes."""
+    data, parts = DATA, []
+    for size in sizes:
+        parts.append(PartHash(size, hashlib.sha256(data[:size]).hexdigest()))
+        data = data[size:]
+    return replace(a_manifest(), sha256=None, segments=(), parts=tuple(parts))
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+def test_a_file_without_a_hash_of_the_whole_is_checked_by_its_parts(
+    kept: Kept, tmp_path: Path, segmented: bool
+) -> None:
+    manifest = in_parts(len(DATA))
+    manifest = replace(manifest, segments=a_manifest().segments) if segmented else manifest
+    kept.vault.put(manifest_key(FOLDER), to_json(manifest).encode())
+    kept.vault.put(data_key(FOLDER), DATA)
+
+    ended = kept.restore(str(kept.folder), str(tmp_path / "output"))
+
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "output").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_part_that_is_not_what_was_backed_up_opens_nothing(kept: Kept, tmp_path: Path, number: int) -> None:
+    data = DATA * 9
+    cuts = ((0, MIB), (MIB, 2 * MIB), (2 * MIB, len(data)))
+    parts = tuple(PartHash(b - a, hashlib.sha256(data[a:b]).hexdigest()) for a, b in cuts)
+    wrong = [replace(part, sha256="f" * 64) if n == number else part for n, part in enumerate(parts, 1)]
+    manifest = replace(in_parts(1), size_bytes=len(data), parts=parts)
+    kept.vault.put(data_key(FOLDER), data)
+    kept.vault.put(manifest_key(FOLDER), to_json(manifest).encode())
+    assert kept.restore(str(kept.folder), str(tmp_path / "output")).returncode == 0
+
+    kept.vault.put(manifest_key(FOLDER), to_json(replace(manifest, parts=tuple(wrong))).encode())
+    ended = kept.restore(str(kept.folder), str(tmp_path / "other"))
+
+    assert ended.returncode == 1
+    assert f"the SHA-256 of a part should be {'f' * 64}" in ended.stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_backup_kept_whole_is_opened_too(kept: Kept, tmp_path: Path) -> None:

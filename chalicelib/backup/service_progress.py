@@ -1,0 +1,140 @@
+"""How far a service backup is, and what it makes of that: its point and its manifest. Pure."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from chalicelib.backup.point import described, folder_of, point_without_artefacts
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.errors import IntegrityFailure
+from chalicelib.jobs.job import Job
+from chalicelib.jobs.removal import Removal
+from chalicelib.jobs.script_run import ScriptRun
+from chalicelib.jobs.work import BackupWork
+from chalicelib.on_instance import BackupReport
+from chalicelib.plans.model import ServiceRule
+from chalicelib.vaults.layout import data_key
+from chalicelib.vaults.manifest import Manifest, PartHash
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the runner has reported: its file, in so many parts. The report itself, whose SHA-256 is `digest`,
+    lies in the mailbox until the manifest is written: a job's record has no room for 10,000 parts."""
+
+    digest: str
+    size_bytes: int
+    sha256: str
+    parts: int
+    parts_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceBackupProgress:
+    """How far a service backup is: its upload, the run of the script, what that reported, the finished
+    object, how many parts were read back, the hash of the whole if one turn read it; and in cleaning, what
+    was removed."""
+
+    upload: str | None = None
+    run: ScriptRun = field(default_factory=ScriptRun)
+    report: Reported | None = None
+    etag: str | None = None
+    parts_read: int = 0
+    sha256: str | None = None
+    described: bool = False
+    suspect: str = ""
+    removal: Removal = field(default_factory=Removal)
+
+
+ServiceJob = Job[BackupWork, ServiceBackupProgress]
+
+
+def reported(job: ServiceJob) -> Reported:
+    """Return what the runner has reported.
+
+    Raises:
+        IntegrityFailure: it has not.
+    """
+    if job.progress.report is None:
+        raise IntegrityFailure("the script has not reported", operation="backing up", resource=job.id)
+    return job.progress.report
+
+
+def key_of(job: ServiceJob) -> str:
+    """Return the key of the object that the backup becomes."""
+    return data_key(folder_of(job))
+
+
+def _scripts(rule: ServiceRule | None) -> dict[str, str]:
+    """Return the scripts that put a backup back, as they are in force when it is made."""
+    scripts = (("restore", rule.restore), ("verify", rule.verify)) if rule else ()
+    return {name: text for name, text in scripts if text}
+
+
+def new_point(job: ServiceJob, state: PointState, reason: str, rule: ServiceRule | None) -> RecoveryPoint:
+    """Return the point in a state in which it has no artefact."""
+    return point_without_artefacts(job, state, source_of(job, rule), reason)
+
+
+def source_of(job: ServiceJob, rule: ServiceRule | None) -> dict[str, Any]:
+    """Return what the point is made of, and how it is put back."""
+    instance = job.progress.run.instance
+    return {"instances": [instance] if instance else [], "rule": job.work.rule, **_scripts(rule)}
+
+
+def _taken_at(job: ServiceJob) -> datetime:
+    """Return when the data was taken: not before the script was sent."""
+    return job.progress.run.sent_at or job.created_at
+
+
+def point_of(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint:
+    """Return the point with the object that was read back."""
+    report = reported(job)
+    artefact = Artefact(
+        vault="primary",
+        state=PointState.AVAILABLE,
+        folder=folder_of(job),
+        key=key_of(job),
+        etag=job.progress.etag,
+        sha256=job.progress.sha256,
+        parts_sha256=report.parts_sha256,
+        verified_at=now,
+    )
+    return replace(
+        new_point(job, PointState.AVAILABLE, "", rule),
+        created_at=_taken_at(job),
+        size_bytes=report.size_bytes,
+        artefacts={"primary": artefact},
+        suspect=job.progress.suspect,
+    )
+
+
+def manifest_of(job: ServiceJob, rule: ServiceRule, report: BackupReport, suspect: str) -> Manifest:
+    """Return the manifest: its hashes were compared with the bytes, that of the whole is of them."""
+    return Manifest(
+        recovery_point=job.work.recovery_point,
+        service=job.service,
+        plan=job.plan,
+        rule=job.rule,
+        kind="service",
+        nominal_at=job.nominal_at,
+        created_at=_taken_at(job),
+        source={"instance": job.progress.run.instance or "", **_scripts(rule)},
+        size_bytes=report.size_bytes,
+        sha256=job.progress.sha256,
+        parts=parts_of(report),
+        suspect=suspect,
+        **described(job),
+    )
+
+
+def parts_of(report: BackupReport) -> tuple[PartHash, ...]:
+    """Return the parts as a manifest lists them."""
+    return tuple(PartHash(part.size_bytes, part.sha256) for part in report.parts)
+
+
+def named(artefact: Artefact) -> str:
+    """Name the bytes of an artefact by the hash there is."""
+    if artefact.sha256 is not None:
+        return f"SHA-256 {artefact.sha256}"
+    return f"SHA-256 over its parts {artefact.parts_sha256}"

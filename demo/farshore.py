@@ -61,6 +61,10 @@ class Farshore:
         """Answer how each service stands, by service."""
         return {each["service"]: each for each in self.api.get("/status")["items"]}
 
+    def inventory(self) -> list[Document]:
+        """Answer what the daily inventories have found."""
+        return list(self._all("/inventory", {}))
+
     def _all(self, path: str, filters: Mapping[str, str]) -> Iterator[Document]:
         cursor: dict[str, str] = {}
         while True:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from demo.claims import Claim
@@ -34,6 +34,13 @@ class Report:
     calls_per_tick: float = 0.0
     calls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     reasons: list[Mapping[str, Any]] = field(default_factory=list)
+    outage: list[datetime] = field(default_factory=list)
+
+    @property
+    def outage_lasted(self) -> tuple[datetime, datetime]:
+        """Answer when the outage began and ended."""
+        began, ended = self.outage
+        return began, ended
 
     @property
     def calls_in_all(self) -> int:

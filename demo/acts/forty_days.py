@@ -3,8 +3,10 @@
 from datetime import datetime
 from itertools import groupby
 
+from demo.acts.outage import live_through
 from demo.evidence import kept
 from demo.evidence.expected import nights
+from demo.evidence.outage import check_failures
 from demo.farshore import Document, moment
 from demo.stage import DAY, HOUR, MINUTE, PLANS, TICK, Stage
 
@@ -18,6 +20,7 @@ def pass_days(stage: Stage) -> None:
         noon = stage.midnight + (day - 1) * DAY + 12 * HOUR
         stage.ground.advance_to(noon)
         _tell_day(stage, day, since)
+        live_through(stage, day)
         stage.scene.pass_a_day(day)
         stage.trees[noon + 12 * HOUR] = stage.scene.trees()
         since = noon
@@ -28,8 +31,7 @@ def check_what_is_left(stage: Stage) -> None:
     judged_at = stage.midnight + stage.report.days * DAY
     stage.ground.advance_to(judged_at + 3 * TICK)
     jobs, points = stage.farshore.jobs(stage.began), stage.farshore.points()
-    failed = [f"{job['id']}: {job['reason']}" for job in jobs if job["state"] != "COMPLETED"]
-    stage.claims.check("no job failed", not failed, failed[0] if failed else f"{len(jobs)} jobs")
+    check_failures(stage.claims, jobs, stage.report.outage_lasted)
     for lineage in _lineages(stage, points):
         kept.check_made(stage.claims, lineage)
         kept.check_left(stage.claims, lineage, judged_at)
@@ -44,9 +46,9 @@ def _tell_day(stage: Stage, day: int, since: datetime) -> None:
     backups, copies = (sum(job["kind"] == kind for job in jobs) for kind in ("backup", "copy"))
     gone = sum(not each["keep"] for job in jobs for each in job.get("judged", ()))
     stage.say(f"day {day}: {backups} backups, {copies} copies, {gone} let go")
-    for job in jobs:
-        if job["state"] != "COMPLETED":
-            stage.teller.note(f"{job['id']} is {job['state']}: {job['reason']}")
+    failed = [job for job in jobs if job["state"] == "FAILED"]
+    if failed:
+        stage.teller.note(f"{len(failed)} jobs failed, the first: {failed[-1]['id']}: {failed[-1]['reason']}")
 
 
 def _lineages(stage: Stage, points: list[Document]) -> list[kept.Lineage]:

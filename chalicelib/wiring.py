@@ -32,6 +32,7 @@ from chalicelib.jobs.claims import Claims
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.handler import Handlers
 from chalicelib.jobs.job import JobKind
+from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, Shapes
 from chalicelib.recovery.services import ServiceRestore
@@ -198,8 +199,17 @@ class Farshore:
     def engine(self) -> Engine:
         """What advances jobs."""
         pacer = Pacer(self.table, self.settings.buckets)
+        opener = Opener(self.table, self.jobs, pacer, self.queue, self.now, self.handlers)
         return Engine(
-            self.table, self.jobs, self.services, self.claims, pacer, self.queue, self.now, self.handlers
+            self.table,
+            self.jobs,
+            self.services,
+            self.claims,
+            pacer,
+            self.queue,
+            self.now,
+            self.handlers,
+            opener,
         )
 
     @cached_property

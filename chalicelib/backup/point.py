@@ -15,7 +15,7 @@ from chalicelib.catalog.recovery_point import (
 )
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.services import Retry
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.job import AnyRequest, Job, JobState
 from chalicelib.jobs.work import BackupWork, copy_method, copy_request, expire_request
 from chalicelib.plans.due import next_try

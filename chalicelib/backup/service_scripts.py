@@ -33,7 +33,7 @@ from chalicelib.catalog.recovery_point import Lineage, PointState, RecoveryPoint
 from chalicelib.catalog.store import points
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.rules import RuleStore
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait, look_again

@@ -43,7 +43,7 @@ from chalicelib.catalog.store import points
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.rules import RuleStore
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import (
     Children,

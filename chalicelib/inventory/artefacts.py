@@ -16,7 +16,7 @@ from chalicelib.catalog.store import services
 from chalicelib.catalog.store.findings import FindingKind, FindingStore
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.services import ServiceStore
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.inventory.proof import point_ids
 from chalicelib.inventory.survey import PAGE, SECOND_LOOK_AFTER, Candidate, Settlement, Sight
 from chalicelib.vaults.layout import manifest_key, segment_key

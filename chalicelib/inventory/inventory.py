@@ -21,7 +21,7 @@ from chalicelib.catalog.store.findings import (
     key_of,
     noting,
 )
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import FarshoreError, Permanent, Retryable
 from chalicelib.inventory.survey import PAGE, Candidate, Known, Sight, Survey, judge, keys_of
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Rest, Step, Wait

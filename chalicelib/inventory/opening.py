@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chalicelib.catalog.location import Location
-from chalicelib.catalog.store.table import Attr, Table, Write
+from chalicelib.catalog.store.table import Table
 from chalicelib.catalog.store.wake import INVENTORY, waking
+from chalicelib.catalog.store.writes import Attr, Write
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import JobId
 from chalicelib.jobs.work import inventory_request

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from chalicelib.catalog.location import Location
 from chalicelib.catalog.store.findings import Finding, FindingKind, key_of
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 
 # A step writes a finding for each thing of a page, in a transaction that has room for a hundred.
 PAGE = 80

@@ -12,7 +12,9 @@ import random
 from dataclasses import dataclass
 from datetime import datetime
 
-from chalicelib.catalog.store.table import Attr, Role, Table, Write, moment, stamp
+from chalicelib.catalog.store.items import moment, stamp
+from chalicelib.catalog.store.table import Table
+from chalicelib.catalog.store.writes import Attr, Role, Write
 
 SLOT_PREFIX = "slot#"
 _WAITING = "waiting#"

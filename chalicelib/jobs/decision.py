@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeAlias, TypeVar
 
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, AnyJob, AnyRequest, Budget, JobState
 
 Action = TypeVar("Action", covariant=True)

@@ -10,22 +10,18 @@ forward again. What a step leaves behind is one transaction, conditional on the 
 from; when it is refused, the job is read and decided again.
 """
 
-import uuid
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import repeat
 from random import random
 from typing import Any
 
-from chalicelib.aws.batches import in_batches
-from chalicelib.aws.queue import LONGEST_DELAY, PokeQueue
+from chalicelib.aws.queue import PokeQueue
 from chalicelib.catalog.store import points
 from chalicelib.catalog.store.services import ServiceStore
-from chalicelib.catalog.store.table import AS_GOOD, Role, Table, Write
+from chalicelib.catalog.store.table import Table
+from chalicelib.catalog.store.writes import AS_GOOD, Role, Write
 from chalicelib.errors import (
-    Conflict,
     FarshoreError,
     LeaseHeld,
     Permanent,
@@ -38,22 +34,18 @@ from chalicelib.jobs.backoff import pause_after
 from chalicelib.jobs.claims import Claims
 from chalicelib.jobs.decision import Children, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Handlers, JobHandler, Turn
-from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, Failure, Intent, Job, JobId, JobState, Permit
+from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, Intent, JobId, JobState
 from chalicelib.jobs.leftovers import leaving
 from chalicelib.jobs.lineages import Busy, Free, Superseded
+from chalicelib.jobs.opening import Opener, whole_seconds
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, Lease
-from chalicelib.jobs.work import DEADLINES
 from chalicelib.observability import count, logger
-
-NewJob = tuple[JobId, Permit | None]
-"""A job that was opened, and its turn at a bucket."""
 
 # A tick looks ahead as far as the next one, so that what is due between them moves on time.
 TICK = timedelta(minutes=5)
 # How long a message may be under way before a tick takes it for lost.
 POKE_MAY_TAKE = timedelta(minutes=1)
-FIRST_POKE_WITHIN = timedelta(minutes=5)
 # Progress that needs no transaction is stored with the next commit, or after this: what a dead worker did
 # since then is found again or done again, and every act can be.
 SAVED_EVERY = timedelta(seconds=5)
@@ -69,8 +61,6 @@ CHILDREN_LOOK = timedelta(minutes=10)
 LINE_LOOK = timedelta(minutes=10)
 LOCK_LOOK = timedelta(minutes=1)
 REDECIDED_AT_MOST = 10
-OPENED_AT_ONCE = 40
-IN_PARALLEL = 8
 
 
 @dataclass(slots=True)
@@ -120,8 +110,7 @@ class Engine:
     queue: PokeQueue
     now: Callable[[], datetime]
     handlers: Handlers
-
-    # opening
+    opener: Opener
 
     def open(self, requests: Sequence[AnyRequest]) -> tuple[JobId, ...]:
         """Open jobs and poke the new ones, each when its turn comes; one that is open or over stays as it is.
@@ -131,106 +120,7 @@ class Engine:
         Raises:
             Conflict: an artefact that a job needs is not there any more.
         """
-        now = self.now()
-        permits = self._permits(requests, now)
-        batches = list(in_batches(zip(requests, permits, strict=True), OPENED_AT_ONCE))
-        if len(batches) == 1:
-            opened = [self._open_batch(batches[0], now)]
-        else:
-            with ThreadPoolExecutor(IN_PARALLEL) as pool:
-                opened = list(pool.map(self._open_batch, batches, repeat(now)))
-        self._poke_new([job for batch in opened for job in batch], now)
-        return tuple(request.id for request in requests)
-
-    def _open_batch(self, batch: Sequence[tuple[AnyRequest, Permit | None]], now: datetime) -> list[NewJob]:
-        """Open some jobs in one transaction; return the turns of those that are new.
-
-        The jobs are made here, batch by batch, so that a tick of 10,000 services holds few of them at once.
-        """
-        left = [
-            (job, self._opening(job, request, now))
-            for request, permit in batch
-            for job in [self._job_of(request, permit, now)]
-        ]
-        while left:
-            refused = self.table.commit([write for _, group in left for write in group])
-            if not refused:
-                break
-            known = {write.belongs_to for write in refused if write.role is Role.OPEN}
-            if not known:
-                why = "an artefact that it needs is no longer available"
-                raise Conflict(why, operation="opening a job", resource=left[0][0].service)
-            left = [(job, group) for job, group in left if job.id not in known]
-        for job in (job for job, _ in left if job.state.final):
-            logger().error("run missed", extra={"job": job.id, "reason": job.reason})
-            count("MissedRun", plan=job.plan, rule=job.rule)
-        return [(job.id, job.permit) for job, _ in left if not job.state.final]
-
-    def _job_of(
-        self, request: AnyRequest, permit: Permit | None, now: datetime, parent: AnyJob | None = None
-    ) -> AnyJob:
-        handler = self.handlers[request.kind, request.method]
-        return Job(
-            id=request.id,
-            kind=request.kind,
-            method=request.method,
-            state=JobState.FAILED if request.missed else JobState.QUEUED,
-            service=request.service,
-            plan=request.plan,
-            rule=request.rule,
-            nominal_at=request.nominal_at,
-            created_at=now,
-            updated_at=now,
-            deadline=parent.deadline if parent else now + DEADLINES[request.kind, request.method],
-            reason=request.missed or request.reason,
-            secret=uuid.uuid4().hex,
-            work=request.work,
-            progress=handler.progress(),
-            parent=parent.id if parent else None,
-            permit=permit,
-            pins=request.pins,
-            failure=Failure(request.missed, JobState.FAILED, now) if request.missed else None,
-        )
-
-    def _jobs_of(
-        self, requests: Sequence[AnyRequest], now: datetime, parent: AnyJob | None = None
-    ) -> tuple[list[AnyJob], list[Write]]:
-        """Return the jobs that requests ask for, each with its turn, and the writes that open them."""
-        permits = self._permits(requests, now)
-        pairs = zip(requests, permits, strict=True)
-        jobs = [self._job_of(request, permit, now, parent) for request, permit in pairs]
-        openings = (self._opening(job, request, now) for job, request in zip(jobs, requests, strict=True))
-        return jobs, [write for opening in openings for write in opening]
-
-    def _permits(self, requests: Sequence[AnyRequest], now: datetime) -> list[Permit | None]:
-        """Return the turn of each job that draws on a bucket; those of one bucket are taken in one write."""
-        permits: list[Permit | None] = [None] * len(requests)
-        by_bucket: dict[tuple[str, str], list[int]] = {}
-        for number, request in enumerate(requests):
-            if request.budget:
-                by_bucket.setdefault((request.budget.operation, request.budget.region), []).append(number)
-        for numbers in by_bucket.values():
-            budgets = [budget for number in numbers if (budget := requests[number].budget)]
-            for number, permit in zip(numbers, self.pacer.reserve_all(budgets, now), strict=True):
-                permits[number] = permit
-        return permits
-
-    def _opening(self, job: AnyJob, request: AnyRequest, now: datetime) -> list[Write]:
-        starts_at = job.permit.at if job.permit else now
-        writes = self.jobs.opening(job, starts_at + FIRST_POKE_WITHIN)
-        writes += [points.pinning(point, vault, job.id) for point, vault in request.pins]
-        if lineages.takes_turns(job):
-            writes.append(lineages.opened(job, request.missed))
-        return [replace(write, belongs_to=job.id) for write in writes]
-
-    def _poke_new(self, jobs: Iterable[NewJob], now: datetime) -> None:
-        """Poke jobs, each when its turn comes; a turn past what a message can wait for is a tick's to see."""
-        by_delay: dict[timedelta, list[str]] = {}
-        for job_id, permit in jobs:
-            delay = _whole_seconds(permit.at - now) if permit else timedelta(0)
-            if delay <= LONGEST_DELAY:
-                by_delay.setdefault(delay, []).append(job_id)
-        self.queue.poke_at(by_delay)
+        return self.opener.open(requests)
 
     # advancing
 
@@ -448,7 +338,7 @@ class Engine:
             if now - work.saved_at >= SAVED_EVERY:
                 self._commit(work, [])
             return True
-        children, opening = self._jobs_of(step.children, now, work.job)
+        children, opening = self.opener.jobs_of(step.children, now, work.job)
         work.job = replace(work.job, children=work.job.children + len(children))
         work.job, freed = _given_back(work.job, step.unlocks, step.freed)
         writes = [*step.writes, *opening, *freed]
@@ -456,7 +346,7 @@ class Engine:
             self._park(work, Wait(now + step.rest.span, step.rest.reason), writes)
         else:
             self._commit(work, writes)
-        self._poke_new(((child.id, child.permit) for child in children), now)
+        self.opener.poke_new(((child.id, child.permit) for child in children), now)
         self._poke_waiting(freed)
         return step.rest is None
 
@@ -530,7 +420,7 @@ class Engine:
         tick adds would go on for ever.
         """
         now = self.now()
-        delay = _whole_seconds(wait.until - now)
+        delay = whole_seconds(wait.until - now)
         pokes = delay < TICK and not work.job.is_poked_by(now + delay, now)
         poked_at = now + delay if pokes else work.job.poked_at
         work.job = replace(work.job, reason=wait.reason, updated_at=now, poked_at=poked_at)
@@ -572,7 +462,7 @@ class Engine:
         state = job.failure.outcome if job.failure else JobState.COMPLETED
         left = work.handler.leftovers(job) if job.failure else ()
         work.job = replace(job, state=state, reason=finish.reason, left=left, updated_at=now, permit=None)
-        follow_ups, opening = self._jobs_of(finish.opens, now)
+        follow_ups, opening = self.opener.jobs_of(finish.opens, now)
         unpinned = [points.unpinning(point, vault, job.id) for point, vault in job.pins]
         work.job, freed = _given_back(
             work.job, job.locks, [f"{region}/{purpose}" for region, purpose, _ in job.slots]
@@ -584,7 +474,7 @@ class Engine:
         self._poke_waiting(freed)
         if job.begun:
             self.queue.poke_all(sorted(self.services.of_lineage(lineages.lineage_of(job)).waiting))
-        self._poke_new(((follow_up.id, follow_up.permit) for follow_up in follow_ups), now)
+        self.opener.poke_new(((follow_up.id, follow_up.permit) for follow_up in follow_ups), now)
         if job.parent is not None:
             self.queue.poke(job.parent)
         facts = {"job": job.id, "job_kind": str(job.kind), "state": str(state), "reason": finish.reason}
@@ -637,7 +527,7 @@ class Engine:
         """Poke the jobs that should have moved, and those that should before the next tick, then."""
         now, by_delay = self.now(), dict[timedelta, list[str]]()
         for job_id, at in due:
-            by_delay.setdefault(_whole_seconds(at - now), []).append(job_id)
+            by_delay.setdefault(whole_seconds(at - now), []).append(job_id)
         self.queue.poke_at(by_delay)
         if overdue := by_delay.get(timedelta(0)):
             count("OverdueJobs", len(overdue))
@@ -668,11 +558,6 @@ def _trying_again(job: AnyJob, error: FarshoreError) -> str:
     """Say that a job will be tried again, and what it failed with before, if it did."""
     said = f"cleaning up after: {job.failure.reason}; " if job.failure else ""
     return f"{said}will try again: {error}"
-
-
-def _whole_seconds(delay: timedelta) -> timedelta:
-    """Return a delay as messages have it: whole seconds, not before the moment meant, never negative."""
-    return timedelta(seconds=max(0, -(-delay // timedelta(seconds=1))))
 
 
 def poke_after(error: LeaseHeld) -> timedelta:

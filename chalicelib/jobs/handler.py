@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Step
 from chalicelib.jobs.job import AnyJob, JobKind
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from chalicelib.catalog.location import Location
 from chalicelib.catalog.store.findings import Finding, FindingKind, noting
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.job import AnyJob
 from chalicelib.settings import PRIMARY
 

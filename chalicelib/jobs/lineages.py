@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.catalog.store import services
 from chalicelib.catalog.store.services import LineageRecord
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.job import AnyJob, AnyRequest, JobKind
 from chalicelib.plans.model import Kind
 

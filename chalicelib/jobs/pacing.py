@@ -10,7 +10,8 @@ same (others use the account, too), the record is emptied and every turn waits.
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from chalicelib.catalog.store.table import Attr, Table, Write
+from chalicelib.catalog.store.table import Table
+from chalicelib.catalog.store.writes import Attr, Write
 from chalicelib.errors import Throttled
 from chalicelib.jobs.job import Budget, Permit
 from chalicelib.settings import Bucket

@@ -14,18 +14,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.catalog.store import wake
-from chalicelib.catalog.store.table import (
-    Attr,
-    Item,
-    Lookup,
-    Page,
-    Refused,
-    Role,
-    Table,
-    Write,
-    moment,
-    stamp,
-)
+from chalicelib.catalog.store.items import Item, moment, stamp
+from chalicelib.catalog.store.table import Lookup, Page, Refused, Table
+from chalicelib.catalog.store.writes import Attr, Role, Write
 from chalicelib.errors import LeaseHeld
 from chalicelib.jobs.codec import from_text, to_text
 from chalicelib.jobs.decision import Children

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
 from chalicelib.catalog.store.rules import RuleStore
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait, look_again

@@ -12,7 +12,7 @@ from datetime import datetime
 from chalicelib.aws.ec2 import Ec2, Volume
 from chalicelib.catalog.recovery_point import TAG_JOB, TAG_SOURCE, SnapshotRef, point_tags
 from chalicelib.catalog.store.points import PointStore
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import NotFound
 from chalicelib.ids import fingerprint
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Rest, Step, Wait

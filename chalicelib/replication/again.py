@@ -11,7 +11,7 @@ from datetime import datetime
 
 from chalicelib.catalog.recovery_point import DueCopy, RecoveryPoint
 from chalicelib.catalog.store import PlanStore, PointStore, Table, points
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import Conflict, FarshoreError
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.work import copy_method, copy_request

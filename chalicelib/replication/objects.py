@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from chalicelib.catalog.recovery_point import Artefact, point_tags
 from chalicelib.catalog.store.points import PointStore
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import NotFound
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn

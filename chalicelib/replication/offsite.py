@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from chalicelib.catalog.recovery_point import Artefact
 from chalicelib.catalog.store.points import PointStore
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Finish, Step
 from chalicelib.jobs.handler import Turn

@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib.catalog.recovery_point import Artefact, DueCopy, PointState, RecoveryPoint
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.points import PointStore
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import NotFound
 from chalicelib.jobs.claims import lock_of_copy
 from chalicelib.jobs.decision import Fail, Finish, Wait

@@ -15,7 +15,7 @@ from chalicelib.aws.ec2 import Ec2, Snapshot
 from chalicelib.catalog.recovery_point import TAG_SOURCE, Artefact, SnapshotRef
 from chalicelib.catalog.store import points
 from chalicelib.catalog.store.points import PointStore
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.decision import (
     Children,

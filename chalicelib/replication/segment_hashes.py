@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from chalicelib.catalog.store.table import Table, Write
+from chalicelib.catalog.store.table import Table
+from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.store import REMEMBERED
 
 

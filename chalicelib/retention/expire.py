@@ -17,7 +17,7 @@ from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.plans import PlanStore
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.services import LineageRecord, ServiceStore
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import FarshoreError, Retryable, SnapshotInUse, Throttled
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn

@@ -11,7 +11,8 @@ from datetime import datetime
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.points import PointStore
-from chalicelib.catalog.store.table import Table, Write
+from chalicelib.catalog.store.table import Table
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import Conflict, NotFound
 from chalicelib.retention.expire import taken_back
 

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.catalog.recovery_point import Artefact, Lineage, PointState, RecoveryPoint
 from chalicelib.catalog.store import PointStore, Table, points
-from chalicelib.catalog.store.table import Write, one_for_each_item
+from chalicelib.catalog.store.writes import Write, one_for_each_item
 from chalicelib.plans.model import Kind
 from local.stage import HOME_REGION
 from tests.app.deployment import Deployment

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.catalog.store.table import Write
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import Conflict, FarshoreError, Unavailable
 from chalicelib.jobs.backoff import GIVE_UP_AFTER_ATTEMPTS
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Fail, Finish, Wait
@@ -22,6 +22,7 @@ from chalicelib.jobs.engine import (
     Engine,
 )
 from chalicelib.jobs.job import AnyJob, Failure, JobState
+from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.store import Lease
 from tests.jobs.made import HOUR, JUST_NOW, MINUTE, NONE, NOON, SECOND, Says, copy_job, point_in
 
@@ -130,7 +131,18 @@ def _advanced(
     now, catalog = NOON + after, _Catalog(job, children or Children(), dead_workers)
     kind: Any = _Kind(catalog.notes, decides or Wait(LATER, "pending"), cleans or Finish("no key"), sees)
     parts: Any = catalog
-    engine = Engine(parts, parts, NONE, NONE, NONE, parts, lambda: now, {(job.kind, job.method): kind})
+    kinds = {(job.kind, job.method): kind}
+    engine = Engine(
+        parts,
+        parts,
+        NONE,
+        NONE,
+        NONE,
+        parts,
+        lambda: now,
+        kinds,
+        Opener(parts, parts, NONE, parts, lambda: now, kinds),
+    )
     engine.advance(job.id, now + 5 * MINUTE)
     return catalog
 

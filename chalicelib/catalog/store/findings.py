@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from chalicelib.catalog.location import Location
-from chalicelib.catalog.store.table import Item, Page, Table, Write, moment, stamp
+from chalicelib.catalog.store.items import Item, moment, stamp
+from chalicelib.catalog.store.table import Page, Table
+from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import InvalidInput, Problem
 from chalicelib.ids import fingerprint
 

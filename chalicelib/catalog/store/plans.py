@@ -8,8 +8,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from chalicelib.catalog.store.table import Attr, Item, Refused, Table, Write, moment, stamp
+from chalicelib.catalog.store.items import Item, moment, stamp
+from chalicelib.catalog.store.table import Refused, Table
 from chalicelib.catalog.store.wake import waking
+from chalicelib.catalog.store.writes import Attr, Write
 from chalicelib.plans.model import Plan, Rule, parse_plan
 
 _GONE = "gone-plan"

@@ -28,8 +28,10 @@ from chalicelib.catalog.recovery_point import (
     RecoveryPoint,
     SnapshotRef,
 )
-from chalicelib.catalog.store.table import Item, Lookup, Page, Role, Table, Write, moment, stamp
+from chalicelib.catalog.store.items import Item, moment, stamp
+from chalicelib.catalog.store.table import Lookup, Page, Table
 from chalicelib.catalog.store.wake import NOT_WAKING, waking
+from chalicelib.catalog.store.writes import Role, Write
 from chalicelib.plans.model import Kind
 
 _ARTEFACT = "artefact#"

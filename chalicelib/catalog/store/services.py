@@ -18,8 +18,10 @@ from boto3.dynamodb.conditions import ConditionBase
 
 from chalicelib.aws.batches import in_batches
 from chalicelib.catalog.recovery_point import Artefact, Lineage, RecoveryPoint
-from chalicelib.catalog.store.table import MOST_WRITES, Attr, Item, Role, Table, Write, moment, stamp
+from chalicelib.catalog.store.items import Item, moment, stamp
+from chalicelib.catalog.store.table import Table
 from chalicelib.catalog.store.wake import NOT_WAKING, waking
+from chalicelib.catalog.store.writes import MOST_WRITES, Attr, Role, Write
 from chalicelib.ids import fingerprint
 from chalicelib.plans.model import Kind
 

@@ -8,28 +8,21 @@ import binascii
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from boto3.dynamodb.conditions import Attr as Attr
-from boto3.dynamodb.conditions import ConditionBase, ConditionExpressionBuilder
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from chalicelib.aws.batches import in_batches
 from chalicelib.aws.errors import calling
+from chalicelib.catalog.store.items import Item, decoded, encode, encoded
+from chalicelib.catalog.store.writes import AS_GOOD, MOST_WRITES, Write, one_for_each_item
 from chalicelib.errors import InvalidInput, Problem, Throttled, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Item = dict[str, Any]
 Record = TypeVar("Record")
-
-_encode = TypeSerializer().serialize
-_decode = TypeDeserializer().deserialize
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,132 +40,6 @@ class Refused:
     item: Item | None
 
 
-class Role(StrEnum):
-    """What it means when a write of a transaction is refused."""
-
-    FENCE = "the job has moved on, or is another worker's"
-    STATE = "the record is not in the state that was decided from"
-    OPEN = "the record exists already, which is as good"
-    CLAIM = "another holds it"
-    RELEASE = "it is not held any more, which is as good"
-    NEWER = "what is recorded there is newer, which is as good"
-
-
-AS_GOOD = (Role.RELEASE, Role.NEWER)
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One write of a transaction: a key, what to do there, and the condition under which it may be done.
-
-    With `put` the item is stored whole, with `deletes` it goes, else attributes change: `sets` are set,
-    `adds` are added to numbers and sets, `takes` are taken out of sets, `drops` are removed. `belongs_to`
-    names the job whose opening it is a part of.
-    """
-
-    key: tuple[str, str]
-    role: Role = Role.STATE
-    put: Item | None = None
-    deletes: bool = False
-    sets: Mapping[str, Any] = field(default_factory=dict)
-    adds: Mapping[str, Any] = field(default_factory=dict)
-    takes: Mapping[str, Any] = field(default_factory=dict)
-    drops: tuple[str, ...] = ()
-    condition: ConditionBase | None = None
-    belongs_to: str = ""
-
-    @property
-    def operation(self) -> Literal["Put", "Update", "Delete"]:
-        """Which of DynamoDB's writes it is."""
-        return "Put" if self.put is not None else "Delete" if self.deletes else "Update"
-
-    def merged(self, other: "Write") -> "Write":
-        """Return one write that does both: DynamoDB takes one for each item in a transaction.
-
-        Into an item that is put whole, the other's additions are put, too; its condition is met by that. An
-        attribute that both set or drop is as the other leaves it, and no path is named twice.
-        """
-        if self.put is not None:
-            added = {name: self.put.get(name, set()) | values for name, values in other.adds.items()}
-            return replace(self, put={**self.put, **other.sets, **added})
-        both = self.condition & other.condition if self.condition and other.condition else None
-        return replace(
-            self,
-            sets={
-                name: value for name, value in {**self.sets, **other.sets}.items() if name not in other.drops
-            },
-            adds=_united(self.adds, other.adds),
-            takes=_united(self.takes, other.takes),
-            drops=tuple(dict.fromkeys(n for n in (*self.drops, *other.drops) if n not in other.sets)),
-            condition=both or self.condition or other.condition,
-        )
-
-    def request(self) -> dict[str, Any]:
-        """Return what DynamoDB takes, without the table."""
-        pk, sk = self.key
-        if self.put is not None:
-            request: dict[str, Any] = {"Item": encoded({"pk": pk, "sk": sk, **self.put})}
-        else:
-            request = {"Key": {"pk": _encode(pk), "sk": _encode(sk)}}
-        names: dict[str, str] = {}
-        values: dict[str, Any] = {}
-        if self.operation == "Update":
-            request["UpdateExpression"] = self._changes(names, values)
-        if self.condition is not None:
-            built = ConditionExpressionBuilder().build_expression(self.condition)
-            request["ConditionExpression"] = built.condition_expression
-            names |= built.attribute_name_placeholders
-            values |= built.attribute_value_placeholders
-        if names:
-            request["ExpressionAttributeNames"] = names
-        if values:
-            request["ExpressionAttributeValues"] = {name: _encode(value) for name, value in values.items()}
-        return request
-
-    def _changes(self, names: dict[str, str], values: dict[str, Any]) -> str:
-        """Return the update expression; fill in the placeholders that it uses."""
-        clauses = []
-        for verb, link, changes in (
-            ("SET", " = ", self.sets),
-            ("ADD", " ", self.adds),
-            ("DELETE", " ", self.takes),
-        ):
-            parts = []
-            for name, value in changes.items():
-                number = len(names)
-                names[f"#u{number}"], values[f":u{number}"] = name, value
-                parts.append(f"#u{number}{link}:u{number}")
-            clauses += [f"{verb} {', '.join(parts)}"] if parts else []
-        gone = []
-        for name in self.drops:
-            gone.append(f"#u{len(names)}")
-            names[gone[-1]] = name
-        return " ".join((*clauses, *([f"REMOVE {', '.join(gone)}"] if gone else [])))
-
-
-def _united(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what both add to, or take out of, each attribute: sets united, numbers summed."""
-    both = {**first, **second}
-    for name in first.keys() & second.keys():
-        one, other = first[name], second[name]
-        both[name] = one | other if isinstance(one, set) else one + other
-    return both
-
-
-def one_for_each_item(writes: Iterable[Write]) -> list[Write]:
-    """Return the writes with those of one item made one, in the order of the first of each."""
-    by_key: dict[tuple[str, str], Write] = {}
-    for write in writes:
-        before = by_key.get(write.key)
-        if before is not None and write.put is not None:
-            by_key[write.key] = write.merged(before)
-        else:
-            by_key[write.key] = before.merged(write) if before is not None else write
-    return list(by_key.values())
-
-
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
-MOST_WRITES = 100
 READ_AT_ONCE = 100
 # The SDK does not try a transaction again that met another one at an item.
 CONFLICTS_MET = 3
@@ -216,7 +83,7 @@ class Table:
         """Return the item under the key, or None."""
         with calling("GetItem", pk):
             answer = self.client.get_item(
-                TableName=self.name, Key={"pk": _encode(pk), "sk": _encode(sk)}, ConsistentRead=True
+                TableName=self.name, Key={"pk": encode(pk), "sk": encode(sk)}, ConsistentRead=True
             )
         return decoded(answer["Item"]) if "Item" in answer else None
 
@@ -238,7 +105,7 @@ class Table:
         """Apply an update expression; return the item as it then is, or `Refused` if the condition fails."""
         request: dict[str, Any] = {
             "TableName": self.name,
-            "Key": {"pk": _encode(pk), "sk": _encode(sk)},
+            "Key": {"pk": encode(pk), "sk": encode(sk)},
             "UpdateExpression": expression,
             "ReturnValues": "ALL_NEW",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -246,7 +113,7 @@ class Table:
         if names:
             request["ExpressionAttributeNames"] = dict(names)
         if values:
-            request["ExpressionAttributeValues"] = {key: _encode(value) for key, value in values.items()}
+            request["ExpressionAttributeValues"] = {key: encode(value) for key, value in values.items()}
         if condition:
             request["ConditionExpression"] = condition
         try:
@@ -263,7 +130,7 @@ class Table:
         """Remove the item; say whether there was one."""
         with calling("DeleteItem", pk):
             answer = self.client.delete_item(
-                TableName=self.name, Key={"pk": _encode(pk), "sk": _encode(sk)}, ReturnValues="ALL_OLD"
+                TableName=self.name, Key={"pk": encode(pk), "sk": encode(sk)}, ReturnValues="ALL_OLD"
             )
         return "Attributes" in answer
 
@@ -339,7 +206,7 @@ class Table:
     def _get_batch(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
         left: Any = {
             self.name: {
-                "Keys": [{"pk": _encode(pk), "sk": _encode(sk)} for pk, sk in keys],
+                "Keys": [{"pk": encode(pk), "sk": encode(sk)} for pk, sk in keys],
                 "ConsistentRead": True,
             }
         }
@@ -385,13 +252,13 @@ class Table:
 
         `after` begins behind this sort key, `limit` ends after so many items.
         """
-        start: Any = {"pk": _encode(pk), "sk": _encode(after)} if after is not None else None
+        start: Any = {"pk": encode(pk), "sk": encode(after)} if after is not None else None
         while True:
             request: dict[str, Any] = {
                 "TableName": self.name,
                 "KeyConditionExpression": "pk = :pk" + (" AND begins_with(sk, :prefix)" if prefix else ""),
-                "ExpressionAttributeValues": {":pk": _encode(pk)}
-                | ({":prefix": _encode(prefix)} if prefix else {}),
+                "ExpressionAttributeValues": {":pk": encode(pk)}
+                | ({":prefix": encode(prefix)} if prefix else {}),
                 "ConsistentRead": True,
             }
             if limit:
@@ -458,7 +325,7 @@ class Table:
             "IndexName": lookup.index,
             "KeyConditionExpression": key,
             "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": {name: _encode(value) for name, value in values.items()},
+            "ExpressionAttributeValues": {name: encode(value) for name, value in values.items()},
             "ScanIndexForward": not lookup.newest_first,
             "Limit": 1000 if filters else limit,
         }
@@ -467,26 +334,6 @@ class Table:
         if start:
             request["ExclusiveStartKey"] = start
         return request
-
-
-def encoded(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the item as DynamoDB takes it, without the attributes that are None."""
-    return {name: _encode(value) for name, value in item.items() if value is not None}
-
-
-def decoded(item: Mapping[str, Any]) -> Item:
-    """Return the item as plain Python values (numbers as `Decimal`)."""
-    return {name: _decode(value) for name, value in item.items()}
-
-
-def stamp(moment: datetime) -> str:
-    """Return a moment as it is stored: RFC 3339 UTC with microseconds, so that text sorts as time does."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def moment(text: str) -> datetime:
-    """Read what `stamp` wrote."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
 def _is_conditional(error: ClientError) -> bool:

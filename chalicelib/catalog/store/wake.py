@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
-from chalicelib.catalog.store.table import Item, Lookup, Page, Table, moment, stamp
+from chalicelib.catalog.store.items import Item, moment, stamp
+from chalicelib.catalog.store.table import Lookup, Page, Table
 
 _INDEX = "wake"
 _ONE_PARTITION = "wake"

@@ -87,6 +87,8 @@ class Watch:
 
 def described(job: Document) -> str:
     """Name a job in a few words."""
+    if job["kind"] == "inventory":
+        return f"inventory of {job.get('region') or job.get('vault') or 'the catalog'}"
     into = {"copy": " into ", "restore": " from "}.get(job["kind"])
     vault = f"{into}{job['vault']}" if into and "vault" in job else ""
     return f"{job['kind']} of {job['service']}/{job['rule']}{vault}"

@@ -37,10 +37,9 @@ class Report:
     outage: list[datetime] = field(default_factory=list)
 
     @property
-    def outage_lasted(self) -> tuple[datetime, datetime]:
-        """Answer when the outage began and ended."""
-        began, ended = self.outage
-        return began, ended
+    def outage_lasted(self) -> tuple[datetime, datetime] | None:
+        """Answer when the outage began and ended; None in a story without one."""
+        return (self.outage[0], self.outage[1]) if self.outage else None
 
     @property
     def calls_in_all(self) -> int:

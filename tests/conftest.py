@@ -24,6 +24,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests: begun last, they would keep one core busy and the others idle."""
+    items.sort(key=lambda item: not item.path.stem.startswith("test_interruptions"))
+
+
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()  # modules, SDKs and tests stay to the end: they are not looked through again

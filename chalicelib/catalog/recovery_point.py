@@ -39,6 +39,10 @@ class PointState(StrEnum):
     MISSING = "MISSING"
 
 
+# A point itself is never MISSING: it is FAILED when its last good artefact is.
+STATES_OF_POINTS = tuple(state for state in PointState if state is not PointState.MISSING)
+
+
 class Asked(StrEnum):
     """What a recovery point was made for: a schedule, a rule's RPO, or somebody's request."""
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from chalice.app import Blueprint, IAMAuthorizer, Request, Response
 
 from chalicelib.backup.opening import covered_by
-from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import STATES_OF_POINTS, RecoveryPoint
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.insight.documents import (
@@ -161,7 +161,7 @@ def list_recovery_points() -> Response:
     names = ("service", "plan", "rule", "kind", "state", "vault")
     query = query_of(_request(), *names, "before", "limit", "cursor")
     asked.check_one_of(query, "kind", Kind)
-    asked.check_one_of(query, "state", PointState)
+    asked.check_one_of(query, "state", STATES_OF_POINTS)
     page = farshore().points.list(
         filters={name: query[name] for name in names if name in query},
         before=asked.moment_of(query, "before"),

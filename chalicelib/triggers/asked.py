@@ -1,6 +1,6 @@
 """What the bodies and queries of the API ask for: read, checked, and turned into requests for jobs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -378,7 +378,7 @@ def number_of(query: Mapping[str, str], name: str) -> int | None:
     return int(text) if text is not None else None
 
 
-def check_one_of(query: Mapping[str, str], name: str, values: type[StrEnum]) -> None:
+def check_one_of(query: Mapping[str, str], name: str, values: Iterable[StrEnum]) -> None:
     """Check a parameter that has a fixed set of values.
 
     Raises:

@@ -48,4 +48,4 @@ def _mend(stage: Stage) -> None:
 
 def _look_back(stage: Stage) -> None:
     """See that all of it was made up for: late, once, and by nobody's hand."""
-    outage.check_made_up_for(stage.claims, stage.farshore, stage.report.outage_lasted)
+    outage.check_made_up_for(stage.claims, stage.farshore, *stage.report.outage)

@@ -209,7 +209,7 @@ def test_of_two_inventories_of_one_place_one_waits(app: Deployment) -> None:
     assert waits["id"] in jobs
     [status] = app.listing("status")
     assert status["points"] == {"service": {"primary": 1}}
-    assert app.point(second["id"])["state"] == "MISSING"
+    assert app.point(second["id"])["state"] == "FAILED"
 
 
 def test_one_key_takes_one_inventory_and_a_day_one_of_each_place(app: Deployment) -> None:
@@ -231,7 +231,7 @@ def test_one_key_takes_one_inventory_and_a_day_one_of_each_place(app: Deployment
 
 
 def test_an_object_that_is_gone_marks_its_point_and_the_others_stay(app: Deployment) -> None:
-    first = _ready(app, service_rule(lifecycle={"count": 2}))
+    first = _ready(app, service_rule(lifecycle={"count": 2, "manual": {"count": 2}}))
     second = _back_up(app)
     app.s3("primary").delete_object(Bucket=BUCKETS["primary"], Key=second["artefacts"][0]["key"])
     jobs = app.ask("POST", "/inventory", {"vault": "primary"}, status=202).document["jobs"]
@@ -240,7 +240,7 @@ def test_an_object_that_is_gone_marks_its_point_and_the_others_stay(app: Deploym
     app.pass_time(minutes=20)
     assert app.job(jobs[0])["state"] == "COMPLETED"
     marked = app.point(second["id"])
-    assert (marked["state"], marked["artefacts"][0]["state"]) == ("MISSING", "MISSING")
+    assert (marked["state"], marked["artefacts"][0]["state"]) == ("FAILED", "MISSING")
     assert second["artefacts"][0]["key"] in marked["artefacts"][0]["reason"]
     [found] = app.listing("inventory", vault="primary", finding="missing")
     assert (found["what"], found["removed_after"]) == (second["id"], None)
@@ -252,7 +252,7 @@ def test_an_object_that_is_gone_marks_its_point_and_the_others_stay(app: Deploym
     states = {each["id"]: each["state"] for each in app.points()}
     assert states == {
         first["id"]: "EXPIRED",
-        second["id"]: "MISSING",
+        second["id"]: "FAILED",
         third["id"]: "AVAILABLE",
         fourth["id"]: "AVAILABLE",
     }
@@ -323,9 +323,8 @@ def test_an_upload_of_no_job_is_aborted_after_its_grace_and_one_of_a_job_is_not(
 def test_an_orphan_folder_is_reported_and_removed_only_when_its_point_is_known_to_be_gone(
     app: Deployment,
 ) -> None:
-    _ready(app, service_rule())
-    job = app.back_up("orders")
-    app.ask("POST", f"/jobs/{job}/cancel", status=202)
+    _ready(app, service_rule(script="exit 3"))
+    job = app.back_up("orders", rule="file")
     app.pass_time(minutes=30)
     failed = app.point(app.job(job)["recovery_point"])
     assert failed["state"] == "FAILED"

@@ -249,6 +249,17 @@ class Deployment:
         found = self.s3(vault).list_multipart_uploads(Bucket=BUCKETS[vault])
         return [each["Key"] for each in found.get("Uploads", ())]
 
+    def take_no_inventory(self) -> None:
+        """Have no daily inventory taken: a story of many days is about something else."""
+        dynamodb = self.cloud.client("dynamodb", HOME_REGION)
+        (table,) = dynamodb.list_tables()["TableNames"]
+        dynamodb.update_item(
+            TableName=table,
+            Key={"pk": {"S": "inventory"}, "sk": {"S": "daily"}},
+            UpdateExpression="SET wake_at = :never",
+            ExpressionAttributeValues={":never": {"S": "2199-01-01T00:00:00.000000Z"}},
+        )
+
     def dead_letters(self) -> list[str]:
         """List the bodies of the messages that nothing could be done with."""
         sqs = self.cloud.client("sqs", HOME_REGION)

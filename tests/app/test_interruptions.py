@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.app.deployment import REGIONS, Deployment, Document, snapshot_rule
+from tests.app.deployment import Deployment, Document, snapshot_rule
 from tests.app.playing import Operation, calls_made, play, rest
 from tests.app.stories import STORIES
 
@@ -36,25 +36,13 @@ def test_a_tick_that_is_interrupted_opens_each_run_once(app: Deployment, moment:
     app.run_instance("orders")
     daily = snapshot_rule(schedule="cron(0 0 * * ? *)", volumes={"boot": False})
     app.put_plan("orders", daily)
-    _take_no_inventory(app)
+    app.take_no_inventory()
     _play_midnight(app)
     undisturbed, calls = _play_midnight(app)
     assert Counter(kind for kind, *_ in undisturbed) == {"backup": 1, "expire": 2}
     ends = {where: _play_midnight(app, fault)[0] for where, fault in _interruptions(calls, moment)}
     assert {where: end for where, end in ends.items() if end != undisturbed} == {}
     assert app.discrepancies() == []
-
-
-def _take_no_inventory(app: Deployment) -> None:
-    """Have no daily inventory taken: the ticks that are skipped would leave one to every midnight."""
-    dynamodb = app.cloud.client("dynamodb", REGIONS["primary"])
-    (table,) = dynamodb.list_tables()["TableNames"]
-    dynamodb.update_item(
-        TableName=table,
-        Key={"pk": {"S": "inventory"}, "sk": {"S": "daily"}},
-        UpdateExpression="SET wake_at = :never",
-        ExpressionAttributeValues={":never": {"S": "2199-01-01T00:00:00.000000Z"}},
-    )
 
 
 def _play_midnight(app: Deployment, *faults: Document) -> tuple[list[tuple[str, ...]], Counter[Operation]]:

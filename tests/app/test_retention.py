@@ -57,6 +57,7 @@ def test_after_forty_days_just_what_the_lifecycle_keeps_is_there(app: Deployment
     rule, lifecycles = FORTY_DAYS[what]
     app.run_instance("orders")
     app.put_plan("orders", rule)
+    app.take_no_inventory()
     _pass_days(app, DAYS)
     app.skip_to(app.now.replace(hour=23, minute=58))
     app.pass_time(minutes=10)  # past the sweep, which judges the copies that came last

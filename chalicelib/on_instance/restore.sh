@@ -109,7 +109,7 @@ run_script() { # NAME PATH TEXT
     tail -c $WORDS_BYTES "$BOOKS/words" >&2
 }
 
-need_tools curl date dd find id mkfifo mktemp rm sha256sum sleep tail tr wc
+need_tools curl dd find id mkfifo mktemp rm sha256sum sleep tail tr wc
 run_once
 unset get_url list_url
 get_url='' list_url=''

@@ -82,8 +82,8 @@ class Bucket:
     def address(self, number: int) -> tuple[str, str]:
         """Name a letter: where to get it, and where to put that it was taken."""
         return (
-            f"{self.root}/letter/{number}?X-Amz-Signature=get",
-            f"{self.root}/letter/{number}?X-Amz-Signature=put",
+            f"{self.root}/mailbox/letter/{number}?X-Amz-Signature=get",
+            f"{self.root}/mailbox/letter/{number}?X-Amz-Signature=put",
         )
 
     def write_backup_letter(
@@ -166,7 +166,7 @@ def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
 
         @property
         def _letter(self) -> int | None:
-            found = re.fullmatch(r"/letter/(\d+)", urlsplit(self.path).path)
+            found = re.fullmatch(r"/mailbox/letter/(\d+)", urlsplit(self.path).path)
             return int(found[1]) if found else None
 
         def _put_mail(self) -> None:

@@ -10,6 +10,7 @@ what was backed up never reach a restore script.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
@@ -215,8 +216,8 @@ class ServiceRestore:
             case Choose(instance=instance):
                 return Step(replace(progress, run=replace(progress.run, instance=instance)))
             case WriteLetter():
-                letter = self._letter(job, action.number)
-                run = wrote(self._mailbox(job), progress.run, action, letter, self.now())
+                text = partial(self._letter, job, action.number)
+                run = wrote(self._mailbox(job), progress.run, action, text, self.now())
                 return Step(replace(progress, run=run))
             case Send():
                 sent_at = job.intent.at if job.intent else job.updated_at

@@ -181,6 +181,13 @@ begin_patience() {
     since=$(now) pause=$PAUSE_SECONDS
 }
 
+# Prints how many seconds of this run's time are left, but no more than AT_MOST, and no fewer than 1.
+time_left() { # AT_MOST
+    seconds=$((DEADLINE - $(now)))
+    seconds=$((seconds < $1 ? seconds : $1))
+    echo $((seconds > 0 ? seconds : 1))
+}
+
 # Calls curl once, with a URL that is written nowhere, so that nobody reads it from a file or from the list of
 # processes. Sets STATUS (empty: there was no answer) and CURL_EXIT. The oldest instances have curl 7.29; what it can
 # try again by itself leaves out connections that break, so it is not asked to.
@@ -188,10 +195,9 @@ call() { # URL OPTION...
     url=$1
     shift
     : >"$BOOKS/head"
-    seconds=$((DEADLINE - $(now)))
     printf 'url = "%s"\n' "$url" |
         curl -q --config - --silent --show-error --dump-header "$BOOKS/head" --connect-timeout 20 \
-            --speed-limit 1024 --speed-time "$STALL_SECONDS" --max-time $((seconds > 0 ? seconds : 1)) \
+            --speed-limit 1024 --speed-time "$STALL_SECONDS" --max-time "$(time_left "$TRY_FOR_SECONDS")" \
             "$@" 2>"$BOOKS/curl" 4>&- &
     child=$!
     wait "$child"

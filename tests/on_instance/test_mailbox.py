@@ -186,6 +186,23 @@ def test_a_large_download_is_asked_for_in_ranges_and_takes_letters_between_them(
     assert (instance.directory / "restored").read_bytes() == DATA
 
 
+def test_a_slow_download_is_asked_for_anew_with_each_letter(instance: Instance, bucket: Bucket) -> None:
+    def write_next(number: int) -> None:
+        bucket.write_restore_letter(number + 1)
+        bucket.spent |= {f"letter-{number - 1}"}
+
+    bucket.on_taken, bucket.seconds_per_mib = write_next, 2
+
+    ended = instance.run(
+        a_restore(bucket, persistence=Persistence(patience_seconds=2, pause_seconds=0, letter_seconds=1))
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(bucket.ranges) > 1
+    assert len(bucket.taken) > 1
+    assert (instance.directory / "restored").read_bytes() == DATA
+
+
 @pytest.mark.parametrize("output", ["pipe", "file"])
 def test_letters_are_taken_while_a_script_takes_its_time(
     instance: Instance, bucket: Bucket, output: str

@@ -204,6 +204,13 @@ def parts_list(parts: Sequence[tuple[int, str]]) -> str:
     return "".join(f"{size} {sha256}\n" for size, sha256 in parts)
 
 
+def is_restored(stdout: str, size_bytes: int, *, verified: bool) -> bool:
+    """Tell whether a restore run says that it has restored these many bytes and, where it had a verify
+    script, `verified` them; an exit code of 0 alone says nothing of it."""
+    said = "yes" if verified else "no"
+    return stdout == f"farshore-restored 1\nbytes {size_bytes}\nverified {said}\nend\n"
+
+
 def digest_of_report(stdout: str) -> str:
     """Return the SHA-256 of the report that lies in the mailbox, as the runner says it.
 

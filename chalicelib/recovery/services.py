@@ -45,6 +45,7 @@ from chalicelib.on_instance import (
     TRANSFER_FAILED,
     WRONG_BYTES,
     RestoreRun,
+    is_restored,
     parts_list,
     restore_command,
     restore_letter,
@@ -154,7 +155,9 @@ class ServiceRestore:
         if not _is_fetchable(job):
             return _decide_fetch(job)
         match decide_run(job, job.progress.run, seen.run, now, seen.rule.timeout):
-            case Ended(said=said):
+            case Ended(stdout=stdout, said=said):
+                if not is_restored(stdout, job.work.size_bytes, verified=bool(seen.rule.verify)):
+                    return Fail(f"{_what(job)}: it ended with exit code 0, and does not say that it restored")
                 return Do(NoteOutcome(_success(job, seen.rule), said), "the scripts have ended well")
             case ScriptFailed() as failure:
                 return Fail(f"{_what(job)}: {_run_error(job, failure)}")

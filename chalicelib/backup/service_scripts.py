@@ -301,9 +301,10 @@ class ServiceBackup:
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return Step(replace(progress, described=True, suspect=suspect))
             case Remove(what=what):
-                return Step(
-                    replace(progress, removal=remove(progress.removal, what, self._removing(job), self.now()))
+                removal = remove(
+                    progress.removal, what, self._removing(job), self.now(), at_end=job.failure is None
                 )
+                return Step(replace(progress, removal=removal))
 
     def _rule(self, job: ServiceJob) -> ServiceRule:
         rule = self.rules.get(job.work.rule)

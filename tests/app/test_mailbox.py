@@ -203,3 +203,23 @@ def test_a_mailbox_that_is_denied_for_a_while_ends_no_run(app: Deployment, kind:
     _finish(app)
     assert app.job(job)["state"] == "COMPLETED", app.job(job)
     assert app.discrepancies() == []
+
+
+@pytest.mark.parametrize("kind", ["backup", "restore"])
+@pytest.mark.parametrize(("code", "status"), [("AccessDenied", 403), ("SlowDown", 503)])
+def test_a_mailbox_that_cannot_be_removed_makes_no_failure_of_a_success(
+    app: Deployment, kind: str, code: str, status: int
+) -> None:
+    instance = app.run_instance("orders")
+    app.put_plan("orders", service_rule())
+    match = {"service": "s3", "operation": "ListObjectsV2", "resource": "mailbox", "caller": "function"}
+    job = app.back_up("orders")
+    if kind == "restore":
+        _finish(app)
+        job = app.restore(app.points()[0], "primary", instance_id=instance)
+    app.faults({"match": match, "effect": {"error": {"code": code, "status": status}}})
+    app.pass_time(minutes=1 if kind == "backup" else 40)
+    assert app.faults_met()
+    app.faults()
+    assert app.job(job)["state"] == "COMPLETED", app.job(job)
+    assert [point["state"] for point in app.points()] == ["AVAILABLE"]

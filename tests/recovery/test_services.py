@@ -175,6 +175,12 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
             id="what was staged could not be removed",
         ),
         pytest.param(
+            _staged({**DONE, "removal": replace(refused(STAGED, ago=HOUR), removed=(MAILBOX,), tries=5)}),
+            _seen(),
+            Finish(f"restored; left to the inventory, as it could not be removed: {STAGED}"),
+            id="what was restored is restored, whatever cannot be removed",
+        ),
+        pytest.param(
             _staged({**DONE, "removal": replace(refused(STAGED, ago=HOUR), removed=(MAILBOX,))}),
             _seen(),
             Do(Remove((STAGED,)), "removing what the scripts were given"),

@@ -227,7 +227,7 @@ class Farshore:
             (JobKind.BACKUP, "service"): ServiceBackup(
                 home, self.ssm, points, rules, primary, kinds, self.now
             ),
-            (JobKind.COPY, "snapshot"): SnapshotCopy(points, primary, self.destination),
+            (JobKind.COPY, "snapshot"): SnapshotCopy(points, self.destination),
             (JobKind.COPY, "object"): ObjectCopy(points, primary, self.s3_vault, self.now),
             (JobKind.COPY, "segments"): SegmentCopy(points, hashes, primary, self.vault, self.now),
             (JobKind.RESTORE, "volume"): VolumeRestore(points, self.ec2),

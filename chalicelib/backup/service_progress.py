@@ -8,6 +8,7 @@ from chalicelib.backup.point import described, folder_of, point_without_artefact
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
 from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.job import Job
+from chalicelib.jobs.point_manifest import source_of_file
 from chalicelib.jobs.removal import Removal
 from chalicelib.jobs.script_run import ScriptRun
 from chalicelib.jobs.work import BackupWork
@@ -119,7 +120,7 @@ def manifest_of(job: ServiceJob, rule: ServiceRule, report: BackupReport, suspec
         kind="service",
         nominal_at=job.nominal_at,
         created_at=_taken_at(job),
-        source={"instance": job.progress.run.instance or "", **_scripts(rule)},
+        source=source_of_file(source_of(job, rule)),
         size_bytes=report.size_bytes,
         sha256=job.progress.sha256,
         parts=parts_of(report),

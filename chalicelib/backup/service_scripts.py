@@ -11,6 +11,7 @@ instance while the script runs.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice, zip_longest
 
 from chalicelib.aws.ec2 import Ec2
@@ -277,8 +278,8 @@ class ServiceBackup:
                 upload = found or self.primary.start_upload(key_of(job), tags_of(job))
                 return Step(replace(progress, upload=upload))
             case WriteLetter():
-                letter = self._letter(job, action.number)
-                run = wrote(self._mailbox(job), progress.run, action, letter, self.now())
+                text = partial(self._letter, job, action.number)
+                run = wrote(self._mailbox(job), progress.run, action, text, self.now())
                 return Step(replace(progress, run=run))
             case Send():
                 run = replace(progress.run, command=self._send(job), sent_at=_sent_at(job))
@@ -300,9 +301,10 @@ class ServiceBackup:
                 self.primary.put(manifest_key(folder_of(job)), to_json(manifest).encode())
                 return Step(replace(progress, described=True, suspect=suspect))
             case Remove(what=what):
-                return Step(
-                    replace(progress, removal=remove(progress.removal, what, self._removing(job), self.now()))
+                removal = remove(
+                    progress.removal, what, self._removing(job), self.now(), at_end=job.failure is None
                 )
+                return Step(replace(progress, removal=removal))
 
     def _rule(self, job: ServiceJob) -> ServiceRule:
         rule = self.rules.get(job.work.rule)

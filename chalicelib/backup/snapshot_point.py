@@ -10,13 +10,12 @@ from chalicelib.backup.point import described, folder_of, point_without_artefact
 from chalicelib.backup.snapshot_sources import Source
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
 from chalicelib.jobs.job import Job
+from chalicelib.jobs.point_manifest import INSTANCES_NAMED, snapshots_of, source_of_snapshots
 from chalicelib.jobs.removal import Removal
 from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork
-from chalicelib.vaults.manifest import Manifest, SnapshotOf
+from chalicelib.vaults.manifest import Manifest
 
 GIB = 1024**3
-# A point's record names this many of its instances, and has so many remarks; the manifest names all.
-INSTANCES_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +104,7 @@ def manifest_of(
     job: SnapshotJob, refs: Iterable[SnapshotRef], left_out: tuple[str, ...], region: str
 ) -> Manifest:
     """Return the manifest of a job's point, which lists all its snapshots."""
-    listed = tuple(
-        SnapshotOf(
-            snapshot_id=ref.id,
-            region=region,
-            volume_id=ref.volume_id,
-            instance_id=ref.instance_id,
-            device=ref.device,
-            size_gib=ref.size_gib,
-            type=ref.type,
-            iops=ref.iops,
-            throughput=ref.throughput,
-            multi_attach=ref.multi_attach,
-            remark=ref.remark,
-        )
-        for ref in refs
-    )
+    listed = snapshots_of(refs, region)
     return Manifest(
         recovery_point=job.work.recovery_point,
         service=job.service,
@@ -129,7 +113,7 @@ def manifest_of(
         kind="snapshot",
         nominal_at=job.nominal_at,
         created_at=job.created_at,
-        source={"instances": " ".join(job.work.instances[:INSTANCES_NAMED]), "region": region},
+        source=source_of_snapshots(job.work.instances, region),
         size_bytes=sum(each.size_gib for each in listed) * GIB,
         snapshots=listed,
         left_out=left_out,

@@ -1,14 +1,15 @@
-"""Removing what a failed job made: from recorded ids only, again and again until it is gone. Pure.
+"""Removing what a job made and nobody needs: from recorded ids only, again and again until it is gone. Pure.
 
 What cannot be removed now (an AMI uses a snapshot, a right is missing) holds up nothing else, is tried again
-with growing pauses, and is named on the job when its time for cleaning is over.
+with growing pauses, and is named on the job when its time for cleaning is over. A job that has done its work
+does not wait so long: the inventory finds what is left of a job that is over.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from chalicelib.errors import Permanent
+from chalicelib.errors import FarshoreError, Permanent
 from chalicelib.jobs.decision import Wait
 
 # A job's record has room for so many of what could not be removed, each with the beginning of why.
@@ -16,6 +17,8 @@ MOST_REFUSED = 200
 LONGEST_WHY = 300
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)
+# How often a job that has done its work tries: for half an hour.
+TRIES_AT_END = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,26 @@ class Removal:
         return Wait(again_at, f"could not remove {len(left)} of what was made, will try again: {why}")
 
 
-def remove(removal: Removal, ids: Iterable[str], delete: Callable[[str], None], now: datetime) -> Removal:
-    """Delete each id and return what came of it; one that is refused for good stops no other.
+def remove(
+    removal: Removal,
+    ids: Iterable[str],
+    delete: Callable[[str], None],
+    now: datetime,
+    *,
+    at_end: bool = False,
+) -> Removal:
+    """Delete each id and return what came of it; one that is refused for good stops no other. `at_end`, of a
+    job that has done its work, one that is refused for now stops none either.
 
     Raises:
         Retryable: of one that was refused for now; those before it are done again, which does no harm.
     """
+    refusals = FarshoreError if at_end else Permanent
     removed, refused = list(removal.removed), dict(removal.refused)
     for each in ids:
         try:
             delete(each)
-        except Permanent as refusal:
+        except refusals as refusal:
             refused[each] = str(refusal)[:LONGEST_WHY]
         else:
             removed.append(each)

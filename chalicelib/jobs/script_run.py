@@ -4,17 +4,18 @@ SendCommand has no idempotency token. The intent is recorded, the command carrie
 comment, which nobody can change, and the runner on the instance refuses a second run of one job: together
 they make it run exactly once. What the run may do it reads from letters in its mailbox; while it runs there
 is always one that it has not taken, and that one is fresh. The instance is locked from before the command is
-sent until it has ended, also when it is stopped.
+sent until it has ended, also when it is stopped. A mailbox that cannot be reached for now ends no run that
+is under way: only the run knows whether it needs one more letter, and says so itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from chalicelib.aws.ec2 import Ec2, Instance
 from chalicelib.aws.ssm import DELIVERY_TIMEOUT, Command, Invocation, Ssm
-from chalicelib.errors import Conflict
+from chalicelib.errors import Conflict, FarshoreError
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Do, Fail, Rest, Wait, look_again
 from chalicelib.jobs.job import (
@@ -42,13 +43,16 @@ OVERDUE: Final = DELIVERY_TIMEOUT + timedelta(minutes=5)
 # How often a running script's mailbox is looked at; a letter that was not taken is written again by then, so
 # that what it names lives for minutes when it is taken.
 LETTER_AGE: Final = timedelta(minutes=4)
+# When a letter that could not be written is tried again.
+LETTER_PAUSE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptRun:
     """A run as a job records it: where, the command that is followed and when it was sent, commands that
-    found the job had run before, the end of what the scripts said, once they have ended well, and the last
-    letter to the run and when it was written (None: to be written again)."""
+    found the job had run before, the end of what the scripts said, once they have ended well, the last
+    letter to the run and when it was written (None: to be written again), and when the mailbox could not be
+    written to, and why."""
 
     instance: str | None = None
     command: str | None = None
@@ -57,6 +61,8 @@ class ScriptRun:
     said: str = ""
     letter: int = 0
     letter_at: datetime | None = None
+    refused_at: datetime | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class RunSeen:
     instance_gone: bool = False
     how_gone: str = "stopped or terminated"
     letter: LetterSeen | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +164,10 @@ def observe_run(
     seen = RunSeen(commands=_commands(ssm, job) if ran_before else (), invocation=invocation)
     if invocation is not None and invocation.finished:
         return seen
-    seen = replace(seen, letter=_last_letter(mailbox, run))
+    try:
+        seen = replace(seen, letter=_last_letter(mailbox, run))
+    except FarshoreError as refusal:
+        seen = replace(seen, refusal=str(refusal))
     how = _how_it_went(run, ec2.instances_by_id([run.instance]))
     return replace(seen, instance_gone=True, how_gone=how) if how else seen
 
@@ -218,6 +228,8 @@ def _decide_send(job: AnyJob, run: ScriptRun, seen: RunSeen, now: datetime) -> D
 
 def _letter_due(run: ScriptRun, seen: RunSeen, now: datetime) -> WriteLetter | None:
     """Return the letter to write: the next one when the last was taken, the last once more when it is old."""
+    if seen.refusal or (run.refused_at is not None and now < run.refused_at + LETTER_PAUSE):
+        return None
     if run.letter == 0:
         return WriteLetter(1, None)
     if seen.letter is None:
@@ -229,13 +241,21 @@ def _letter_due(run: ScriptRun, seen: RunSeen, now: datetime) -> WriteLetter | N
     return None
 
 
-def wrote(mailbox: Mailbox, run: ScriptRun, letter: WriteLetter, text: str, now: datetime) -> ScriptRun:
-    """Write a letter; return the run with it. One that was taken meanwhile is looked at again."""
+def wrote(
+    mailbox: Mailbox, run: ScriptRun, letter: WriteLetter, text: Callable[[], str], now: datetime
+) -> ScriptRun:
+    """Write a letter; return the run with it. One that was taken meanwhile is looked at again, and what
+    refuses one to a run that is under way is noted."""
+    at: datetime | None = now
     try:
-        mailbox.write(letter.number, text, letter.replaces)
+        mailbox.write(letter.number, text(), letter.replaces)
     except Conflict:
-        return replace(run, letter=letter.number, letter_at=None)
-    return replace(run, letter=letter.number, letter_at=now)
+        at = None
+    except FarshoreError as refusal:
+        if run.command is None:
+            raise
+        return replace(run, refused_at=now, refusal=str(refusal))
+    return replace(run, letter=letter.number, letter_at=at, refused_at=None, refusal="")
 
 
 def _decide_unfinished(
@@ -249,6 +269,8 @@ def _decide_unfinished(
         return Do(due, f"writing letter {due.number} to command {run.command}")
     status = seen.invocation.status if seen.invocation else "SSM does not show it yet"
     pause = LETTER_AGE if seen.invocation else AGENT_LOOK
+    if refusal := seen.refusal or run.refusal:
+        pause, status = LETTER_PAUSE, f"{status}; no letter can be written to it now: {refusal}"
     return Wait(now + pause, f"command {run.command} on {run.instance}: {status}")
 
 

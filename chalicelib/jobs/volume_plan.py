@@ -43,13 +43,13 @@ def wanted_by(work: VolumeRestoreWork) -> Wanted:
 def planned_volume(ref: SnapshotRef, wanted: Wanted) -> PlannedVolume:
     """Return the volume to make of a snapshot.
 
-    A type that EBS has got since is left to EBS, with no performance named.
+    A type that EBS has got since is left to EBS, with no performance named but what is asked for.
     """
     size = wanted.size_gib or ref.size_gib
     name = wanted.type or ref.type or DEFAULT_TYPE
     kind = VOLUME_TYPES.get(name)
     if kind is None:
-        spec = VolumeSpec(size, name)
+        spec = VolumeSpec(size, name, wanted.iops, wanted.throughput)
     else:
         iops = _iops(kind, ref, wanted, size)
         spec = VolumeSpec(

@@ -50,6 +50,7 @@ _OUR_LINE: Final = "farshore: "
 # What SSM's agent adds at the end (aws/amazon-ssm-agent, agent/plugins/runscript/runscript.go).
 _SSM_LINE = re.compile(r"failed to run commands: exit status \d+")
 LAST_WORDS: Final = 600
+OUR_LINES: Final = 3  # a run says no more than that by itself
 # What a job that ended well keeps of what its scripts said.
 KEPT_WORDS: Final = 2000
 # What opens something in a presigned URL, should a script print one.
@@ -203,6 +204,13 @@ def parts_list(parts: Sequence[tuple[int, str]]) -> str:
     return "".join(f"{size} {sha256}\n" for size, sha256 in parts)
 
 
+def is_restored(stdout: str, size_bytes: int, *, verified: bool) -> bool:
+    """Tell whether a restore run says that it has restored these many bytes and, where it had a verify
+    script, `verified` them; an exit code of 0 alone says nothing of it."""
+    said = "yes" if verified else "no"
+    return stdout == f"farshore-restored 1\nbytes {size_bytes}\nverified {said}\nend\n"
+
+
 def digest_of_report(stdout: str) -> str:
     """Return the SHA-256 of the report that lies in the mailbox, as the runner says it.
 
@@ -242,8 +250,8 @@ def _parse_report(stdout: str) -> BackupReport:
 def explain_exit(exit_code: int, stderr: str) -> str:
     """Say why a run failed: what its exit code means, what the runner adds, the script's last words."""
     why = _WHY_BY_EXIT_CODE.get(exit_code, f"it ended with exit code {exit_code}")
-    ours = (line.removeprefix(_OUR_LINE) for line in stderr.splitlines() if line.startswith(_OUR_LINE))
-    return ": ".join((why, *ours)) + last_words(stderr)
+    ours = [line.removeprefix(_OUR_LINE) for line in stderr.splitlines() if line.startswith(_OUR_LINE)]
+    return ": ".join((why, *(_shown(line, LAST_WORDS) for line in ours[-OUR_LINES:]))) + last_words(stderr)
 
 
 def last_words(said: str) -> str:
@@ -258,7 +266,13 @@ def words_of(said: str, limit: int = KEPT_WORDS) -> str:
     and what would open something."""
     lines = (line for line in said.splitlines() if not line.startswith(_OUR_LINE))
     words = "\n".join(line for line in lines if not _SSM_LINE.fullmatch(line)).strip()
-    return _OPENS.sub(r"\1...", words)[-limit:]
+    return _shown(words, limit)
+
+
+def _shown(said: str, limit: int) -> str:
+    """Return the end of what was said on an instance, without what would open something: a script may say
+    what looks like a line of the runner's."""
+    return _OPENS.sub(r"\1...", said)[-limit:]
 
 
 def _parse_part(line: str) -> ReportedPart:
@@ -306,10 +320,19 @@ def _command(assignments: dict[str, str], script: str) -> str:
     return "\n".join(
         [
             f"unset {' '.join(assignments)}",
-            *(f"{name}={shlex.quote(value)}" for name, value in assignments.items()),
+            *(f"{name}={_quoted(value)}" for name, value in assignments.items()),
             *(_without_comments(here.joinpath(name).read_text("utf-8")) for name in ("runner.sh", script)),
         ]
     )
+
+
+def _quoted(value: str) -> str:
+    """Quote a value for the shell. SSM puts parameters, secret ones too, in the place of `{{ NAME }}` and
+    `{{ssm:NAME}}` wherever a command has them, so no two braces stay together.
+
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-param-runcommand.html
+    """
+    return re.sub(r"\{(?=\{)", "{''", shlex.quote(value))
 
 
 def _without_comments(script: str) -> str:

@@ -327,7 +327,7 @@ put_report() {
     [ "$CURL_EXIT:$STATUS" = 0:200 ] || weigh "$BOOKS/answer"
 }
 
-need_tools curl cat date dd find id mkfifo mktemp rm sha256sum sleep tail tee tr wc
+need_tools curl cat dd find id mkfifo mktemp rm sha256sum sleep tail tee tr wc
 run_once
 unset base signature report_url
 base='' signature='' report_url='' turn=0 at=0 last=0

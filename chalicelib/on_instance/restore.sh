@@ -18,7 +18,6 @@ fetch() {
         end=$((have + RANGE_BYTES < SIZE_BYTES ? have + RANGE_BYTES : SIZE_BYTES))
         insist get_rest ||
             fail "$TRANSFER_FAILED" "the backup could not be downloaded, $have of $SIZE_BYTES bytes came: $WHY"
-        freshen
     done
     [ "$have" -eq "$SIZE_BYTES" ] || fail $WRONG_BYTES "expected $SIZE_BYTES bytes, got $have"
     if [ -n "$SHA256" ]; then
@@ -57,11 +56,14 @@ get_list() {
 
 # One try to get what is missing up to byte $end. What came before the connection broke is kept; the ETag sees to it that the rest is
 # of the same object. Bytes are put behind those that are there, and are cut off again if they are none of the backup.
+# A try lasts no longer than a letter: on a slow network the address of the next one would expire meanwhile.
 get_rest() {
     [ -z "$expired" ] || take_letter || return
+    freshen
     range="$have-$((end - 1))"
     [ "$end" -lt "$SIZE_BYTES" ] || range="$have-"
-    call "$get_url" --range "$range" ${etag:+--header "If-Match: $etag"} >>"$WORK/backup"
+    call "$get_url" --max-time "$(time_left $((LETTER_SECONDS + 1)))" \
+        --range "$range" ${etag:+--header "If-Match: $etag"} >>"$WORK/backup"
     case $STATUS:$(answered '[Cc]ontent-[Rr]ange') in
         206:"bytes $have-"*/"$SIZE_BYTES") ;;
         200:*) [ "$have" -eq 0 ] || begin_anew || return ;;
@@ -109,7 +111,7 @@ run_script() { # NAME PATH TEXT
     tail -c $WORDS_BYTES "$BOOKS/words" >&2
 }
 
-need_tools curl date dd find id mkfifo mktemp rm sha256sum sleep tail tr wc
+need_tools curl dd find id mkfifo mktemp rm sha256sum sleep tail tr wc
 run_once
 unset get_url list_url
 get_url='' list_url=''

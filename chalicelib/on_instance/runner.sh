@@ -21,7 +21,7 @@ NEWLINE='
 '
 
 # A name that the agent exports would be exported with our value.
-unset WORK BOOKS answer letter rest line next take url
+unset WORK BOOKS answer letter rest line next take url vault head
 WORK='' BOOKS='' letter='' expired=''
 
 # Not a trap on EXIT: bash runs one in a child, too, that is killed before it has begun.
@@ -149,8 +149,10 @@ size_of() { # FILE
     echo $(($(wc -c <"$1")))
 }
 
+# Seconds since the machine started: the clock of an instance may be set while this runs. proc(5)
 now() {
-    date +%s
+    IFS=. read -r seconds _ </proc/uptime
+    echo "$seconds"
 }
 
 # Makes TRY succeed. TRY ends with 0: done; 1: failed for now; 2: in vain; and says in WHY what was wrong. It is made
@@ -179,6 +181,13 @@ begin_patience() {
     since=$(now) pause=$PAUSE_SECONDS
 }
 
+# Prints how many seconds of this run's time are left, but no more than AT_MOST, and no fewer than 1.
+time_left() { # AT_MOST
+    seconds=$((DEADLINE - $(now)))
+    seconds=$((seconds < $1 ? seconds : $1))
+    echo $((seconds > 0 ? seconds : 1))
+}
+
 # Calls curl once, with a URL that is written nowhere, so that nobody reads it from a file or from the list of
 # processes. Sets STATUS (empty: there was no answer) and CURL_EXIT. The oldest instances have curl 7.29; what it can
 # try again by itself leaves out connections that break, so it is not asked to.
@@ -186,10 +195,9 @@ call() { # URL OPTION...
     url=$1
     shift
     : >"$BOOKS/head"
-    seconds=$((DEADLINE - $(now)))
     printf 'url = "%s"\n' "$url" |
         curl -q --config - --silent --show-error --dump-header "$BOOKS/head" --connect-timeout 20 \
-            --speed-limit 1024 --speed-time "$STALL_SECONDS" --max-time $((seconds > 0 ? seconds : 1)) \
+            --speed-limit 1024 --speed-time "$STALL_SECONDS" --max-time "$(time_left "$TRY_FOR_SECONDS")" \
             "$@" 2>"$BOOKS/curl" 4>&- &
     child=$!
     wait "$child"
@@ -227,9 +235,9 @@ take_letter() {
     open_letter
 }
 
-# What the command knows is where the first letter is.
+# What the command knows is where the first letter is, and with it the vault.
 open_mailbox() {
-    next=$NEXT_URL take=$TAKE_URL
+    next=$NEXT_URL take=$TAKE_URL vault=${NEXT_URL%/mailbox/*}/
     insist take_letter || fail "$TRANSFER_FAILED" "the letter with what this run may do could not be had: $WHY"
 }
 
@@ -241,7 +249,10 @@ get_letter() {
     CURL_EXIT=${answer##*"$NEWLINE"} answer=${answer%"$NEWLINE"*}
     STATUS=${CURL_EXIT#* } CURL_EXIT=${CURL_EXIT%% *}
     case $CURL_EXIT:$STATUS:$answer in
-        0:200:"farshore-letter 1$NEWLINE"*"${NEWLINE}end$NEWLINE") letter=$answer ;;
+        0:200:"farshore-letter 1$NEWLINE"*"${NEWLINE}end$NEWLINE")
+            stays_in_vault || return
+            letter=$answer
+            ;;
         0:200:taken*)
             WHY="somebody else has taken the letter that was meant for this run"
             return 2
@@ -255,6 +266,26 @@ get_letter() {
             weigh_mail
             ;;
     esac
+}
+
+# Whoever may write in the vault, but not read there, may have laid the letter in $answer: nothing is sent to another
+# place, and nothing fetched from one.
+stays_in_vault() {
+    head=${answer#*"$NEWLINE"}
+    while :; do
+        line=${head%%"$NEWLINE"*} head=${head#*"$NEWLINE"}
+        case $line in
+            end | parts) return ;;
+            "first "* | "last "*) continue ;;
+        esac
+        case ${line#* } in
+            "$vault"*) ;;
+            *)
+                WHY="the letter that came names a place outside of the vault"
+                return 2
+                ;;
+        esac
+    done
 }
 
 # Where the address of a letter has expired, there is no other.

@@ -63,6 +63,8 @@ def _as_list(value: object) -> object:
 
 
 def _script(text: str) -> str:
+    # An editor's CRLF would become part of the last word of each line, a file's name for example.
+    text = text.replace("\r\n", "\n")
     if not text.strip() or "\0" in text:
         raise ValueError("a path on the instance that begins with / or ./, or the text of a script")
     if len(text.encode()) > MOST_SCRIPT_BYTES:

@@ -10,6 +10,7 @@ what was backed up never reach a restore script.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
@@ -20,7 +21,7 @@ from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait, look_again
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import Job, may_have_been_made
-from chalicelib.jobs.removal import Removal, remove
+from chalicelib.jobs.removal import TRIES_AT_END, Removal, remove
 from chalicelib.jobs.script_run import (
     INTENT,
     Adopt,
@@ -44,6 +45,7 @@ from chalicelib.on_instance import (
     TRANSFER_FAILED,
     WRONG_BYTES,
     RestoreRun,
+    is_restored,
     parts_list,
     restore_command,
     restore_letter,
@@ -146,14 +148,13 @@ class ServiceRestore:
         """Stage or check the file, wait for the instance, run the scripts, remove what they were given."""
         outcome = job.progress.outcome
         if outcome is not None:
-            due = job.progress.removal.due((*_staged_names(job), *_mailbox_names(job)), now)
-            if isinstance(due, Wait):
-                return replace(due, reason=f"{outcome}; {due.reason}")
-            return Do(Remove(due), "removing what the scripts were given") if due else Finish(outcome)
+            return _decide_end(job, outcome, now)
         if not _is_fetchable(job):
             return _decide_fetch(job)
         match decide_run(job, job.progress.run, seen.run, now, seen.rule.timeout):
-            case Ended(said=said):
+            case Ended(stdout=stdout, said=said):
+                if not is_restored(stdout, job.work.size_bytes, verified=bool(seen.rule.verify)):
+                    return Fail(f"{_what(job)}: it ended with exit code 0, and does not say that it restored")
                 return Do(NoteOutcome(_success(job, seen.rule), said), "the scripts have ended well")
             case ScriptFailed() as failure:
                 return Fail(f"{_what(job)}: {_run_error(job, failure)}")
@@ -215,8 +216,8 @@ class ServiceRestore:
             case Choose(instance=instance):
                 return Step(replace(progress, run=replace(progress.run, instance=instance)))
             case WriteLetter():
-                letter = self._letter(job, action.number)
-                run = wrote(self._mailbox(job), progress.run, action, letter, self.now())
+                text = partial(self._letter, job, action.number)
+                run = wrote(self._mailbox(job), progress.run, action, text, self.now())
                 return Step(replace(progress, run=run))
             case Send():
                 sent_at = job.intent.at if job.intent else job.updated_at
@@ -228,7 +229,9 @@ class ServiceRestore:
                 unlocks, run = (lock_of_instance(job.work.instance_id),), replace(progress.run, said=said)
                 return Step(replace(progress, outcome=outcome, run=run), unlocks=unlocks)
             case Remove(what=what):
-                removal = remove(progress.removal, what, self._removing(job), self.now())
+                removal = remove(
+                    progress.removal, what, self._removing(job), self.now(), at_end=job.failure is None
+                )
                 return Step(replace(progress, removal=removal))
 
     def _rule(self, job: RestoreJob) -> ServiceRule:
@@ -329,6 +332,20 @@ def _decide_fetch(job: RestoreJob) -> Decision[Action]:
     if job.progress.staging is None:
         return Do(BeginStaging(), "reading the manifest")
     return Do(Stage(), "putting segments together")
+
+
+def _decide_end(job: RestoreJob, outcome: str, now: datetime) -> Decision[Action]:
+    """Remove what the scripts were given, for a while: what was restored is restored."""
+    removal, given = job.progress.removal, (*_staged_names(job), *_mailbox_names(job))
+    left = removal.left_of(given)
+    if not left:
+        return Finish(outcome)
+    if removal.tries >= TRIES_AT_END:
+        return Finish(f"{outcome}; left to the inventory, as it could not be removed: {', '.join(left)}")
+    due = removal.due(given, now)
+    if isinstance(due, Wait):
+        return replace(due, reason=f"{outcome}; {due.reason}")
+    return Do(Remove(due), "removing what the scripts were given")
 
 
 def _staging(job: RestoreJob) -> StagedFile:

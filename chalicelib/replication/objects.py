@@ -25,9 +25,10 @@ from chalicelib.replication.point_copy import (
     ended,
     failed,
     failure_writes,
+    file_manifest,
     find_original,
     lock_of,
-    read_file_manifest,
+    parts_of_file,
     reason_of,
     source_gone,
 )
@@ -190,7 +191,8 @@ class ObjectCopy:
             case ReadBack(source=source):
                 return Step(self._read_back(job, to, source, turn.until))
             case WriteManifest(source=source):
-                manifest = read_file_manifest(self.primary, job, source)
+                point, parts = find_original(self.points, job).point, parts_of_file(self.primary, job, source)
+                manifest = file_manifest(point, source, parts)
                 to.put(manifest_key(source.folder or ""), to_json(manifest).encode())
                 return Step(replace(progress, described=True))
             case Abort(key=key, upload=upload):
@@ -228,7 +230,7 @@ class ObjectCopy:
         self, job: ObjectCopyJob, to: S3Vault, source: Artefact, until: datetime
     ) -> ObjectCopyProgress:
         progress, key = job.progress, source.key or ""
-        parts = read_file_manifest(self.primary, job, source).parts
+        parts = parts_of_file(self.primary, job, source)
         found = PinnedObject(to, key, progress.etag or self._etag(to, key))
         hashes = [(part.size_bytes, part.sha256) for part in parts]
         verified = read_back(found, hashes, progress.parts_read, lambda: self.now() >= until - MARGIN)

@@ -24,9 +24,10 @@ from chalicelib.replication.point_copy import (
     ended,
     failed,
     failure_writes,
+    file_manifest,
     find_original,
     lock_of,
-    read_file_manifest,
+    parts_of_file,
     source_gone,
 )
 from chalicelib.replication.segment_hashes import SegmentHashes
@@ -166,6 +167,7 @@ class SegmentCopy:
             raise IntegrityFailure(
                 f"{len(hashes)} hashes of {job.progress.sent} segments", operation="copying", resource=job.id
             )
-        manifest = replace(read_file_manifest(self.primary, job, source), segments=hashes)
+        point, parts = find_original(self.points, job).point, parts_of_file(self.primary, job, source)
+        manifest = replace(file_manifest(point, source, parts), segments=hashes)
         put_restore_script(to)
         to.put(manifest_key(source.folder), to_json(manifest).encode())

@@ -13,9 +13,10 @@ from chalicelib.errors import NotFound
 from chalicelib.jobs.claims import lock_of_copy
 from chalicelib.jobs.decision import Fail, Finish, Wait
 from chalicelib.jobs.job import LOST_EVENT_AFTER, Job, JobState
+from chalicelib.jobs.point_manifest import manifest_of, source_of_file
 from chalicelib.jobs.work import CopyWork
 from chalicelib.vaults.layout import manifest_key
-from chalicelib.vaults.manifest import Manifest, check_describes, from_json
+from chalicelib.vaults.manifest import Manifest, PartHash, check_describes, from_json
 from chalicelib.vaults.vault import Vault
 
 SOURCE_VAULT = "primary"
@@ -153,25 +154,20 @@ def copied(source: Artefact, vault: str) -> Artefact:
     )
 
 
-def read_manifest(vault: Vault, folder: str) -> Manifest:
-    """Fetch the manifest of an artefact.
+def parts_of_file(vault: Vault, job: CopyJob, source: Artefact) -> tuple[PartHash, ...]:
+    """Return the parts of a file's artefact, as its manifest lists them: those that the catalog knows.
 
     Raises:
-        NotFound: there is none.
-        IntegrityFailure: it is not a whole manifest.
+        NotFound: there is no manifest.
+        IntegrityFailure: it is not a whole one, or one of other bytes.
     """
-    key = manifest_key(folder)
-    return from_json(vault.get(key), where=f"{vault.name}:{key}")
-
-
-def read_file_manifest(vault: Vault, job: CopyJob, source: Artefact) -> Manifest:
-    """Fetch the manifest of a file's artefact, and see that it describes the bytes that the catalog knows.
-
-    Raises:
-        NotFound: there is none.
-        IntegrityFailure: it is not a whole manifest, or one of other bytes.
-    """
-    manifest = read_manifest(vault, source.folder or "")
-    where = f"{vault.name}:{manifest_key(source.folder or '')}"
+    key = manifest_key(source.folder or "")
+    where = f"{vault.name}:{key}"
+    manifest = from_json(vault.get(key), where=where)
     check_describes(manifest, job.work.recovery_point, source.sha256, source.parts_sha256, where)
-    return manifest
+    return manifest.parts
+
+
+def file_manifest(point: RecoveryPoint, source: Artefact, parts: tuple[PartHash, ...]) -> Manifest:
+    """Return the manifest of a copy of a file: its parts, and what the catalog knows of the point."""
+    return manifest_of(point, source_of_file(point.source), sha256=source.sha256, parts=parts)

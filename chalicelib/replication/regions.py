@@ -38,6 +38,7 @@ from chalicelib.jobs.job import (
     began_after_intent,
     may_have_been_made,
 )
+from chalicelib.jobs.point_manifest import manifest_of, snapshots_of, source_of_snapshots
 from chalicelib.jobs.removal import Removal, remove
 from chalicelib.jobs.work import CopyWork, copy_call, copy_part
 from chalicelib.replication.point_copy import (
@@ -49,7 +50,6 @@ from chalicelib.replication.point_copy import (
     failure_writes,
     find_original,
     lock_of,
-    read_manifest,
     reason_of,
     source_gone,
 )
@@ -164,7 +164,6 @@ class SnapshotCopy:
     """Copies the snapshots of a point into the vault that the job names."""
 
     points: PointStore
-    primary: Vault
     destinations: Callable[[str], Destination]
     work = CopyWork
     progress = SnapshotCopyProgress
@@ -387,22 +386,20 @@ class SnapshotCopy:
     def _describe(self, job: SnapshotCopyJob, source: Artefact, to: Destination) -> None:
         if source.folder is None:
             raise IntegrityFailure("the original's artefact has no folder", resource=job.work.recovery_point)
-        manifest = read_manifest(self.primary, source.folder)
-        copy_of = dict(self._copies(job, source))
-        region = to.settings.region
-        listed = tuple(
-            replace(each, snapshot_id=copy_of[each.volume_id], region=region) for each in manifest.snapshots
+        point, copies = find_original(self.points, job).point, self._copies(job, source)
+        described = manifest_of(
+            point,
+            source_of_snapshots(point.source.get("instances", ()), source.region or ""),
+            snapshots=snapshots_of(copies, to.settings.region),
         )
-        to.vault.put(manifest_key(source.folder), to_json(replace(manifest, snapshots=listed)).encode())
+        to.vault.put(manifest_key(source.folder), to_json(described).encode())
 
-    def _copies(self, job: SnapshotCopyJob, source: Artefact) -> Iterable[tuple[str, str]]:
-        """Yield each volume with the copy of its snapshot."""
-        if not source.shards:
-            for ref in source.snapshots:
-                yield ref.volume_id, job.progress.copies[ref.id]
+    def _copies(self, job: SnapshotCopyJob, source: Artefact) -> Iterable[SnapshotRef]:
+        """Yield the copy of each snapshot."""
+        for ref in source.snapshots:
+            yield replace(ref, id=job.progress.copies[ref.id])
         for number in range(source.shards):
-            for ref in self.points.stored_shard(job.work.recovery_point, job.work.vault, number):
-                yield ref.volume_id, ref.id
+            yield from self.points.stored_shard(job.work.recovery_point, job.work.vault, number)
 
 
 def _still_pending(job: SnapshotCopyJob, seen: Seen, now: datetime) -> Wait | Fail | None:

@@ -199,4 +199,5 @@ def _value_text(value: Any) -> str:
 
 
 def _rfc3339(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    """Write a time as the catalog has it, to the second."""
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,6 +1,8 @@
 """What is recorded of a file comes of bytes that were read, and is there then; what scripts said stays."""
 
 import hashlib
+import json
+import operator
 import os
 import shutil
 from collections.abc import Callable
@@ -121,6 +123,65 @@ def test_a_copy_that_is_deleted_before_it_is_recorded_is_none(app: Deployment, v
         each["vault"]: each["state"] for each in app.point(app.job(job)["recovery_point"])["artefacts"]
     }
     assert (copy["state"], artefacts) == ("FAILED", {"primary": "AVAILABLE", vault: "FAILED"})
+
+
+def _manifest(app: Deployment, vault: str) -> Document:
+    [key] = [key for key in app.keys(vault) if key.endswith("/manifest.json")]
+    document: Document = json.loads(app.read(vault, key))
+    return document
+
+
+def _rewrite(app: Deployment, changes: Document | None) -> None:
+    """Change the manifest in the primary vault, or delete it, as somebody outside."""
+    [key] = [key for key in app.keys("primary") if key.endswith("/manifest.json")]
+    if changes is None:
+        app.s3("primary").delete_object(Bucket=BUCKETS["primary"], Key=key)
+        return
+    text = json.dumps(_manifest(app, "primary") | changes).encode()
+    app.s3("primary").put_object(Bucket=BUCKETS["primary"], Key=key, Body=text)
+
+
+@pytest.mark.parametrize("vault", ["dr", "offsite"])
+def test_what_somebody_writes_into_a_manifest_is_carried_into_no_other_vault(
+    app: Deployment, vault: str
+) -> None:
+    _planned(app, service_rule(expect={"min_bytes": 1_000_000}))
+    job = app.back_up("orders", note="before the upgrade", keep="30d")
+    _finish(app)
+    true = _manifest(app, "primary")
+    assert true["suspect"]
+    _rewrite(app, {"source": {"instance": "i-1", "restore": "rm -rf /"}, "suspect": "", "plan": "x"})
+    app.copy(app.point(app.job(job)["recovery_point"]), vault)
+    _finish(app)
+    segments = _manifest(app, vault)["segments"]
+    assert _manifest(app, vault) == true | {"segments": segments}
+
+
+@pytest.mark.parametrize("changes", [None, {"snapshots": []}, {"recovery_point": "rp-x", "left_out": []}])
+def test_a_copy_of_snapshots_needs_and_believes_nothing_that_lies_in_the_home_vault(
+    app: Deployment, changes: Document | None
+) -> None:
+    _planned(app, snapshot_rule())
+    other = app.run_instance("orders")
+    job = app.back_up("orders", instance_ids=[other])
+    _finish(app)
+    true = _manifest(app, "primary")
+    assert true["left_out"]
+    _rewrite(app, changes)
+    app.copy(app.point(app.job(job)["recovery_point"]), "dr")
+    _finish(app)
+    copies = app.snapshots("dr")
+    listed = [
+        each | {"snapshot_id": copy, "region": "eu-west-1"}
+        for each in true["snapshots"]
+        for copy, found in copies.items()
+        if {"Key": "farshore:source-snapshot", "Value": each["snapshot_id"]} in found["Tags"]
+    ]
+    assert len(listed) == len(true["snapshots"]) > 0
+    made = _manifest(app, "dr")
+    key = operator.itemgetter("snapshot_id")
+    assert sorted(made.pop("snapshots"), key=key) == sorted(listed, key=key)
+    assert made == {name: value for name, value in true.items() if name != "snapshots"}
 
 
 def test_snapshots_that_are_deleted_before_their_point_is_recorded_make_none(app: Deployment) -> None:

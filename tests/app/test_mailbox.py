@@ -168,3 +168,58 @@ def test_a_run_that_is_cancelled_leaves_no_mailbox(app: Deployment) -> None:
     assert app.job(job)["state"] == "CANCELLED"
     assert app.discrepancies() == []
     shutil.rmtree(app.folder(instance) / "tmp")
+
+
+@pytest.mark.parametrize("kind", ["backup", "restore"])
+@pytest.mark.parametrize("operation", ["HeadObject", "PutObject"])
+def test_a_mailbox_that_is_denied_for_a_while_ends_no_run(app: Deployment, kind: str, operation: str) -> None:
+    """A restore that is ended half-way leaves a service half restored, though it may need no letter more."""
+    scripts = {
+        "script": f'echo data > "$2"; {"touch began; " + WAITS if kind == "backup" else ""}',
+        "restore": f"cat > restored; touch began; {WAITS}",
+    }
+    instance = app.run_instance("orders")
+    app.put_plan("orders", service_rule(**scripts))
+    job = app.back_up("orders")
+    if kind == "restore":
+        _finish(app)
+        job = app.restore(app.points()[0], "primary", instance_id=instance)
+    match = {"service": "s3", "operation": operation, "resource": "mailbox/", "caller": "function"}
+    denied = {"match": match, "effect": {"error": {"code": "AccessDenied", "status": 403}}}
+
+    def look() -> None:
+        app.faults(denied)
+        app.poke(job)
+        for _ in range(200):
+            if "no letter can be written to it now" in app.job(job)["reason"]:
+                break
+            threading.Event().wait(0.05)
+        else:
+            pytest.fail(f"{app.job(job)}")
+        app.faults()
+        (app.folder(instance) / "go").touch()
+
+    app.once_written(instance, "began", look, seconds=45)
+    _finish(app)
+    assert app.job(job)["state"] == "COMPLETED", app.job(job)
+    assert app.discrepancies() == []
+
+
+@pytest.mark.parametrize("kind", ["backup", "restore"])
+@pytest.mark.parametrize(("code", "status"), [("AccessDenied", 403), ("SlowDown", 503)])
+def test_a_mailbox_that_cannot_be_removed_makes_no_failure_of_a_success(
+    app: Deployment, kind: str, code: str, status: int
+) -> None:
+    instance = app.run_instance("orders")
+    app.put_plan("orders", service_rule())
+    match = {"service": "s3", "operation": "ListObjectsV2", "resource": "mailbox", "caller": "function"}
+    job = app.back_up("orders")
+    if kind == "restore":
+        _finish(app)
+        job = app.restore(app.points()[0], "primary", instance_id=instance)
+    app.faults({"match": match, "effect": {"error": {"code": code, "status": status}}})
+    app.pass_time(minutes=1 if kind == "backup" else 40)
+    assert app.faults_met()
+    app.faults()
+    assert app.job(job)["state"] == "COMPLETED", app.job(job)
+    assert [point["state"] for point in app.points()] == ["AVAILABLE"]

@@ -100,9 +100,9 @@ def refused(*ids: str, ago: timedelta = JUST_NOW) -> Removal:
     return Removal(refused=dict.fromkeys(ids, "an AMI uses it"), tried_at=NOON - ago, tries=1)
 
 
-def said(status: str, exit_code: int | None = None, details: str = "") -> Invocation:
-    """Return what SSM shows of a command in this state, whose script wrote `out` and `err`."""
-    return Invocation(status, details or status, exit_code, "out", "err")
+def said(status: str, exit_code: int | None = None, details: str = "", stdout: str = "out") -> Invocation:
+    """Return what SSM shows of a command in this state, whose script wrote `stdout` and `err`."""
+    return Invocation(status, details or status, exit_code, stdout, "err")
 
 
 def point_in(*vaults: str, hours: int = 0, kind: Kind = Kind.SNAPSHOT, **artefact: Any) -> RecoveryPoint:

@@ -53,3 +53,5 @@ def test_an_error_that_passes_leaves_the_removal_as_it_was() -> None:
 
     with pytest.raises(Unavailable):
         remove(Removal(), ["one"], away, NOON)
+    at_end = remove(Removal(), ["one", "two"], away, NOON, at_end=True)
+    assert (at_end.refused, at_end.tries) == ({"one": "no answer", "two": "no answer"}, 1)

@@ -12,6 +12,7 @@ from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.script_run import (
     AGENT_PATIENCE,
     LETTER_AGE,
+    LETTER_PAUSE,
     OVERDUE,
     Adopt,
     Candidates,
@@ -108,6 +109,18 @@ def test_a_letter_that_is_not_known_to_be_fresh_is_written_again() -> None:
     unsure = replace(SENT, letter_at=None)
     seen = RunSeen(invocation=said("InProgress"), letter=FRESH)
     assert _decided(unsure, seen).action == WriteLetter(1, "e1")
+
+
+def test_a_mailbox_that_cannot_be_reached_is_tried_again_and_ends_no_run() -> None:
+    unseen = RunSeen(invocation=said("InProgress"), refusal="HeadObject failed")
+    decided = _decided(SENT, unseen, after=HOUR)
+    assert (decided.until, "HeadObject failed" in decided.reason) == (NOON + HOUR + LETTER_PAUSE, True)
+    refused = replace(SENT, refused_at=NOON + HOUR, refusal="PutObject failed")
+    seen = RunSeen(invocation=said("InProgress"), letter=TAKEN)
+    assert "PutObject failed" in _decided(refused, seen, after=HOUR).reason
+    assert _decided(refused, seen, after=HOUR + LETTER_PAUSE).action == WriteLetter(2, None)
+    gone = replace(unseen, instance_gone=True)
+    assert isinstance(_decided(SENT, gone), ScriptFailed)
 
 
 @pytest.mark.parametrize(

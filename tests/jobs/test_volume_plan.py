@@ -92,6 +92,13 @@ ST1 = replace(GP3, type="st1", size_gib=200, iops=None, throughput=None)
             id="a type of later is EBS's to judge",
         ),
         pytest.param(
+            replace(GP3, type="gp9", iops=9, throughput=9),
+            Wanted(iops=7, throughput=8),
+            VolumeSpec(100, "gp9", 7, 8),
+            ("iops is 7 instead of 9, as asked for", "throughput is 8 instead of 9, as asked for"),
+            id="what is asked of a type of later is asked of EBS",
+        ),
+        pytest.param(
             SnapshotRef("snap-1", "vol-1", 4),
             Wanted(),
             VolumeSpec(4, "gp3", 3000, 125),

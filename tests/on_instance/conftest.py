@@ -65,6 +65,7 @@ class Bucket:
     before_answer: Callable[[], None] | None = None
     after_part: Callable[[], None] | None = None
     knows_ranges: bool = True
+    seconds_per_mib: float = 0  # how slowly the backup is served
     letters: dict[int, bytes] = field(default_factory=dict)  # as they lie in the mailbox
     report: bytes | None = None
     parts_list: bytes = b""
@@ -82,8 +83,8 @@ class Bucket:
     def address(self, number: int) -> tuple[str, str]:
         """Name a letter: where to get it, and where to put that it was taken."""
         return (
-            f"{self.root}/letter/{number}?X-Amz-Signature=get",
-            f"{self.root}/letter/{number}?X-Amz-Signature=put",
+            f"{self.root}/mailbox/letter/{number}?X-Amz-Signature=get",
+            f"{self.root}/mailbox/letter/{number}?X-Amz-Signature=put",
         )
 
     def write_backup_letter(
@@ -166,7 +167,7 @@ def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
 
         @property
         def _letter(self) -> int | None:
-            found = re.fullmatch(r"/letter/(\d+)", urlsplit(self.path).path)
+            found = re.fullmatch(r"/mailbox/letter/(\d+)", urlsplit(self.path).path)
             return int(found[1]) if found else None
 
         def _put_mail(self) -> None:
@@ -239,6 +240,8 @@ def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
                 status, body = 206, bucket.served[start : end + 1]
                 last = start + len(body) - 1
                 headers["Content-Range"] = f"bytes {start}-{last}/{len(bucket.served)}"
+            if bucket.seconds_per_mib:
+                return self._answer_slowly(status, body, headers)
             if not bucket.faults:
                 return self._answer(status, body, headers)
             fault = bucket.faults.pop(0)
@@ -246,6 +249,17 @@ def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
                 self._answer(status, body[: len(body) // 2], headers, length=len(body))
                 self.wfile.flush()
             return self._do(fault)
+
+        def _answer_slowly(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+            self._answer(status, b"", headers, length=len(body))
+            block = 1 << 16
+            for start in range(0, len(body), block):
+                bucket.released.wait(bucket.seconds_per_mib / 16)
+                try:
+                    self.wfile.write(body[start : start + block])
+                except ConnectionError:  # the client has had enough
+                    self.close_connection = True
+                    return
 
         def _do(self, fault: Fault) -> None:
             if fault in ERRORS:

@@ -1,6 +1,7 @@
 """Letters: the runner takes each once, and goes on with the next when one has ceased to open anything."""
 
 import hashlib
+import re
 from itertools import islice
 from typing import Any
 
@@ -185,6 +186,23 @@ def test_a_large_download_is_asked_for_in_ranges_and_takes_letters_between_them(
     assert (instance.directory / "restored").read_bytes() == DATA
 
 
+def test_a_slow_download_is_asked_for_anew_with_each_letter(instance: Instance, bucket: Bucket) -> None:
+    def write_next(number: int) -> None:
+        bucket.write_restore_letter(number + 1)
+        bucket.spent |= {f"letter-{number - 1}"}
+
+    bucket.on_taken, bucket.seconds_per_mib = write_next, 2
+
+    ended = instance.run(
+        a_restore(bucket, persistence=Persistence(patience_seconds=2, pause_seconds=0, letter_seconds=1))
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(bucket.ranges) > 1
+    assert len(bucket.taken) > 1
+    assert (instance.directory / "restored").read_bytes() == DATA
+
+
 @pytest.mark.parametrize("output", ["pipe", "file"])
 def test_letters_are_taken_while_a_script_takes_its_time(
     instance: Instance, bucket: Bucket, output: str
@@ -237,3 +255,44 @@ def test_what_the_command_says_opens_nothing_once_the_run_has_begun(
     assert "letter-1" not in command
     assert hashlib.sha256(DATA).hexdigest() in command
     assert bucket.letters[1] == b"taken\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        *((a_backup, name) for name in ("next", "take", "base", "report")),
+        *((a_restore, name) for name in ("next", "take", "get", "list")),
+    ],
+)
+def test_a_letter_that_names_a_place_outside_of_the_vault_is_none(
+    instance: Instance, bucket: Bucket, command: Any, name: str
+) -> None:
+    """As one laid by somebody who may write in the vault and not read there."""
+    script = {"script": 'touch ran; echo data > "$2"'} if command is a_backup else {"restore": "touch ran"}
+    text = command(bucket, persistence=PATIENT, **script)
+    laid = f"{name} {bucket.root}.example/?x={bucket.root}/".encode()
+    bucket.letters[1], changed = re.subn(rb"(?m)^" + name.encode() + rb" .*", laid, bucket.letters[1])
+    assert changed == 1
+
+    ended = instance.run(text)
+
+    assert (ended.returncode, ended.stdout) == (TRANSFER_FAILED, "")
+    assert "the letter that came names a place outside of the vault" in ended.stderr
+    assert (bucket.taken, bucket.parts, bucket.ranges) == ([], {}, [])
+    assert not (instance.directory / "ran").exists()
+
+
+@pytest.mark.parametrize("output", ["pipe", "file"])
+def test_a_later_letter_that_names_a_place_outside_of_the_vault_is_none(
+    instance: Instance, bucket: Bucket, output: str
+) -> None:
+    def lay(number: int) -> None:
+        bucket.write_backup_letter(number + 1, SIZES)
+        laid = bucket.letters[number + 1].replace(bucket.url.encode(), b"http://127.0.0.1:9/")
+        bucket.letters[number + 1] = laid
+
+    bucket.on_taken = lay
+    ended = instance.run(a_backup(bucket, 'echo data > "$2"', persistence=HASTY, output=output))
+
+    assert (ended.returncode, bucket.taken) == (0, [1])
+    report_of(ended.stdout, bucket)

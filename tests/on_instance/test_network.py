@@ -207,3 +207,26 @@ def test_a_runner_that_waits_for_the_network_can_be_told_to_end(
     assert process.returncode == 143
     wait_until(lambda: not processes_of(process.pid), f"{processes_of(process.pid)} still run")
     assert instance.left_behind() == []
+
+
+JUMPS = """#!/bin/sh
+# The clock of an instance, which is set while a run works.
+if [ -e {home}/set ]; then echo 1800000000; else echo 1700000000; fi
+"""
+
+
+@pytest.mark.parametrize("command", [a_run, a_restore])
+def test_a_clock_that_is_set_while_a_run_works_changes_nothing(
+    instance: Instance, bucket: Bucket, command: Any
+) -> None:
+    home = instance.directory
+    instance.script(JUMPS.format(home=home), "date")
+    bucket.faults = [Fault.CLOSE, Fault.CLOSE]
+    bucket.after_fault = (home / "set").touch
+    arguments: dict[str, Any] = {"persistence": Persistence(patience_seconds=60, pause_seconds=0)}
+    if command is a_run:
+        arguments["script"] = WRITES_A_LITTLE
+
+    ended = instance.run(f"PATH={home}:$PATH\n" + command(bucket, **arguments))
+
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -13,6 +13,7 @@ from chalicelib.on_instance import (
     VERIFY_FAILED,
     WRONG_BYTES,
     RestoreRun,
+    explain_exit,
     parts_list,
     restore_command,
     words_of,
@@ -182,3 +183,23 @@ def test_what_opens_something_is_no_word_to_be_kept() -> None:
         "got https://b.s3/k?X-Amz-Credential=...&X-Amz-Security-Token=...&X-Amz-Signature=...&x=1"
     )
     assert words_of("a" * 5000 + "b") == "a" * 1999 + "b"
+
+
+def test_what_a_script_says_in_the_runners_name_is_cut_and_opens_nothing() -> None:
+    said = "farshore: https://b.s3/k?X-Amz-Signature=0123\n" + "farshore: " + "a" * 8000
+    why = explain_exit(RESTORE_FAILED, said * 9 + "\nfarshore: restore script exited 1\n")
+    assert why.startswith("the restore script failed: ")
+    assert why.endswith("restore script exited 1")
+    assert "0123" not in why
+    assert len(why) < 2000
+
+
+@pytest.mark.parametrize("braces", ["{{ssm:/prod/password}}", "{{ workingDirectory }}", "{{{{.ID}}}}"])
+def test_ssm_finds_no_name_of_a_parameter_in_a_command(
+    instance: Instance, bucket: Bucket, braces: str
+) -> None:
+    command = a_run(bucket, restore=f"printf '%s' '{braces}' > said", service=braces)
+
+    assert "{{" not in command
+    assert instance.run(command).returncode == 0
+    assert (instance.directory / "said").read_text() == braces

@@ -87,7 +87,7 @@ def test_a_report_that_the_job_would_take_is_true_whatever_the_script_did(
             assert bucket.whole == PATTERN * 10_000
 
 
-TOOLS = "cat curl date dd find id mkfifo mktemp rm sha256sum sleep tail tee tr wc"
+TOOLS = "cat curl dd find id mkfifo mktemp rm sha256sum sleep tail tee tr wc"
 
 
 @pytest.mark.parametrize("output", ["pipe", "file"])

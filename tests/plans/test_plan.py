@@ -175,6 +175,13 @@ def test_one_word_that_begins_with_a_slash_is_a_path(script: str, expected: bool
     assert is_path(script) is expected
 
 
+@pytest.mark.parametrize("key", ["script", "restore", "verify"])
+def test_lines_of_a_script_end_as_a_shell_reads_them(key: str) -> None:
+    scripts = {"script": "dump", "restore": "cat", key: '#!/bin/sh\r\necho data > "$2"\r\n'}
+    (read,) = parse_plan(smallest(kind="service", **scripts), vaults={"primary": "s3"}).rules
+    assert getattr(read, key) == '#!/bin/sh\necho data > "$2"\n'
+
+
 def test_document_is_json_and_shows_every_default() -> None:
     document = json.loads(json.dumps(parse_plan(smallest(), vaults={}).to_document()))
     assert document == {

@@ -71,6 +71,8 @@ RUN = ScriptRun("i-1", "cmd-1", NOON, letter=1, letter_at=NOON)
 SENT: dict[str, Any] = {"checked": True, "run": RUN}
 SENT_STAGED: dict[str, Any] = {"staging": WHOLE, "run": RUN}
 FRESH = LetterSeen("e1", taken=False)
+RESTORED = "farshore-restored 1\nbytes 1000\nverified no\nend\n"
+PROVEN = RESTORED.replace("no", "yes")
 DONE: dict[str, Any] = {**SENT_STAGED, "outcome": "restored"}
 SENDING = Do(Send(), "sending the script to i-1", "SendCommand", locks=("instance i-1",))
 
@@ -132,7 +134,7 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
         pytest.param(_job(WRITTEN), _seen(letter=FRESH), SENDING, id="its first letter is written"),
         pytest.param(
             _job(SENT),
-            _seen(invocation=said("Success", 0)),
+            _seen(invocation=said("Success", 0, stdout=RESTORED)),
             Do(
                 NoteOutcome("restored 1,000 bytes onto i-1 (the rule has no verify script)", "err"),
                 "the scripts have ended well",
@@ -141,7 +143,7 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
         ),
         pytest.param(
             _job(SENT),
-            Seen(VERIFIED, RunSeen(invocation=said("Success", 0))),
+            Seen(VERIFIED, RunSeen(invocation=said("Success", 0, stdout=PROVEN))),
             Do(
                 NoteOutcome("restored 1,000 bytes onto i-1 and its verify script passed", "err"),
                 Says("ended well"),
@@ -171,6 +173,12 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
             _seen(),
             Wait(NOON + 2 * MINUTE, Says("restored; could not remove 1")),
             id="what was staged could not be removed",
+        ),
+        pytest.param(
+            _staged({**DONE, "removal": replace(refused(STAGED, ago=HOUR), removed=(MAILBOX,), tries=5)}),
+            _seen(),
+            Finish(f"restored; left to the inventory, as it could not be removed: {STAGED}"),
+            id="what was restored is restored, whatever cannot be removed",
         ),
         pytest.param(
             _staged({**DONE, "removal": replace(refused(STAGED, ago=HOUR), removed=(MAILBOX,))}),
@@ -247,6 +255,21 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
             MINUTE,
             Fail(f"{WHAT}: i-1 was stopped or terminated while command cmd-1 ran"),
             id="the instance is gone",
+        ),
+        *(
+            pytest.param(
+                _job(SENT),
+                Seen(rule, RunSeen(invocation=said("Success", 0, stdout=stdout))),
+                MINUTE,
+                Fail(f"{WHAT}: it ended with exit code 0, and does not say that it restored"),
+                id=name,
+            )
+            for name, rule, stdout in (
+                ("nothing was restored", SERVICE_RULE, ""),
+                ("not all was restored", SERVICE_RULE, RESTORED.replace("1000", "999")),
+                ("something else was said", SERVICE_RULE, f"hello\n{RESTORED}"),
+                ("nothing was verified", VERIFIED, RESTORED),
+            )
         ),
         pytest.param(
             _job(SENT),

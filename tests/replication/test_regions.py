@@ -45,7 +45,7 @@ from tests.jobs.made import (
 from tests.replication.made import IN_DR, LOCK, NOTHING_TO_COPY, made, not_made, original
 
 DR = S3VaultConfig(kind="s3", region="eu-west-1", bucket="dr-bucket")
-COPY = SnapshotCopy(NONE, NONE, lambda vault: Destination(DR, NONE, NONE))
+COPY = SnapshotCopy(NONE, lambda vault: Destination(DR, NONE, NONE))
 
 ONE, TWO = SnapshotRef("snap-1", "vol-1", 1), SnapshotRef("snap-2", "vol-2", 1)
 POINT = point_in("primary", region="eu-central-1", snapshots=(ONE, TWO), snapshot_count=2)

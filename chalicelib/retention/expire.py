@@ -26,6 +26,7 @@ from chalicelib.jobs.removal import Removal, remove
 from chalicelib.jobs.work import ExpireWork
 from chalicelib.plans.model import Kind, Rule
 from chalicelib.retention.artefacts import ArtefactStore
+from chalicelib.retention.by_request import DeletionContext, guard
 from chalicelib.retention.judging import (
     Act,
     Judgement,
@@ -66,7 +67,7 @@ ExpireJob = Job[ExpireWork, ExpireProgress]
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The lineage's points, its rule and what the vaults show while it is judged; then the point to let go
-    next, and the snapshots of it to delete next."""
+    next, the snapshots of it to delete next, and why it has to stay though its deletion was asked for."""
 
     points: tuple[RecoveryPoint, ...] = ()
     record: LineageRecord | None = None
@@ -74,6 +75,7 @@ class Seen:
     world: World = field(default_factory=World)
     point: RecoveryPoint | None = None
     snapshots: tuple[str, ...] = ()
+    guard: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,20 @@ class Expire:
         if point is None or artefact is None:
             return Seen(point=point)
         refs = self.points.shard(point, due.vault, job.progress.shard)
-        return Seen(point=point, snapshots=job.progress.snapshots.left_of(ref.id for ref in refs))
+        snapshots = job.progress.snapshots.left_of(ref.id for ref in refs)
+        ends = work.kind is None and due.act is Act.DELETE and artefact.in_grace
+        return Seen(point=point, snapshots=snapshots, guard=self._guard(point) if ends else None)
+
+    def _guard(self, point: RecoveryPoint) -> str | None:
+        """Say why a point that is let go by request has to stay: by now it is the newest good one."""
+        before = {name: taken_back(each) if each.in_grace else each for name, each in point.artefacts.items()}
+        point = replace(point, artefacts=before)
+        stored = self.plans.get(point.plan)
+        rule = stored.plan.rule(point.rule) if stored else None
+        context = DeletionContext(self.points.of_lineage(point.lineage), rule.vaults if rule else None)
+        if guard(point, context) is None:
+            return None
+        return guard(point, replace(context, missing_from=self.artefacts.missing_from(point)))
 
     def decide(self, job: ExpireJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Judge once; then release what is not kept."""
@@ -213,16 +228,19 @@ class Expire:
         if artefact.let_go_at is not None and now < artefact.let_go_at:
             until = f"until {artefact.let_go_at:%Y-%m-%d %H:%M} UTC"
             return Wait(artefact.let_go_at, f"{judgement.key} can be taken back {until}")
+        stays = f"held: {point.hold}" if point.hold is not None else seen.guard
+        if stays and artefact.in_grace:
+            return Do(Skip(judgement, stays), f"{judgement.key} stays: {stays}")
         return _begin_deletion(judgement, point, artefact, seen.snapshots, vaults, now)
 
     def _let_go(
         self, judgement: Judgement, job: ExpireJob, point: RecoveryPoint, artefact: Artefact, now: datetime
     ) -> Decision[Action]:
-        """Mark an artefact EXPIRED; what failed has no grace."""
+        """Mark an artefact EXPIRED; what is not good has no grace, and nothing to take back."""
         by_request = job.work.kind is None
         if artefact.state is PointState.EXPIRED and (artefact.by_request or not artefact.in_grace):
             return Do(Skip(judgement), f"{judgement.key} is let go already")
-        at = now + self.grace if artefact.state is PointState.AVAILABLE else now
+        at = now + self.grace if artefact.state is PointState.AVAILABLE else None
         expired = replace(
             artefact,
             state=PointState.EXPIRED,

@@ -100,6 +100,36 @@ def test_a_point_that_is_held_is_kept_and_not_deleted_by_request(app: Deployment
     app.ask("PUT", "/recovery-points/rp-none/hold", {"reason": "x"}, status=404)
 
 
+def test_what_is_held_within_its_grace_is_not_deleted_when_that_is_over(app: Deployment) -> None:
+    _ready(app, snapshot_rule(lifecycle=newest(9), volumes={"boot": False}))
+    first, _ = _back_up(app, 2)
+    path = f"/recovery-points/{first['id']}"
+    (deletion,) = app.ask("DELETE", path, status=202).document["jobs"]
+    app.pass_time(minutes=10)
+    app.ask("PUT", f"{path}/hold", {"reason": "audit 7"}, status=200)
+    app.pass_time(hours=GRACE_HOURS + 1)
+    assert len(app.snapshots()) == 2
+    assert "held: audit 7" in app.job(deletion)["reason"]
+    app.ask("POST", f"{path}/undelete", status=200)
+    assert _states(app) == ["AVAILABLE", "AVAILABLE"]
+    assert app.discrepancies() == []
+
+
+def test_what_was_deleted_by_request_stays_when_it_is_the_newest_good_point_by_then(app: Deployment) -> None:
+    _ready(app, snapshot_rule(lifecycle=newest(9), volumes={"boot": False}))
+    first, second = _back_up(app, 2)
+    (deletion,) = app.ask("DELETE", f"/recovery-points/{first['id']}", status=202).document["jobs"]
+    app.pass_time(minutes=10)
+    app.ec2().delete_snapshot(SnapshotId=second["artefacts"][0]["snapshot_ids"][0])
+    app.ask("POST", "/inventory", {}, key="now", status=202)
+    app.pass_time(hours=GRACE_HOURS + 1)
+    assert _states(app) == ["EXPIRED", "MISSING"]
+    assert len(app.snapshots()) == 1
+    assert "newest good point" in app.job(deletion)["reason"]
+    app.ask("POST", f"/recovery-points/{first['id']}/undelete", status=200)
+    assert app.discrepancies() == []
+
+
 def test_a_deletion_by_request_waits_out_the_grace_too(app: Deployment) -> None:
     _ready(app, snapshot_rule(lifecycle=newest(9), volumes={"boot": False}))
     first, second, _ = _back_up(app, 3)
@@ -129,7 +159,7 @@ def test_what_was_let_go_is_taken_back_when_what_should_stay_is_gone(app: Deploy
     app.pass_time(hours=30)  # the daily sweep looks
     app.faults()
     assert app.point(older["id"])["state"] == "AVAILABLE"
-    assert app.point(newer["id"])["state"] == "MISSING"
+    assert _states(app)[1] == "MISSING"
     judged = [each for job in app.jobs(kind="expire") for each in job["judged"]]
     reasons = {each["reason"] for each in judged if each["recovery_point"] == newer["id"]}
     assert any("not whole in primary" in reason for reason in reasons)

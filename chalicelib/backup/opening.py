@@ -149,7 +149,7 @@ def missed_by(
     if isinstance(plan.service, TagName):
         seen = (each for each in known.values() if each.seen_at and now - each.seen_at < EXPECTED_FOR)
         expected = {each.lineage.service for each in seen}
-        expected |= set() if covered.services or known else {plan.name}
+        expected |= set() if covered.services or expected else {plan.name}
     else:
         expected = {plan.service}
     missed = sorted(expected - covered.services.keys())

@@ -123,6 +123,8 @@ class BackupTick:
         if not covered.services:
             logger().warning("the plan selects no instance", extra={"plan": plan.name})
             count("PlanSelectsNothing", plan=plan.name)
+        else:
+            self.services.forget_unseen(records)
         return Scene(plan, self.opener.rule_ids(plan), covered, records, now)
 
     def _open(self, scene: "Scene", rule: Rule, covered: Covered, cause: Cause) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NewType
 
 from chalicelib.ids import fingerprint
+from chalicelib.plans.lifecycle import Pool
 from chalicelib.plans.model import Kind
 
 PointId = NewType("PointId", str)
@@ -199,6 +200,15 @@ class RecoveryPoint:
         """Say why it is flagged; "" when it is not."""
         partial = f"partial, without {', '.join(self.left_out)}" if self.left_out else ""
         return f"suspect: {self.suspect}" if self.is_suspect else partial
+
+    @property
+    def pool(self) -> Pool:
+        """Which other points of its lineage a lifecycle judges it with."""
+        if self.is_suspect:
+            return Pool.SUSPECT
+        if self.left_out:
+            return Pool.PARTIAL
+        return Pool.MANUAL if self.asked is Asked.REQUEST else Pool.SCHEDULED
 
     def in_vault(self, vault: str) -> Artefact | None:
         """Return the artefact in `vault`, in whatever state, or None where there never was one."""

@@ -79,7 +79,10 @@ class CopiesAgain:
         if SOURCE_VAULT not in point.available_in() or vault in point.available_in():
             return False
         beside = [each for each in self.points.of_lineage(point.lineage) if _belongs_in(each, vault)]
-        candidates = [Point(each.id, each.created_at, good=True) for each in beside]
+        candidates = [
+            Point(each.id, each.created_at, good=True, pool=each.pool, kept_until=each.keep_until)
+            for each in beside
+        ]
         verdicts = decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True)
         return point.hold is not None or any(each.keep for each in verdicts if each.id == point.id)
 

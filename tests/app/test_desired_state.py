@@ -28,6 +28,15 @@ def _row(app: Deployment, service: str, vault: str) -> Document:
     return row
 
 
+def _good_in(app: Deployment, vault: str) -> set[str]:
+    return {
+        point["id"]
+        for point in app.points()
+        for each in point["artefacts"]
+        if (each["vault"], each["state"]) == (vault, "AVAILABLE")
+    }
+
+
 # One at a time
 
 
@@ -177,6 +186,12 @@ def test_a_plan_that_never_selected_anything_is_shown_and_its_runs_are_missed(ap
     job, *_ = app.jobs(kind="backup")
     assert job["state"] == "FAILED"
     assert job["reason"] == "MISSED: plan orders selects no instance (none was ever seen)"
+    app.pass_until(app.now.replace(minute=5) + timedelta(hours=2))
+    missed = app.jobs(kind="backup")
+    assert len({job["nominal_at"] for job in missed}) == 3, "each due run leaves a job"
+    app.run_instance("orders", Name="web")
+    app.pass_time(hours=1)
+    assert {each["service"]: each["says"] for each in app.listing("status")} == {"web": []}
 
 
 def test_a_service_that_vanished_is_missed_while_the_others_are_backed_up(app: Deployment) -> None:
@@ -251,6 +266,35 @@ def test_an_original_stays_while_its_copy_is_still_to_be_made(app: Deployment) -
     assert sum("primary" in vaults for vaults in in_vaults) == 1
     assert sum("dr" in vaults for vaults in in_vaults) == 3
     assert app.discrepancies() == []
+
+
+def test_a_copy_that_is_due_is_displaced_by_no_suspect_and_no_scheduled_point_by_one_asked_for(
+    app: Deployment,
+) -> None:
+    instance = app.run_instance("orders")
+    rule = service_rule(
+        schedule="cron(0 * * * ? *)",
+        script='if [ -e broken ]; then echo x > "$2"; else seq 1 1000 > "$2"; fi',
+        lifecycle={"count": 2},
+        copies=[{"vault": "dr"}],
+    )
+    app.put_plan("orders", rule)
+    app.faults(
+        {
+            "match": {"service": "s3", "operation": "CopyObject"},
+            "effect": {"error": {"code": "AccessDenied", "status": 403}},
+        }
+    )
+    app.back_up("orders")
+    app.pass_time(hours=2)
+    (app.folder(instance) / "broken").touch()
+    good = {point["id"] for point in app.points(state="AVAILABLE")}
+    assert len(good) == 3
+    app.pass_time(hours=4)
+    app.faults()
+    app.pass_time(hours=9)
+    assert good <= _good_in(app, "dr")
+    assert _status(app, "orders")["says"] == []
 
 
 def test_a_copy_that_the_plan_wants_no_more_is_made_no_more(app: Deployment) -> None:

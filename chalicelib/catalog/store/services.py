@@ -163,6 +163,14 @@ class ServiceStore:
             if record.retry is not None:
                 self._table.commit([forgetting_retry(record.lineage, record.retry.job)])
 
+    def forget_unseen(self, records: Iterable[LineageRecord]) -> None:
+        """Forget the missed runs of services of which no instance was ever seen: a plan that selected nothing
+        has such a lineage, by its own name, until it selects something."""
+        for record in records:
+            if record.missed is not None and record.seen_at is None:
+                unseen = Attr("seen_at").not_exists()
+                self._table.commit([Write(_key(record.lineage), deletes=True, condition=unseen)])
+
     def waking(self, keys: Iterable[tuple[str, str]]) -> list[LineageRecord]:
         """Return the lineages under these keys whose backups are to be tried again."""
         found = [record for item in self._table.get_all(keys).values() if (record := _of_item(item))]

@@ -130,6 +130,25 @@ def test_what_was_deleted_by_request_stays_when_it_is_the_newest_good_point_by_t
     assert app.discrepancies() == []
 
 
+def test_a_copy_that_was_due_is_made_when_its_point_is_taken_back(app: Deployment) -> None:
+    _ready(app, snapshot_rule(volumes={"boot": False}, copies=[{"vault": "dr"}]))
+    app.faults(
+        {
+            "match": {"service": "ec2", "operation": "CopySnapshot"},
+            "effect": {"error": {"code": "UnauthorizedOperation", "status": 403}},
+        }
+    )
+    first, _ = _back_up(app, 2)
+    app.ask("DELETE", f"/recovery-points/{first['id']}", status=202)
+    app.pass_time(hours=3)
+    app.faults()
+    app.ask("POST", f"/recovery-points/{first['id']}/undelete", status=200)
+    app.pass_time(hours=GRACE_HOURS)
+    assert _states(app, "dr") == ["AVAILABLE", "AVAILABLE"]
+    assert [point for point in app.points() if "copies_due" in point] == []
+    assert app.discrepancies() == []
+
+
 def test_a_deletion_by_request_waits_out_the_grace_too(app: Deployment) -> None:
     _ready(app, snapshot_rule(lifecycle=newest(9), volumes={"boot": False}))
     first, second, _ = _back_up(app, 3)

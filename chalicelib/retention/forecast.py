@@ -97,10 +97,15 @@ def losses_of(
 
 
 def is_much(losses: Iterable[Loss], found: Iterable[RecoveryPoint]) -> bool:
-    """Say whether more than a quarter of one pool of a lineage in one vault newly goes. Pure."""
+    """Say whether more than a quarter of one pool of a lineage in one vault goes, and some of it newly. Pure.
+
+    What the stored plan lets go is there until its lifecycle has marked it: edits in a row add up.
+    """
     there = Counter((vault, point.pool) for point in found for vault in point.available_in())
-    gone = Counter((loss.vault, loss.pool) for loss in losses if loss.newly)
-    return any(4 * number > there[pool] for pool, number in gone.items())
+    lost = tuple(losses)
+    gone = Counter((loss.vault, loss.pool) for loss in lost)
+    newly = {(loss.vault, loss.pool) for loss in lost if loss.newly}
+    return any(4 * gone[pool] > there[pool] for pool in newly)
 
 
 def left_behind(records: Iterable[LineageRecord], plan: Plan | None) -> tuple[LeftBehind, ...]:

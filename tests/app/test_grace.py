@@ -229,6 +229,28 @@ def test_a_stricter_plan_that_is_put_back_within_the_grace_has_deleted_nothing(a
     assert app.discrepancies() == []
 
 
+def test_a_plan_that_is_changed_while_its_lifecycle_deletes_stops_that(app: Deployment) -> None:
+    _ready(app)
+    _back_up(app, 4)
+    app.pass_time(hours=GRACE_HOURS + 1)
+    app.faults(
+        {
+            "match": {"service": "ec2", "operation": "DeleteSnapshot"},
+            "effect": {"error": {"code": "RequestLimitExceeded", "status": 503}},
+        }
+    )
+    _back_up(app)
+    assert _states(app) == ["EXPIRED"] * 4 + ["AVAILABLE"]
+    app.put_plan("orders", COUNT_ONE | {"lifecycle": newest(9)})
+    app.faults()
+    app.pass_time(hours=2)
+    states = sorted(_states(app))
+    assert states.count("DELETED") <= 1, "the one whose deletion was begun"
+    assert states.count("AVAILABLE") >= 4
+    assert app.unfinished() == []
+    assert app.discrepancies() == []
+
+
 def test_a_plan_that_grew_stricter_again_waits_for_its_own_grace(app: Deployment) -> None:
     wide, strict = (snapshot_rule(lifecycle=newest(n), volumes={"boot": False}) for n in (9, 1))
     _ready(app, strict)

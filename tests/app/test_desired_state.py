@@ -173,6 +173,10 @@ def test_a_due_run_that_could_not_be_made_leaves_a_job_that_says_why(app: Deploy
         assert job["reason"].startswith("MISSED: plan orders selects no instance (last seen ")
         assert instance in job["reason"]
     assert "MISSED" in _status(app, "orders")["says"][0]
+    renamed = HOURLY | {"name": "other"}
+    app.put_plan("orders", renamed)
+    assert not any("MISSED" in each for each in _status(app, "orders")["says"]), "its rule is gone"
+    app.put_plan("orders", HOURLY)
     app.run_instance("orders")
     app.pass_time(hours=1)
     assert app.jobs(kind="backup")[-1]["state"] == "COMPLETED"

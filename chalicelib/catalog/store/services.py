@@ -300,15 +300,24 @@ def arriving(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
 
 
 def restating(record: LineageRecord, points: Sequence[RecoveryPoint]) -> list[Write]:
-    """State the newest of each vault as all of the lineage's points tell it, unless one arrived meanwhile."""
+    """State the newest of each vault as all of the lineage's points tell it, unless one arrived meanwhile; a
+    flagged point that is gone is told no more."""
     whole = [point for point in points if not point.left_out]
     vaults = sorted({*record.newest, *(vault for point in whole for vault in point.available_in())})
-    writes = []
+    writes = _unflagging(record, points)
     for vault in vaults:
         known, true = record.newest.get(vault), _newest_of(whole, vault)
         if known != true:
             writes.append(_restating_one(record.lineage, vault, known, true))
     return writes
+
+
+def _unflagging(record: LineageRecord, points: Sequence[RecoveryPoint]) -> list[Write]:
+    flagged = record.flagged
+    if flagged is None or any(point.id == flagged.point and point.available_in() for point in points):
+        return []
+    unchanged = Attr("flagged").eq(json.dumps([flagged.point, flagged.why]))
+    return [Write(_key(record.lineage), Role.NEWER, drops=("flagged",), condition=unchanged)]
 
 
 def _newest_of(whole: Sequence[RecoveryPoint], vault: str) -> Newest | None:

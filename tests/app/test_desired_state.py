@@ -135,6 +135,19 @@ def test_a_run_is_tried_as_often_as_the_plan_says_with_growing_pauses(app: Deplo
     assert timedelta(minutes=30) <= pauses[1] <= timedelta(minutes=36)
 
 
+def test_runs_that_failed_are_not_told_to_be_superseded(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", HOURLY)
+    app.faults(_refusing("ec2", "CreateSnapshots", error={"code": "UnauthorizedOperation", "status": 403}))
+    app.pass_time(hours=2)
+    app.faults()
+    app.pass_time(minutes=50)
+    *failed, made = app.jobs(kind="backup")
+    assert {job["state"] for job in failed} == {"FAILED"}
+    assert made["state"] == "COMPLETED"
+    assert "superseded" not in made
+
+
 def test_a_try_takes_the_plan_and_the_instances_as_they_are_then(app: Deployment) -> None:
     old = app.run_instance("orders")
     app.put_plan("orders", service_rule(schedule="cron(0 0 * * ? *)", script="exit 3"))

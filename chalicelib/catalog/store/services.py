@@ -216,9 +216,10 @@ def enqueueing(lineage: Lineage, job_id: str, holder: str) -> Write:
     return Write(_key(lineage), adds={"waiting": {job_id}}, condition=Attr("running").eq(holder))
 
 
-def ending(lineage: Lineage, job_id: str, *, begun: bool) -> Write:
-    """Give the lineage back, or leave the line."""
-    return Write(_key(lineage), takes={"waiting": {job_id}}, drops=("running",) if begun else ())
+def ending(lineage: Lineage, job_id: str, *, begun: bool, passed: int) -> Write:
+    """Give the lineage back, or leave the line; `passed` is added to the due runs since one began."""
+    added = {"passed": passed} if passed else {}
+    return Write(_key(lineage), adds=added, takes={"waiting": {job_id}}, drops=("running",) if begun else ())
 
 
 def retrying(lineage: Lineage, retry: Retry) -> Write:

@@ -67,7 +67,7 @@ def free(record: LineageRecord, job: AnyJob) -> Free:
 def opened(job: AnyJob, missed: str | None) -> Write:
     """Return what is noted of a backup that is opened, or that was missed. Pure."""
     if missed is not None:
-        return services.missing(lineage_of(job), job.id, missed)
+        return services.missing(lineage_of(job), job.id, missed, supersedes=not job.work.unseen)
     work = job.work
     return services.opening(lineage_of(job), job.id, work.instances, job.created_at, due=work.due)
 

@@ -211,6 +211,33 @@ def test_a_plan_that_never_selected_anything_is_shown_and_its_runs_are_missed(ap
     assert {each["service"]: each["says"] for each in app.listing("status")} == {"web": []}
 
 
+def test_runs_that_nobody_can_make_leave_jobs_and_one_late_run_follows(app: Deployment) -> None:
+    instance = app.run_instance("orders")
+    app.put_plan("orders", HOURLY | {"retry": {"attempts": 0}})
+    app.pass_time(hours=1)
+    app.faults(
+        {
+            "match": {"service": "ec2", "operation": "DescribeInstances", "caller": "function"},
+            "effect": {"error": {"code": "UnauthorizedOperation", "status": 403}},
+        }
+    )
+    app.pass_time(hours=2)
+    _, *missed = app.jobs(kind="backup")
+    assert [job["state"] for job in missed] == ["FAILED", "FAILED"]
+    for job in missed:
+        assert job["reason"].startswith("MISSED: it could not be seen what plan orders selects (last seen ")
+        assert instance in job["reason"]
+        assert "UnauthorizedOperation" in job["reason"]
+    assert "UnauthorizedOperation" in _status(app, "orders")["says"][0]
+    app.faults()
+    app.pass_time(minutes=30)
+    late = app.jobs(kind="backup")[-1]
+    assert (late["state"], late["nominal_at"]) == ("COMPLETED", missed[-1]["nominal_at"])
+    assert len(app.points(state="AVAILABLE")) == 2
+    assert _status(app, "orders")["says"] == []
+    assert app.discrepancies() == []
+
+
 def test_a_service_that_vanished_is_missed_while_the_others_are_backed_up(app: Deployment) -> None:
     app.run_instance("fleet", Name="web")
     gone = app.run_instance("fleet", Name="db")

@@ -190,9 +190,12 @@ def opening(lineage: Lineage, job_id: str, instances: Sequence[str], now: dateti
     return Write(_key(lineage), sets={**sets, "due_job": job_id}, adds={"passed": 1}, drops=dropped)
 
 
-def missing(lineage: Lineage, job_id: str, why: str) -> Write:
-    """Note that a due run could not be made; it supersedes those before it as any other does."""
-    sets = {**_named(lineage), "last_job": job_id, "due_job": job_id, "missed": why}
+def missing(lineage: Lineage, job_id: str, why: str, *, supersedes: bool) -> Write:
+    """Note that a due run could not be made; if it `supersedes` those before it, it does as any other."""
+    sets = {**_named(lineage), "last_job": job_id, "missed": why}
+    if not supersedes:
+        return Write(_key(lineage), sets=sets)
+    sets["due_job"] = job_id
     return Write(_key(lineage), sets=sets, drops=("retry", *NOT_WAKING))
 
 

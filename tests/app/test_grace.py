@@ -178,7 +178,7 @@ def test_what_was_let_go_is_taken_back_when_what_should_stay_is_gone(app: Deploy
     app.pass_time(hours=30)  # the daily sweep looks
     app.faults()
     assert app.point(older["id"])["state"] == "AVAILABLE"
-    assert _states(app)[1] == "MISSING"
+    assert app.point(newer["id"])["state"] == "MISSING"
     judged = [each for job in app.jobs(kind="expire") for each in job["judged"]]
     reasons = {each["reason"] for each in judged if each["recovery_point"] == newer["id"]}
     assert any("not whole in primary" in reason for reason in reasons)

@@ -9,7 +9,7 @@ import pytest
 
 from local.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import BUCKETS, REGIONS, Deployment, Document, service_rule, snapshot_rule
+from tests.app.deployment import BUCKETS, REGIONS, Deployment, Document, newest, service_rule, snapshot_rule
 
 GRACE_HOURS = 6
 DATA = snapshot_rule(volumes={"boot": False})
@@ -231,7 +231,7 @@ def test_one_key_takes_one_inventory_and_a_day_one_of_each_place(app: Deployment
 
 
 def test_an_object_that_is_gone_marks_its_point_and_the_others_stay(app: Deployment) -> None:
-    first = _ready(app, service_rule(lifecycle={"count": 2}))
+    first = _ready(app, service_rule(lifecycle=newest(2)))
     second = _back_up(app)
     app.s3("primary").delete_object(Bucket=BUCKETS["primary"], Key=second["artefacts"][0]["key"])
     jobs = app.ask("POST", "/inventory", {"vault": "primary"}, status=202).document["jobs"]
@@ -348,10 +348,8 @@ def test_an_orphan_folder_is_reported_and_removed_only_when_its_point_is_known_t
     app: Deployment,
 ) -> None:
     _ready(app, service_rule())
-    job = app.back_up("orders")
-    app.ask("POST", f"/jobs/{job}/cancel", status=202)
-    app.pass_time(minutes=30)
-    failed = app.point(app.job(job)["recovery_point"])
+    app.put_plan("orders", service_rule(script="exit 3"))
+    failed = _back_up(app)
     assert failed["state"] == "FAILED"
     stamp = failed["nominal_at"].replace("-", "").replace(":", "")
     ours = f"points/orders/file/{stamp}-{failed['id']}/"

@@ -34,11 +34,12 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Covered:
     """What a plan covers now: instance ids by service, and the selected instances that lack the service's
-    tag; by service those that are not meant."""
+    tag; by service those that are not meant. `unseen` says why nobody could tell what there is."""
 
     services: Mapping[str, tuple[str, ...]]
     nameless: tuple[str, ...] = ()
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unseen: str = ""
 
     def limited_to(self, instances: Iterable[str]) -> "Covered":
         """Return what remains when only these instances are meant."""
@@ -149,7 +150,7 @@ def missed_by(
     if isinstance(plan.service, TagName):
         seen = (each for each in known.values() if each.seen_at and now - each.seen_at < EXPECTED_FOR)
         expected = {each.lineage.service for each in seen}
-        expected |= set() if covered.services or known else {plan.name}
+        expected |= set() if covered.services or expected else {plan.name}
     else:
         expected = {plan.service}
     missed = sorted(expected - covered.services.keys())
@@ -157,6 +158,8 @@ def missed_by(
 
 
 def _why(plan: Plan, service: str, covered: Covered, record: LineageRecord | None) -> str:
+    if covered.unseen:
+        return f"it could not be seen what plan {plan.name} selects ({_last_seen(record)}): {covered.unseen}"
     of = f" of {service}" if covered.services else ""
     return f"plan {plan.name} selects no instance{of} ({_last_seen(record)})"
 

@@ -5,7 +5,7 @@ tick that dies, comes twice or comes late loses no run and doubles none. One bad
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -27,13 +27,15 @@ from chalicelib.catalog.store import PlanStore, StoredPlan
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.rules import RuleId, RuleStore
 from chalicelib.catalog.store.services import LineageRecord, Retry, ServiceStore
-from chalicelib.errors import Permanent
+from chalicelib.errors import FarshoreError, Permanent
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import JobId
 from chalicelib.jobs.work import Cause, Target, backup_request, missed_request
 from chalicelib.observability import count, logger
 from chalicelib.plans.due import DueRun, next_try
 from chalicelib.plans.model import Plan, Rule
+
+LONGEST_WHY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,14 @@ class BackupTick:
     def _open_due(
         self, stored: StoredPlan, due: Mapping[str, DueRun | None], by_age: Sequence[Rule], now: datetime
     ) -> None:
-        scene = self._scene(stored.plan, now)
+        try:
+            scene = self._scene(stored.plan, now)
+        except FarshoreError as error:
+            runs = {
+                name: run for name, run in due.items() if run and (run.late or isinstance(error, Permanent))
+            }
+            self._leave_word(stored.plan, runs, error, now)
+            raise
         for rule in scene.plan.rules:
             run = due[rule.name]
             if run is not None:
@@ -118,11 +127,26 @@ class BackupTick:
         for rule in by_age:
             self._open_aged(scene, rule)
 
+    def _leave_word(self, plan: Plan, due: Mapping[str, DueRun], error: FarshoreError, now: datetime) -> None:
+        """Leave a job of each run that cannot be made while EC2 does not tell what the plan selects.
+
+        They are not served by that: when EC2 tells, one late run follows.
+        """
+        covered = Covered({}, unseen=str(error)[:LONGEST_WHY])
+        records = tuple(self.services.lineages(plan.name))
+        scene = Scene(plan, self.opener.rule_ids(plan), covered, records, now)
+        for rule in plan.rules:
+            if rule.name in due:
+                cause = replace(cause_of(due[rule.name], rule), unseen=True)
+                self._miss(scene, rule, scene.missed(rule), cause)
+
     def _scene(self, plan: Plan, now: datetime) -> "Scene":
         covered, records = covered_by(plan, self.ec2), tuple(self.services.lineages(plan.name))
         if not covered.services:
             logger().warning("the plan selects no instance", extra={"plan": plan.name})
             count("PlanSelectsNothing", plan=plan.name)
+        else:
+            self.services.forget_unseen(records)
         return Scene(plan, self.opener.rule_ids(plan), covered, records, now)
 
     def _open(self, scene: "Scene", rule: Rule, covered: Covered, cause: Cause) -> None:
@@ -143,7 +167,7 @@ class BackupTick:
             return
         jobs = self.opener.engine.open(requests)
         at = next_try(rule, cause.nominal_at, cause.tries, scene.now)
-        if at is not None:
+        if at is not None and not cause.unseen:
             self.services.note_retries(
                 (target.lineage, Retry(job, cause.nominal_at, cause.tries, at, request.missed or ""))
                 for target, job, request in zip(targets, jobs, requests, strict=True)

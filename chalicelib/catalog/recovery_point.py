@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NewType
 
 from chalicelib.ids import fingerprint
+from chalicelib.plans.lifecycle import Pool
 from chalicelib.plans.model import Kind
 
 PointId = NewType("PointId", str)
@@ -204,6 +205,15 @@ class RecoveryPoint:
         partial = f"partial, without {', '.join(self.left_out)}" if self.left_out else ""
         return f"suspect: {self.suspect}" if self.is_suspect else partial
 
+    @property
+    def pool(self) -> Pool:
+        """Which other points of its lineage a lifecycle judges it with."""
+        if self.is_suspect:
+            return Pool.SUSPECT
+        if self.left_out:
+            return Pool.PARTIAL
+        return Pool.MANUAL if self.asked is Asked.REQUEST else Pool.SCHEDULED
+
     def in_vault(self, vault: str) -> Artefact | None:
         """Return the artefact in `vault`, in whatever state, or None where there never was one."""
         return self.artefacts.get(vault)
@@ -235,12 +245,10 @@ def point_tags(point_id: str, job_id: str, service: str, plan: str, rule: str) -
 
 
 def state_of(artefacts: Any, otherwise: PointState) -> PointState:
-    """Return a point's state from its artefacts': available while one is, failed when the last good one is
-    missing, deleted when all are that ever were made, else as it was."""
+    """Return a point's state from its artefacts': available while one is, missing when the last good one is,
+    deleted when all are that ever were made, else as it was."""
     states = {artefact.state for artefact in artefacts}
-    for state in (PointState.AVAILABLE, PointState.EXPIRED):
+    for state in (PointState.AVAILABLE, PointState.EXPIRED, PointState.MISSING):
         if state in states:
             return state
-    if PointState.MISSING in states:
-        return PointState.FAILED
     return PointState.DELETED if states - {PointState.FAILED} == {PointState.DELETED} else otherwise

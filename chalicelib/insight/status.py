@@ -88,8 +88,8 @@ def _behind(rows: Sequence[Row], objective: Any, now: datetime) -> bool:
     newest: dict[str, datetime | None] = {}
     for row in rows:
         if row.wanted:
-            at = row.record.newest[row.vault].at if row.vault in row.record.newest else None
-            known = newest.get(row.vault)
+            there, known = row.record.newest.get(row.vault), newest.get(row.vault)
+            at = (there.verified_at or there.at) if there else None  # snapshots are not read back
             newest[row.vault] = at if known is None else max(known, at or known)
     return any(at is None or now - at > objective for at in newest.values())
 
@@ -110,6 +110,9 @@ def _says(plan: str, stored: Plan | None, record: ServiceRecord, rows: Sequence[
         if due := row.record.awaited.get(row.vault, 0):
             yield f"rule {lineage.rule}: {due} copies into {row.vault} failed and are made again"
     for each in record.lineages:
+        rule = stored.rule(each.lineage.rule) if stored else None
+        if rule is None or rule.kind is not each.lineage.kind:
+            continue  # of what is not wanted nothing is missed
         if each.missed is not None:
             yield f"rule {each.lineage.rule}: {each.missed}"
         if each.retry is not None and each.missed is None:

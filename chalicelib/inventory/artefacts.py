@@ -10,15 +10,17 @@ from datetime import datetime, timedelta
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.catalog.location import Location
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, DueCopy, PointState, RecoveryPoint
 from chalicelib.catalog.store import points as point_writes
 from chalicelib.catalog.store import services
+from chalicelib.catalog.store.due_copies import due, no_longer_due
 from chalicelib.catalog.store.findings import FindingKind, FindingStore
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.inventory.proof import point_ids
 from chalicelib.inventory.survey import PAGE, SECOND_LOOK_AFTER, Candidate, Settlement, Sight
+from chalicelib.settings import PRIMARY
 from chalicelib.vaults.layout import manifest_key, segment_key
 from chalicelib.vaults.vault import Vault
 
@@ -143,7 +145,18 @@ class ArtefactSurvey:
             point_writes.changing(point, after, now),
             services.counting(point, vault, -1 if after.state is PointState.MISSING else 1),
             *services.restating(record, lineage),
+            *_copied_again(point, after, now),
         )
+
+
+def _copied_again(point: RecoveryPoint, after: Artefact, now: datetime) -> tuple[Write, ...]:
+    """Return the writes that have a copy which is gone made again, as long as its plan wants it and it is not
+    there. Pure."""
+    if after.vault == PRIMARY:
+        return ()
+    if after.state is not PointState.MISSING:
+        return no_longer_due(point, after.vault)
+    return due(point, after.vault, DueCopy(0, now)) if after.vault not in point.due else ()
 
 
 def _unmarked(point: RecoveryPoint, after: Artefact) -> tuple[Write, ...]:

@@ -469,7 +469,7 @@ class Engine:
         )
         ended = [*self.jobs.finishing(work.lease, work.job, now), *leaving(work.job, left, now)]
         if lineages.takes_turns(job):
-            ended.append(lineages.ended(job))
+            ended.append(lineages.ended(work.job))
         self._store(work, [*ended, *finish.writes, *opening, *unpinned, *freed])
         self._poke_waiting(freed)
         if job.begun:

@@ -12,7 +12,7 @@ from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.catalog.store import services
 from chalicelib.catalog.store.services import LineageRecord
 from chalicelib.catalog.store.writes import Write
-from chalicelib.jobs.job import AnyJob, AnyRequest, JobKind
+from chalicelib.jobs.job import AnyJob, AnyRequest, JobKind, JobState
 from chalicelib.plans.model import Kind
 
 
@@ -67,7 +67,7 @@ def free(record: LineageRecord, job: AnyJob) -> Free:
 def opened(job: AnyJob, missed: str | None) -> Write:
     """Return what is noted of a backup that is opened, or that was missed. Pure."""
     if missed is not None:
-        return services.missing(lineage_of(job), job.id, missed)
+        return services.missing(lineage_of(job), job.id, missed, supersedes=not job.work.unseen)
     work = job.work
     return services.opening(lineage_of(job), job.id, work.instances, job.created_at, due=work.due)
 
@@ -83,8 +83,9 @@ def not_begun(job: AnyJob) -> Write:
 
 
 def ended(job: AnyJob) -> Write:
-    """Return what is noted of a backup that ends. Pure."""
-    return services.ending(lineage_of(job), job.id, begun=job.begun)
+    """Return what is noted of a backup that ends; one that failed unbegun was not superseded. Pure."""
+    failed = job.work.due and job.state is JobState.FAILED and not job.begun
+    return services.ending(lineage_of(job), job.id, begun=job.begun, passed=-1 if failed else 0)
 
 
 def superseded(job: AnyJob, by: str) -> str:

@@ -71,7 +71,8 @@ class BackupWork:
     asked for.
 
     `listed` names the record that lists them instead, where they are many; `shard` is which part of the point
-    a child job makes; `tries` counts the failed ones before it that were due at the same moment.
+    a child job makes; `tries` counts the failed ones before it that were due at the same moment. One that is
+    `unseen` was missed because nobody could tell what there is to back up.
     """
 
     recovery_point: str
@@ -84,6 +85,7 @@ class BackupWork:
     shard: int | None = None
     terms: Terms = field(default_factory=Terms)
     left_out: tuple[str, ...] = ()
+    unseen: bool = False
 
     @property
     def due(self) -> bool:
@@ -162,7 +164,8 @@ class InventoryWork:
 class Cause:
     """Why backups are made now: the moment they were due, and `key` when it was not a schedule that asked.
 
-    `tries` counts the failed ones before that were due at the same moment.
+    `tries` counts the failed ones before that were due at the same moment. What is `unseen` cannot be made
+    now; the run that is made of it later is another one.
     """
 
     nominal_at: datetime
@@ -171,6 +174,7 @@ class Cause:
     late: bool = False
     tries: int = 0
     terms: Terms = field(default_factory=Terms)
+    unseen: bool = False
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -178,7 +182,7 @@ class Cause:
         was said with it."""
         if self.key is None:
             again = ("try", str(self.tries)) if self.tries else ()
-            return ("schedule", self.nominal_at.isoformat(), *again)
+            return ("schedule", self.nominal_at.isoformat(), *again, *(("unseen",) if self.unseen else ()))
         terms = self.terms
         said = (terms.note, str(terms.keep), str(terms.held)) if terms != Terms(terms.asked) else ()
         return ("key", self.key, *said)
@@ -222,6 +226,7 @@ def backup_request(target: Target, cause: Cause) -> JobRequest[BackupWork]:
         tries=cause.tries,
         terms=cause.terms,
         left_out=few_of(target.left_out),
+        unseen=cause.unseen,
     )
     paced = lineage.kind is Kind.SNAPSHOT and not in_parts and bool(ids)
     return JobRequest(

@@ -1,24 +1,28 @@
-"""Makes copies again that failed, until they are there or no longer wanted.
+"""Makes copies again that failed, or that are gone, until they are there or no longer wanted.
 
 A copy is wanted as long as its plan has the rule, the rule names the vault, the original is there, and the
 vault's own lifecycle would keep it beside the points that are or should be there. Until then the original is
-not let go (its point's `due`).
+not let go by its lifecycle (its point's `due`); one that is not good now, and may be again, is waited for.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from chalicelib.catalog.recovery_point import DueCopy, RecoveryPoint
-from chalicelib.catalog.store import PlanStore, PointStore, Table, points
+from chalicelib.catalog.store import PlanStore, PointStore, Table
+from chalicelib.catalog.store.due_copies import due, no_longer_due
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import Conflict, FarshoreError
 from chalicelib.jobs.engine import Engine
+from chalicelib.jobs.job import AnyRequest
 from chalicelib.jobs.work import copy_method, copy_request
 from chalicelib.observability import count, logger
 from chalicelib.plans.lifecycle import Point, decide_lifecycle
 from chalicelib.plans.model import Rule
-from chalicelib.replication.point_copy import SOURCE_VAULT, no_longer_due
+from chalicelib.replication.point_copy import SOURCE_VAULT, may_come_back
+
+LOOKS_AGAIN_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +59,56 @@ class CopiesAgain:
             return
         stored = self.plans.get(point.plan)
         rule = stored.plan.rule(point.rule) if stored else None
-        vaults = [vault for vault, due in point.due.items() if due.at is not None and due.at <= now]
+        vaults = [vault for vault, copy in point.due.items() if copy.at is not None and copy.at <= now]
         for vault in vaults:
-            wanted = self._is_wanted(point, rule, vault, now)
-            writes = self._begun(point, vault) if wanted else list(no_longer_due(point, vault))
-            if self.table.commit(writes):
+            if self.table.commit(self._next(point, rule, vault, now)):
                 return  # it has changed since it was read: the next tick reads it again
             point = self.points.get(point_id) or point
 
-    def _begun(self, point: RecoveryPoint, vault: str) -> list[Write]:
+    def _next(self, point: RecoveryPoint, rule: Rule | None, vault: str, now: datetime) -> Sequence[Write]:
+        """Open a copy if it is wanted; return what notes it, or that it is due no more, or later."""
+        if not self._is_wanted(point, rule, vault, now):
+            return no_longer_due(point, vault)
+        if SOURCE_VAULT in point.available_in():
+            return self._begun(point, vault, now)
+        return _later(point, vault, now) if may_come_back(point) else no_longer_due(point, vault)
+
+    def _begun(self, point: RecoveryPoint, vault: str, now: datetime) -> Sequence[Write]:
         """Open a copy; return what notes it: from here on it is the job that says when to try again."""
-        due = point.due[vault]
-        method = copy_method(point.kind, self.vault_kinds.get(vault, "s3"))
+        request = self._request(point, vault, point.due[vault].tries)
         try:
-            self.engine.open([copy_request(point, vault, method, tries=due.tries)])
+            self.engine.open([request])
         except Conflict:  # the original is gone meanwhile
-            return list(no_longer_due(point, vault))
-        return [points.expecting(point, vault, DueCopy(due.tries, None))]
+            return _later(point, vault, now)
+        return due(point, vault, DueCopy(point.due[vault].tries, None))
+
+    def _request(self, point: RecoveryPoint, vault: str, tries: int) -> AnyRequest:
+        """Ask for the copy's next try; one that was there, and is gone, has tries that are over."""
+        method = copy_method(point.kind, self.vault_kinds.get(vault, "s3"))
+        while True:
+            request = copy_request(point, vault, method, tries=tries)
+            known = self.engine.jobs.states([request.id]).get(request.id)
+            if known is None or not known.final:
+                return request
+            tries += 1
 
     def _is_wanted(self, point: RecoveryPoint, rule: Rule | None, vault: str, now: datetime) -> bool:
         if rule is None or rule.kind is not point.kind or vault not in rule.vaults:
             return False
-        if SOURCE_VAULT not in point.available_in() or vault in point.available_in():
+        if vault in point.available_in():
             return False
         beside = [each for each in self.points.of_lineage(point.lineage) if _belongs_in(each, vault)]
-        candidates = [Point(each.id, each.created_at, good=True) for each in beside]
+        candidates = [
+            Point(each.id, each.created_at, good=True, pool=each.pool, kept_until=each.keep_until)
+            for each in beside
+        ]
         verdicts = decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True)
         return point.hold is not None or any(each.keep for each in verdicts if each.id == point.id)
+
+
+def _later(point: RecoveryPoint, vault: str, now: datetime) -> tuple[Write, ...]:
+    """Return the writes by which a copy is looked at again, its original not being there now."""
+    return due(point, vault, replace(point.due[vault], at=now + LOOKS_AGAIN_AFTER))
 
 
 def _belongs_in(point: RecoveryPoint, vault: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from chalicelib.catalog.recovery_point import Artefact, DueCopy, PointState, RecoveryPoint
 from chalicelib.catalog.store import points, services
+from chalicelib.catalog.store.due_copies import due, no_longer_due
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import NotFound
@@ -117,24 +118,22 @@ def _again(job: CopyJob, original: Original, now: datetime) -> tuple[Write, ...]
     point, vault = original.point, job.work.vault
     known = point.due.get(vault)
     cancelled = job.failure is not None and job.failure.outcome is JobState.CANCELLED
-    if cancelled or original.source is None:
+    if cancelled or not (original.source or may_come_back(point)):
         return no_longer_due(point, vault)
     tries = known.tries + 1 if known else 1
-    due = points.expecting(point, vault, DueCopy(tries, now + pause_before(tries)))
-    return (due,) if known else (due, services.awaiting(point, vault, 1))
+    return due(point, vault, DueCopy(tries, now + pause_before(tries)))
+
+
+def may_come_back(point: RecoveryPoint) -> bool:
+    """Say whether an original that is not good now may be again: it is in its grace, or missing."""
+    source = point.in_vault(SOURCE_VAULT)
+    return source is not None and (source.in_grace or source.state is PointState.MISSING)
 
 
 def pause_before(tries: int) -> timedelta:
     """Return how long a copy that was tried so often waits before it is tried again."""
     doubled: int = 2 ** min(tries - 1, 16)
     return min(FIRST_PAUSE * doubled, LONGEST_PAUSE)
-
-
-def no_longer_due(point: RecoveryPoint, vault: str) -> tuple[Write, ...]:
-    """Return the writes by which a copy that had failed is awaited no more."""
-    if vault not in point.due:
-        return ()
-    return points.expecting(point, vault, None), services.awaiting(point, vault, -1)
 
 
 def reason_of(job: CopyJob) -> str:

@@ -44,16 +44,12 @@ def _refusal(point: RecoveryPoint, context: DeletionContext) -> str | None:
     for holders in point.pins.values():
         first = min(holders)
         return f"{first.partition('-')[0]} {first} of it is under way"
-    return _guard(point, context)
+    return guard(point, context)
 
 
-def is_guarded(point: RecoveryPoint, context: DeletionContext) -> bool:
-    """Say whether a point is the newest good one, as far as the catalog knows: then it is worth a look."""
-    return _guard(point, context) is not None
-
-
-def _guard(point: RecoveryPoint, context: DeletionContext) -> str | None:
-    """Say where a point is the newest good one; what is suspect, partial or not there is no good one."""
+def guard(point: RecoveryPoint, context: DeletionContext) -> str | None:
+    """Say where a point is the newest good one, as far as is known; what is suspect, partial or not there is
+    no good one."""
     if point.is_flagged:
         return None
     good_in = [vault for vault in point.available_in() if vault not in context.missing_from]

@@ -26,6 +26,7 @@ from chalicelib.jobs.removal import Removal, remove
 from chalicelib.jobs.work import ExpireWork
 from chalicelib.plans.model import Kind, Rule
 from chalicelib.retention.artefacts import ArtefactStore
+from chalicelib.retention.by_request import DeletionContext, guard
 from chalicelib.retention.judging import (
     Act,
     Judgement,
@@ -48,8 +49,9 @@ DELETED_AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True)
 class ExpireProgress:
-    """How far a lifecycle is: what was judged, what could not be deleted and why, and, of the artefact being
-    deleted, the shard and the snapshots in it that are gone."""
+    """How far a lifecycle is: what was judged, by a rule that has kept what it keeps `since` then (None: the
+    rule is gone); what could not be deleted and why, and, of the artefact being deleted, the shard and the
+    snapshots in it that are gone."""
 
     judged: tuple[Judgement, ...] | None = None
     kept: int = 0
@@ -58,6 +60,7 @@ class ExpireProgress:
     released: Removal = field(default_factory=Removal)
     shard: int = 0
     snapshots: Removal = field(default_factory=Removal)
+    since: datetime | None = None
 
 
 ExpireJob = Job[ExpireWork, ExpireProgress]
@@ -65,23 +68,29 @@ ExpireJob = Job[ExpireWork, ExpireProgress]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The lineage's points, its rule and what the vaults show while it is judged; then the point to let go
-    next, and the snapshots of it to delete next."""
+    """The lineage's points, its rule and what the vaults show while it is judged (then `record` is there).
+
+    Else the point to let go next, the snapshots of it to delete next, and why it has to stay (`guard`) though
+    its deletion was asked for.
+    """
 
     points: tuple[RecoveryPoint, ...] = ()
     record: LineageRecord | None = None
     rule: Rule | None = None
+    since: datetime | None = None
     world: World = field(default_factory=World)
     point: RecoveryPoint | None = None
     snapshots: tuple[str, ...] = ()
+    guard: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Take the judgements down: from here on they are carried out, not made again. `restates` are what the
-    lineage's record should say of its points."""
+    """Take the judgements down: from here on they are carried out, and made again only when the plan has
+    changed before something is deleted. `restates` are what the lineage's record should say of its points."""
 
     judgements: tuple[Judgement, ...]
+    since: datetime | None = None
     restates: tuple[Write, ...] = ()
 
 
@@ -131,14 +140,7 @@ class Expire:
         """List the lineage's points while they are judged; then look at the point to let go next."""
         work = job.work
         if job.progress.judged is None and work.kind is not None:
-            lineage = Lineage(job.plan, job.rule, Kind(work.kind), job.service)
-            record = self.services.with_vaults(lineage)
-            found, stored = self.points.of_lineage(lineage), self.plans.get(job.plan)
-            rule = stored.plan.rule(job.rule) if stored else None
-            if stored is None or rule is None or rule.kind is not work.kind:
-                return Seen(found, record)
-            found = graced(found, stored.kept_since[rule.name] + self.grace)
-            return Seen(found, record, rule, self._look(found, rule))
+            return self._judging(job, *self._rule(job))
         due = _due(job, self.now())
         if isinstance(due, Wait) or due is None:
             return Seen()
@@ -147,11 +149,44 @@ class Expire:
         if point is None or artefact is None:
             return Seen(point=point)
         refs = self.points.shard(point, due.vault, job.progress.shard)
-        return Seen(point=point, snapshots=job.progress.snapshots.left_of(ref.id for ref in refs))
+        seen = Seen(point=point, snapshots=job.progress.snapshots.left_of(ref.id for ref in refs))
+        if due.act is not Act.DELETE or not artefact.in_grace:
+            return seen
+        if work.kind is None:
+            return replace(seen, guard=self._guard(point))
+        rule, since = self._rule(job)
+        return seen if since == job.progress.since else self._judging(job, rule, since)
+
+    def _rule(self, job: ExpireJob) -> tuple[Rule | None, datetime | None]:
+        """Return the lineage's rule as the plan is now, and since when it keeps what it keeps."""
+        stored = self.plans.get(job.plan)
+        rule = stored.plan.rule(job.rule) if stored else None
+        if stored is None or rule is None or rule.kind is not job.work.kind:
+            return None, None
+        return rule, stored.kept_since[rule.name]
+
+    def _judging(self, job: ExpireJob, rule: Rule | None, since: datetime | None) -> Seen:
+        lineage = Lineage(job.plan, job.rule, Kind(job.work.kind or ""), job.service)
+        record, found = self.services.with_vaults(lineage), self.points.of_lineage(lineage)
+        if rule is None or since is None:
+            return Seen(found, record)
+        found = graced(found, since + self.grace)
+        return Seen(found, record, rule, since, self._look(found, rule))
+
+    def _guard(self, point: RecoveryPoint) -> str | None:
+        """Say why a point that is let go by request has to stay: by now it is the newest good one."""
+        before = {name: taken_back(each) if each.in_grace else each for name, each in point.artefacts.items()}
+        point = replace(point, artefacts=before)
+        stored = self.plans.get(point.plan)
+        rule = stored.plan.rule(point.rule) if stored else None
+        context = DeletionContext(self.points.of_lineage(point.lineage), rule.vaults if rule else None)
+        if guard(point, context) is None:
+            return None
+        return guard(point, replace(context, missing_from=self.artefacts.missing_from(point)))
 
     def decide(self, job: ExpireJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Judge once; then release what is not kept."""
-        if job.progress.judged is None:
+        if job.progress.judged is None or seen.record is not None:
             if job.work.kind is None:
                 asked = tuple(
                     Judgement(r.recovery_point, r.vault, False, r.reason, act=self._first)
@@ -164,7 +199,7 @@ class Expire:
                 else keep_all(seen.points, job.plan, job.rule)
             )
             restates = tuple(services.restating(seen.record, seen.points)) if seen.record else ()
-            return Do(Judge(judgements, restates), f"judged {len(judgements)} artefacts")
+            return Do(Judge(judgements, seen.since, restates), f"judged {len(judgements)} artefacts")
         due = _due(job, now)
         if isinstance(due, Wait):
             return due
@@ -213,16 +248,19 @@ class Expire:
         if artefact.let_go_at is not None and now < artefact.let_go_at:
             until = f"until {artefact.let_go_at:%Y-%m-%d %H:%M} UTC"
             return Wait(artefact.let_go_at, f"{judgement.key} can be taken back {until}")
+        stays = f"held: {point.hold}" if point.hold is not None else seen.guard
+        if stays and artefact.in_grace:
+            return Do(Skip(judgement, stays), f"{judgement.key} stays: {stays}")
         return _begin_deletion(judgement, point, artefact, seen.snapshots, vaults, now)
 
     def _let_go(
         self, judgement: Judgement, job: ExpireJob, point: RecoveryPoint, artefact: Artefact, now: datetime
     ) -> Decision[Action]:
-        """Mark an artefact EXPIRED; what failed has no grace."""
+        """Mark an artefact EXPIRED; what is not good has no grace, and nothing to take back."""
         by_request = job.work.kind is None
         if artefact.state is PointState.EXPIRED and (artefact.by_request or not artefact.in_grace):
             return Do(Skip(judgement), f"{judgement.key} is let go already")
-        at = now + self.grace if artefact.state is PointState.AVAILABLE else now
+        at = now + self.grace if artefact.state is PointState.AVAILABLE else None
         expired = replace(
             artefact,
             state=PointState.EXPIRED,
@@ -248,8 +286,8 @@ class Expire:
         """Carry out one action."""
         progress = job.progress
         match action:
-            case Judge(judgements=judgements, restates=restates):
-                return Step(_taken_down(progress, judgements), restates)
+            case Judge(judgements=judgements, since=since, restates=restates):
+                return Step(replace(_taken_down(progress, judgements), since=since), restates)
             case Skip(judgement=judgement, why=None):
                 return Step(_gone(progress, judgement))
             case Skip(judgement=judgement, why=why):

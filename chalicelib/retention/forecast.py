@@ -14,7 +14,7 @@ from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.services import LineageRecord, ServiceStore
 from chalicelib.plans.lifecycle import Pool
 from chalicelib.plans.model import Kind, Plan, Rule
-from chalicelib.retention.judging import Judgement, World, judge, pool_of
+from chalicelib.retention.judging import Judgement, World, judge
 
 # API Gateway waits 29 seconds for an answer.
 MOST_LINEAGES = 500
@@ -93,14 +93,19 @@ def losses_of(
         if each.keep or point.artefacts[each.vault].state is not PointState.AVAILABLE:
             continue
         newly = still_kept is None or each.key in still_kept
-        yield Loss(point.id, point.created_at, each.vault, each.reason, pool_of(point), newly)
+        yield Loss(point.id, point.created_at, each.vault, each.reason, point.pool, newly)
 
 
 def is_much(losses: Iterable[Loss], found: Iterable[RecoveryPoint]) -> bool:
-    """Say whether more than a quarter of one pool of a lineage in one vault newly goes. Pure."""
-    there = Counter((vault, pool_of(point)) for point in found for vault in point.available_in())
-    gone = Counter((loss.vault, loss.pool) for loss in losses if loss.newly)
-    return any(4 * number > there[pool] for pool, number in gone.items())
+    """Say whether more than a quarter of one pool of a lineage in one vault goes, and some of it newly. Pure.
+
+    What the stored plan lets go is there until its lifecycle has marked it: edits in a row add up.
+    """
+    there = Counter((vault, point.pool) for point in found for vault in point.available_in())
+    lost = tuple(losses)
+    gone = Counter((loss.vault, loss.pool) for loss in lost)
+    newly = {(loss.vault, loss.pool) for loss in lost if loss.newly}
+    return any(4 * gone[pool] > there[pool] for pool in newly)
 
 
 def left_behind(records: Iterable[LineageRecord], plan: Plan | None) -> tuple[LeftBehind, ...]:

@@ -87,6 +87,8 @@ def _hold(point: RecoveryPoint, reason: str) -> list[Write]:
     if point.state is PointState.CREATING:
         why = "it is CREATING: ask again when it is made, or for the backup with `keep`"
         raise Conflict(why, operation="holding", resource=point.id)
+    if not point.available_in() and not any(each.in_grace for each in point.artefacts.values()):
+        raise Conflict("it is being deleted", operation="holding", resource=point.id)
     return [points.holding(point, reason)]
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from chalicelib.catalog.recovery_point import Artefact, Asked, PointId, PointState, RecoveryPoint
-from chalicelib.plans.lifecycle import Point, Pool, Verdict, decide_lifecycle
+from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint
+from chalicelib.plans.lifecycle import Point, Verdict, decide_lifecycle
 from chalicelib.plans.model import Rule
 from chalicelib.settings import PRIMARY
 
@@ -100,17 +100,8 @@ def _candidate(point: RecoveryPoint, vault: str, world: World) -> Point:
     elif point.hold is not None and not failed:
         why = f"held: {point.hold}"
     return Point(
-        point.id, point.created_at, not (failed or missing), why, pool_of(point), kept_until=point.keep_until
+        point.id, point.created_at, not (failed or missing), why, point.pool, kept_until=point.keep_until
     )
-
-
-def pool_of(point: RecoveryPoint) -> Pool:
-    """Return which other points of its lineage a point is judged with. Pure."""
-    if point.is_suspect:
-        return Pool.SUSPECT
-    if point.left_out:
-        return Pool.PARTIAL
-    return Pool.MANUAL if point.asked is Asked.REQUEST else Pool.SCHEDULED
 
 
 def _judgement(

@@ -24,7 +24,7 @@ from chalicelib.insight.documents import (
 from chalicelib.insight.preview import preview, warnings_of
 from chalicelib.jobs.job import AnyRequest, JobKind, JobState
 from chalicelib.plans.model import Kind, Plan, parse_plan
-from chalicelib.retention.by_request import DeletionContext, deletion_request, is_guarded
+from chalicelib.retention.by_request import DeletionContext, deletion_request, guard
 from chalicelib.retention.forecast import left_behind
 from chalicelib.triggers import asked, standing
 from chalicelib.triggers.forecasts import forecast_document, require_confirmed, stays_document
@@ -192,7 +192,7 @@ def delete_recovery_point(point_id: str) -> Response:
     rule = stored.plan.rule(point.rule) if stored else None
     lineage = app.points.of_lineage(point.lineage)
     context = DeletionContext(lineage, kept_in=rule.vaults if rule else None)
-    if is_guarded(point, context):
+    if guard(point, context) is not None:
         context = replace(context, missing_from=app.artefacts.missing_from(point))
     return answer(_opened(deletion_request(point, context, app.now())), HTTPStatus.ACCEPTED)
 

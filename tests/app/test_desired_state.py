@@ -28,6 +28,15 @@ def _row(app: Deployment, service: str, vault: str) -> Document:
     return row
 
 
+def _good_in(app: Deployment, vault: str) -> set[str]:
+    return {
+        point["id"]
+        for point in app.points()
+        for each in point["artefacts"]
+        if (each["vault"], each["state"]) == (vault, "AVAILABLE")
+    }
+
+
 # One at a time
 
 
@@ -121,6 +130,19 @@ def test_a_run_is_tried_as_often_as_the_plan_says_with_growing_pauses(app: Deplo
     assert timedelta(minutes=30) <= pauses[1] <= timedelta(minutes=36)
 
 
+def test_runs_that_failed_are_not_told_to_be_superseded(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", HOURLY)
+    app.faults(_refusing("ec2", "CreateSnapshots", error={"code": "UnauthorizedOperation", "status": 403}))
+    app.pass_time(hours=2)
+    app.faults()
+    app.pass_time(minutes=50)
+    *failed, made = app.jobs(kind="backup")
+    assert {job["state"] for job in failed} == {"FAILED"}
+    assert made["state"] == "COMPLETED"
+    assert "superseded" not in made
+
+
 def test_a_try_takes_the_plan_and_the_instances_as_they_are_then(app: Deployment) -> None:
     old = app.run_instance("orders")
     app.put_plan("orders", service_rule(schedule="cron(0 0 * * ? *)", script="exit 3"))
@@ -159,6 +181,10 @@ def test_a_due_run_that_could_not_be_made_leaves_a_job_that_says_why(app: Deploy
         assert job["reason"].startswith("MISSED: plan orders selects no instance (last seen ")
         assert instance in job["reason"]
     assert "MISSED" in _status(app, "orders")["says"][0]
+    renamed = HOURLY | {"name": "other"}
+    app.put_plan("orders", renamed)
+    assert not any("MISSED" in each for each in _status(app, "orders")["says"]), "its rule is gone"
+    app.put_plan("orders", HOURLY)
     app.run_instance("orders")
     app.pass_time(hours=1)
     assert app.jobs(kind="backup")[-1]["state"] == "COMPLETED"
@@ -172,6 +198,39 @@ def test_a_plan_that_never_selected_anything_is_shown_and_its_runs_are_missed(ap
     job, *_ = app.jobs(kind="backup")
     assert job["state"] == "FAILED"
     assert job["reason"] == "MISSED: plan orders selects no instance (none was ever seen)"
+    app.pass_until(app.now.replace(minute=5) + timedelta(hours=2))
+    missed = app.jobs(kind="backup")
+    assert len({job["nominal_at"] for job in missed}) == 3, "each due run leaves a job"
+    app.run_instance("orders", Name="web")
+    app.pass_time(hours=1)
+    assert {each["service"]: each["says"] for each in app.listing("status")} == {"web": []}
+
+
+def test_runs_that_nobody_can_make_leave_jobs_and_one_late_run_follows(app: Deployment) -> None:
+    instance = app.run_instance("orders")
+    app.put_plan("orders", HOURLY | {"retry": {"attempts": 0}})
+    app.pass_time(hours=1)
+    app.faults(
+        {
+            "match": {"service": "ec2", "operation": "DescribeInstances", "caller": "function"},
+            "effect": {"error": {"code": "UnauthorizedOperation", "status": 403}},
+        }
+    )
+    app.pass_time(hours=2)
+    _, *missed = app.jobs(kind="backup")
+    assert [job["state"] for job in missed] == ["FAILED", "FAILED"]
+    for job in missed:
+        assert job["reason"].startswith("MISSED: it could not be seen what plan orders selects (last seen ")
+        assert instance in job["reason"]
+        assert "UnauthorizedOperation" in job["reason"]
+    assert "UnauthorizedOperation" in _status(app, "orders")["says"][0]
+    app.faults()
+    app.pass_time(minutes=30)
+    late = app.jobs(kind="backup")[-1]
+    assert (late["state"], late["nominal_at"]) == ("COMPLETED", missed[-1]["nominal_at"])
+    assert len(app.points(state="AVAILABLE")) == 2
+    assert _status(app, "orders")["says"] == []
+    assert app.discrepancies() == []
 
 
 def test_a_service_that_vanished_is_missed_while_the_others_are_backed_up(app: Deployment) -> None:
@@ -246,6 +305,35 @@ def test_an_original_stays_while_its_copy_is_still_to_be_made(app: Deployment) -
     assert sum("primary" in vaults for vaults in in_vaults) == 1
     assert sum("dr" in vaults for vaults in in_vaults) == 3
     assert app.discrepancies() == []
+
+
+def test_a_copy_that_is_due_is_displaced_by_no_suspect_and_no_scheduled_point_by_one_asked_for(
+    app: Deployment,
+) -> None:
+    instance = app.run_instance("orders")
+    rule = service_rule(
+        schedule="cron(0 * * * ? *)",
+        script='if [ -e broken ]; then echo x > "$2"; else seq 1 1000 > "$2"; fi',
+        lifecycle={"count": 2},
+        copies=[{"vault": "dr"}],
+    )
+    app.put_plan("orders", rule)
+    app.faults(
+        {
+            "match": {"service": "s3", "operation": "CopyObject"},
+            "effect": {"error": {"code": "AccessDenied", "status": 403}},
+        }
+    )
+    app.back_up("orders")
+    app.pass_time(hours=2)
+    (app.folder(instance) / "broken").touch()
+    good = {point["id"] for point in app.points(state="AVAILABLE")}
+    assert len(good) == 3
+    app.pass_time(hours=4)
+    app.faults()
+    app.pass_time(hours=9)
+    assert good <= _good_in(app, "dr")
+    assert _status(app, "orders")["says"] == []
 
 
 def test_a_copy_that_the_plan_wants_no_more_is_made_no_more(app: Deployment) -> None:

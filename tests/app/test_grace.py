@@ -100,6 +100,55 @@ def test_a_point_that_is_held_is_kept_and_not_deleted_by_request(app: Deployment
     app.ask("PUT", "/recovery-points/rp-none/hold", {"reason": "x"}, status=404)
 
 
+def test_what_is_held_within_its_grace_is_not_deleted_when_that_is_over(app: Deployment) -> None:
+    _ready(app, snapshot_rule(lifecycle=newest(9), volumes={"boot": False}))
+    first, _ = _back_up(app, 2)
+    path = f"/recovery-points/{first['id']}"
+    (deletion,) = app.ask("DELETE", path, status=202).document["jobs"]
+    app.pass_time(minutes=10)
+    app.ask("PUT", f"{path}/hold", {"reason": "audit 7"}, status=200)
+    app.pass_time(hours=GRACE_HOURS + 1)
+    assert len(app.snapshots()) == 2
+    assert "held: audit 7" in app.job(deletion)["reason"]
+    app.ask("POST", f"{path}/undelete", status=200)
+    assert _states(app) == ["AVAILABLE", "AVAILABLE"]
+    assert app.discrepancies() == []
+
+
+def test_what_was_deleted_by_request_stays_when_it_is_the_newest_good_point_by_then(app: Deployment) -> None:
+    _ready(app, snapshot_rule(lifecycle=newest(9), volumes={"boot": False}))
+    first, second = _back_up(app, 2)
+    (deletion,) = app.ask("DELETE", f"/recovery-points/{first['id']}", status=202).document["jobs"]
+    app.pass_time(minutes=10)
+    app.ec2().delete_snapshot(SnapshotId=second["artefacts"][0]["snapshot_ids"][0])
+    app.ask("POST", "/inventory", {}, key="now", status=202)
+    app.pass_time(hours=GRACE_HOURS + 1)
+    assert _states(app) == ["EXPIRED", "MISSING"]
+    assert len(app.snapshots()) == 1
+    assert "newest good point" in app.job(deletion)["reason"]
+    app.ask("POST", f"/recovery-points/{first['id']}/undelete", status=200)
+    assert app.discrepancies() == []
+
+
+def test_a_copy_that_was_due_is_made_when_its_point_is_taken_back(app: Deployment) -> None:
+    _ready(app, snapshot_rule(volumes={"boot": False}, copies=[{"vault": "dr"}]))
+    app.faults(
+        {
+            "match": {"service": "ec2", "operation": "CopySnapshot"},
+            "effect": {"error": {"code": "UnauthorizedOperation", "status": 403}},
+        }
+    )
+    first, _ = _back_up(app, 2)
+    app.ask("DELETE", f"/recovery-points/{first['id']}", status=202)
+    app.pass_time(hours=3)
+    app.faults()
+    app.ask("POST", f"/recovery-points/{first['id']}/undelete", status=200)
+    app.pass_time(hours=GRACE_HOURS)
+    assert _states(app, "dr") == ["AVAILABLE", "AVAILABLE"]
+    assert [point for point in app.points() if "copies_due" in point] == []
+    assert app.discrepancies() == []
+
+
 def test_a_deletion_by_request_waits_out_the_grace_too(app: Deployment) -> None:
     _ready(app, snapshot_rule(lifecycle=newest(9), volumes={"boot": False}))
     first, second, _ = _back_up(app, 3)
@@ -177,6 +226,28 @@ def test_a_stricter_plan_that_is_put_back_within_the_grace_has_deleted_nothing(a
     assert _states(app) == ["AVAILABLE"] * 5
     app.pass_time(hours=2 * GRACE_HOURS)
     assert _states(app) == ["AVAILABLE"] * 5
+    assert app.discrepancies() == []
+
+
+def test_a_plan_that_is_changed_while_its_lifecycle_deletes_stops_that(app: Deployment) -> None:
+    _ready(app)
+    _back_up(app, 4)
+    app.pass_time(hours=GRACE_HOURS + 1)
+    app.faults(
+        {
+            "match": {"service": "ec2", "operation": "DeleteSnapshot"},
+            "effect": {"error": {"code": "RequestLimitExceeded", "status": 503}},
+        }
+    )
+    _back_up(app)
+    assert _states(app) == ["EXPIRED"] * 4 + ["AVAILABLE"]
+    app.put_plan("orders", COUNT_ONE | {"lifecycle": newest(9)})
+    app.faults()
+    app.pass_time(hours=2)
+    states = sorted(_states(app))
+    assert states.count("DELETED") <= 1, "the one whose deletion was begun"
+    assert states.count("AVAILABLE") >= 4
+    assert app.unfinished() == []
     assert app.discrepancies() == []
 
 

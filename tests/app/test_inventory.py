@@ -9,7 +9,7 @@ import pytest
 
 from local.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import BUCKETS, REGIONS, Deployment, Document, service_rule, snapshot_rule
+from tests.app.deployment import BUCKETS, REGIONS, Deployment, Document, newest, service_rule, snapshot_rule
 
 GRACE_HOURS = 6
 DATA = snapshot_rule(volumes={"boot": False})
@@ -231,7 +231,7 @@ def test_one_key_takes_one_inventory_and_a_day_one_of_each_place(app: Deployment
 
 
 def test_an_object_that_is_gone_marks_its_point_and_the_others_stay(app: Deployment) -> None:
-    first = _ready(app, service_rule(lifecycle={"count": 2, "manual": {"count": 2}}))
+    first = _ready(app, service_rule(lifecycle=newest(2)))
     second = _back_up(app)
     app.s3("primary").delete_object(Bucket=BUCKETS["primary"], Key=second["artefacts"][0]["key"])
     jobs = app.ask("POST", "/inventory", {"vault": "primary"}, status=202).document["jobs"]
@@ -277,14 +277,38 @@ def test_a_snapshot_that_is_gone_marks_its_point_in_that_vault_alone(app: Deploy
     point = _ready(app, DATA | {"copies": [{"vault": "dr"}]})
     app.pass_time(hours=1)
     [copy] = app.snapshots("dr")
+    app.put_plan("orders", DATA)  # which wants no copy any more, so none is made in its place
     app.ec2(REGIONS["dr"]).delete_snapshot(SnapshotId=copy)
     assert [each["what"] for each in _take(app)] == [point["id"]]
     states = {each["vault"]: each["state"] for each in app.point(point["id"])["artefacts"]}
     assert states == {"primary": "AVAILABLE", "dr": "MISSING"}
+    app.pass_time(hours=1)
     job = app.copy(app.point(point["id"]), "dr")
     app.pass_time(hours=1)
     assert app.job(job)["state"] == "COMPLETED"
     assert _take(app) == []
+    assert app.discrepancies() == []
+
+
+@pytest.mark.parametrize("vault", ["dr", "offsite"])
+def test_a_copy_that_is_gone_is_made_again_while_its_plan_wants_it(app: Deployment, vault: str) -> None:
+    point = _ready(app, service_rule(copies=[{"vault": vault}]))
+    app.pass_time(hours=1)
+    gone = next(key for key in app.keys(vault) if point["id"] in key and "manifest" not in key)
+    if vault == "offsite":
+        (app.offsite / gone).unlink()
+    else:
+        app.s3(vault).delete_object(Bucket=BUCKETS[vault], Key=gone)
+    app.ask("POST", "/inventory", {"vault": vault}, status=202)
+    app.pass_time(minutes=12)
+    states = {each["vault"]: each["state"] for each in app.point(point["id"])["artefacts"]}
+    assert states == {"primary": "AVAILABLE", vault: "MISSING"}
+    app.pass_time(hours=1)
+    assert {each["state"] for each in app.point(point["id"])["artefacts"]} == {"AVAILABLE"}
+    assert "copies_due" not in app.point(point["id"])
+    [status] = app.listing("status")
+    assert status["points"] == {"service": {"primary": 1, vault: 1}}
+    assert status["says"] == []
     assert app.discrepancies() == []
 
 

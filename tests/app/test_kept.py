@@ -141,6 +141,22 @@ def test_a_week_without_a_dump_client_costs_no_good_backup(app: Deployment) -> N
     assert scheduled == [confirmed["id"], last["id"]]
 
 
+def test_a_suspect_point_that_is_deleted_is_told_no_more(app: Deployment) -> None:
+    instance = app.run_instance("orders")
+    app.put_plan("orders", service_rule(schedule=EVERY_HOUR, script=LARGE))
+    (app.folder(instance) / "client").touch()
+    _hours(app, 1)
+    (app.folder(instance) / "client").unlink()
+    _hours(app, 1)
+    good, suspect = _there(app)
+    app.put_plan("orders", service_rule(script=LARGE))
+    app.ask("DELETE", f"/recovery-points/{suspect['id']}", status=202)
+    app.pass_time(days=1)
+    [status] = app.listing("status")
+    assert "flagged" not in status
+    assert status["newest_at"] == good["created_at"]
+
+
 def test_too_few_bytes_are_suspect_and_a_rule_may_leave_the_size_unjudged(app: Deployment) -> None:
     instance = app.run_instance("orders")
     script = 'head -c "$(cat size)" /dev/zero > "$2"'

@@ -76,7 +76,7 @@ VALUES = [
     VolumeProgress({"snap-1": "vol-1"}, NOON, True, 2),
     ServiceRestoreProgress(True, StagedFile("primary", "key", "upload", 3, True), RUN, "restored", REMOVAL),
     ExpireProgress(
-        (Judgement("rp-1", "dr", False, "old", act=Act.EXPIRE),), 1, 2, {"a": "b"}, REMOVAL, 4, REMOVAL
+        (Judgement("rp-1", "dr", False, "old", act=Act.EXPIRE),), 1, 2, {"a": "b"}, REMOVAL, 4, REMOVAL, NOON
     ),
     Intent("SendCommand", NOON + timedelta(microseconds=1)),
     Permit(Budget("CreateSnapshots", "eu-central-1", 3), NOON),

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.catalog.recovery_point import RecoveryPoint
 from chalicelib.errors import Conflict
-from chalicelib.retention.by_request import DeletionContext, deletion_request, is_guarded
+from chalicelib.retention.by_request import DeletionContext, deletion_request, guard
 from tests.jobs.made import NOON, point_in
 
 OLD, NEW = point_in("primary", "dr", hours=2), point_in("primary", "dr", hours=1)
@@ -39,6 +39,6 @@ def test_a_suspect_point_that_is_confirmed_is_guarded_as_others_are() -> None:
 
 
 def test_a_point_that_is_not_there_may_go_only_when_it_is_there_nowhere() -> None:
-    assert is_guarded(NEW, DeletionContext((NEW, OLD), None))
+    assert guard(NEW, DeletionContext((NEW, OLD), None)) is not None
     assert _refusal(NEW, OLD, missing={"primary", "dr"}) is None
     assert "newest good point" in str(_refusal(NEW, OLD, missing={"primary"}))

@@ -11,13 +11,14 @@ from chalicelib.jobs.codec import to_text
 from chalicelib.jobs.decision import Do, Finish, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import AnyJob
-from chalicelib.jobs.work import copy_request, expire_request
+from chalicelib.jobs.work import copy_request, expire_request, release_request
 from chalicelib.plans.lifecycle import Lifecycle
 from chalicelib.plans.model import Kind, Rule, SnapshotRule
 from chalicelib.plans.rules import CopyTo
 from chalicelib.replication.point_copy import Original, failure_writes
 from chalicelib.retention.expire import (
     MOST_RELEASED,
+    Change,
     Delete,
     Expire,
     ExpireProgress,
@@ -158,6 +159,17 @@ def test_a_copy_that_fails_forgets_nothing_that_has_still_to_be_deleted() -> Non
     expired = replace(point.artefacts["dr"], state=PointState.EXPIRED)
     job = job_of(copy_request(point, "dr", "snapshot"), None)
     assert failure_writes(job, Original(point.with_artefact(expired), None), NOON) == ()
+
+
+def test_what_is_not_good_cannot_be_taken_back_when_it_is_let_go_by_request() -> None:
+    point = _point(state=PointState.FAILED)
+    release = Judgement(point.id, "dr", False, "deleted by request", act=Act.EXPIRE)
+    job = job_of(release_request(point, (), NOON), ExpireProgress(judged=(release,)))
+    do = replace(EXPIRE, grace=timedelta(hours=6)).decide(job, Seen(point=point), NOON)
+    assert isinstance(do, Do)
+    assert isinstance(do.action, Change)
+    assert do.action.to.state is PointState.EXPIRED
+    assert not do.action.to.in_grace
 
 
 @pytest.mark.parametrize(

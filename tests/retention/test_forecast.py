@@ -87,6 +87,15 @@ def test_more_than_a_quarter_is_much(points: tuple[RecoveryPoint, ...], count: i
     assert is_much(losses, points) is much
 
 
+def test_edits_in_a_row_add_up_until_one_is_much() -> None:
+    points = _points(100)
+    much = [
+        is_much(losses_of(points, _rule(count), _rule(before), DAY, NOON), points)
+        for before, count in ((100, 80), (80, 60), (60, 60), (60, 90))
+    ]
+    assert much == [False, True, False, False]
+
+
 def _record(rule: str = "r", service: str = "s", **counts: int) -> LineageRecord:
     return LineageRecord(Lineage("p", rule, Kind.SNAPSHOT, service), counts)
 

@@ -163,6 +163,14 @@ class ServiceStore:
             if record.retry is not None:
                 self._table.commit([forgetting_retry(record.lineage, record.retry.job)])
 
+    def forget_unseen(self, records: Iterable[LineageRecord]) -> None:
+        """Forget the missed runs of services of which no instance was ever seen: a plan that selected nothing
+        has such a lineage, by its own name, until it selects something."""
+        for record in records:
+            if record.missed is not None and record.seen_at is None:
+                unseen = Attr("seen_at").not_exists()
+                self._table.commit([Write(_key(record.lineage), deletes=True, condition=unseen)])
+
     def waking(self, keys: Iterable[tuple[str, str]]) -> list[LineageRecord]:
         """Return the lineages under these keys whose backups are to be tried again."""
         found = [record for item in self._table.get_all(keys).values() if (record := _of_item(item))]
@@ -182,9 +190,12 @@ def opening(lineage: Lineage, job_id: str, instances: Sequence[str], now: dateti
     return Write(_key(lineage), sets={**sets, "due_job": job_id}, adds={"passed": 1}, drops=dropped)
 
 
-def missing(lineage: Lineage, job_id: str, why: str) -> Write:
-    """Note that a due run could not be made; it supersedes those before it as any other does."""
-    sets = {**_named(lineage), "last_job": job_id, "due_job": job_id, "missed": why}
+def missing(lineage: Lineage, job_id: str, why: str, *, supersedes: bool) -> Write:
+    """Note that a due run could not be made; if it `supersedes` those before it, it does as any other."""
+    sets = {**_named(lineage), "last_job": job_id, "missed": why}
+    if not supersedes:
+        return Write(_key(lineage), sets=sets)
+    sets["due_job"] = job_id
     return Write(_key(lineage), sets=sets, drops=("retry", *NOT_WAKING))
 
 
@@ -208,9 +219,10 @@ def enqueueing(lineage: Lineage, job_id: str, holder: str) -> Write:
     return Write(_key(lineage), adds={"waiting": {job_id}}, condition=Attr("running").eq(holder))
 
 
-def ending(lineage: Lineage, job_id: str, *, begun: bool) -> Write:
-    """Give the lineage back, or leave the line."""
-    return Write(_key(lineage), takes={"waiting": {job_id}}, drops=("running",) if begun else ())
+def ending(lineage: Lineage, job_id: str, *, begun: bool, passed: int) -> Write:
+    """Give the lineage back, or leave the line; `passed` is added to the due runs since one began."""
+    added = {"passed": passed} if passed else {}
+    return Write(_key(lineage), adds=added, takes={"waiting": {job_id}}, drops=("running",) if begun else ())
 
 
 def retrying(lineage: Lineage, retry: Retry) -> Write:
@@ -292,15 +304,24 @@ def arriving(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
 
 
 def restating(record: LineageRecord, points: Sequence[RecoveryPoint]) -> list[Write]:
-    """State the newest of each vault as all of the lineage's points tell it, unless one arrived meanwhile."""
+    """State the newest of each vault as all of the lineage's points tell it, unless one arrived meanwhile; a
+    flagged point that is gone is told no more."""
     whole = [point for point in points if not point.left_out]
     vaults = sorted({*record.newest, *(vault for point in whole for vault in point.available_in())})
-    writes = []
+    writes = _unflagging(record, points)
     for vault in vaults:
         known, true = record.newest.get(vault), _newest_of(whole, vault)
         if known != true:
             writes.append(_restating_one(record.lineage, vault, known, true))
     return writes
+
+
+def _unflagging(record: LineageRecord, points: Sequence[RecoveryPoint]) -> list[Write]:
+    flagged = record.flagged
+    if flagged is None or any(point.id == flagged.point and point.available_in() for point in points):
+        return []
+    unchanged = Attr("flagged").eq(json.dumps([flagged.point, flagged.why]))
+    return [Write(_key(record.lineage), Role.NEWER, drops=("flagged",), condition=unchanged)]
 
 
 def _newest_of(whole: Sequence[RecoveryPoint], vault: str) -> Newest | None:

@@ -245,10 +245,12 @@ def point_tags(point_id: str, job_id: str, service: str, plan: str, rule: str) -
 
 
 def state_of(artefacts: Any, otherwise: PointState) -> PointState:
-    """Return a point's state from its artefacts': available while one is, missing when the last good one is,
-    deleted when all are that ever were made, else as it was."""
+    """Return a point's state from its artefacts': available while one is, failed when the last good one is
+    missing, deleted when all are that ever were made, else as it was."""
     states = {artefact.state for artefact in artefacts}
-    for state in (PointState.AVAILABLE, PointState.EXPIRED, PointState.MISSING):
+    for state in (PointState.AVAILABLE, PointState.EXPIRED):
         if state in states:
             return state
+    if PointState.MISSING in states:
+        return PointState.FAILED
     return PointState.DELETED if states - {PointState.FAILED} == {PointState.DELETED} else otherwise

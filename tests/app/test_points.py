@@ -60,6 +60,14 @@ def test_a_point_that_lives_on_in_another_vault_is_not_forgotten(table: Table) -
     assert _read(table).state is PointState.DELETED
 
 
+def test_a_point_whose_last_artefact_is_missing_is_failed_and_not_forgotten(table: Table) -> None:
+    table.commit([points.changing(_read(table), Artefact("primary", PointState.MISSING), NOW)])
+    assert _read(table).state is PointState.FAILED
+    assert "expires_at" not in (table.get(f"points#{LINEAGE.key}", POINT.id) or {})
+    table.commit([points.changing(_read(table), Artefact("primary", PointState.DELETED), NOW)])
+    assert "expires_at" in (table.get(f"points#{LINEAGE.key}", POINT.id) or {})
+
+
 def test_an_artefact_that_a_job_needs_is_not_let_go(table: Table) -> None:
     assert table.commit([points.pinning(POINT.id, "primary", "copy-1")]) == ()
     read = _read(table)

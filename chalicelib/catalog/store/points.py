@@ -279,8 +279,9 @@ def _item(point: RecoveryPoint, now: datetime) -> Item:
 
 def _forgotten_at(point: RecoveryPoint, now: datetime) -> int | None:
     """Return when the record of a point that can never be restored again goes, in seconds of the epoch."""
-    if point.state not in (PointState.FAILED, PointState.DELETED):
-        return None
+    missing = any(each.state is PointState.MISSING for each in point.artefacts.values())
+    if missing or point.state not in (PointState.FAILED, PointState.DELETED):
+        return None  # what is missing may be there again
     return int((now + REMEMBERED).timestamp())
 
 

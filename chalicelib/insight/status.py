@@ -108,7 +108,7 @@ def _says(plan: str, stored: Plan | None, record: ServiceRecord, rows: Sequence[
                 f" all {row.record.counts[row.vault]} are kept"
             )
         if due := row.record.awaited.get(row.vault, 0):
-            yield f"rule {lineage.rule}: {due} copies into {row.vault} failed and are made again"
+            yield f"rule {lineage.rule}: copies into {row.vault} that failed and are made again: {due}"
     for each in record.lineages:
         rule = stored.rule(each.lineage.rule) if stored else None
         if rule is None or rule.kind is not each.lineage.kind:

@@ -266,7 +266,7 @@ def test_a_copy_is_made_again_until_it_is_there_and_says_so_meanwhile(app: Deplo
     assert due["vault"] == "dr"
     assert due["tries"] >= 3
     assert _row(app, "orders", "dr")["copies_due"] == 1
-    assert "copies into dr failed and are made again" in _status(app, "orders")["says"][0]
+    assert "copies into dr that failed and are made again" in _status(app, "orders")["says"][0]
     app.pass_time(days=2)
     (dr,) = (each for each in app.point(point["id"])["artefacts"] if each["vault"] == "dr")
     assert dr["state"] == "FAILED", "what never was there is not DELETED"

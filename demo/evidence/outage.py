@@ -11,7 +11,8 @@ NIGHTLY = {("orders-db", "nightly"), ("files", "volumes")}
 
 def check_told(claims: Claims, farshore: Farshore, began: datetime) -> None:
     """Check that the API says what is missing, and that no copy is missing that nobody makes again."""
-    told = [sentence for sentence in says(farshore) if "copies into dr that failed and are made again" in sentence]
+    again = "copies into dr that failed and are made again"
+    told = [sentence for sentence in says(farshore) if again in sentence]
     claims.check("GET /status says which copies are missing", bool(told), told[0] if told else "nothing")
     waiting = [job for job in farshore.jobs(began) if job["kind"] == "backup" and job["state"] == "RUNNING"]
     seen = waiting[0]["reason"] if waiting else "no job waits"

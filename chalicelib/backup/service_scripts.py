@@ -37,9 +37,8 @@ from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound
 from chalicelib.jobs.claims import lock_of_instance
-from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait, look_again
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
-from chalicelib.jobs.job import may_have_been_made
 from chalicelib.jobs.removal import remove
 from chalicelib.jobs.script_run import (
     INTENT,
@@ -47,12 +46,15 @@ from chalicelib.jobs.script_run import (
     Choose,
     Ended,
     Machines,
+    Remove,
     RunSeen,
     ScriptFailed,
     Send,
     WriteLetter,
     adopted,
+    clean_up_run,
     decide_run,
+    mailbox_names,
     observe_run,
     still_stopping,
     under_way,
@@ -69,7 +71,7 @@ from chalicelib.on_instance import (
     parse_report,
 )
 from chalicelib.plans.model import Kind, ServiceRule
-from chalicelib.vaults.layout import MAX_PARTS, mailbox_folder, manifest_key, part_sizes
+from chalicelib.vaults.layout import MAX_PARTS, manifest_key, part_sizes
 from chalicelib.vaults.mailbox import ADDRESS_LIVES, WRITES_LIVE, Mailbox
 from chalicelib.vaults.manifest import identity, to_json
 from chalicelib.vaults.read_back import PinnedObject, check_whole, read_back
@@ -128,13 +130,6 @@ class WriteManifest:
 
     rule: ServiceRule
     suspect: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """Stop the script, throw away what was uploaded and the mailbox, whichever of these are named."""
-
-    what: tuple[str, ...]
 
 
 Action = (
@@ -211,7 +206,7 @@ class ServiceBackup:
         if not progress.described:
             why = suspicion(seen.rule.expect, progress.report.size_bytes, seen.lineage)
             return Do(WriteManifest(seen.rule, why), "writing the manifest")
-        mailbox = progress.removal.due(_mailbox_names(job), now)
+        mailbox = progress.removal.due(mailbox_names(job), now)
         if mailbox and not isinstance(mailbox, Wait):  # one that cannot be removed holds up no point
             return Do(Remove(mailbox), "removing the mailbox", MAILBOX_INTENT)
         if (gone := _not_as_read(job, seen)) is not None:
@@ -237,28 +232,15 @@ class ServiceBackup:
     def clean_up(self, job: ServiceJob, seen: Seen, now: datetime) -> Cleaning[Action]:
         """Stop the script, throw away what was uploaded; look long enough to find what was begun unseen."""
         reason = job.failure.reason if job.failure else job.reason
-        if job.intent is not None:
-            if job.intent.name == UPLOAD_INTENT and seen.upload is not None:
-                return Do(StartUpload(seen.upload), f"cleaning up after: {reason}")
-            if job.intent.name == INTENT and seen.run.commands:
-                return Do(Adopt(seen.run.commands[0]), f"cleaning up after: {reason}")
-            if job.intent.name == INTENT and may_have_been_made(job, now):
-                return look_again(job, INTENT)
-        due = job.progress.removal.due(_made(job), now)
-        if isinstance(due, Wait):
-            return replace(due, reason=f"{reason}; {due.reason}")
-        if due:
-            return Do(Remove(due), f"cleaning up after: {reason}")
-        if job.progress.report is None and (
-            stopping := still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
-        ):
-            return replace(stopping, reason=f"{reason}; {stopping.reason}")
-        due = job.progress.removal.due(_mailbox_names(job), now)  # once nobody takes a letter any more
-        if isinstance(due, Wait):
-            return replace(due, reason=f"{reason}; {due.reason}")
-        if due:
-            return Do(Remove(due), f"cleaning up after: {reason}")
-        return Finish(reason, failure_writes(job, source_of(job, None), seen.rule, now))
+        if job.intent is not None and job.intent.name == UPLOAD_INTENT and seen.upload is not None:
+            return Do(StartUpload(seen.upload), f"cleaning up after: {reason}")
+        stops = (
+            None
+            if job.progress.report
+            else still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
+        )
+        cleaning = clean_up_run(job, seen.run.commands, _made(job), stops, now)
+        return cleaning or Finish(reason, failure_writes(job, source_of(job, None), seen.rule, now))
 
     def abandon(self, job: ServiceJob, now: datetime) -> tuple[Write, ...]:
         """Record the failure."""
@@ -266,7 +248,7 @@ class ServiceBackup:
 
     def leftovers(self, job: ServiceJob) -> tuple[str, ...]:
         """Name the command, upload, objects and mailbox that are still there."""
-        return job.progress.removal.left_of((*_made(job), *_mailbox_names(job)))
+        return job.progress.removal.left_of((*_made(job), *mailbox_names(job)))
 
     def act(self, job: ServiceJob, action: Action, turn: Turn) -> Step[ServiceBackupProgress]:
         """Carry out one action."""
@@ -412,11 +394,6 @@ def _made(job: ServiceJob) -> tuple[str, ...]:
     if progress.report is not None:
         made += [f"object {manifest_key(folder_of(job))}", f"object {key_of(job)}"]
     return tuple(made)
-
-
-def _mailbox_names(job: ServiceJob) -> tuple[str, ...]:
-    """Name the mailbox, in one word and its folder, once there is a letter in it."""
-    return (f"mailbox {mailbox_folder(job.id)}",) if job.progress.run.letter else ()
 
 
 def _unlike(held: Sequence[int], reported: Sequence[int]) -> str | None:

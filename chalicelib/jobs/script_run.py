@@ -8,7 +8,7 @@ sent until it has ended, also when it is stopped. A mailbox that cannot be reach
 is under way: only the run knows whether it needs one more letter, and says so itself.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,6 +27,7 @@ from chalicelib.jobs.job import (
 )
 from chalicelib.on_instance import RAN_BEFORE, explain_exit, last_words, words_of
 from chalicelib.plans.durations import render_duration
+from chalicelib.vaults.layout import mailbox_folder
 from chalicelib.vaults.mailbox import LetterSeen, Mailbox
 
 INTENT: Final = "SendCommand"
@@ -35,9 +36,6 @@ INTENT: Final = "SendCommand"
 # (https://docs.aws.amazon.com/systems-manager/latest/userguide/troubleshooting-managed-instances.html).
 AGENT_PATIENCE: Final = timedelta(minutes=15)
 AGENT_LOOK: Final = timedelta(minutes=1)
-# How often a script and its instance are looked at, should their events be lost: of a script whose instance
-# has stopped SSM tells nothing before the script's own time is up.
-SCRIPT_LOOK: Final = timedelta(minutes=4)
 # SSM ends a script by itself; past this it has lost the command.
 OVERDUE: Final = DELIVERY_TIMEOUT + timedelta(minutes=5)
 # How often a running script's mailbox is looked at; a letter that was not taken is written again by then, so
@@ -114,6 +112,13 @@ class Adopt:
 
     command: Command
     refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Stop the script, remove what the job made for it and the mailbox, whichever of these are named."""
+
+    what: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +291,32 @@ def still_stopping(run: ScriptRun, seen: RunSeen, now: datetime, timeout: timede
     if now > lost_at or (seen.invocation is not None and seen.invocation.finished):
         return None
     return Wait(now + AGENT_LOOK, f"command {run.command} on {run.instance} is being stopped")
+
+
+def mailbox_names(job: AnyJob) -> tuple[str, ...]:
+    """Name the mailbox, in one word and its folder, once there is a letter in it. Pure."""
+    return (f"mailbox {mailbox_folder(job.id)}",) if job.progress.run.letter else ()
+
+
+def clean_up_run(
+    job: AnyJob, commands: Sequence[Command], made: Iterable[str], stops: Wait | None, now: datetime
+) -> Do[Adopt | Remove] | Wait | None:
+    """Return the next step of cleaning up after a run, None when all is done: follow a command that was sent
+    unseen, remove what was `made`, wait while the script `stops`, then remove the mailbox, when nobody takes
+    a letter any more. Pure.
+    """
+    reason = job.failure.reason if job.failure else job.reason
+    if job.intent is not None and job.intent.name == INTENT:
+        if commands:
+            return Do(Adopt(commands[0]), f"cleaning up after: {reason}")
+        if may_have_been_made(job, now):
+            return look_again(job, INTENT)
+    due = job.progress.removal.due(made, now)
+    if not due:
+        due = stops or job.progress.removal.due(mailbox_names(job), now)
+    if isinstance(due, Wait):
+        return replace(due, reason=f"{reason}; {due.reason}")
+    return Do(Remove(due), f"cleaning up after: {reason}") if due else None
 
 
 def _decide_instance(job: AnyJob, candidates: Candidates, now: datetime) -> Do[RunAction] | Wait | Fail:

@@ -18,9 +18,9 @@ from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.claims import lock_of_instance
-from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait, look_again
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
-from chalicelib.jobs.job import Job, may_have_been_made
+from chalicelib.jobs.job import Job
 from chalicelib.jobs.removal import TRIES_AT_END, Removal, remove
 from chalicelib.jobs.script_run import (
     INTENT,
@@ -28,13 +28,16 @@ from chalicelib.jobs.script_run import (
     Choose,
     Ended,
     Machines,
+    Remove,
     RunSeen,
     ScriptFailed,
     ScriptRun,
     Send,
     WriteLetter,
     adopted,
+    clean_up_run,
     decide_run,
+    mailbox_names,
     observe_run,
     still_stopping,
     under_way,
@@ -52,7 +55,7 @@ from chalicelib.on_instance import (
 )
 from chalicelib.plans.model import ServiceRule
 from chalicelib.recovery.staging import StagedFile, begin, stage
-from chalicelib.vaults.layout import mailbox_folder, manifest_key
+from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.mailbox import ADDRESS_LIVES, READS_LIVE, Mailbox
 from chalicelib.vaults.manifest import check_describes, from_json
 from chalicelib.vaults.s3 import S3Vault
@@ -109,13 +112,6 @@ class NoteOutcome:
     said: str
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """Stop the script, remove what was staged and the mailbox, whichever of these are named."""
-
-    what: tuple[str, ...]
-
-
 Action = Check | BeginStaging | Stage | Choose | WriteLetter | Send | Adopt | NoteOutcome | Remove
 
 
@@ -166,26 +162,10 @@ class ServiceRestore:
     def clean_up(self, job: RestoreJob, seen: Seen, now: datetime) -> Cleaning[Action]:
         """Stop the script, remove what was staged, end."""
         reason = job.failure.reason if job.failure else job.reason
-        if job.intent is not None and job.intent.name == INTENT:
-            if seen.run.commands:
-                return Do(Adopt(seen.run.commands[0]), f"cleaning up after: {reason}")
-            if may_have_been_made(job, now):
-                return look_again(job, INTENT)
-        due = job.progress.removal.due(self._made(job), now)
-        if isinstance(due, Wait):
-            return replace(due, reason=f"{reason}; {due.reason}")
-        if due:
-            return Do(Remove(due), f"cleaning up after: {reason}")
-        if job.progress.outcome is None and (
-            stopping := still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
-        ):
-            return replace(stopping, reason=f"{reason}; {stopping.reason}")
-        due = job.progress.removal.due(_mailbox_names(job), now)  # once nobody takes a letter any more
-        if isinstance(due, Wait):
-            return replace(due, reason=f"{reason}; {due.reason}")
-        if due:
-            return Do(Remove(due), f"cleaning up after: {reason}")
-        return Finish(reason if reason.startswith("restore of") else f"{_what(job)}: {reason}")
+        over = job.progress.outcome is not None
+        stops = None if over else still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
+        cleaning = clean_up_run(job, seen.run.commands, self._made(job), stops, now)
+        return cleaning or Finish(reason if reason.startswith("restore of") else f"{_what(job)}: {reason}")
 
     def abandon(self, job: RestoreJob, now: datetime) -> tuple[Write, ...]:
         """Record nothing."""
@@ -193,7 +173,7 @@ class ServiceRestore:
 
     def leftovers(self, job: RestoreJob) -> tuple[str, ...]:
         """Name the command, the staged object and the mailbox that are still there."""
-        return job.progress.removal.left_of((*self._made(job), *_mailbox_names(job)))
+        return job.progress.removal.left_of((*self._made(job), *mailbox_names(job)))
 
     @staticmethod
     def _made(job: RestoreJob) -> tuple[str, ...]:
@@ -336,7 +316,7 @@ def _decide_fetch(job: RestoreJob) -> Decision[Action]:
 
 def _decide_end(job: RestoreJob, outcome: str, now: datetime) -> Decision[Action]:
     """Remove what the scripts were given, for a while: what was restored is restored."""
-    removal, given = job.progress.removal, (*_staged_names(job), *_mailbox_names(job))
+    removal, given = job.progress.removal, (*_staged_names(job), *mailbox_names(job))
     left = removal.left_of(given)
     if not left:
         return Finish(outcome)
@@ -357,11 +337,6 @@ def _staging(job: RestoreJob) -> StagedFile:
 def _staged_names(job: RestoreJob) -> tuple[str, ...]:
     staged = job.progress.staging
     return (f"staged {staged.vault}:{staged.key}",) if staged is not None else ()
-
-
-def _mailbox_names(job: RestoreJob) -> tuple[str, ...]:
-    """Name the mailbox, in one word and its folder, once there is a letter in it."""
-    return (f"mailbox {mailbox_folder(job.id)}",) if job.progress.run.letter else ()
 
 
 def _what(job: RestoreJob) -> str:

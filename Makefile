@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
+export PYTHONPATH := $(CURDIR)/local
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -71,7 +72,7 @@ $(TEMPLATE): $(READY) $(SOURCES)
 	  $(BIN)/chalice package --stage prod --merge-template .chalice/resources.json $(@D) >&2
 
 local: $(TEMPLATE) ## an AWS on this machine with Farshore on it; AWS_PORT, API_PORT, CONTROL_PORT choose its ports
-	@exec $(BIN)/python -m local
+	@exec $(BIN)/python -m stage
 
 demo: $(TEMPLATE) ## the whole story on the local cloud; JSON=1 for one document on standard output
 	@exec $(BIN)/python -m demo

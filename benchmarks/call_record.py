@@ -11,8 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from local.cloud import Cloud
-from local.recognise import Target
+from local_cloud.cloud import Cloud
+from local_cloud.recognise import Target
 
 STARTING = ("CreateSnapshot", "CreateSnapshots")
 READING = ("Describe", "Get", "List", "Search")

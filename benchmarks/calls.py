@@ -13,11 +13,11 @@ from pathlib import Path
 from time import perf_counter
 from wsgiref.types import WSGIEnvironment
 
-from local.cloud import Cloud
-from local.functions import FUNCTION_KEY
-from local.recognise import Target
-from local.stage import DR_REGION
-from local.wire import parse
+from local_cloud.cloud import Cloud
+from local_cloud.lambda_.functions import FUNCTION_KEY
+from local_cloud.recognise import Target
+from local_cloud.wire import parse
+from stage import DR_REGION
 from tests.farshore import BEGIN, Document, Farshore, cold_functions, fresh_stage
 
 Calls = Counter[str]

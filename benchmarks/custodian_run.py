@@ -30,8 +30,8 @@ from benchmarks.call_record import (
     starting,
 )
 from benchmarks.starts import sum_up
-from local.cloud import Cloud
-from local.stage import HOME_REGION
+from local_cloud.cloud import Cloud
+from stage import HOME_REGION
 
 VERSION = "0.9.53"
 CONTESTANT = f"Cloud Custodian {VERSION}"

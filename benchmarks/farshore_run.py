@@ -32,8 +32,8 @@ from benchmarks.call_record import (
 )
 from benchmarks.memory import forget_peak, peak_mib, resident_mib
 from benchmarks.starts import bound_seconds, sum_up
-from local.cloud import Cloud
-from local.stage import open_stage
+from local_cloud.cloud import Cloud
+from stage import open_stage
 
 DUE = fleet.BEGIN.replace(hour=2) + timedelta(days=1)
 SCHEDULE = "cron(0 2 * * ? *)"

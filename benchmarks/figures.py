@@ -15,7 +15,7 @@ from benchmarks import code, start_up
 from benchmarks.calls import Calls, count_calls
 
 CHECKOUT = Path(__file__).parent.parent
-PACKAGES = (CHECKOUT / "chalicelib", CHECKOUT / "local")
+PACKAGES = (CHECKOUT / "chalicelib", CHECKOUT / "local" / "local_cloud")
 LOG = CHECKOUT / "build" / "figures.log"
 WIDTH = 110
 

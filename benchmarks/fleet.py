@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from local.call import Quotas
-from local.cloud import Cloud
-from local.stage import HOME_REGION
+from local_cloud.call import Quotas
+from local_cloud.cloud import Cloud
+from stage import HOME_REGION
 
 BEGIN = datetime(2026, 11, 1, 20, 0, tzinfo=UTC)
 APP_TAG, APP = "app", "bench"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from local.stage import HOME_TEMPLATE
-from local.template import read_template
+from local_cloud.cloudformation.template import read_template
+from stage import HOME_TEMPLATE
 from tests.packaging.test_handlers import RUNTIME
 
 ZIP = HOME_TEMPLATE.with_name("deployment.zip")

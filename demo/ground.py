@@ -1,4 +1,4 @@
-"""The local cloud as its users have it: `python -m local` in a process of its own, at addresses it prints.
+"""The local cloud as its users have it: `python -m stage` in a process of its own, at addresses it prints.
 
 Everything the story does goes through these: AWS calls through boto3, the API and the control server through
 HTTP. Nothing of the app or of the local cloud is imported here.
@@ -22,6 +22,7 @@ import boto3
 from botocore.config import Config
 
 HOME, DR = "eu-central-1", "eu-west-1"
+LOCAL = Path(__file__).parent.parent / "local"
 STOP_SECONDS = 30
 CREDENTIALS = ("test", "test")
 """Any pair will do."""
@@ -131,7 +132,8 @@ def local_cloud(offsite: str, log: TextIO) -> Iterator[Ground]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     ports = dict.fromkeys(("AWS_PORT", "API_PORT", "CONTROL_PORT"), "0")
     environment = {**os.environ, **ports, "OFFSITE": offsite, "PATH": path}  # instances have our python3
-    command = [sys.executable, "-m", "local"]
+    environment["PYTHONPATH"] = str(LOCAL)
+    command = [sys.executable, "-m", "stage"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, stderr=log, text=True) as process:
         try:
             ready = process.stdout.readline() if process.stdout else ""

@@ -1,11 +1,23 @@
 """The operator's part: the stacks of this machine's stage, their parameters, the vaults, the secrets.
 
-This is the only place that knows what the packaged templates ask of their operator. Off-site, a vault is a
-folder (libcloud's LOCAL provider); a real server is one more entry in `OFFSITES`.
+This is the only place beside the local cloud that knows what the packaged templates ask of their operator.
+Off-site, a vault is a folder (libcloud's LOCAL provider); a real server is one more entry in `OFFSITES`.
+
+`python -m stage` runs the local cloud with the packaged app on it, until it is interrupted. Ports come from
+AWS_PORT, API_PORT and CONTROL_PORT (0 or unset: any free one), the off-site cloud from OFFSITE. When all is
+ready, one JSON line on standard output says where everything is; whatever else is said goes to standard
+error.
 """
 
+import gc
 import json
+import logging
+import os
 import shutil
+import signal
+import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,9 +26,10 @@ from typing import Any
 
 from libcloud.storage.providers import get_driver
 
-from local.cloud import Cloud
-from local.offsite_servers import StorageServer, azurite, swift
-from local.template import Stack, StackPlan
+from local_cloud.cloud import Cloud, Ports
+from local_cloud.cloudformation.intrinsics import TemplateError
+from local_cloud.cloudformation.template import Stack, StackPlan
+from local_cloud.offsite_servers import StorageServer, azurite, swift
 
 CHECKOUT = Path(__file__).parent.parent
 HOME_TEMPLATE = CHECKOUT / "build" / "package" / "sam.json"
@@ -133,3 +146,46 @@ def open_stage(root: Path, offsite: str = "local") -> Iterator[Stage]:
         raise ValueError(f"OFFSITE={offsite!r} is not one of {', '.join(sorted(OFFSITES))}")
     with OFFSITES[offsite](root) as vault:
         yield Stage(vault)
+
+
+def main() -> int:
+    """Serve until SIGINT or SIGTERM; answer the exit code."""
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    gc.set_threshold(50_000, 20, 50)  # a cloud is a million objects that stay
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        ports = Ports(aws=port("AWS_PORT"), api=port("API_PORT"), control=port("CONTROL_PORT"))
+        with tempfile.TemporaryDirectory(prefix="farshore-local-", ignore_cleanup_errors=True) as folder:
+            serve(Path(folder), ports, stop)
+    except (ValueError, OSError, TemplateError) as error:
+        print(f"local: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def serve(root: Path, ports: Ports, stop: threading.Event) -> None:
+    """Run the cloud below `root` until `stop` is set."""
+    with open_stage(root, os.environ.get("OFFSITE") or "local") as stage, Cloud(root, ports=ports) as cloud:
+        stage.deploy(cloud)
+        threading.Thread(target=cloud.keep_up, name="pump", daemon=True).start()
+        urls = {"aws": cloud.aws.url, "api": cloud.api.url, "control": cloud.control.url}
+        print(json.dumps({**urls, "vaults": stage.where}), flush=True)
+        stop.wait()
+
+
+def port(name: str) -> int:
+    """Read a port from the environment.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = os.environ.get(name) or "0"
+    if not text.isdecimal() or int(text) > 65535:
+        raise ValueError(f"{name}={text!r} is not a port; write a number up to 65535, 0 for any free one")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

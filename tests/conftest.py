@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from local import http_pace
+from local_cloud import http_pace
 from tests import components
 
 # Nearly all that is made goes by itself: looking for the rest at Python's own pace takes a seventh of the

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from chalicelib.wiring import farshore
-from local.cloud import Cloud
-from local.stage import DR_BUCKET, DR_REGION, HOME_BUCKET, HOME_REGION, Stage, open_stage
+from local_cloud.cloud import Cloud
+from stage import DR_BUCKET, DR_REGION, HOME_BUCKET, HOME_REGION, Stage, open_stage
 
 BEGIN = datetime(2026, 11, 1, 11, 58, tzinfo=UTC)
 BUCKETS = {"primary": (HOME_BUCKET, HOME_REGION), "dr": (DR_BUCKET, DR_REGION)}

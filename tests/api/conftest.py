@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.cloud import Cloud
+from local_cloud.cloud import Cloud
 from tests.farshore import BEGIN, Farshore, cold_functions, fresh_stage
 
 

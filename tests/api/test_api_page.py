@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from local.stage import HOME_TEMPLATE
+from stage import HOME_TEMPLATE
 from tests.farshore import Answer, Farshore
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.cloud import Cloud
+from local_cloud.cloud import Cloud
 from tests.farshore import NEVER, Document, Farshore, fresh_stage
 
 Spoil = Callable[[bytes], bytes | None]

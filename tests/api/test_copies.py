@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from local.cloud import Cloud
-from local.stage import DR_REGION
+from local_cloud.cloud import Cloud
+from stage import DR_REGION
 from tests.farshore import NEVER, Document, Farshore, fresh_stage
 
 EXPECTED = "a configured vault: dr, offsite"

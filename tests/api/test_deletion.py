@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.cloud import Cloud
-from local.stage import DR_REGION, HOME_REGION
+from local_cloud.cloud import Cloud
+from stage import DR_REGION, HOME_REGION
 from tests.farshore import NEVER, Document, Farshore, fresh_stage
 
 KEPT = {"schedule": NEVER, "lifecycle": {"count": 50}}

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from local.cloud import Cloud
+from local_cloud.cloud import Cloud
 from tests.farshore import NEVER, Document, Farshore, fresh_stage
 
 PLAN: Document = {

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from local.cloud import Cloud
+from local_cloud.cloud import Cloud
 from tests.farshore import NEVER, Document, Farshore, fresh_stage
 
 KEPT = {"schedule": NEVER, "lifecycle": {"count": 50}}

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from local.cloud import Cloud
+from local_cloud.cloud import Cloud
 from tests.farshore import Document, Farshore, fresh_stage
 
 PLAN: Document = {

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from chalicelib.wiring import farshore
-from local.call import Quotas
-from local.cloud import Cloud
-from local.stage import Stage, open_stage
+from local_cloud.call import Quotas
+from local_cloud.cloud import Cloud
+from stage import Stage, open_stage
 from tests.app.deployment import Deployment, noon
 
 Deploy = Callable[[datetime], Deployment]

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from local.cloud import Cloud
-from local.stage import DR_BUCKET, DR_REGION, HOME_BUCKET, HOME_REGION, Stage
+from local_cloud.cloud import Cloud
+from stage import DR_BUCKET, DR_REGION, HOME_BUCKET, HOME_REGION, Stage
 
 Document = dict[str, Any]
 NEVER = "cron(0 0 1 1 ? 2199)"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
-from local.faults import Caller
+from local_cloud.control.faults import Caller
 from tests.app.deployment import Deployment, Document
 from tests.app.stories import Story
 

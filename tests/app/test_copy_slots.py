@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from local.call import Quotas
+from local_cloud.call import Quotas
 from tests.app.conftest import Ground, ground_below
 from tests.app.deployment import Deployment, newest, snapshot_rule
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from local.call import Quotas
+from local_cloud.call import Quotas
 from tests.app.conftest import Ground, ground_below
 from tests.app.deployment import BUCKETS, Deployment, Document, newest, service_rule, snapshot_rule
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from local.call import Quotas
+from local_cloud.call import Quotas
 from tests.app.conftest import Ground, ground_below
 from tests.app.deployment import BUCKETS, REGIONS, Deployment, Document, newest, service_rule, snapshot_rule
 

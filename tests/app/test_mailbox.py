@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.functions import FUNCTION_SECRET
+from local_cloud.lambda_.functions import FUNCTION_SECRET
 from tests.app.deployment import Deployment, service_rule
 
 WAITS = "while [ ! -e go ]; do sleep 0.1; done"

@@ -10,7 +10,7 @@ from chalicelib.catalog.recovery_point import Artefact, Lineage, PointState, Rec
 from chalicelib.catalog.store import PointStore, Table, points
 from chalicelib.catalog.store.writes import Write, one_for_each_item
 from chalicelib.plans.model import Kind
-from local.stage import HOME_REGION
+from stage import HOME_REGION
 from tests.app.deployment import Deployment
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from local.stage import HOME_REGION
+from stage import HOME_REGION
 from tests.app.conftest import Deploy
 from tests.app.deployment import Deployment, Document, parse_time, service_rule, snapshot_rule
 

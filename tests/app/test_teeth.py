@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from local.call import Quotas
+from local_cloud.call import Quotas
 from tests.app.conftest import Ground, ground_below
 from tests.app.deployment import Deployment, Document, newest, service_rule, snapshot_rule
 from tests.app.playing import Meanwhile, Operation, calls_made, play, rest, until_it_is_done

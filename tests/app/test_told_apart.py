@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.stage import DR_REGION, HOME_REGION
+from stage import DR_REGION, HOME_REGION
 from tests.app.deployment import Deployment, Document, snapshot_rule
 
 DATA = {"boot": False, "exclude_tags": {"scratch": "yes"}}

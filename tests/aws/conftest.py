@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.aws.clients import Clients
-from local.cloud import Cloud
+from local_cloud.cloud import Cloud
 
 HOME, AWAY = "eu-central-1", "eu-west-1"
 

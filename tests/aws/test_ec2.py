@@ -8,8 +8,8 @@ import pytest
 from chalicelib.aws.clients import Clients
 from chalicelib.aws.ec2 import Ec2, Instance, Snapshot, VolumeSpec
 from chalicelib.errors import NotFound, SnapshotInUse, Unavailable
-from local.cloud import Cloud
-from local.faults import Effect, Error, Fault, Match
+from local_cloud.cloud import Cloud
+from local_cloud.control.faults import Effect, Error, Fault, Match
 from tests.aws.conftest import AWAY, HOME
 
 TAGS = {"farshore:recovery-point": "rp-1", "farshore:job": "job-1"}

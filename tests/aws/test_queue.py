@@ -8,7 +8,7 @@ import pytest
 from chalicelib.aws.clients import Clients
 from chalicelib.aws.queue import PokeQueue, job_of
 from chalicelib.errors import NotFound
-from local.cloud import Cloud
+from local_cloud.cloud import Cloud
 from tests.aws.conftest import HOME
 
 

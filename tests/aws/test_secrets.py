@@ -5,7 +5,7 @@ import pytest
 from chalicelib.aws.clients import Clients
 from chalicelib.aws.secrets import Secrets
 from chalicelib.errors import InvalidInput, NotFound
-from local.cloud import Cloud
+from local_cloud.cloud import Cloud
 from tests.aws.conftest import HOME
 
 

@@ -7,8 +7,8 @@ import pytest
 from chalicelib.aws.clients import Clients
 from chalicelib.aws.ssm import Ssm
 from chalicelib.errors import Conflict, Unavailable
-from local.cloud import Cloud
-from local.faults import Effect, Error, Fault, Match
+from local_cloud.cloud import Cloud
+from local_cloud.control.faults import Effect, Error, Fault, Match
 from tests.aws.conftest import HOME
 
 HOUR = timedelta(hours=1)

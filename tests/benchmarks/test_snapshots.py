@@ -25,7 +25,7 @@ from benchmarks.farshore_run import functions_of, planning_tick
 from benchmarks.snapshot_table import fault, table
 from benchmarks.snapshots import service_of, sizes_of
 from benchmarks.starts import bound_seconds, percentile, sum_up
-from local.recognise import Signed, Target
+from local_cloud.recognise import Signed, Target
 
 NIGHT = datetime(2026, 11, 2, 2, 0, tzinfo=UTC)
 CALLS: Mapping[Made, int] = {

@@ -14,12 +14,12 @@ from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from chalicelib.wiring import farshore
-from local.cloud import Cloud
-from local.functions import FUNCTION_KEY
-from local.recognise import Target
-from local.stage import DR_REGION, HOME_BUCKET, HOME_REGION, open_stage
-from local.template import Stack
-from local.wire import parse
+from local_cloud.cloud import Cloud
+from local_cloud.cloudformation.template import Stack
+from local_cloud.lambda_.functions import FUNCTION_KEY
+from local_cloud.recognise import Target
+from local_cloud.wire import parse
+from stage import DR_REGION, HOME_BUCKET, HOME_REGION, open_stage
 from tests.farshore import BEGIN, Document, Farshore
 from tests.packaging.iam.needs import Made
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from local.call import ACCOUNT
-from local.stage import DR_BUCKET, DR_REGION, HOME_BUCKET, HOME_REGION, HOME_TEMPLATE
+from local_cloud.call import ACCOUNT
+from stage import DR_BUCKET, DR_REGION, HOME_BUCKET, HOME_REGION, HOME_TEMPLATE
 from tests.packaging.iam.needs import needs_of
 from tests.packaging.iam.roles import Need, Role, roles_of
 from tests.packaging.story import Told, told

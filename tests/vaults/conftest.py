@@ -13,8 +13,8 @@ from libcloud.storage.providers import get_driver
 from chalicelib.vaults.offsite import open_offsite
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
-from local.cloud import Cloud
-from local.offsite_servers import StorageServer, azurite, swift
+from local_cloud.cloud import Cloud
+from local_cloud.offsite_servers import StorageServer, azurite, swift
 
 REGION: Final = "eu-central-1"
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local.call import ACCOUNT
+from local_cloud.call import ACCOUNT
 from tests.packaging.iam.roles import Need
 
 Tags = Mapping[str, str]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.intrinsics import Scope, resolve
+from local_cloud.cloudformation.intrinsics import Scope, resolve
 
 
 @dataclass(frozen=True, slots=True)

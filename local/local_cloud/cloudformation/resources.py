@@ -1,0 +1,346 @@
+"""What each type of resource in a template becomes: a call to the AWS endpoint, or a part of the local cloud.
+
+A property that a creator does not read is an error that names it: what is packaged and silently missing here
+would be tested nowhere. Types that change nothing a function can see (roles, permissions, alarms, log
+groups) are known by name and ignored.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from local_cloud.call import ACCOUNT
+from local_cloud.cloudformation.intrinsics import TemplateError
+from local_cloud.cloudformation.lifecycle_rules import lifecycle_rule
+from local_cloud.lambda_.functions import Function, Functions
+from local_cloud.lambda_.gateway import Gateway
+from local_cloud.services.events.event_bus import EventBus
+from local_cloud.services.sqs.queues import Queues, SourceMapping
+
+Properties = Mapping[str, Any]
+Clients = Callable[[str, str], Any]
+"""A boto3 client on the endpoint, by service and region."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a resource is made, and its logical name."""
+
+    stack: str
+    region: str
+    name: str
+
+    @property
+    def physical_name(self) -> str:
+        """Answer the name of a resource whose template gives none."""
+        return f"{self.stack}-{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What a template can say of a resource: `Ref` and attributes."""
+
+    ref: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What resources are made with."""
+
+    clients: Clients
+    functions: Functions
+    queues: Queues
+    bus: EventBus
+    gateway: Gateway
+
+
+Creator = Callable[[Workshop, Place, Properties], Created]
+
+
+def only(place: Place, properties: Properties, known: Collection[str]) -> None:
+    """Refuse properties that are not read.
+
+    Raises:
+        TemplateError: there are some; it names the first.
+    """
+    for name in properties:
+        if name not in known:
+            raise TemplateError(f"the local cloud does not read {name} of {place.name}")
+
+
+def make_table(workshop: Workshop, place: Place, properties: Properties) -> Created:
+    """Make a DynamoDB table with its indexes and its time to live."""
+    client = workshop.clients("dynamodb", place.region)
+    as_they_are = (
+        "AttributeDefinitions",
+        "KeySchema",
+        "BillingMode",
+        "GlobalSecondaryIndexes",
+        "LocalSecondaryIndexes",
+        "ProvisionedThroughput",
+        "DeletionProtectionEnabled",
+        "Tags",
+    )
+    apart = ("TableName", "TimeToLiveSpecification", "PointInTimeRecoverySpecification", "SSESpecification")
+    only(place, properties, (*as_they_are, *apart))
+    name = properties.get("TableName", place.physical_name)
+    given = {key: properties[key] for key in as_they_are if key in properties}
+    if encryption := properties.get("SSESpecification"):
+        given["SSESpecification"] = renamed(encryption, {"SSEEnabled": "Enabled"})
+    table = client.create_table(TableName=name, **given)["TableDescription"]
+    if ttl := properties.get("TimeToLiveSpecification"):
+        client.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)
+    if recovery := properties.get("PointInTimeRecoverySpecification"):
+        client.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery)
+    return Created(name, {"Arn": table["TableArn"]})
+
+
+def make_queue(workshop: Workshop, place: Place, properties: Properties) -> Created:
+    """Make an SQS queue."""
+    attributes = (
+        "VisibilityTimeout",
+        "MessageRetentionPeriod",
+        "DelaySeconds",
+        "ReceiveMessageWaitTimeSeconds",
+        "MaximumMessageSize",
+        "RedrivePolicy",
+        "RedriveAllowPolicy",
+        "SqsManagedSseEnabled",
+        "KmsMasterKeyId",
+        "KmsDataKeyReusePeriodSeconds",
+    )
+    only(place, properties, ("QueueName", "Tags", *attributes))
+    given = {key: as_attribute(properties[key]) for key in attributes if key in properties}
+    name = properties.get("QueueName", place.physical_name)
+    url = workshop.clients("sqs", place.region).create_queue(QueueName=name, Attributes=given)["QueueUrl"]
+    return Created(
+        url, {"Arn": f"arn:aws:sqs:{place.region}:{ACCOUNT}:{name}", "QueueName": name, "QueueUrl": url}
+    )
+
+
+def make_queue_policy(workshop: Workshop, place: Place, properties: Properties) -> Created:
+    """Set the policy of queues."""
+    only(place, properties, ("Queues", "PolicyDocument"))
+    policy = {"Policy": json.dumps(properties["PolicyDocument"])}
+    for url in properties["Queues"]:
+        workshop.clients("sqs", place.region).set_queue_attributes(QueueUrl=url, Attributes=policy)
+    return Created(place.physical_name)
+
+
+def make_bucket(workshop: Workshop, place: Place, properties: Properties) -> Created:
+    """Make an S3 bucket with versioning, encryption, lifecycle and public access block."""
+    client = workshop.clients("s3", place.region)
+    known = ("VersioningConfiguration", "BucketEncryption", "LifecycleConfiguration")
+    ignored = ("PublicAccessBlockConfiguration", "OwnershipControls", "Tags")
+    only(place, properties, ("BucketName", *known, *ignored))
+    name = properties.get("BucketName", place.physical_name.lower())
+    client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": place.region})
+    if versioning := properties.get("VersioningConfiguration"):
+        client.put_bucket_versioning(Bucket=name, VersioningConfiguration=versioning)
+    if encryption := properties.get("BucketEncryption"):
+        client.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration=encryption_of(encryption))
+    if lifecycle := properties.get("LifecycleConfiguration"):
+        rules = [lifecycle_rule(rule) for rule in lifecycle["Rules"]]
+        client.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules})
+    if block := properties.get("PublicAccessBlockConfiguration"):
+        client.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=block)
+    return Created(name, {"Arn": f"arn:aws:s3:::{name}", "DomainName": f"{name}.s3.amazonaws.com"})
+
+
+def make_bucket_policy(workshop: Workshop, place: Place, properties: Properties) -> Created:
+    """Set the policy of a bucket, less the statements that hold for requests without TLS.
+
+    moto looks at no condition of a statement and would deny every request by those; here the loopback
+    interface stands for TLS.
+    """
+    only(place, properties, ("Bucket", "PolicyDocument"))
+    document = properties["PolicyDocument"]
+    without_tls = {"Bool": {"aws:SecureTransport": "false"}}
+    left = [each for each in document["Statement"] if each.get("Condition") != without_tls]
+    if left:
+        workshop.clients("s3", place.region).put_bucket_policy(
+            Bucket=properties["Bucket"], Policy=json.dumps({**document, "Statement": left})
+        )
+    return Created(place.physical_name)
+
+
+def make_key(workshop: Workshop, place: Place, properties: Properties) -> Created:
+    """Make a KMS key."""
+    ignored = ("EnableKeyRotation", "PendingWindowInDays", "Tags", "Enabled")
+    only(place, properties, ("KeyPolicy", "Description", "KeySpec", "KeyUsage", "MultiRegion", *ignored))
+    given = {
+        key: properties[key]
+        for key in ("Description", "KeySpec", "KeyUsage", "MultiRegion")
+        if key in properties
+    }
+    if "KeyPolicy" in properties:
+        given["Policy"] = json.dumps(properties["KeyPolicy"])
+    key = workshop.clients("kms", place.region).create_key(**given)["KeyMetadata"]
+    return Created(key["KeyId"], {"Arn": key["Arn"], "KeyId": key["KeyId"]})
+
+
+def make_alias(workshop: Workshop, place: Place, properties: Properties) -> Created:
+    """Name a KMS key."""
+    only(place, properties, ("AliasName", "TargetKeyId"))
+    workshop.clients("kms", place.region).create_alias(**properties)
+    return Created(properties["AliasName"])
+
+
+def make_rule(workshop: Workshop, place: Place, properties: Properties) -> Created:
+    """Make an EventBridge rule on the default bus, with its targets."""
+    only(place, properties, ("Name", "Description", "EventPattern", "ScheduleExpression", "State", "Targets"))
+    name = properties.get("Name", place.physical_name)
+    given = {
+        key: properties[key] for key in ("Description", "ScheduleExpression", "State") if key in properties
+    }
+    if "EventPattern" in properties:
+        given["EventPattern"] = json.dumps(properties["EventPattern"])
+    client = workshop.clients("events", place.region)
+    arn = client.put_rule(Name=name, **given)["RuleArn"]
+    if targets := properties.get("Targets"):
+        client.put_targets(Rule=name, Targets=targets)
+    return Created(name, {"Arn": arn})
+
+
+def make_function(workshop: Workshop, place: Place, properties: Properties) -> Created:
+    """Deploy a function and connect what invokes it."""
+    ignored = (
+        "Runtime",
+        "CodeUri",
+        "Tags",
+        "Tracing",
+        "Architectures",
+        "Role",
+        "ReservedConcurrentExecutions",
+        "EphemeralStorage",
+        "Layers",
+        "Description",
+        "LoggingConfig",
+        "SnapStart",
+    )
+    known = (
+        "Handler",
+        "Timeout",
+        "MemorySize",
+        "Environment",
+        "Events",
+        "DeadLetterQueue",
+        "EventInvokeConfig",
+        "RecursiveLoop",
+    )
+    only(place, properties, ("FunctionName", *known, *ignored))
+    environment = properties.get("Environment", {}).get("Variables", {})
+    function = Function(
+        name=properties.get("FunctionName", place.physical_name),
+        handler=properties["Handler"],
+        region=place.region,
+        environment={name: str(value) for name, value in environment.items()},
+        timeout=timedelta(seconds=int(properties.get("Timeout", 3))),
+        memory_mb=int(properties.get("MemorySize", 128)),
+        retries=int(properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", 2)),
+        dead_letter_arn=properties.get("DeadLetterQueue", {}).get("TargetArn"),
+        may_loop=properties.get("RecursiveLoop") == "Allow",
+    )
+    workshop.functions.add(function)
+    for name, event in properties.get("Events", {}).items():
+        connect(workshop, Place(place.stack, place.region, f"{place.name}{name}"), function, event)
+    return Created(function.name, {"Arn": function.arn})
+
+
+def connect(workshop: Workshop, place: Place, function: Function, event: Properties) -> None:
+    """Let an event source of a SAM function invoke it.
+
+    https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-eventsource.html
+    """
+    properties = event["Properties"]
+    target = [{"Id": function.name, "Arn": function.arn}]
+    match event["Type"]:
+        case "Schedule":
+            only(place, properties, ("Schedule", "Description", "Name"))
+            make_rule(workshop, place, {"ScheduleExpression": properties["Schedule"], "Targets": target})
+        case "CloudWatchEvent" | "EventBridgeRule":
+            only(place, properties, ("Pattern",))
+            make_rule(workshop, place, {"EventPattern": properties["Pattern"], "Targets": target})
+        case "SQS":
+            known = ("Queue", "BatchSize", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds")
+            only(place, properties, (*known, "ScalingConfig"))
+            mapping = SourceMapping(
+                queue_arn=properties["Queue"],
+                function=function.name,
+                batch_size=int(properties.get("BatchSize", 10)),
+                window=timedelta(seconds=int(properties.get("MaximumBatchingWindowInSeconds", 0))),
+                reports_failures="ReportBatchItemFailures" in properties.get("FunctionResponseTypes", ()),
+            )
+            workshop.queues.connect(mapping)
+        case other:
+            raise TemplateError(f"the local cloud does not know the event source {other} of {function.name}")
+
+
+def make_api(workshop: Workshop, place: Place, properties: Properties) -> Created:
+    """Put the gateway in front of the function that the API's definition names."""
+    ignored = ("EndpointConfiguration", "MinimumCompressionSize", "Tags", "TracingEnabled", "MethodSettings")
+    only(place, properties, ("Name", "StageName", "DefinitionBody", "GatewayResponses", "Auth", *ignored))
+    api_id = place.physical_name.lower()
+    own_answers = properties.get("GatewayResponses", {})
+    workshop.gateway.serve(api_id, properties["StageName"], properties["DefinitionBody"], own_answers)
+    return Created(api_id, {"RootResourceId": f"{api_id}-root"})
+
+
+def as_attribute(value: Any) -> str:
+    """Write a property the way SQS takes attributes: text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, Mapping) else str(value)
+
+
+def renamed(properties: Properties, names: Mapping[str, str]) -> dict[str, Any]:
+    """Answer properties under the names the API has for them."""
+    return {names.get(name, name): value for name, value in properties.items()}
+
+
+def encryption_of(properties: Properties) -> dict[str, Any]:
+    """Turn a bucket's encryption from CloudFormation's shape to the API's."""
+    names = {"ServerSideEncryptionByDefault": "ApplyServerSideEncryptionByDefault"}
+    return {"Rules": [renamed(rule, names) for rule in properties["ServerSideEncryptionConfiguration"]]}
+
+
+def ignored(service: str, region_matters: bool = True) -> Callable[[Place], Created]:
+    """Answer what stands for a resource that is known and not made."""
+
+    def stand_for(place: Place) -> Created:
+        region = place.region if region_matters else ""
+        return Created(
+            place.physical_name, {"Arn": f"arn:aws:{service}:{region}:{ACCOUNT}:{place.physical_name}"}
+        )
+
+    return stand_for
+
+
+CREATORS: Mapping[str, Creator] = {
+    "AWS::DynamoDB::Table": make_table,
+    "AWS::SQS::Queue": make_queue,
+    "AWS::SQS::QueuePolicy": make_queue_policy,
+    "AWS::S3::Bucket": make_bucket,
+    "AWS::S3::BucketPolicy": make_bucket_policy,
+    "AWS::KMS::Key": make_key,
+    "AWS::KMS::Alias": make_alias,
+    "AWS::Events::Rule": make_rule,
+    "AWS::Serverless::Function": make_function,
+    "AWS::Serverless::Api": make_api,
+}
+KNOWN_AND_IGNORED: Mapping[str, Callable[[Place], Created]] = {
+    "AWS::CloudWatch::Alarm": ignored("cloudwatch"),
+    "AWS::CloudWatch::Dashboard": ignored("cloudwatch"),
+    "AWS::Events::EventBusPolicy": ignored("events"),
+    "AWS::IAM::ManagedPolicy": ignored("iam", region_matters=False),
+    "AWS::IAM::Policy": ignored("iam", region_matters=False),
+    "AWS::IAM::Role": ignored("iam", region_matters=False),
+    "AWS::Lambda::Permission": ignored("lambda"),
+    "AWS::Logs::LogGroup": ignored("logs"),
+    "AWS::Logs::MetricFilter": ignored("logs"),
+    "AWS::SNS::Topic": ignored("sns"),
+    "AWS::SNS::TopicPolicy": ignored("sns"),
+}

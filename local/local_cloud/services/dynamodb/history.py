@@ -1,0 +1,69 @@
+"""What items were before they were last written, for reads that are not up to date.
+
+It remembers nothing while no fault asks for a stale read, and begins when one does. Invariant: after
+`before_write` of every write, `changed_since` names every item that was written after a moment, and what it
+was then, as far back as the fault goes.
+"""
+
+import copy
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from local_cloud.services.dynamodb.order import Primary, TableOrder
+from local_cloud.services.dynamodb.reading import written
+
+Before = Mapping[Primary, Any]
+"""Items (moto's) as they were, by key; None is one that was not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A write, and what it wrote over."""
+
+    at: datetime
+    table: TableOrder
+    primary: Primary
+    before: Any
+
+
+class History:
+    """The latest changes of every table, oldest first."""
+
+    def __init__(self, now: Callable[[], datetime], staleness: Callable[[], timedelta]) -> None:
+        """Go back as far as `staleness` says at every write."""
+        self._now = now
+        self._staleness = staleness
+        self._changes: deque[Change] = deque()
+
+    @property
+    def wanted(self) -> bool:
+        """Tell whether writes are to be remembered; if not, what was remembered is of no use any more."""
+        if self._staleness():
+            return True
+        self._changes.clear()
+        return False
+
+    def before_write(self, table: TableOrder, primary: Primary) -> None:
+        """Remember an item that is about to be written."""
+        now = self._now()
+        while self._changes and self._changes[0].at < now - self._staleness():
+            self._changes.popleft()
+        item = copy.deepcopy(table.items.get(primary))
+        if item is not None:
+            written(item)
+        self._changes.append(Change(now, table, primary, item))
+
+    def changed_since(self, moment: datetime, table: TableOrder) -> Before:
+        """Answer the items of a table that were written after `moment`, as they were then."""
+        before: dict[Primary, Any] = {}
+        for change in self._changes:
+            if change.at > moment and change.table is table:
+                before.setdefault(change.primary, change.before)
+        return before
+
+    def clear(self) -> None:
+        """Forget every change."""
+        self._changes.clear()

@@ -1,0 +1,128 @@
+"""EC2 and EBS: resources that take their time, hold bytes, have limits, and are listed page by page.
+
+An instance is a directory, a volume is a directory, a snapshot is a tree of one. One module per kind of
+thing: `instances` (with `launching` and `instance_listing`), `volumes` (with `volume_types` and
+`volume_listing`), `snapshots` (with `snapshot_states` and `snapshot_listing`), `copies`, `images`; below them
+`disks` and `contents` keep the bytes, `events` has the shapes, `filters` and `tags` the rules of the calls,
+`world` the time and the regions. `buckets` throttles all calls.
+
+AWS: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Welcome.html.
+moto: keeps the resources, and answers every operation that no module here names.
+Added: states that last, the EventBridge events of their changes, contents, quotas, owners, exclusions,
+filters, pages, dry runs, listings that lag.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from moto.core.exceptions import ServiceException
+
+from local_cloud.call import AwsError, Call, Ground, Handler, PassOn
+from local_cloud.services.ec2.contents import Contents
+from local_cloud.services.ec2.copies import Copies
+from local_cloud.services.ec2.disks import Disks
+from local_cloud.services.ec2.images import Images
+from local_cloud.services.ec2.instance_listing import InstanceListing
+from local_cloud.services.ec2.instances import Instances
+from local_cloud.services.ec2.snapshot_listing import SnapshotListing, not_yet_complete
+from local_cloud.services.ec2.snapshot_states import SnapshotStates
+from local_cloud.services.ec2.snapshots import Snapshots
+from local_cloud.services.ec2.volume_listing import VolumeListing
+from local_cloud.services.ec2.volumes import Volumes
+from local_cloud.services.ec2.world import World
+from local_cloud.services.lag import Listing, lagging
+
+LISTINGS = {
+    "DescribeInstances": Listing(
+        ("Reservations", "Instances"), "InstanceId", "LaunchTime", "InstanceIds", "InvalidInstanceID.NotFound"
+    ),
+    "DescribeVolumes": Listing(("Volumes",), "VolumeId", "CreateTime", "VolumeIds", "InvalidVolume.NotFound"),
+    "DescribeSnapshots": Listing(
+        ("Snapshots",), "SnapshotId", "StartTime", "SnapshotIds", "InvalidSnapshot.NotFound", not_yet_complete
+    ),
+}
+
+
+class Ec2:
+    """EC2 and EBS of one cloud, all its accounts and regions."""
+
+    service = "ec2"
+
+    def __init__(self, ground: Ground) -> None:
+        """Stand on `ground`; the bytes lie below its root."""
+        world = World(ground)
+        self._now = ground.clock.now
+        self._contents = Contents(ground.root / "ebs")
+        self._disks = Disks(ground.root, self._contents)
+        states = SnapshotStates()
+        self._volumes = Volumes(world, self._disks, states)
+        self._snapshots = Snapshots(world, self._disks, self._contents, states)
+        self._instances = Instances(world, self._volumes, self._disks)
+        self._parts = (
+            self._instances,
+            InstanceListing(),
+            self._volumes,
+            VolumeListing(self._volumes.state),
+            self._snapshots,
+            SnapshotListing(world, states),
+            Copies(world, self._contents, states, self._snapshots),
+            Images(self._snapshots),
+        )
+
+    @property
+    def on_running(self) -> list[Callable[[str, str], None]]:
+        """Whom to tell, with region and instance id, that an instance runs: launched, or started again."""
+        return self._instances.on_running
+
+    @property
+    def on_gone(self) -> list[Callable[[str, str], None]]:
+        """Whom to tell, with region and instance id, that an instance stops or terminates."""
+        return self._instances.on_gone
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Answer all operations that are not moto's alone."""
+        handlers = {name: handler for part in self._parts for name, handler in part.handlers().items()}
+        for operation, listing in LISTINGS.items():
+            handlers[operation] = lagging(handlers[operation], listing, self._now)
+        return {operation: in_our_words(handler) for operation, handler in handlers.items()}
+
+    def directory(self, instance_id: str) -> Path:
+        """Answer an instance's directory."""
+        return self._disks.instance(instance_id)
+
+    def directories(self) -> dict[str, Path]:
+        """Answer the directory of every instance that is not terminated, by id."""
+        return self._instances.directories()
+
+    def instance_state(self, account: str, region: str, instance_id: str) -> str | None:
+        """Answer an instance's state, None where there is no such instance."""
+        return self._instances.state(account, region, instance_id)
+
+    def volume_directory(self, volume_id: str) -> Path:
+        """Answer where a volume's bytes lie now."""
+        return self._disks.path(volume_id)
+
+    def fail(self, resource_id: str, reason: str) -> None:
+        """Have the next snapshot or copy to end that is, or is made of, `resource_id` end in error."""
+        self._snapshots.fail(resource_id, reason)
+
+    def reset(self) -> None:
+        """Forget everything, and delete all bytes; moto's resources are moto's to reset."""
+        for part in (self._instances, self._volumes, self._snapshots, self._disks, self._contents):
+            part.clear()
+
+
+def in_our_words(handler: Handler) -> Handler:
+    """Answer a dry run before `handler` does anything; make moto's errors ours."""
+
+    def handle(call: Call, pass_on: PassOn) -> Mapping[str, Any] | None:
+        if call.params.get("DryRun"):
+            message = "Request would have succeeded, but DryRun flag is set."
+            raise AwsError("DryRunOperation", message, 412)
+        try:
+            return handler(call, pass_on)
+        except ServiceException as exc:
+            raise AwsError(exc.code, exc.message) from exc
+
+    return handle

@@ -71,7 +71,7 @@ class Counted:
 
 def count_calls(root: Path) -> Counted:
     """Do each kind of work once and count."""
-    with cold_functions(), Cloud(root, start_at=BEGIN) as cloud, fresh_stage(cloud) as app:
+    with cold_functions(), Cloud(root, start_at=BEGIN, signed=True) as cloud, fresh_stage(cloud) as app:
         ledger = Ledger()
         cloud.calls.on_call.append(ledger.see)
         instance = app.launch(app="bench", Name="bench")

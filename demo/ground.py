@@ -16,16 +16,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 HOME, DR = "eu-central-1", "eu-west-1"
 LOCAL = Path(__file__).parent.parent / "local"
 STOP_SECONDS = 30
 CREDENTIALS = ("test", "test")
-"""Any pair will do."""
+"""The operator's."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """A proxy that the environment names is not for this machine's own addresses."""
 
@@ -45,9 +48,10 @@ class NotStartedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """An HTTP server that speaks JSON."""
+    """An HTTP server that speaks JSON; the API's takes signed requests alone."""
 
     url: str
+    signed: bool = False
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> Any:
         """Send a request and answer the document that comes back.
@@ -57,18 +61,21 @@ class Server:
         """
         content = None if body is None else json.dumps(body).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(  # noqa: S310 (the address is one that the local cloud printed)
-            self.url + path, content, {"Content-Type": "application/json", **named}, method=method
-        )
+        url, headers = self.url + path, {"Content-Type": "application/json", **named}
+        if self.signed:
+            request = AWSRequest(method, url, headers, content)
+            SigV4Auth(Credentials(*CREDENTIALS), "execute-api", HOME).add_auth(request)
+            headers = dict(request.headers.items())
+        to_send = urllib.request.Request(url, content, headers, method=method)  # noqa: S310 (our own address)
         try:
-            with DIRECT.open(request) as answer:
+            with DIRECT.open(to_send) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise RefusedError(f"{method} {path}", error.code, error.read().decode()) from error
 
     def get(self, path: str, **query: str) -> Any:
         """Ask for what is there."""
-        return self.ask("GET", f"{path}?{urlencode(query)}" if query else path)
+        return self.ask("GET", f"{path}?{urlencode(query, safe='', quote_via=quote)}" if query else path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ def local_cloud(offsite: str, log: TextIO) -> Iterator[Ground]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     ports = dict.fromkeys(("AWS_PORT", "API_PORT", "CONTROL_PORT"), "0")
     environment = {**os.environ, **ports, "OFFSITE": offsite, "PATH": path}  # instances have our python3
-    environment["PYTHONPATH"] = str(LOCAL)
+    environment |= {"PYTHONPATH": str(LOCAL), "SIGNED": "1"}
     command = [sys.executable, "-m", "stage"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, stderr=log, text=True) as process:
         try:
@@ -140,7 +147,9 @@ def local_cloud(offsite: str, log: TextIO) -> Iterator[Ground]:
             if not ready:
                 raise NotStartedError
             said = json.loads(ready)
-            yield Ground(said["aws"], Server(said["api"]), Server(said["control"]), said["vaults"])
+            yield Ground(
+                said["aws"], Server(said["api"], signed=True), Server(said["control"]), said["vaults"]
+            )
         finally:
             process.terminate()
             try:

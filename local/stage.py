@@ -4,9 +4,9 @@ This is the only place beside the local cloud that knows what the packaged templ
 Off-site, a vault is a folder (libcloud's LOCAL provider); a real server is one more entry in `OFFSITES`.
 
 `python -m stage` runs the local cloud with the packaged app on it, until it is interrupted. Ports come from
-AWS_PORT, API_PORT and CONTROL_PORT (0 or unset: any free one), the off-site cloud from OFFSITE. When all is
-ready, one JSON line on standard output says where everything is; whatever else is said goes to standard
-error.
+AWS_PORT, API_PORT and CONTROL_PORT (0 or unset: any free one), the off-site cloud from OFFSITE; with SIGNED=1
+unsigned requests to the API are refused. When all is ready, one JSON line on standard output says where
+everything is; whatever else is said goes to standard error.
 """
 
 import gc
@@ -167,7 +167,11 @@ def main() -> int:
 
 def serve(root: Path, ports: Ports, stop: threading.Event) -> None:
     """Run the cloud below `root` until `stop` is set."""
-    with open_stage(root, os.environ.get("OFFSITE") or "local") as stage, Cloud(root, ports=ports) as cloud:
+    signed = os.environ.get("SIGNED", "") not in ("", "0")
+    with (
+        open_stage(root, os.environ.get("OFFSITE") or "local") as stage,
+        Cloud(root, ports=ports, signed=signed) as cloud,
+    ):
         stage.deploy(cloud)
         threading.Thread(target=cloud.keep_up, name="pump", daemon=True).start()
         urls = {"aws": cloud.aws.url, "api": cloud.api.url, "control": cloud.control.url}

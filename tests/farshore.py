@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 from chalicelib.wiring import farshore
 from local_cloud.cloud import Cloud
+from local_cloud.signing import signed
 from stage import DR_BUCKET, DR_REGION, HOME_BUCKET, HOME_REGION, Stage, open_stage
 
 BEGIN = datetime(2026, 11, 1, 11, 58, tzinfo=UTC)
@@ -76,12 +77,14 @@ class Farshore:
         content_type: str = "application/json",
         key: str | None = None,
     ) -> Answer:
-        """Send a request; a body that is bytes is sent as it is, anything else as JSON."""
+        """Send a signed request; a body that is bytes is sent as it is, anything else as JSON."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         headers = {"Content-Type": content_type} if content is not None else {}
         if key is not None:
             headers["Idempotency-Key"] = key
-        url = self.cloud.api.url + path + (f"?{urlencode(query)}" if query else "")
+        asked = f"?{urlencode(query, safe='', quote_via=quote)}" if query else ""
+        url = self.cloud.api.url + path + asked
+        headers = signed(method, url, headers, content, region=HOME_REGION)
         request = urllib.request.Request(url, content, headers, method=method)  # noqa: S310 (our own address)
         try:
             with DIRECT.open(request) as answer:

@@ -42,14 +42,15 @@ from local_cloud.services.dynamodb import DynamoDb
 from local_cloud.services.ec2 import Ec2
 from local_cloud.services.ec2.buckets import TokenBuckets
 from local_cloud.services.events.event_bus import EventBus
+from local_cloud.services.iam.signatures import Signatures
 from local_cloud.services.s3 import S3
 from local_cloud.services.sqs.queues import Queues
 from local_cloud.services.ssm import Ssm
+from local_cloud.signing import OPERATOR_KEY, OPERATOR_SECRET
 
 LOG = logging.getLogger(__name__)
-OPERATOR_KEY, OPERATOR_SECRET = "test", "test"
 KNOWN_SECRETS = {FUNCTION_KEY: FUNCTION_SECRET, OPERATOR_KEY: OPERATOR_SECRET}
-"""What requests to S3 may be signed with, by access key."""
+"""What requests may be signed with, by access key."""
 IDLE_SECONDS = 0.5
 
 
@@ -73,10 +74,12 @@ class Cloud:
         quotas: Quotas | None = None,
         ports: Ports | None = None,
         ticking: bool = True,
+        signed: bool = False,
     ) -> None:
         """Prepare a cloud whose instances and volumes lie below `root`.
 
-        Where it is not `ticking`, time passes by `advance` alone, and none while functions run.
+        Where it is not `ticking`, time passes by `advance` alone, and none while functions run. Where it is
+        `signed`, unsigned requests to the API are refused, as API Gateway refuses them.
         """
         ports = ports or Ports()
         self.root = root
@@ -93,16 +96,18 @@ class Cloud:
         self._executions = Executions(self.timeline)
         self._buckets = TokenBuckets(self.clock.now)
         buckets = self._buckets if self._quotas.throttled else None
+        signatures = Signatures(self.clock.now, KNOWN_SECRETS, {FUNCTION_KEY: FUNCTION_SESSION})
         self._endpoint = Endpoint(
             calls=self.calls,
             faults=self.faults,
             buckets=buckets,
             executions=self._executions,
+            signatures=signatures,
             call_from_outside=self._call,
         )
         self.aws = Server(self._endpoint, ports.aws)
         self.functions = Functions(self.aws.url, self._executions)
-        self.gateway = Gateway(self.clock, self.functions)
+        self.gateway = Gateway(self.clock, self.functions, signatures, takes_unsigned=not signed)
         self.api = Server(self.gateway, ports.api)
         self.queues = Queues(self.clock, self.timeline, self.functions)
         invocations = Invocations(self.timeline, self.functions, self.queues.deliver)
@@ -110,8 +115,7 @@ class Cloud:
         self._tables = DynamoDb(self.clock, self.timeline, self.faults.staleness)
         ground = Ground(self.clock, self.timeline, self.bus.emit, self.root, self._quotas)
         self.ec2, self.ssm = machines(ground)
-        s3 = S3(ground, KNOWN_SECRETS, {FUNCTION_KEY: FUNCTION_SESSION})
-        stand_ins: tuple[StandIn, ...] = (self.queues, self.bus, self._tables, self.ec2, self.ssm, s3)
+        stand_ins: tuple[StandIn, ...] = (self.queues, self.bus, self._tables, self.ec2, self.ssm, S3())
         self._endpoint.attach(stand_ins, past=[self._tables.past])
         control = Control(
             clock=self.clock,

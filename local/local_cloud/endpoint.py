@@ -1,8 +1,8 @@
 """The AWS endpoint: every call passes here, is counted, meets its faults and limits, and is answered.
 
-A call goes one way: recognised, counted, refused by a fault or a bucket, answered by the service's stand-in
-or by moto; a fault may hold it up or lose its answer. Errors of ours are written in the protocol of the
-service. It knows no service but EC2's buckets.
+A call goes one way: recognised, counted, refused for its signature, by a fault or by a bucket, answered by
+the service's stand-in or by moto; a fault may hold it up or lose its answer. Errors of ours are written in
+the protocol of the service. It knows no service but EC2's buckets.
 """
 
 import contextlib
@@ -24,6 +24,8 @@ from local_cloud.passing import lock_of, pass_on
 from local_cloud.recognise import Signed, Target, recognise
 from local_cloud.server import Answer, AnswerLostError
 from local_cloud.services.ec2.buckets import TokenBuckets
+from local_cloud.services.iam.refusals import RefusedError, in_words_of
+from local_cloud.services.iam.signatures import Signatures
 from local_cloud.wire import parse, render_error, render_result
 
 LOG = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class Endpoint:
         faults: Faults,
         buckets: TokenBuckets | None,
         executions: Executions,
+        signatures: Signatures,
         call_from_outside: Callable[[OutsideCall], object],
     ) -> None:
         """Serve without EC2 throttling where `buckets` is None."""
@@ -91,6 +94,7 @@ class Endpoint:
         self._faults = faults
         self._buckets = buckets
         self._executions = executions
+        self._signatures = signatures
         self._call_from_outside = call_from_outside
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._past: dict[tuple[str, str], Handler] = {}
@@ -115,7 +119,10 @@ class Endpoint:
 
     def _answer_or_refuse(self, target: Target, environ: WSGIEnvironment, caller: Execution | None) -> Answer:
         try:
+            self._signatures.check(environ)
             return self._answer(target, environ, caller)
+        except RefusedError as refused:
+            return render_error(target, environ, in_words_of(target.service, refused))
         except AwsError as error:
             return render_error(target, environ, error)
         except AnswerLostError:

@@ -20,7 +20,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with Cloud(tmp_path, start_at=datetime(2030, 1, 1, 12, 0, 30, tzinfo=UTC)) as cloud:
+    with Cloud(tmp_path, start_at=datetime(2030, 1, 1, 12, 0, 30, tzinfo=UTC), signed=True) as cloud:
         yield cloud
 
 

@@ -30,7 +30,7 @@ class Bench:
         self.quotas = Quotas(throttled=False)
         self.ground = Ground(clock, self.timeline, self._tell, root, self.quotas)
         self.ec2 = Ec2(self.ground)
-        endpoint = bare_endpoint(self.timeline)
+        endpoint = bare_endpoint(clock, self.timeline)
         endpoint.attach([self.ec2])
         self.server = Server(endpoint)
         self.server.start()

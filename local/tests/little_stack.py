@@ -7,10 +7,13 @@ from typing import Any
 
 from local_cloud.cloud import Cloud
 from local_cloud.cloudformation.template import Stack, StackPlan
+from local_cloud.control.clock import Clock
 from local_cloud.control.faults import Faults
 from local_cloud.control.timeline import Timeline
 from local_cloud.endpoint import CallCount, Endpoint
 from local_cloud.lambda_.executions import Executions
+from local_cloud.services.iam.signatures import Signatures
+from local_cloud.signing import OPERATOR_KEY, OPERATOR_SECRET
 
 HERE = Path(__file__).parent / "stack"
 HOME, AWAY = "eu-central-1", "eu-west-1"
@@ -20,13 +23,14 @@ PLANS = (
 )
 
 
-def bare_endpoint(timeline: Timeline) -> Endpoint:
+def bare_endpoint(clock: Clock, timeline: Timeline, signatures: Signatures | None = None) -> Endpoint:
     """Answer an endpoint that nothing stands behind yet: no faults, no limits, no functions."""
     return Endpoint(
         calls=CallCount(),
         faults=Faults(),
         buckets=None,
         executions=Executions(timeline),
+        signatures=signatures or Signatures(clock.now, {OPERATOR_KEY: OPERATOR_SECRET}, {}),
         call_from_outside=lambda call: None,
     )
 

@@ -145,7 +145,7 @@ def world(tmp_path: Path, gate: tuple[Gate, Any, Any]) -> Iterator[World]:
 
         ground = Ground(clock, timeline, emit, tmp_path, Quotas())
         made.stand_in = Ssm(ground, made.directory, lambda account, region, name: made.states.get(name))
-        gate[0].endpoint = bare_endpoint(timeline)
+        gate[0].endpoint = bare_endpoint(clock, timeline)
         gate[0].endpoint.attach([made.stand_in])
         yield made
         made.stand_in.reset()

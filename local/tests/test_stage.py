@@ -50,12 +50,8 @@ def test_it_says_where_everything_is_serves_and_cleans_up(
     assert where["vaults"].keys() == {"primary", "dr", "offsite"}
     assert Path(where["vaults"]["offsite"]).is_dir()
     assert ask(where["api"] + "/plans")["items"] == []
-    anybody = {
-        "aws_access_key_id": "AKIAANYBODY",
-        "aws_secret_access_key": "x",
-        "region_name": "eu-central-1",
-    }
-    ec2: Any = boto3.client("ec2", endpoint_url=where["aws"], **anybody)  # type: ignore[call-overload]
+    operator = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-central-1"}
+    ec2: Any = boto3.client("ec2", endpoint_url=where["aws"], **operator)  # type: ignore[call-overload]
     instance_id = ec2.run_instances(ImageId="ami-12345678", MinCount=1, MaxCount=1)["Instances"][0][
         "InstanceId"
     ]

@@ -10,7 +10,7 @@ from tests.farshore import BEGIN, Farshore, cold_functions, fresh_stage
 
 @pytest.fixture(scope="package")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with cold_functions(), Cloud(tmp_path_factory.mktemp("cloud"), start_at=BEGIN) as cloud:
+    with cold_functions(), Cloud(tmp_path_factory.mktemp("cloud"), start_at=BEGIN, signed=True) as cloud:
         yield cloud
 
 

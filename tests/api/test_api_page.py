@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from stage import HOME_TEMPLATE
 from tests.farshore import Answer, Farshore
@@ -62,11 +63,13 @@ class Run:
         return TIME.sub(soon, VARYING.sub(lambda found: self.real.get(found[0], found[0]), text))
 
     def send(self, example: Example) -> Answer:
+        path, _, query = self.in_this_run(example.path).partition("?")
         answer = self.app.ask(
             example.method,
-            self.in_this_run(example.path),
+            path,
             self.in_this_run(example.body).encode() if example.body else None,
             content_type=example.headers.get("Content-Type", "application/json"),
+            query=dict(parse_qsl(query)),
             key=example.headers.get("Idempotency-Key"),
         )
         if answer.status == 202:

@@ -23,7 +23,9 @@ def ground_below(root: Path, quotas: Quotas, *, ticking: bool = True) -> Iterato
     farshore.cache_clear()  # what another cloud of this process had built
     with (
         open_stage(root) as stage,
-        Cloud(root, start_at=datetime(2026, 1, 1, tzinfo=UTC), quotas=quotas, ticking=ticking) as cloud,
+        Cloud(
+            root, start_at=datetime(2026, 1, 1, tzinfo=UTC), quotas=quotas, ticking=ticking, signed=True
+        ) as cloud,
     ):
         yield cloud, stage
     farshore.cache_clear()

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from local_cloud.cloud import Cloud
+from local_cloud.signing import signed
 from stage import DR_BUCKET, DR_REGION, HOME_BUCKET, HOME_REGION, Stage
 
 Document = dict[str, Any]
@@ -53,11 +54,13 @@ class Deployment:
         key: str | None = None,
         status: int | None = None,
     ) -> Answer:
-        """Send a request to the API; with `status` any other answer fails the test."""
+        """Send a signed request to the API; with `status` any other answer fails the test."""
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+        content = json.dumps(body).encode() if body is not None else None
+        headers = signed(method, self.cloud.api.url + path, headers, content, region=HOME_REGION)
         connection = http.client.HTTPConnection(urlsplit(self.cloud.api.url).netloc, timeout=60)
         try:
-            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            connection.request(method, path, content, headers)
             response = connection.getresponse()
             answer = Answer(response.status, json.loads(response.read() or b"null"))
         finally:
@@ -68,7 +71,7 @@ class Deployment:
 
     def listing(self, what: str, **query: str) -> list[Document]:
         """Fetch all items of a list, however many pages it has."""
-        asked = "".join(f"&{name}={quote(value)}" for name, value in query.items())
+        asked = "".join(f"&{name}={quote(value, safe='')}" for name, value in query.items())
         items: list[Document] = []
         cursor = ""
         while True:
@@ -76,7 +79,7 @@ class Deployment:
             items += page["items"]
             if page["cursor"] is None:
                 return items
-            cursor = f"&cursor={quote(page['cursor'])}"
+            cursor = f"&cursor={quote(page['cursor'], safe='')}"
 
     def jobs(self, **query: str) -> list[Document]:
         """List jobs, oldest first."""

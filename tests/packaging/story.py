@@ -74,7 +74,7 @@ class Told:
 def told(root: Path) -> Iterator[Told]:
     """Play the story; the stack can be asked as long as the context lasts."""
     farshore.cache_clear()
-    with Cloud(root, start_at=BEGIN) as cloud, open_stage(root) as stage:
+    with Cloud(root, start_at=BEGIN, signed=True) as cloud, open_stage(root) as stage:
         _, home = stage.deploy(cloud)
         witness = Witness(cloud)
         cloud.calls.on_call.append(witness.see)

@@ -2,8 +2,9 @@
 
 Events and answers have the shapes of
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. Routes are
-those of the packaged definition; others get what it says for `MISSING_AUTHENTICATION_TOKEN`. Requests are let
-in unsigned: whoever reaches this loopback port is this machine's operator.
+those of the packaged definition; others get what it says for `MISSING_AUTHENTICATION_TOKEN`. What is
+signed must be signed rightly. Unsigned requests are let in unless told otherwise: whoever reaches this
+loopback port is this machine's operator.
 
 moto: its API Gateway, which calls no function, is not used.
 """
@@ -24,7 +25,11 @@ from local_cloud.call import ACCOUNT
 from local_cloud.control.clock import Clock
 from local_cloud.lambda_.functions import FunctionError, Functions
 from local_cloud.server import Answer
+from local_cloud.services.iam.refusals import RefusedError, Wrong
+from local_cloud.services.iam.signatures import Signatures
 
+SERVICE = "execute-api"
+"""What requests to an API are signed for."""
 LONGEST = timedelta(seconds=29)
 """https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html"""
 LARGEST_BODY_BYTES = 10 * 1024 * 1024
@@ -57,9 +62,13 @@ class Api:
 class Gateway:
     """Answers HTTP requests with the API's function; without an API everything is unknown to it."""
 
-    def __init__(self, clock: Clock, functions: Functions) -> None:
+    def __init__(
+        self, clock: Clock, functions: Functions, signatures: Signatures, *, takes_unsigned: bool
+    ) -> None:
         self._clock = clock
         self._functions = functions
+        self._signatures = signatures
+        self._takes_unsigned = takes_unsigned
         self._api = Api("none", "none")
 
     def serve(
@@ -86,12 +95,29 @@ class Gateway:
         if found is None:
             return self._own_answer("MISSING_AUTHENTICATION_TOKEN", 403, "Missing Authentication Token")
         route, parameters = found
+        if refusal := self._refusal(environ):
+            return refusal
         try:
             event = self._event(environ, route, path, parameters)
             answer = self._functions.invoke(route.function, event, at_most=LONGEST)
         except FunctionError:
             return message(502, "Internal server error")
         return self._answer(answer, environ)
+
+    def _refusal(self, environ: WSGIEnvironment) -> Answer | None:
+        """Return the answer to a request that is not signed as it should be."""
+        try:
+            claim = self._signatures.check(environ)
+        except RefusedError as refused:
+            if refused.wrong is not Wrong.MISSING:
+                return self._own_answer("INVALID_SIGNATURE", 403, refused.message)
+            if self._takes_unsigned:
+                return None
+            return self._own_answer("MISSING_AUTHENTICATION_TOKEN", 403, "Missing Authentication Token")
+        if claim.service != SERVICE:
+            why = f"Credential should be scoped to correct service: '{SERVICE}'."
+            return self._own_answer("INVALID_SIGNATURE", 403, why)
+        return None
 
     def _own_answer(self, kind: str, status: int, text: str) -> Answer:
         """Answer as the API's definition has the gateway answer this, or as the gateway does by itself.

@@ -1,12 +1,10 @@
 """S3: strict where moto believes everything, then moto.
 
-Every request must be signed as S3 demands, be meant for the bucket's region, and carry the body that it
-says it carries.
+Every request must be meant for the bucket's region, and carry the body that it says it carries.
 
 AWS: https://docs.aws.amazon.com/AmazonS3/latest/API/Welcome.html.
 moto: keeps buckets, objects and uploads, and answers every operation once it has been checked here.
-Added: signatures, expiry of presigned URLs, checksums, regions, part rules, conditions of copies, ranges that
-do not read the whole object.
+Added: checksums, regions, part rules, conditions of copies, ranges that do not read the whole object.
 """
 
 from collections.abc import Mapping
@@ -14,11 +12,10 @@ from typing import Any
 
 from moto.core.utils import get_service_model
 
-from local_cloud.call import AwsError, Call, Ground, Handler, PassOn
+from local_cloud.call import AwsError, Call, Handler, PassOn
 from local_cloud.services.s3.copies import check_copy_object, check_part_copy
 from local_cloud.services.s3.payload import check_payload
 from local_cloud.services.s3.ranges import get_object
-from local_cloud.services.s3.signatures import Signatures
 from local_cloud.services.s3.store import bucket_named, region_of, upload_of
 from local_cloud.services.s3.uploads import check_part, complete_upload
 
@@ -32,12 +29,6 @@ class S3:
     """S3 as strict as the app meets it."""
 
     service = "s3"
-
-    def __init__(
-        self, ground: Ground, secrets: Mapping[str, str], tokens: Mapping[str, str] | None = None
-    ) -> None:
-        """Know the secrets by access key, and the session tokens of those that are temporary."""
-        self._signatures = Signatures(ground.clock, secrets, tokens or {})
 
     def handlers(self) -> Mapping[str, Handler]:
         """Answer every operation of S3: all are checked, some more than others."""
@@ -58,7 +49,6 @@ class S3:
 
     def _guarded(self, handler: Handler) -> Handler:
         def handle(call: Call, pass_on: PassOn) -> Mapping[str, Any] | None:
-            self._signatures.check(call)
             check_payload(call.environ, signed_in_header="HTTP_AUTHORIZATION" in call.environ)
             _check_bucket(call)
             return handler(call, pass_on)

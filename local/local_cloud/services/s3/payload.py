@@ -21,9 +21,8 @@ from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from local_cloud.call import AwsError
-from local_cloud.services.s3.signatures import header
+from local_cloud.services.iam.sigv4 import UNSIGNED, header
 
-UNSIGNED = "UNSIGNED-PAYLOAD"
 STREAMING = (
     "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
     "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",

@@ -238,3 +238,20 @@ def test_nothing_is_left_after_a_reset_and_all_works_again(bench: Bench) -> None
     ec2.create_snapshots(InstanceSpecification={"InstanceId": instance_id})
     bench.wait()
     assert {one["State"] for one in ec2.describe_snapshots()["Snapshots"]} == {"completed"}
+
+
+def test_a_filter_of_ids_finds_them_on_the_first_page(bench: Bench) -> None:
+    ec2 = bench.client()
+    made = [bench.launch() for _ in range(7)]
+
+    def found(*values: str) -> list[str]:
+        wanted = [{"Name": "instance-id", "Values": values}]
+        answer = ec2.describe_instances(Filters=wanted, MaxResults=5)
+        return [each["InstanceId"] for group in answer["Reservations"] for each in group["Instances"]]
+
+    assert len(found(*made)) == 5
+    assert all(found(one) == [one] for one in made)
+    ec2.terminate_instances(InstanceIds=made[:1])
+    bench.wait(2 * 3600)
+    assert found(made[0]) == []
+    assert found(made[1]) == made[1:2]

@@ -190,3 +190,22 @@ def test_root_volume_of_a_stopped_instance_can_be_swapped(bench: Bench) -> None:
     ec2.attach_volume(VolumeId=root, InstanceId=instance_id, Device="/dev/sda1")
     assert (directory / "etc").is_dir()
     assert (directory / "volumes" / "sdf" / "rows").read_bytes() == b"data"
+
+
+def test_a_filter_of_ids_finds_them_on_the_first_page(bench: Bench) -> None:
+    """A page is cut before it is filtered, but ids without wildcards are looked at alone."""
+    ec2 = bench.client()
+    made = [ec2.create_volume(Size=1, AvailabilityZone=ZONE)["VolumeId"] for _ in range(12)]
+
+    def found(*values: str) -> tuple[list[str], bool]:
+        answer = ec2.describe_volumes(Filters=[{"Name": "volume-id", "Values": values}], MaxResults=5)
+        return [each["VolumeId"] for each in answer["Volumes"]], "NextToken" in answer
+
+    for one in made:
+        assert found(one) == ([one], False)
+        assert found(one, "vol-none", f"\\{one}") == ([one], False)
+    assert found("vol-none") == ([], False)
+    shown, more = found("vol-*")
+    assert (len(shown), more) == (5, True)
+    both = [{"Name": "volume-id", "Values": made[:2]}, {"Name": "volume-id", "Values": made[1:3]}]
+    assert [each["VolumeId"] for each in ec2.describe_volumes(Filters=both)["Volumes"]] == made[1:2]

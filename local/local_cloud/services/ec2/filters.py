@@ -6,7 +6,8 @@ of them (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.htm
 
 Pages: `MaxResults` from 5 to 1,000, and a token that says where to go on
 (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Query-Requests.html#api-pagination). A page is cut
-before it is filtered, so that it may be short or empty and yet have a token, as that page warns.
+before it is filtered, so that it may be short or empty and yet have a token, as that page warns; only a
+filter of ids without wildcards comes first, or each look at some of many things would look at them all.
 """
 
 import base64
@@ -81,6 +82,21 @@ def by_id_and_tags(
     return passes([one for one, is_cheap in zip(filters, cheap, strict=True) if is_cheap], fields)
 
 
+def exact_values(filters: Sequence[Mapping[str, Any]], name: str) -> set[str] | None:
+    """Return what the filters of a name let pass; None where there is none without wildcards."""
+    sets = []
+    for one in filters:
+        values = [_pieces(value) for value in one.get("Values", ())]
+        if one.get("Name") == name and not any("*" in pieces or "?" in pieces for pieces in values):
+            sets.append({"".join(piece[-1] for piece in pieces) for pieces in values})
+    return set.intersection(*sets) if sets else None
+
+
+def things_of(things: Mapping[str, T], ids: Iterable[str] | None) -> list[T]:
+    """Return the things of some ids that are there, or all of them."""
+    return list(things.values()) if ids is None else [things[one] for one in ids if one in things]
+
+
 def _test(one: Mapping[str, Any], fields: Mapping[str, Field]) -> Callable[[Resource], bool]:
     name = one.get("Name") or "null"
     key = name.removeprefix("tag:")
@@ -95,9 +111,14 @@ def _test(one: Mapping[str, Any], fields: Mapping[str, Field]) -> Callable[[Reso
 
 def _pattern(value: str) -> re.Pattern[str]:
     """Turn a filter's value into a pattern for the whole of a resource's value."""
-    pieces = re.findall(r"\\.|.", value, re.DOTALL)
     special = {"*": ".*", "?": "."}
-    return re.compile("".join(special.get(piece) or re.escape(piece[-1]) for piece in pieces), re.DOTALL)
+    pieces = (special.get(piece) or re.escape(piece[-1]) for piece in _pieces(value))
+    return re.compile("".join(pieces), re.DOTALL)
+
+
+def _pieces(value: str) -> list[str]:
+    """Take a filter's value apart into characters, each with the backslash before it, if it has one."""
+    return re.findall(r"\\.|.", value, re.DOTALL)
 
 
 def _text(value: Any) -> str:

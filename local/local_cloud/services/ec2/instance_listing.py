@@ -7,13 +7,13 @@ Added: the documented filters, pages, instances that were terminated.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from moto.ec2.models.instances import Instance
 
 from local_cloud.call import AwsError, Call, Handler, PassOn
-from local_cloud.services.ec2.filters import Field, by_id_and_tags, member, page, passes
+from local_cloud.services.ec2.filters import Field, by_id_and_tags, exact_values, member, page, passes
 from local_cloud.services.ec2.tags import tags_of
 from local_cloud.services.ec2.world import Region, aware
 
@@ -101,10 +101,7 @@ class InstanceListing:
         if ids:
             instances_in(region, sorted(ids))
         reservations, token = page(
-            [
-                (reservation.id, [one for one in reservation.instances if not ids or one.id in ids])
-                for reservation in list(region.backend.reservations.values())
-            ],
+            _reservations(region, ids or exact_values(filters, "instance-id")),
             call.params,
             key=lambda found: found[0],
             ids="instancesSet" if ids else "",
@@ -123,6 +120,14 @@ class InstanceListing:
         return answer | ({"NextToken": token} if token else {})
 
 
+def _reservations(region: Region, ids: Collection[str] | None) -> list[tuple[str, list[Instance]]]:
+    """Return reservations by id with their instances: all, or those of some ids with just these instances."""
+    if ids is None:
+        return [(each.id, list(each.instances)) for each in list(region.backend.reservations.values())]
+    found = {each.id: each for one in ids if (each := region.reservation_of(one)) is not None}
+    return [(each.id, [one for one in each.instances if one.id in ids]) for each in found.values()]
+
+
 def instances_in(region: Region, ids: Sequence[str]) -> list[Instance]:
     """Find instances of the region, in the order of `ids`.
 
@@ -134,7 +139,7 @@ def instances_in(region: Region, ids: Sequence[str]) -> list[Instance]:
     for one in ids:
         if not INSTANCE_ID.fullmatch(one):
             raise AwsError("InvalidInstanceID.Malformed", f'Invalid id: "{one}"')
-    return region.backend.get_multi_instances_by_id(list(ids))
+    return region.instances(ids)
 
 
 def describe_reservation(

@@ -14,7 +14,15 @@ from typing import Any
 from moto.ec2.models.elastic_block_store import Snapshot
 
 from local_cloud.call import Call, Handler, PassOn
-from local_cloud.services.ec2.filters import Field, by_id_and_tags, member, page, passes
+from local_cloud.services.ec2.filters import (
+    Field,
+    by_id_and_tags,
+    exact_values,
+    member,
+    page,
+    passes,
+    things_of,
+)
 from local_cloud.services.ec2.snapshot_states import SnapshotStates, snapshot_in
 from local_cloud.services.ec2.tags import tags_of
 from local_cloud.services.ec2.world import Region, World, aware
@@ -54,7 +62,11 @@ class SnapshotListing:
         test, may_pass = passes(filters, FIELDS), by_id_and_tags(filters, FIELDS, "snapshot-id")
         owners = set(call.params.get("OwnerIds", ()))
         ids = dict.fromkeys(call.params.get("SnapshotIds", ()))
-        chosen = [snapshot_in(region, one) for one in ids] if ids else list(region.backend.snapshots.values())
+        chosen = (
+            [snapshot_in(region, one) for one in ids]
+            if ids
+            else things_of(region.backend.snapshots, exact_values(filters, "snapshot-id"))
+        )
         if owners and not owners & {"self", call.account}:
             chosen = []
         found, token = page(

@@ -219,7 +219,7 @@ class Snapshots:
 def _chosen(region: Region, params: Mapping[str, Any]) -> list[Volume]:
     """Answer the volumes of the instance that a CreateSnapshots is about, the root volume first."""
     specification = required(params, "InstanceSpecification")
-    instance = region.backend.get_instance(required(specification, "InstanceId"))
+    (instance,) = region.instances([required(specification, "InstanceId")])
     excluded = set(specification.get("ExcludeDataVolumeIds", ()))
     if len(excluded) > EXCLUDED_VOLUMES:
         raise AwsError(

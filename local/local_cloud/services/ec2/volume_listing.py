@@ -12,7 +12,15 @@ from typing import Any
 from moto.ec2.models.elastic_block_store import Volume, VolumeAttachment
 
 from local_cloud.call import Call, Handler, PassOn
-from local_cloud.services.ec2.filters import Field, by_id_and_tags, member, page, passes
+from local_cloud.services.ec2.filters import (
+    Field,
+    by_id_and_tags,
+    exact_values,
+    member,
+    page,
+    passes,
+    things_of,
+)
 from local_cloud.services.ec2.tags import tags_of
 from local_cloud.services.ec2.world import Region, aware
 
@@ -51,9 +59,10 @@ class VolumeListing:
         filters = call.params.get("Filters", ())
         test, may_pass = passes(filters, FIELDS), by_id_and_tags(filters, FIELDS, "volume-id")
         ids = dict.fromkeys(call.params.get("VolumeIds", ()))
-        volumes = region.backend.volumes
         found, token = page(
-            [region.backend.get_volume(one) for one in ids] if ids else list(volumes.values()),
+            [region.backend.get_volume(one) for one in ids]
+            if ids
+            else things_of(region.backend.volumes, exact_values(filters, "volume-id")),
             call.params,
             key=lambda volume: f"{aware(volume.create_time).isoformat()} {volume.id}",
             ids="volumesSet" if ids else "",

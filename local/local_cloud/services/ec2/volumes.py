@@ -115,7 +115,7 @@ class Volumes:
         region = Region.of(call)
         backend = region.backend
         volume = backend.get_volume(required(call.params, "VolumeId"))
-        instance = backend.get_instance(required(call.params, "InstanceId"))
+        (instance,) = region.instances([required(call.params, "InstanceId")])
         device = required(call.params, "Device")
         check_device(device)
         if self.state(volume) == "creating":

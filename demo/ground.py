@@ -136,10 +136,8 @@ def local_cloud(offsite: str, log: TextIO) -> Iterator[Ground]:
     Raises:
         NotStartedError: it did not start; `log` says why.
     """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     ports = dict.fromkeys(("AWS_PORT", "API_PORT", "CONTROL_PORT"), "0")
-    environment = {**os.environ, **ports, "OFFSITE": offsite, "PATH": path}  # instances have our python3
-    environment |= {"PYTHONPATH": str(LOCAL), "SIGNED": "1"}
+    environment = {**os.environ, **ports, "OFFSITE": offsite, "PYTHONPATH": str(LOCAL), "SIGNED": "1"}
     command = [sys.executable, "-m", "stage"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, stderr=log, text=True) as process:
         try:

@@ -1,6 +1,7 @@
 """The scene: two services on three instances at home, with their data and their scripts."""
 
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -77,9 +78,12 @@ def launch(ground: Ground, region: str, name: str, tags: Mapping[str, str], *, d
 
 
 def install_scripts(directory: Path) -> None:
-    """Put the service's scripts where its image has them."""
+    """Put the service's scripts, and the Python that they need, where its image has them."""
     for script in SCRIPTS.glob("*.sh"):
         shutil.copy(script, directory)
+    tools = directory / "usr" / "local" / "bin"
+    tools.mkdir(parents=True)
+    (tools / "python3").symlink_to(Path(sys.executable).resolve())
 
 
 def mount(directory: Path, device: str = DEVICE) -> Path:

@@ -224,24 +224,48 @@ def test_instances_come_in_pages_of_ten_unless_asked_otherwise(world: World) -> 
     assert code_of(caught) == "InvalidNextToken"
 
 
-def test_script_really_runs_in_the_instances_directory_with_a_bare_environment(
+def test_script_really_runs_in_the_instances_directory_with_the_agents_environment(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance_id = world.online()
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing a script may see")
+    for name in ("AWS_SECRET_ACCESS_KEY", "HOME", "PATH", "USER", "SHELL", "VIRTUAL_ENV"):
+        monkeypatch.setenv(name, "/nothing/a/script/may/see")
     result = world.run(instance_id, "echo hello > greeting", "pwd", "env")
     assert (result["Status"], result["ResponseCode"]) == ("Success", 0)
     home = world.directory(instance_id)
     assert (home / "greeting").read_text() == "hello\n"
     said = result["StandardOutputContent"].splitlines()
     assert said[0] == str(home)
-    assert f"HOME={home}" in said
-    assert f"TMPDIR={home}/tmp" in said
-    names = {line.partition("=")[0] for line in said[1:]}
-    assert {name for name in names if name.startswith("AWS_")} == {
+    given = dict(line.split("=", 1) for line in said[1:])
+    assert given.keys() - {"PWD", "OLDPWD", "SHLVL", "_"} == {
+        "PATH",
+        "TMPDIR",
+        "LANG",
+        "SSM_COMMAND_ID",
         "AWS_SSM_INSTANCE_ID",
         "AWS_SSM_REGION_NAME",
     }
+    system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert (given["PATH"], given["TMPDIR"]) == (f"{home}/usr/local/bin:{system}", f"{home}/tmp")
+
+
+def test_script_finds_the_instances_own_tools_and_no_other_instances(world: World) -> None:
+    mine, other = world.online(), world.online()
+    tool = world.directory(mine) / "usr" / "local" / "bin" / "tool"
+    tool.parent.mkdir(parents=True)
+    tool.write_text("#!/bin/sh\necho mine\n")
+    tool.chmod(0o755)
+    assert world.run(mine, "tool")["StandardOutputContent"] == "mine\n"
+    assert world.run(other, "tool")["ResponseCode"] == 127
+
+
+def test_files_of_a_script_have_the_modes_that_the_agents_have(world: World) -> None:
+    instance_id, before = world.online(), os.umask(0o077)
+    try:
+        world.run(instance_id, "echo x > made")
+    finally:
+        os.umask(before)
+    assert (world.directory(instance_id) / "made").stat().st_mode & 0o777 == 0o644
 
 
 def test_exit_code_and_both_outputs_of_a_failed_script_are_kept(world: World) -> None:

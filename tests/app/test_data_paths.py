@@ -3,7 +3,6 @@
 import hashlib
 import json
 import operator
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,9 +30,11 @@ def _finish(app: Deployment) -> None:
     pytest.fail(f"{app.unfinished()}")
 
 
-def _planned(app: Deployment, rule: Document) -> None:
-    app.run_instance("orders")
+def _planned(app: Deployment, rule: Document) -> str:
+    """Run an instance of a service, store its plan, and return the instance's id."""
+    instance = app.run_instance("orders")
     app.put_plan("orders", rule)
+    return instance
 
 
 def _by_then(operation: str, resource: str, then: Callable[[], object], service: str = "s3") -> Document:
@@ -42,14 +43,13 @@ def _by_then(operation: str, resource: str, then: Callable[[], object], service:
     return {"match": match, "effect": {"then": then}, "count": 1}
 
 
-def test_a_runner_that_lies_about_the_whole_makes_no_point(
-    app: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tool, lie = tmp_path / "sha256sum", "1" * 64
+def test_a_runner_that_lies_about_the_whole_makes_no_point(app: Deployment, tmp_path: Path) -> None:
+    lie = "1" * 64
+    instance = _planned(app, service_rule())
+    tool = app.cloud.ec2.directory(instance) / "usr" / "local" / "bin" / "sha256sum"
+    tool.parent.mkdir(parents=True)
     tool.write_text(LIES.format(here=tmp_path, true=shutil.which("sha256sum"), lie=lie))
     tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    _planned(app, service_rule())
     job = app.job(app.back_up("orders"))
     _finish(app)
     failed, point = app.job(job["id"]), app.point(job["recovery_point"])

@@ -3,9 +3,13 @@
 Invariant: an execution reports its end exactly once, on the timeline, or never if it was abandoned. An
 executionTimeout is real time and simulated time too: whichever is over first. Of thousands of commands at a
 time only `AT_ONCE` processes run together, which is this machine's limit and not AWS's.
+
+The environment is what a service of systemd's has (https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html),
+as the agent is one: no HOME, the PATH of the system; and what the agent adds (aws/amazon-ssm-agent,
+agent/executers/executers.go). Nothing of this process's own environment is in it. Since an instance is a
+directory, its TMPDIR lies there, and what lies in its `usr/local/bin` comes first on its PATH.
 """
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +22,7 @@ from local_cloud.services.ssm.documents import Step
 from local_cloud.services.ssm.script import Place, Script, kill_leftovers
 
 AT_ONCE = 128
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 Report = Callable[[tuple[StepResult, ...]], None]
 
 
@@ -146,8 +151,7 @@ class Executions:
         exists_or_must = Path(step.working_directory).is_absolute() or wanted.is_dir()
         folder = self._ground.root / "ssm" / command.command_id / instance_id
         environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(home),
+            "PATH": f"{home}/usr/local/bin:{PATH}",
             "TMPDIR": str(temporary),
             "LANG": "C.UTF-8",
             "SSM_COMMAND_ID": command.command_id,

@@ -25,6 +25,8 @@ from typing import IO
 from local_cloud.services.ssm.commands import STDERR_CHARACTERS, STDOUT_CHARACTERS, State, cut
 
 STOPPED_EXIT_CODE = 137
+UMASK = 0o022
+"""Of a service of systemd's; this process may have another."""
 KEPT_BYTES = 4 * STDOUT_CHARACTERS
 _starting = threading.Lock()
 """None starts while one is written: its process would inherit the open file, which then cannot be run."""
@@ -128,6 +130,7 @@ class Script:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                umask=UMASK,
             )
             return self._process
 

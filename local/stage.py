@@ -6,7 +6,7 @@ Off-site, a vault is a folder (libcloud's LOCAL provider); a real server is one 
 `python -m stage` runs the local cloud with the packaged app on it, until it is interrupted. Ports come from
 AWS_PORT, API_PORT and CONTROL_PORT (0 or unset: any free one), the off-site cloud from OFFSITE; with SIGNED=1
 unsigned requests to the API are refused. When all is ready, one JSON line on standard output says where
-everything is; whatever else is said goes to standard error.
+everything is. For people, standard error says how to use it, and whatever else there is to say.
 """
 
 import gc
@@ -30,6 +30,7 @@ from local_cloud.cloud import Cloud, Ports
 from local_cloud.cloudformation.intrinsics import TemplateError
 from local_cloud.cloudformation.template import Stack, StackPlan
 from local_cloud.offsite_servers import StorageServer, azurite, swift
+from local_cloud.signing import OPERATOR_KEY, OPERATOR_SECRET
 
 CHECKOUT = Path(__file__).parent.parent
 HOME_TEMPLATE = CHECKOUT / "build" / "package" / "sam.json"
@@ -176,7 +177,22 @@ def serve(root: Path, ports: Ports, stop: threading.Event) -> None:
         threading.Thread(target=cloud.keep_up, name="pump", daemon=True).start()
         urls = {"aws": cloud.aws.url, "api": cloud.api.url, "control": cloud.control.url}
         print(json.dumps({**urls, "vaults": stage.where}), flush=True)
+        print(how_to_use(cloud, signed=signed), file=sys.stderr, flush=True)
         stop.wait()
+
+
+def how_to_use(cloud: Cloud, *, signed: bool) -> str:
+    """Return what to paste into a shell, and what can be done then."""
+    keys = f"AWS_ACCESS_KEY_ID={OPERATOR_KEY} AWS_SECRET_ACCESS_KEY={OPERATOR_SECRET}"
+    sign = f"--aws-sigv4 aws:amz:{HOME_REGION}:execute-api --user {OPERATOR_KEY}:{OPERATOR_SECRET} "
+    return f"""\
+In another shell:
+  export {keys}
+  export AWS_DEFAULT_REGION={HOME_REGION} AWS_ENDPOINT_URL={cloud.aws.url}
+  export API={cloud.api.url} CONTROL={cloud.control.url}
+  aws ec2 describe-instances
+  curl {sign if signed else ""}$API/plans
+Ctrl-C ends it."""
 
 
 def port(name: str) -> int:

@@ -34,12 +34,12 @@ def logger() -> Logger:
 
 
 def count(name: str, value: float = 1, **dimensions: str) -> None:
-    """Tell how often something happened; dimensions split the metric, so keep their values few."""
+    """Count something that happened; dimensions split the metric, so keep their values few."""
     _measure(name, MetricUnit.Count, value, dimensions)
 
 
 def seconds(name: str, value: float, **dimensions: str) -> None:
-    """Tell how long something took or how old it is."""
+    """Measure how long something took or how old it is."""
     _measure(name, MetricUnit.Seconds, value, dimensions)
 
 

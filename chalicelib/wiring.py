@@ -14,7 +14,7 @@ from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.queue import PokeQueue
 from chalicelib.aws.secrets import Secrets
 from chalicelib.aws.ssm import Ssm
-from chalicelib.backup.opening import Place
+from chalicelib.backup.due_backups import Deployment
 from chalicelib.backup.service_scripts import ServiceBackup
 from chalicelib.backup.snapshots import SnapshotBackup
 from chalicelib.backup.tick import BackupOpener, BackupTick
@@ -25,19 +25,19 @@ from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
+from chalicelib.inventory.due_inventories import Inventories
 from chalicelib.inventory.inventory import Inventory
-from chalicelib.inventory.opening import Inventories
-from chalicelib.inventory.places import Surveys, World
+from chalicelib.inventory.places import SurveyedWorld, Surveys
 from chalicelib.jobs.claims import Claims
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.handler import Handlers
 from chalicelib.jobs.job import JobKind
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
-from chalicelib.jobs.store import JobStore, Shapes
+from chalicelib.jobs.store import JobStore, JobTypes
 from chalicelib.recovery.services import ServiceRestore
 from chalicelib.recovery.volumes import VolumeRestore
-from chalicelib.replication.again import CopiesAgain
+from chalicelib.replication.copy_retries import CopyRetries
 from chalicelib.replication.objects import ObjectCopy
 from chalicelib.replication.offsite import SegmentCopy
 from chalicelib.replication.regions import Destination, SnapshotCopy
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 def utc_now() -> datetime:
-    """Tell the time."""
+    """Return the time."""
     return datetime.now(UTC)
 
 
@@ -104,7 +104,7 @@ class Farshore:
     @cached_property
     def jobs(self) -> JobStore:
         """The jobs of the catalog."""
-        return JobStore(self.table, {kind: Shapes(h.work, h.progress) for kind, h in self.handlers.items()})
+        return JobStore(self.table, {kind: JobTypes(h.work, h.progress) for kind, h in self.handlers.items()})
 
     @cached_property
     def findings(self) -> FindingStore:
@@ -282,7 +282,7 @@ class Farshore:
     @cached_property
     def opener(self) -> BackupOpener:
         """What opens backups, whoever asks for them."""
-        place = Place(self.settings.deployment, self.settings.home_region)
+        place = Deployment(self.settings.deployment, self.settings.home_region)
         return BackupOpener(self.engine, self.rules, self.instance_lists, place)
 
     @cached_property
@@ -291,9 +291,9 @@ class Farshore:
         return BackupTick(self.opener, self.plans, self.services, self.home_ec2, self.now)
 
     @cached_property
-    def copies_again(self) -> CopiesAgain:
+    def copy_retries(self) -> CopyRetries:
         """What opens failed copies again."""
-        return CopiesAgain(self.engine, self.table, self.plans, self.points, self.vault_kinds, self.now)
+        return CopyRetries(self.engine, self.table, self.plans, self.points, self.vault_kinds, self.now)
 
     @cached_property
     def places(self) -> tuple[Location, ...]:
@@ -312,7 +312,7 @@ class Farshore:
         configs = self.settings.vaults.items()
         regions = {name: each.region if isinstance(each, S3VaultConfig) else None for name, each in configs}
         return Surveys(
-            World(self.ec2, self.vault, regions, self.copy_regions),
+            SurveyedWorld(self.ec2, self.vault, regions, self.copy_regions),
             self.table,
             self.points,
             self.services,

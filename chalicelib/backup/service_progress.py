@@ -135,7 +135,7 @@ def parts_of(report: BackupReport) -> tuple[PartHash, ...]:
 
 
 def named(artefact: Artefact) -> str:
-    """Name the bytes of an artefact by the hash there is."""
+    """Return the bytes of an artefact by the hash there is."""
     if artefact.sha256 is not None:
         return f"SHA-256 {artefact.sha256}"
     return f"SHA-256 over its parts {artefact.parts_sha256}"

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.backup.opening import (
+from chalicelib.backup.due_backups import (
     TICK,
     Covered,
-    Place,
+    Deployment,
     cause_of,
     cause_of_try,
     covered_by,
@@ -45,7 +45,7 @@ class BackupOpener:
     engine: Engine
     rules: RuleStore
     lists: InstanceLists
-    place: Place
+    place: Deployment
 
     def rule_ids(self, plan: Plan) -> dict[str, RuleId]:
         """Store the plan's rules as jobs are opened under them."""
@@ -79,7 +79,7 @@ class BackupTick:
         Raises:
             Exception: a plan could not be served now; the others have been, and the tick is to be run again.
         """
-        each_apart((stored.plan.name, partial(self._run_plan, stored)) for stored in stored_plans)
+        isolated((stored.plan.name, partial(self._run_plan, stored)) for stored in stored_plans)
 
     def try_again(self, stored_plans: Mapping[str, StoredPlan], records: Iterable[LineageRecord]) -> None:
         """Open the failed backups of these lineages again; forget those that no plan wants any more.
@@ -90,7 +90,7 @@ class BackupTick:
         by_plan: dict[str, list[LineageRecord]] = {}
         for record in records:
             by_plan.setdefault(record.lineage.plan, []).append(record)
-        each_apart(
+        isolated(
             (name, partial(self._try_plan_again, stored_plans.get(name), of_plan))
             for name, of_plan in by_plan.items()
         )
@@ -98,7 +98,7 @@ class BackupTick:
     def _run_plan(self, stored: StoredPlan) -> None:
         now = self.now()
         due = {
-            rule.name: due_by_schedule(rule, stored.served.get(rule.name, now), now)
+            rule.name: due_by_schedule(rule, stored.ran_until.get(rule.name, now), now)
             for rule in stored.plan.rules
         }
         by_age = [rule for rule in stored.plan.rules if rule.rpo is not None]
@@ -123,7 +123,7 @@ class BackupTick:
             if run is not None:
                 self._open(scene, rule, scene.covered, cause_of(run, rule))
                 self._miss(scene, rule, scene.missed(rule), cause_of(run, rule))
-                self.plans.serve(scene.plan.name, rule.name, run.nominal_at)
+                self.plans.mark_run(scene.plan.name, rule.name, run.nominal_at)
         for rule in by_age:
             self._open_aged(scene, rule)
 
@@ -197,7 +197,7 @@ class BackupTick:
             )
 
     def _under_way(self, rule: Rule, records: Iterable[LineageRecord], now: datetime) -> set[str]:
-        """Name the services whose last backup still runs, however long, or ended only a short time ago."""
+        """Return the services whose last backup still runs, however long, or ended only a short time ago."""
         by_job = {record.last_job: record.lineage.service for record in records if record.last_job}
         retry_after = max(TICK, (rule.rpo or timedelta()) / 4)
         jobs = self.opener.engine.jobs.ends(by_job)
@@ -249,7 +249,7 @@ def _still_wanted(plan: Plan, record: LineageRecord, now: datetime) -> Rule | No
     return rule if following is None or now < following else None
 
 
-def each_apart(tasks: Iterable[tuple[str, Callable[[], None]]]) -> None:
+def isolated(tasks: Iterable[tuple[str, Callable[[], None]]]) -> None:
     """Do something for each plan, by its name; one that fails stops no other.
 
     Raises:

@@ -44,7 +44,7 @@ class PointState(StrEnum):
 STATES_OF_POINTS = tuple(state for state in PointState if state is not PointState.MISSING)
 
 
-class Asked(StrEnum):
+class Origin(StrEnum):
     """What a recovery point was made for: a schedule, a rule's RPO, or somebody's request."""
 
     SCHEDULE = "schedule"
@@ -182,7 +182,7 @@ class RecoveryPoint:
     pins: Mapping[str, frozenset[str]] = field(default_factory=dict)
     hold: str | None = None
     due: Mapping[str, DueCopy] = field(default_factory=dict)
-    asked: Asked = Asked.SCHEDULE
+    origin: Origin = Origin.SCHEDULE
     note: str = ""
     keep_until: datetime | None = None
     left_out: tuple[str, ...] = ()
@@ -201,7 +201,7 @@ class RecoveryPoint:
 
     @property
     def flag(self) -> str:
-        """Say why it is flagged; "" when it is not."""
+        """Return why it is flagged; "" when it is not."""
         partial = f"partial, without {', '.join(self.left_out)}" if self.left_out else ""
         return f"suspect: {self.suspect}" if self.is_suspect else partial
 
@@ -212,7 +212,7 @@ class RecoveryPoint:
             return Pool.SUSPECT
         if self.left_out:
             return Pool.PARTIAL
-        return Pool.MANUAL if self.asked is Asked.REQUEST else Pool.SCHEDULED
+        return Pool.MANUAL if self.origin is Origin.REQUEST else Pool.SCHEDULED
 
     def in_vault(self, vault: str) -> Artefact | None:
         """Return the artefact in `vault`, in whatever state, or None where there never was one."""

@@ -49,7 +49,7 @@ def _work_document(work: Any) -> dict[str, Any]:
         document |= _present(region=work.region)
     match work:
         case BackupWork(terms=terms):
-            document |= _present(asked=str(terms.asked), note=terms.note or None)
+            document |= _present(origin=str(terms.origin), note=terms.note or None)
         case ServiceRestoreWork(instance_id=instance):
             document["target"] = {"instance_id": instance}
         case VolumeRestoreWork(availability_zone=zone) as work:
@@ -100,7 +100,7 @@ def point_document(point: RecoveryPoint) -> dict[str, Any]:
         "size_bytes": point.size_bytes,
         "reason": point.reason,
         "artefacts": [_artefact_document(artefact) for _, artefact in sorted(point.artefacts.items())],
-        "asked": str(point.asked),
+        "origin": str(point.origin),
         **_said_of(point),
     }
 

@@ -289,7 +289,7 @@ class Engine:
         self._park(work, Wait(max(permit.at, until), _trying_again(work.job, refusal)))
 
     def _has_turn(self, work: Work, do: Do[Any], now: datetime) -> bool:
-        """Say whether the job may call now; if not, it is parked until its turn."""
+        """Return whether the job may call now; if not, it is parked until its turn."""
         budget, permit = do.budget, work.job.permit
         if budget is None:
             return True
@@ -394,7 +394,7 @@ class Engine:
         return True
 
     def _decides_again(self, work: Work) -> bool:
-        """Say whether to decide again at once: a few times, then later."""
+        """Return whether to decide again at once: a few times, then later."""
         work.redecided += 1
         if work.redecided <= REDECIDED_AT_MOST:
             return True

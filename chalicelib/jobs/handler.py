@@ -39,7 +39,7 @@ class JobHandler(Protocol):
         """Return what is to be recorded when a job ends that could not be cleaned up."""
 
     def leftovers(self, job: AnyJob) -> tuple[str, ...]:
-        """Name what of the job's recorded ids is still there."""
+        """Return what of the job's recorded ids is still there."""
 
 
 Handlers = Mapping[tuple[JobKind, str], JobHandler]

@@ -29,7 +29,7 @@ _LEASE = ("lease_token", "lease_until", "abandoned_leases")
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes:
+class JobTypes:
     """The types of a kind of job: what it is asked to do, and how far it is."""
 
     work: type[Any]
@@ -52,7 +52,7 @@ class Lease:
 class JobStore:
     """Leases, reads and lists jobs, and returns the writes that open and save them."""
 
-    def __init__(self, table: Table, shapes: Mapping[tuple[JobKind, str], Shapes]) -> None:
+    def __init__(self, table: Table, shapes: Mapping[tuple[JobKind, str], JobTypes]) -> None:
         self._table = table
         self._shapes = shapes
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from chalicelib.catalog.location import Location
-from chalicelib.catalog.recovery_point import Artefact, Asked, Lineage, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint
 from chalicelib.catalog.store.instances import name_of
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobKind, JobRequest
@@ -59,7 +59,7 @@ class Terms:
     """What a recovery point was made for, and what was said with a request for it: a note, how long it is
     kept whatever its lifecycle says, and whether it is held."""
 
-    asked: Asked = Asked.SCHEDULE
+    origin: Origin = Origin.SCHEDULE
     note: str = ""
     keep: timedelta | None = None
     held: bool = False
@@ -90,7 +90,7 @@ class BackupWork:
     @property
     def due(self) -> bool:
         """Whether a schedule or an RPO wants it, and not an operator: the next one supersedes it."""
-        return self.terms.asked is not Asked.REQUEST
+        return self.terms.origin is not Origin.REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class Cause:
             again = ("try", str(self.tries)) if self.tries else ()
             return ("schedule", self.nominal_at.isoformat(), *again, *(("unseen",) if self.unseen else ()))
         terms = self.terms
-        said = (terms.note, str(terms.keep), str(terms.held)) if terms != Terms(terms.asked) else ()
+        said = (terms.note, str(terms.keep), str(terms.held)) if terms != Terms(terms.origin) else ()
         return ("key", self.key, *said)
 
 

@@ -81,7 +81,7 @@ RestoreJob = Job[ServiceRestoreWork, ServiceRestoreProgress]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ServiceRestoreObservation:
     """The rule, and the run of its scripts."""
 
     rule: ServiceRule
@@ -99,7 +99,7 @@ class BeginStaging:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageSegments:
     """Put the next segments together in an S3 vault."""
 
 
@@ -112,7 +112,7 @@ class NoteOutcome:
     said: str
 
 
-Action = Check | BeginStaging | Stage | Choose | WriteLetter | Send | Adopt | NoteOutcome | Remove
+Action = Check | BeginStaging | StageSegments | Choose | WriteLetter | Send | Adopt | NoteOutcome | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,9 @@ class ServiceRestore:
     work = ServiceRestoreWork
     progress = ServiceRestoreProgress
 
-    def observe(self, job: RestoreJob, children: Children) -> Seen:
+    def observe(self, job: RestoreJob, children: Children) -> ServiceRestoreObservation:
         """Look only at what the job's next step depends on."""
-        seen, progress = Seen(self._rule(job)), job.progress
+        seen, progress = ServiceRestoreObservation(self._rule(job)), job.progress
         failed_sure = job.failure is not None and job.intent is None and progress.run.command is None
         if progress.outcome is not None or failed_sure:
             return seen
@@ -140,7 +140,7 @@ class ServiceRestore:
         machines, wanted = Machines(self.ssm, self.ec2), [job.work.instance_id]
         return replace(seen, run=observe_run(machines, mailbox, job, progress.run, wanted))
 
-    def decide(self, job: RestoreJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: RestoreJob, seen: ServiceRestoreObservation, now: datetime) -> Decision[Action]:
         """Stage or check the file, wait for the instance, run the scripts, remove what they were given."""
         outcome = job.progress.outcome
         if outcome is not None:
@@ -159,7 +159,7 @@ class ServiceRestore:
             case step:
                 return step
 
-    def clean_up(self, job: RestoreJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+    def clean_up(self, job: RestoreJob, seen: ServiceRestoreObservation, now: datetime) -> Cleaning[Action]:
         """Stop the script, remove what was staged, end."""
         reason = job.failure.reason if job.failure else job.reason
         over = job.progress.outcome is not None
@@ -172,7 +172,7 @@ class ServiceRestore:
         return ()
 
     def leftovers(self, job: RestoreJob) -> tuple[str, ...]:
-        """Name the command, the staged object and the mailbox that are still there."""
+        """Return the command, the staged object and the mailbox that are still there."""
         return job.progress.removal.left_of((*self._made(job), *mailbox_names(job)))
 
     @staticmethod
@@ -191,7 +191,7 @@ class ServiceRestore:
                 return Step(
                     replace(progress, staging=begin(self.vaults(job.work.vault), self.s3_vaults, job))
                 )
-            case Stage():
+            case StageSegments():
                 return Step(replace(progress, staging=self._stage(job, turn)))
             case Choose(instance=instance):
                 return Step(replace(progress, run=replace(progress.run, instance=instance)))
@@ -311,7 +311,7 @@ def _decide_fetch(job: RestoreJob) -> Decision[Action]:
         return Do(Check(), "checking the object")
     if job.progress.staging is None:
         return Do(BeginStaging(), "reading the manifest")
-    return Do(Stage(), "putting segments together")
+    return Do(StageSegments(), "putting segments together")
 
 
 def _decide_end(job: RestoreJob, outcome: str, now: datetime) -> Decision[Action]:
@@ -344,7 +344,7 @@ def _what(job: RestoreJob) -> str:
 
 
 def _run_error(job: RestoreJob, failure: ScriptFailed) -> str:
-    """Say why the run failed; name what it fetched when that was the fault."""
+    """Return why the run failed; name what it fetched when that was the fault."""
     if failure.exit_code not in (WRONG_BYTES, TRANSFER_FAILED):
         return failure.reason
     return f"{job.work.vault}:{job.work.artefact.key or job.work.artefact.folder}: {failure.reason}"

@@ -120,7 +120,7 @@ class ObjectCopy:
         return replace(original, fault=self._fault(job, original.source, original.point.size_bytes))
 
     def _fault(self, job: ObjectCopyJob, source: Artefact, size_bytes: int) -> str | None:
-        """Say what is wrong with the copy by now."""
+        """Return what is wrong with the copy by now."""
         to, key = self.vaults(job.work.vault), source.key or ""
         found = to.head(key)
         if found is None:
@@ -171,7 +171,7 @@ class ObjectCopy:
         return failure_writes(job, find_original(self.points, job), now)
 
     def leftovers(self, job: ObjectCopyJob) -> tuple[str, ...]:
-        """Name the upload that was begun and neither finished nor thrown away."""
+        """Return the upload that was begun and neither finished nor thrown away."""
         upload = job.progress.upload
         return job.progress.removal.left_of([upload] if upload and not job.progress.whole else [])
 

@@ -92,7 +92,7 @@ class SegmentCopy:
         return replace(original, fault=self._fault(job, original.source, original.point.size_bytes))
 
     def _fault(self, job: SegmentCopyJob, source: Artefact, size_bytes: int) -> str | None:
-        """Say which of the copy's objects is missing or of another size by now; one listing."""
+        """Return which of the copy's objects is missing or of another size by now; one listing."""
         vault, folder = self.vaults(job.work.vault), source.folder or ""
         there = {each.key: each.size_bytes for each in vault.list(folder)}
         plan = segments(size_bytes, segment_bytes(size_bytes))

@@ -38,7 +38,7 @@ class Original:
     fault: str | None = None
 
     def is_in(self, vault: str) -> bool:
-        """Say whether the point is in a vault already."""
+        """Return whether the point is in a vault already."""
         return vault in self.point.available_in()
 
 
@@ -125,7 +125,7 @@ def _again(job: CopyJob, original: Original, now: datetime) -> tuple[Write, ...]
 
 
 def may_come_back(point: RecoveryPoint) -> bool:
-    """Say whether an original that is not good now may be again: it is in its grace, or missing."""
+    """Return whether an original that is not good now may be again: it is in its grace, or missing."""
     source = point.in_vault(SOURCE_VAULT)
     return source is not None and (source.in_grace or source.state is PointState.MISSING)
 
@@ -137,7 +137,7 @@ def pause_before(tries: int) -> timedelta:
 
 
 def reason_of(job: CopyJob) -> str:
-    """Say which copy failed, and why."""
+    """Return which copy failed, and why."""
     why = job.failure.reason if job.failure else job.reason
     return f"copy of {job.work.recovery_point} into {job.work.vault}: {why}"
 

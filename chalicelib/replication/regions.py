@@ -90,7 +90,7 @@ SnapshotCopyJob = Job[CopyWork, SnapshotCopyProgress]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SnapshotCopyObservation:
     """The point, the originals that this job copies, its copies by their ids, candidates for adoption, its
     parts."""
 
@@ -168,9 +168,12 @@ class SnapshotCopy:
     work = CopyWork
     progress = SnapshotCopyProgress
 
-    def observe(self, job: SnapshotCopyJob, children: Children) -> Seen:
+    def observe(self, job: SnapshotCopyJob, children: Children) -> SnapshotCopyObservation:
         """Look at the point and at the copies that the job has recorded or may have made."""
-        seen, progress = Seen(find_original(self.points, job), children=children), job.progress
+        seen, progress = (
+            SnapshotCopyObservation(find_original(self.points, job), children=children),
+            job.progress,
+        )
         source, ec2 = seen.original.source, self.destinations(job.work.vault).ec2
         if job.work.shard is None and source is not None and source.shards:
             if job.failure is None:
@@ -201,7 +204,7 @@ class SnapshotCopy:
         fault = f"{', '.join(missing[:5])} disappeared before the copy was complete" if missing else None
         return replace(original, fault=fault)
 
-    def decide(self, job: SnapshotCopyJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, now: datetime) -> Decision[Action]:
         """Copy each snapshot that has no copy, wait for all of them, describe them."""
         source, progress = seen.original.source, job.progress
         if seen.original.is_in(job.work.vault) and job.work.shard is None:
@@ -226,7 +229,12 @@ class SnapshotCopy:
         return _still_pending(job, seen, now) or self._decide_end(job, seen, source, now)
 
     def _decide_copy(
-        self, job: SnapshotCopyJob, ref: SnapshotRef, source: Artefact, seen: Seen, now: datetime
+        self,
+        job: SnapshotCopyJob,
+        ref: SnapshotRef,
+        source: Artefact,
+        seen: SnapshotCopyObservation,
+        now: datetime,
     ) -> Decision[Action]:
         name, region = copy_call(ref.id), self.destinations(job.work.vault).settings.region
         if job.intent is not None and job.intent.name == name:
@@ -246,7 +254,7 @@ class SnapshotCopy:
         )
 
     def _decide_end(
-        self, job: SnapshotCopyJob, seen: Seen, source: Artefact, now: datetime
+        self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, source: Artefact, now: datetime
     ) -> Decision[Action]:
         copies = tuple(replace(ref, id=job.progress.copies[ref.id]) for ref in seen.refs)
         if job.work.shard is not None:
@@ -258,7 +266,7 @@ class SnapshotCopy:
         return ended(job, seen.original, artefact, f"{len(copies)} snapshots", now)
 
     def _decide_parts(
-        self, job: SnapshotCopyJob, seen: Seen, source: Artefact, now: datetime
+        self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, source: Artefact, now: datetime
     ) -> Decision[Action]:
         """Open a child job for each part of the original, wait for all of them, describe the copy."""
         failures = seen.children.unsuccessful
@@ -293,7 +301,7 @@ class SnapshotCopy:
             snapshot_count=source.snapshot_count,
         )
 
-    def _over(self, job: SnapshotCopyJob, seen: Seen) -> tuple[str, ...]:
+    def _over(self, job: SnapshotCopyJob, seen: SnapshotCopyObservation) -> tuple[str, ...]:
         """Return the originals whose copy has ended and whose slot is still held."""
         held = {purpose for _, purpose, _ in job.slots}
         return tuple(
@@ -302,7 +310,9 @@ class SnapshotCopy:
             if source in held and copy in seen.copies and seen.copies[copy].state in ("completed", "error")
         )
 
-    def clean_up(self, job: SnapshotCopyJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+    def clean_up(
+        self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, now: datetime
+    ) -> Cleaning[Action]:
         """Delete what was copied, then end; look long enough to find what was made unseen."""
         progress, said = job.progress, f"cleaning up after: {reason_of(job)}"
         if job.intent is not None:
@@ -338,7 +348,7 @@ class SnapshotCopy:
         return failure_writes(job, find_original(self.points, job), now)
 
     def leftovers(self, job: SnapshotCopyJob) -> tuple[str, ...]:
-        """Name the copies that the job recorded and could not delete, and the parts not yet looked at."""
+        """Return the copies that the job recorded and could not delete, and the parts not yet looked at."""
         unseen = range(job.progress.parts_cleaned, job.progress.parts_opened)
         left = job.progress.removal.left_of((*_recorded(job.progress), *job.progress.removal.refused))
         return (*left, *(f"part {number + 1} of {job.work.recovery_point}" for number in unseen))
@@ -402,7 +412,7 @@ class SnapshotCopy:
             yield from self.points.stored_shard(job.work.recovery_point, job.work.vault, number)
 
 
-def _still_pending(job: SnapshotCopyJob, seen: Seen, now: datetime) -> Wait | Fail | None:
+def _still_pending(job: SnapshotCopyJob, seen: SnapshotCopyObservation, now: datetime) -> Wait | Fail | None:
     """Return what keeps the copy from being complete: None when all its snapshots are."""
     for source_id, copy_id in job.progress.copies.items():
         copy = seen.copies.get(copy_id)

@@ -24,8 +24,10 @@ class ArtefactStore:
     ec2: Callable[[str], Ec2]
 
     def missing_from(self, point: RecoveryPoint) -> frozenset[str]:
-        """Name the vaults in which a point is recorded as good and is not whole; one that cannot be looked at
-        may have it."""
+        """Return the vaults in which a point is recorded as good and is not whole.
+
+        A vault that cannot be looked at is not among them: it may have it.
+        """
         return frozenset(vault for vault in point.available_in() if self._is_missing(point, vault))
 
     def _is_missing(self, point: RecoveryPoint, vault: str) -> bool:
@@ -92,7 +94,7 @@ class ArtefactStore:
 
 
 def _has_files(artefact: Artefact, keys: set[str]) -> bool:
-    """Say whether the manifest, the object and every segment of a file are among the keys."""
+    """Return whether the manifest, the object and every segment of a file are among the keys."""
     if artefact.folder is None or artefact.snapshot_count:
         return True
     wanted = [manifest_key(artefact.folder), *([artefact.key] if artefact.key else [])]

@@ -74,7 +74,7 @@ class Holds:
             point = self.points.get(point_id)
             if point is None:
                 raise NotFound("no such recovery point", resource=point_id)
-            if not self.table.settle(change(point)):
+            if not self.table.commit_outcome(change(point)):
                 return self.points.get(point_id) or point
         raise Conflict("jobs keep changing it; ask again", operation="changing", resource=point_id)
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from chalice.app import Blueprint, IAMAuthorizer, Request, Response
 
-from chalicelib.backup.opening import covered_by
+from chalicelib.backup.due_backups import covered_by
 from chalicelib.catalog.recovery_point import STATES_OF_POINTS, RecoveryPoint
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
@@ -24,7 +24,7 @@ from chalicelib.insight.documents import (
 from chalicelib.insight.preview import preview, warnings_of
 from chalicelib.jobs.job import AnyRequest, JobKind, JobState
 from chalicelib.plans.model import Kind, Plan, parse_plan
-from chalicelib.retention.by_request import DeletionContext, deletion_request, guard
+from chalicelib.retention.deletion import DeletionContext, deletion_request, guard
 from chalicelib.retention.forecast import left_behind
 from chalicelib.triggers import asked, standing
 from chalicelib.triggers.forecasts import forecast_document, require_confirmed, stays_document
@@ -39,7 +39,7 @@ from chalicelib.triggers.http import (
     page_of,
     query_of,
 )
-from chalicelib.triggers.once import occasion_of, once
+from chalicelib.triggers.idempotency import idempotent, request_identity
 from chalicelib.wiring import farshore
 
 blueprint = Blueprint(__name__)
@@ -88,13 +88,13 @@ def put_plan(name: str) -> Response:
     forecast = app.forecaster.of(plan, stored.plan if stored else None)
     would = forecast_document(forecast)
     if dry_run:
-        shown = preview(plan, covered.services, covered.nameless, app.now())
+        shown = preview(plan, covered.services, covered.without_service, app.now())
         return answer({**shown, **would, "confirm": forecast.confirm})
     require_confirmed(forecast, plan.name, confirmed)
     app.plans.put(plan, app.now())
     app.inventories.schedule()
     app.services.note_selected(plan.name, covered.services, app.now())
-    warnings = warnings_of(plan, covered.services, covered.nameless)
+    warnings = warnings_of(plan, covered.services, covered.without_service)
     return answer({**plan.to_document(), "warnings": warnings, **would})
 
 
@@ -123,10 +123,10 @@ def post_backups() -> Response:
     wanted = asked.BackupsAsked.read(body)
 
     def work() -> Any:
-        opened = asked.open_backups(app, wanted, _plan(wanted.plan), occasion_of(app, request))
+        opened = asked.open_backups(app, wanted, _plan(wanted.plan), request_identity(app, request))
         return {"jobs": list(opened)}
 
-    return once(app, request, work, HTTPStatus.ACCEPTED)
+    return idempotent(app, request, work, HTTPStatus.ACCEPTED)
 
 
 @blueprint.route("/jobs", methods=["GET"], authorizer=SIGNED)
@@ -251,9 +251,9 @@ def post_copies(point_id: str) -> Response:
     body = body_of(request, known=frozenset({"vault"}), required=("vault",))
 
     def work() -> Any:
-        return _opened(asked.copy(app, _point(point_id), body["vault"], occasion_of(app, request)))
+        return _opened(asked.copy(app, _point(point_id), body["vault"], request_identity(app, request)))
 
-    return once(app, request, work, HTTPStatus.ACCEPTED)
+    return idempotent(app, request, work, HTTPStatus.ACCEPTED)
 
 
 @blueprint.route("/restores", methods=["POST"], authorizer=SIGNED, content_types=ANY_CONTENT)
@@ -266,14 +266,14 @@ def post_restores() -> Response:
     wanted = asked.RestoreAsked.read(body_of(request, known=known, required=("target",)))
 
     def work() -> Any:
-        planned = asked.restore(app, wanted, occasion_of(app, request))
+        planned = asked.restore(app, wanted, request_identity(app, request))
         volumes = volumes_document(planned.work, asked.refs_of_restore(app, planned.work))
         if wanted.dry_run:
             would = restore_preview(planned, asked.rule_of_restore(app, planned))
             return {"jobs": [], "would": {**would, **volumes}}
         return {**_opened(planned), **volumes}
 
-    return once(app, request, work, HTTPStatus.OK if wanted.dry_run else HTTPStatus.ACCEPTED)
+    return idempotent(app, request, work, HTTPStatus.OK if wanted.dry_run else HTTPStatus.ACCEPTED)
 
 
 @blueprint.route("/jobs/{job_id}/cancel", methods=["POST"], authorizer=SIGNED, content_types=ANY_CONTENT)
@@ -290,7 +290,7 @@ def post_cancel(job_id: str) -> Response:
             raise Conflict("it is over already", operation="cancelling", resource=f"job {job_id}")
         return {"jobs": [job_id]}
 
-    return once(app, request, work, HTTPStatus.ACCEPTED)
+    return idempotent(app, request, work, HTTPStatus.ACCEPTED)
 
 
 @blueprint.route("/status", methods=["GET"], authorizer=SIGNED)
@@ -325,9 +325,9 @@ def post_inventory() -> Response:
     places = asked.places(app, body_of(request, known=frozenset({"region", "vault"})))
 
     def work() -> Any:
-        return {"jobs": list(app.inventories.open(occasion_of(app, request), places))}
+        return {"jobs": list(app.inventories.open(request_identity(app, request), places))}
 
-    return once(app, request, work, HTTPStatus.ACCEPTED)
+    return idempotent(app, request, work, HTTPStatus.ACCEPTED)
 
 
 def _opened(request: AnyRequest) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.backup.opening import Covered, covered_by
+from chalicelib.backup.due_backups import Covered, covered_by
 from chalicelib.catalog.location import Location
-from chalicelib.catalog.recovery_point import Asked, Lineage, PointState, RecoveryPoint, SnapshotRef
+from chalicelib.catalog.recovery_point import Lineage, Origin, PointState, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store.rules import id_of
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.jobs.claims import lock_of_instance
@@ -185,7 +185,7 @@ def open_backups(app: "Farshore", asked: BackupsAsked, plan: Plan, key: str) -> 
     covered = _limited(asked, covered_by(plan, app.home_ec2))
     ids = app.opener.rule_ids(plan)
     targets = [target for rule in rules for target in app.opener.targets(plan, rule, ids[rule.name], covered)]
-    terms = Terms(Asked.REQUEST, asked.note, asked.keep, asked.held)
+    terms = Terms(Origin.REQUEST, asked.note, asked.keep, asked.held)
     cause = Cause(app.now(), "asked for through the API", key=key, terms=terms)
     return app.opener.open(targets, cause)
 
@@ -194,12 +194,14 @@ def _limited(asked: BackupsAsked, covered: Covered) -> Covered:
     """Return what is covered of the instances asked for."""
     selected = {instance for ids in covered.services.values() for instance in ids}
     strange = [each for each in asked.instance_ids or () if each not in selected]
-    nameless = f" (without the tag that names their service: {', '.join(covered.nameless)})"
+    without_service = f" (without the tag that names their service: {', '.join(covered.without_service)})"
     if strange:
-        expected = f"instances that plan {asked.plan!r} selects" + (nameless if covered.nameless else "")
+        expected = f"instances that plan {asked.plan!r} selects" + (
+            without_service if covered.without_service else ""
+        )
         raise InvalidInput("the body", [Problem("/instance_ids", strange, expected)])
     if not selected:
-        why = "it selects no instance now" + (nameless if covered.nameless else "")
+        why = "it selects no instance now" + (without_service if covered.without_service else "")
         raise Conflict(why, operation="backing up", resource=f"plan {asked.plan}")
     return covered if asked.instance_ids is None else covered.limited_to(asked.instance_ids)
 
@@ -342,7 +344,7 @@ def _newest(app: "Farshore", asked: RestoreAsked) -> RecoveryPoint | None:
 
 
 def _plans_with(app: "Farshore", asked: RestoreAsked) -> list[str]:
-    """Name the plans that have points of a service and rule, also plans that are gone."""
+    """Return the plans that have points of a service and rule, also plans that are gone."""
     found: set[str] = set()
     cursor: str | None = None
     filters = {"service": asked.service or "", "rule": asked.rule or ""}

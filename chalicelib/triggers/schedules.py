@@ -36,7 +36,7 @@ def tick(event: CloudWatchEvent) -> None:
         all_of_it.callback(app.lifecycle_sweep.run, plans)
         all_of_it.callback(app.backup_tick.run, plans)
         all_of_it.callback(app.backup_tick.try_again, stored, again)
-        all_of_it.callback(app.copies_again.open, found.points)
+        all_of_it.callback(app.copy_retries.open, found.points)
 
 
 def _heal_slots(app: Farshore) -> None:

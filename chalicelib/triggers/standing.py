@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.catalog.store.services import ServiceRecord
 from chalicelib.insight.status import service_status
 from chalicelib.plans.model import Plan, TagName
-from chalicelib.triggers import sealed
+from chalicelib.triggers import cursors
 
 if TYPE_CHECKING:
     from chalicelib.wiring import Farshore
@@ -29,7 +29,7 @@ def services(app: "Farshore", asked: StatusAsked, limit: int) -> tuple[list[dict
     Raises:
         InvalidInput: the cursor is not one of ours.
     """
-    after_plan, after_key = sealed.opened_pair(asked.cursor)
+    after_plan, after_key = cursors.decode_cursor(asked.cursor)
     found: list[tuple[str, Plan | None, ServiceRecord]] = []
     for name, stored in app.plans.names():
         if name < after_plan or asked.plan not in (None, name):
@@ -38,7 +38,7 @@ def services(app: "Farshore", asked: StatusAsked, limit: int) -> tuple[list[dict
         for record in _records(app, name, plan, asked.service, after_key if name == after_plan else None):
             if len(found) == limit:
                 last_plan, _, last = found[-1]
-                return _statuses(app, found), sealed.sealed_pair(last_plan, last.key)
+                return _statuses(app, found), cursors.encode_cursor(last_plan, last.key)
             found.append((name, plan, record))
     return _statuses(app, found), None
 

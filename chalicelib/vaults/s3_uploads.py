@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import FlexibleChecksumError
 
-from chalicelib.aws.errors import calling
+from chalicelib.aws.errors import translated_errors
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound, VaultMissing
 from chalicelib.vaults.part_urls import PartUrls, sign_parts
 
@@ -91,7 +91,7 @@ class S3Uploads:
         return answer["UploadId"]
 
     def find_upload(self, key: str) -> str | None:
-        """Find the upload of `key` that was begun first and is not finished: the one to adopt."""
+        """Return the upload of `key` that was begun first and is not finished: the one to adopt."""
         pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=key)
         with self._calling("ListMultipartUploads", key):
             uploads = [
@@ -216,7 +216,7 @@ class S3Uploads:
     def _calling(self, operation: str, key: str) -> Iterator[None]:
         resource = self._named(key)
         try:
-            with calling(operation, resource, self.region):
+            with translated_errors(operation, resource, self.region):
                 yield
         except VaultMissing as exc:
             raise VaultMissing(
@@ -268,5 +268,5 @@ class CopySource:
 
     @property
     def location(self) -> "CopySourceTypeDef":
-        """Name it as S3 wants it."""
+        """Return it as S3 wants it."""
         return {"Bucket": self.bucket, "Key": self.key}

@@ -135,7 +135,7 @@ class _QueryAuth(S3SigV4QueryAuth):
 
 
 def _sign(call: Call, claim: Claim, secret: str) -> str:
-    """Answer the signature the request should bear."""
+    """Return the signature the request should bear."""
     path, _, query = call.environ["RAW_URI"].partition("?")
     pairs = [pair for pair in query.split("&") if pair and not pair.startswith("X-Amz-Signature=")]
     url = f"http://{call.environ.get('HTTP_HOST', '')}{path}?{'&'.join(pairs)}"
@@ -149,7 +149,7 @@ def _sign(call: Call, claim: Claim, secret: str) -> str:
 
 
 def header(environ: WSGIEnvironment, name: str) -> str | None:
-    """Answer a header of the request, or None."""
+    """Return a header of the request, or None."""
     key = name.upper().replace("-", "_")
     value: str | None = environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}")
     return value

@@ -41,7 +41,7 @@ class Orders:
         app.put_plan("orders", PLAN)
 
     def delete(self, point: Document) -> Document:
-        """Answer the job of a deletion that is over."""
+        """Return the job of a deletion that is over."""
         answer = self.app.ask("DELETE", f"/recovery-points/{point['id']}")
         assert answer.status == 202, answer.text
         [job] = answer.document["jobs"]
@@ -49,7 +49,7 @@ class Orders:
         return self.app.job(job)
 
     def refusal(self, point: Document) -> str:
-        """Answer why a point is not deleted."""
+        """Return why a point is not deleted."""
         detail: str = self.app.ask("DELETE", f"/recovery-points/{point['id']}").problem(409)["detail"]
         prefix = f"deleting failed on {point['id']}: "
         assert detail.startswith(prefix)

@@ -8,7 +8,7 @@ import pytest
 from chalicelib.backup.service_progress import Reported, ServiceBackupProgress
 from chalicelib.backup.snapshot_point import SnapshotProgress
 from chalicelib.backup.snapshot_sources import ChosenVolume, Source
-from chalicelib.catalog.recovery_point import Artefact, Asked, PointState, SnapshotRef
+from chalicelib.catalog.recovery_point import Artefact, Origin, PointState, SnapshotRef
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.codec import from_text, to_text
@@ -40,7 +40,7 @@ REF = SnapshotRef("snap-1", "vol-1", 8, "i-1", "/dev/sdf", "gp3", 3000, 125, Tru
 VOLUME = ChosenVolume("vol-1", "/dev/sdf", 8, "gp3", 3000, 125, True, True)
 ARTEFACT = Artefact("dr", PointState.AVAILABLE, "eu-west-1", (REF,))
 RUN = ScriptRun("i-1", "command", NOON, ("other",), "said", 2, NOON)
-TERMS = Terms(Asked.REQUEST, "why", timedelta(hours=1), True)
+TERMS = Terms(Origin.REQUEST, "why", timedelta(hours=1), True)
 VALUES = [
     BackupWork("rp-1", RuleId("rule"), ("i-1",), None, 1, True, 2, 3, TERMS, ("i-2",)),
     CopyWork("rp-1", "dr", True, 4),

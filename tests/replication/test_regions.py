@@ -21,8 +21,8 @@ from chalicelib.replication.regions import (
     DropShard,
     OpenParts,
     Release,
-    Seen,
     SnapshotCopy,
+    SnapshotCopyObservation,
     SnapshotCopyProgress,
     WriteManifest,
 )
@@ -76,11 +76,13 @@ def _candidate(id: str = "copy-1", source: str = "snap-1", **more: Any) -> Snaps
     return _shown(id, "pending", **{"description": described, **more})
 
 
-def _seen(point: RecoveryPoint = POINT, refs: tuple[SnapshotRef, ...] = (ONE, TWO), **more: Any) -> Seen:
-    return Seen(original(point), refs, **more)
+def _seen(
+    point: RecoveryPoint = POINT, refs: tuple[SnapshotRef, ...] = (ONE, TWO), **more: Any
+) -> SnapshotCopyObservation:
+    return SnapshotCopyObservation(original(point), refs, **more)
 
 
-def _large(*states: str, **more: Any) -> Seen:
+def _large(*states: str, **more: Any) -> SnapshotCopyObservation:
     """Show a point of 40 parts of which so many are opened, in these states."""
     children = {f"copy-part{number}": state for number, state in enumerate(states)}
     return _seen(LARGE, (), children=Children(children, **more))
@@ -137,7 +139,7 @@ def _deleting(*ids: str, reason: str) -> Do[Delete]:
         ),
     ],
 )
-def test_the_way_forward(job: AnyJob, seen: Seen, expected: Any) -> None:
+def test_the_way_forward(job: AnyJob, seen: SnapshotCopyObservation, expected: Any) -> None:
     assert COPY.decide(job, seen, NOON) == expected
 
 
@@ -364,7 +366,7 @@ def test_copies_made_twice(progress: dict[str, Any], expected: Any) -> None:
         ),
     ],
 )
-def test_one_part_of_a_large_copy(job: AnyJob, seen: Seen, expected: Any) -> None:
+def test_one_part_of_a_large_copy(job: AnyJob, seen: SnapshotCopyObservation, expected: Any) -> None:
     assert COPY.decide(part_of(job, 7), seen, NOON) == expected
 
 
@@ -415,7 +417,9 @@ def test_one_part_of_a_large_copy(job: AnyJob, seen: Seen, expected: Any) -> Non
         ),
     ],
 )
-def test_a_large_copy_is_made_in_parts(progress: dict[str, Any], seen: Seen, expected: Any) -> None:
+def test_a_large_copy_is_made_in_parts(
+    progress: dict[str, Any], seen: SnapshotCopyObservation, expected: Any
+) -> None:
     assert COPY.decide(_job(point=LARGE, **progress), seen, NOON) == expected
 
 
@@ -487,7 +491,7 @@ def test_a_large_copy_is_made_in_parts(progress: dict[str, Any], seen: Seen, exp
         pytest.param(part_of(_job(), 7), _seen(), Finish(Says("it failed")), id="a part records nothing"),
     ],
 )
-def test_cleaning_up(job: AnyJob, seen: Seen, expected: Any) -> None:
+def test_cleaning_up(job: AnyJob, seen: SnapshotCopyObservation, expected: Any) -> None:
     assert COPY.clean_up(failed(job), seen, NOON) == expected
 
 
@@ -532,7 +536,9 @@ def test_cleaning_up(job: AnyJob, seen: Seen, expected: Any) -> None:
         ),
     ],
 )
-def test_cleaning_up_after_a_large_copy(progress: dict[str, Any], seen: Seen, expected: Any) -> None:
+def test_cleaning_up_after_a_large_copy(
+    progress: dict[str, Any], seen: SnapshotCopyObservation, expected: Any
+) -> None:
     assert COPY.clean_up(failed(_job(point=LARGE, **progress)), seen, NOON) == expected
 
 

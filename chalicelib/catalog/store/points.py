@@ -20,9 +20,9 @@ from chalicelib.aws.batches import in_batches
 from chalicelib.catalog.recovery_point import (
     LINEAGE_DIGITS,
     Artefact,
-    Asked,
     DueCopy,
     Lineage,
+    Origin,
     PointId,
     PointState,
     RecoveryPoint,
@@ -264,7 +264,7 @@ def _item(point: RecoveryPoint, now: datetime) -> Item:
         "version": point.version,
         "expires_at": _forgotten_at(point, now),
         "hold": point.hold,
-        "asked": str(point.asked),
+        "origin": str(point.origin),
         "note": point.note or None,
         "keep_until": stamp(point.keep_until) if point.keep_until else None,
         "left_out": json.dumps(point.left_out) if point.left_out else None,
@@ -312,7 +312,7 @@ def _point(item: Item) -> RecoveryPoint:
             for name, due in item.items()
             if name.startswith(_DUE)
         },
-        asked=Asked(item["asked"]),
+        origin=Origin(item["origin"]),
         note=item.get("note", ""),
         keep_until=moment(item["keep_until"]) if "keep_until" in item else None,
         left_out=tuple(json.loads(item.get("left_out", "[]"))),

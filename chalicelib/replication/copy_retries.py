@@ -26,7 +26,7 @@ LOOKS_AGAIN_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class CopiesAgain:
+class CopyRetries:
     """Opens copies again. `now` is the clock, `vault_kinds` tells how each vault is filled."""
 
     engine: Engine

@@ -48,8 +48,10 @@ def _refusal(point: RecoveryPoint, context: DeletionContext) -> str | None:
 
 
 def guard(point: RecoveryPoint, context: DeletionContext) -> str | None:
-    """Say where a point is the newest good one, as far as is known; what is suspect, partial or not there is
-    no good one."""
+    """Return the vaults where a point is the newest good one, as far as is known.
+
+    What is suspect, partial or not there is no good one.
+    """
     if point.is_flagged:
         return None
     good_in = [vault for vault in point.available_in() if vault not in context.missing_from]

@@ -124,7 +124,7 @@ class Farshore:
     @cached_property
     def ssm(self) -> Ssm:
         """Systems Manager of the home region."""
-        return Ssm(self._clients.ssm(), once=self._clients.ssm(once=True))
+        return Ssm(self._clients.ssm(), unretried=self._clients.ssm(retries=False))
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -135,7 +135,7 @@ class Farshore:
         """EC2 of a region."""
         if region not in self._ec2:
             self._ec2[region] = Ec2(
-                self._clients.ec2(region), region, once=self._clients.ec2(region, once=True)
+                self._clients.ec2(region), region, unretried=self._clients.ec2(region, retries=False)
             )
         return self._ec2[region]
 
@@ -153,9 +153,10 @@ class Farshore:
         if name not in self._vaults:
             match self.settings.vaults.get(name):
                 case S3VaultConfig() as config:
-                    client, once = (self._clients.s3(config.region, once=once) for once in (False, True))
+                    client = self._clients.s3(config.region)
+                    unretried = self._clients.s3(config.region, retries=False)
                     self._vaults[name] = S3Vault(
-                        name, client, config.bucket, config.region, config.kms_key, once=once
+                        name, client, config.bucket, config.region, config.kms_key, unretried=unretried
                     )
                 case OffsiteVaultConfig() as config:
                     self._vaults[name] = self._offsite(name, config)

@@ -53,11 +53,11 @@ class Listed(Generic[Thing]):
 
 
 class Ec2:
-    """EC2 of `region`. `once` is a client that repeats nothing (`Clients.ec2(region, once=True)`)."""
+    """EC2 of `region`. `unretried` is a client with `retries=False`."""
 
-    def __init__(self, client: "EC2Client", region: str, *, once: "EC2Client") -> None:
+    def __init__(self, client: "EC2Client", region: str, *, unretried: "EC2Client") -> None:
         self._client = client
-        self._once = once
+        self._unretried = unretried
         self.region = region
 
     def instances(self, filters: Filters = ()) -> Iterator[Instance]:
@@ -149,7 +149,7 @@ class Ec2:
         https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshots.html
         """
         with translated_errors("CreateSnapshots", instance_id, self.region):
-            answer = self._once.create_snapshots(
+            answer = self._unretried.create_snapshots(
                 InstanceSpecification={
                     "InstanceId": instance_id,
                     "ExcludeBootVolume": not boot,
@@ -166,7 +166,7 @@ class Ec2:
         Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshot.html
         """
         with translated_errors("CreateSnapshot", volume_id, self.region):
-            answer = self._once.create_snapshot(
+            answer = self._unretried.create_snapshot(
                 VolumeId=volume_id, Description=description, TagSpecifications=[_tagged("snapshot", tags)]
             )
         return snapshot_from(answer)
@@ -195,7 +195,7 @@ class Ec2:
         if kms_key is not None:
             request |= {"Encrypted": True, "KmsKeyId": kms_key}
         with translated_errors("CopySnapshot", snapshot_id, self.region):
-            return self._once.copy_snapshot(**request)["SnapshotId"]
+            return self._unretried.copy_snapshot(**request)["SnapshotId"]
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete a snapshot; one that is gone is fine.

@@ -60,11 +60,11 @@ class Command:
 
 
 class Ssm:
-    """SSM of the home region. `once` is a client that repeats nothing (`Clients.ssm(once=True)`)."""
+    """SSM of the home region. `unretried` is a client with `retries=False`."""
 
-    def __init__(self, client: "SSMClient", *, once: "SSMClient") -> None:
+    def __init__(self, client: "SSMClient", *, unretried: "SSMClient") -> None:
         self._client = client
-        self._once = once
+        self._unretried = unretried
         self._region = client.meta.region_name
 
     def online(self, instance_ids: Iterable[str]) -> frozenset[str]:
@@ -107,7 +107,7 @@ class Ssm:
         if working_directory is not None:
             parameters["workingDirectory"] = [working_directory]
         with translated_errors("SendCommand", instance_id, self._region):
-            answer = self._once.send_command(
+            answer = self._unretried.send_command(
                 DocumentName=DOCUMENT,
                 InstanceIds=[instance_id],
                 Parameters=parameters,

@@ -103,6 +103,6 @@ def test_a_port_that_nobody_listens_on_is_unavailable(monkeypatch: pytest.Monkey
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    client = Clients("eu-central-1").ec2(once=True)
+    client = Clients("eu-central-1").ec2(retries=False)
     with pytest.raises(Unavailable, match="Could not connect"), translated_errors("DescribeInstances"):
         client.describe_instances()

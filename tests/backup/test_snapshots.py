@@ -166,7 +166,7 @@ def test_a_volume_that_was_detached_meanwhile_fails_the_backup() -> None:
 
 def _attached(*volumes: str) -> Instance:
     devices = tuple(AttachedVolume(volume, f"/dev/{volume}", boot=False) for volume in volumes)
-    return Instance("i-1", "running", "eu-central-1a", {}, "/dev/sda1", devices)
+    return Instance("i-1", "running", "eu-central-1a", {}, devices)
 
 
 def _volume(id: str, **tags: str) -> Volume:
@@ -289,7 +289,7 @@ def _listed(boot: bool, listed: set[str]) -> SnapshotObservation:
     """Return an instance with a boot and two data volumes, of which EC2 lists some."""
     ids = {"vol-root": True, "vol-1": False, "vol-2": False}
     volumes = tuple(AttachedVolume(id, f"/dev/{id}", boot=is_boot) for id, is_boot in ids.items())
-    instance = Instance("i-1", "running", "a", {}, None, volumes)
+    instance = Instance("i-1", "running", "a", {}, volumes)
     there = {id: Volume(id, "in-use", "a", 1, "gp3", {}, None) for id in listed}
     return SnapshotObservation(replace(SNAPSHOT_RULE, volumes=VolumeChoice(boot)), (instance,), there)
 

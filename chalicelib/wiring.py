@@ -15,6 +15,7 @@ from chalicelib.aws.queue import PokeQueue
 from chalicelib.aws.secrets import Secrets
 from chalicelib.aws.ssm import Ssm
 from chalicelib.backup.due_backups import Deployment
+from chalicelib.backup.requests import BackupRequests
 from chalicelib.backup.service_scripts import ServiceBackup
 from chalicelib.backup.snapshots import SnapshotBackup
 from chalicelib.backup.tick import BackupOpener, BackupTick
@@ -25,6 +26,7 @@ from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
+from chalicelib.insight.service_pages import ServicePages
 from chalicelib.inventory.due_inventories import Inventories
 from chalicelib.inventory.inventory import Inventory
 from chalicelib.inventory.places import SurveyedWorld, Surveys
@@ -35,18 +37,22 @@ from chalicelib.jobs.job import JobKind
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, JobTypes
+from chalicelib.recovery.restores import Restores
 from chalicelib.recovery.services import ServiceRestore
 from chalicelib.recovery.volumes import VolumeRestore
 from chalicelib.replication.copy_retries import CopyRetries
 from chalicelib.replication.objects import ObjectCopy
 from chalicelib.replication.offsite import SegmentCopy
 from chalicelib.replication.regions import Destination, SnapshotCopy
+from chalicelib.replication.requests import CopyRequests
 from chalicelib.replication.segment_hashes import SegmentHashes
 from chalicelib.replication.slots import SlotHealer
 from chalicelib.retention.artefacts import ArtefactStore
+from chalicelib.retention.deletion import Deletions
 from chalicelib.retention.expire import Expire
 from chalicelib.retention.forecast import Forecaster
 from chalicelib.retention.holds import Holds
+from chalicelib.retention.plan_changes import PlanChanges
 from chalicelib.retention.sweep import LifecycleSweep
 from chalicelib.settings import PRIMARY, OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
 from chalicelib.vaults.s3 import S3Vault
@@ -256,6 +262,50 @@ class Farshore:
     def holds(self) -> Holds:
         """What keeps points for operators."""
         return Holds(self.table, self.points, self.now)
+
+    @cached_property
+    def plan_changes(self) -> PlanChanges:
+        """What stores and removes plans."""
+        return PlanChanges(
+            self.plans, self.services, self.forecaster, lambda: self.inventories.schedule(), self.now
+        )
+
+    @cached_property
+    def deletions(self) -> Deletions:
+        """What opens deletions for operators."""
+        return Deletions(self.engine, self.plans, self.points, self.artefacts, self.now)
+
+    @cached_property
+    def backup_requests(self) -> BackupRequests:
+        """What opens backups for operators."""
+        return BackupRequests(self.plans, self.opener, self.home_ec2, self.now)
+
+    @cached_property
+    def copy_requests(self) -> CopyRequests:
+        """What opens copies for operators."""
+        return CopyRequests(self.engine, self.points, self.vault_kinds)
+
+    @cached_property
+    def restores(self) -> Restores:
+        """What plans and opens restores for operators."""
+        in_s3 = (name for name, kind in self.vault_kinds.items() if kind == "s3")
+        return Restores(
+            self.engine,
+            self.claims,
+            self.points,
+            self.plans,
+            self.rules,
+            self.ec2,
+            self.settings.home_region,
+            self.settings.vaults,
+            sorted(in_s3, key=lambda name: (name != PRIMARY, name)),
+            self.now,
+        )
+
+    @cached_property
+    def service_pages(self) -> ServicePages:
+        """What shows how services stand."""
+        return ServicePages(self.plans, self.services, self.now)
 
     @cached_property
     def slot_healer(self) -> SlotHealer:

@@ -12,6 +12,7 @@ from chalicelib.catalog.location import Location
 from chalicelib.catalog.store.table import Table
 from chalicelib.catalog.store.wake import INVENTORY, waking
 from chalicelib.catalog.store.writes import Attr, Write
+from chalicelib.errors import InvalidInput, Problem
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import JobId
 from chalicelib.jobs.work import inventory_request
@@ -40,6 +41,24 @@ class Inventories:
         now = self.now()
         self.open(f"{now:%Y-%m-%d}", self.places)
         self.table.commit([Write(INVENTORY, sets=waking(next_at(now)))])
+
+    def places_of(self, region: str | None, vault: str | None) -> tuple[Location, ...]:
+        """Return the place of this region or of this vault; all of them when neither is named.
+
+        Raises:
+            InvalidInput: both are named, or one that there is none of.
+        """
+        if region is not None and vault is not None:
+            expected = "a region or a vault, not both"
+            raise InvalidInput("the inventory request", [Problem("/vault", vault, expected)])
+        for name, wanted in (("region", region), ("vault", vault)):
+            there = {getattr(place, name): place for place in self.places if getattr(place, name)}
+            if wanted is not None and wanted not in there:
+                expected = f"one of {', '.join(sorted(there))}"
+                raise InvalidInput("the inventory request", [Problem(f"/{name}", wanted, expected)])
+            if wanted is not None:
+                return (there[wanted],)
+        return self.places
 
     def open(self, cause: str, places: Iterable[Location]) -> tuple[JobId, ...]:
         """Open inventories of these places; those of one cause are opened once."""

@@ -22,6 +22,7 @@ from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.catalog.store.table import Table
 from chalicelib.catalog.store.writes import AS_GOOD, Role, Write
 from chalicelib.errors import (
+    Conflict,
     FarshoreError,
     LeaseHeld,
     Permanent,
@@ -496,12 +497,17 @@ class Engine:
 
     # others
 
-    def cancel(self, job_id: str, reason: str) -> bool:
-        """Have a job ended and cleaned up after; say whether it was not over yet."""
+    def cancel(self, job_id: str, reason: str) -> None:
+        """Have a job ended and cleaned up after.
+
+        Raises:
+            NotFound: there is no such job.
+            Conflict: it is over already.
+        """
+        self.jobs.require(job_id)
         if not self.jobs.cancel(job_id, reason):
-            return False
+            raise Conflict("it is over already", operation="cancelling", resource=f"job {job_id}")
         self.queue.poke(job_id)
-        return True
 
     def _end_children(self, job: AnyJob, children: Children, now: datetime) -> Wait:
         """Cancel the children of a job that is being cleaned up, and wait for their ends."""

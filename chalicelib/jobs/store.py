@@ -17,7 +17,7 @@ from chalicelib.catalog.store import wake
 from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Lookup, Page, Refused, Table
 from chalicelib.catalog.store.writes import Attr, Role, Write
-from chalicelib.errors import LeaseHeld
+from chalicelib.errors import LeaseHeld, NotFound
 from chalicelib.jobs.codec import from_text, to_text
 from chalicelib.jobs.decision import Children
 from chalicelib.jobs.job import AnyJob, Failure, Intent, Job, JobId, JobKind, JobState, Permit
@@ -72,6 +72,17 @@ class JobStore:
         """Return the job, or None."""
         item = self._table.get(*_key(job_id))
         return self._job(item) if item else None
+
+    def require(self, job_id: str) -> AnyJob:
+        """Return the job.
+
+        Raises:
+            NotFound: there is none.
+        """
+        job = self.get(job_id)
+        if job is None:
+            raise NotFound("no such job", resource=f"job {job_id}")
+        return job
 
     def get_many(self, job_ids: Iterable[str]) -> dict[str, AnyJob]:
         """Return the jobs with these ids; those that are not remembered are left out."""

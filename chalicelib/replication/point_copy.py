@@ -10,7 +10,6 @@ from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.due_copies import due, no_longer_due
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.writes import Write
-from chalicelib.errors import NotFound
 from chalicelib.jobs.claims import lock_of_copy
 from chalicelib.jobs.decision import Fail, Finish, Wait
 from chalicelib.jobs.job import LOST_EVENT_AFTER, Job, JobState
@@ -48,9 +47,7 @@ def find_original(points: PointStore, job: CopyJob) -> Original:
     Raises:
         NotFound: the catalog has no such point.
     """
-    point = points.get(job.work.recovery_point)
-    if point is None:
-        raise NotFound("no such recovery point", operation="copying", resource=job.work.recovery_point)
+    point = points.require(job.work.recovery_point)
     source = point.in_vault(SOURCE_VAULT)
     return Original(point, source if source is not None and source.state is PointState.AVAILABLE else None)
 

@@ -12,6 +12,7 @@ from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Refused, Table
 from chalicelib.catalog.store.wake import waking
 from chalicelib.catalog.store.writes import Attr, Write
+from chalicelib.errors import NotFound
 from chalicelib.plans.model import Plan, Rule, parse_plan
 
 _GONE = "gone-plan"
@@ -70,6 +71,17 @@ class PlanStore:
         """Return the plan, or None."""
         item = self._table.get("plan", name)
         return _stored(item) if item else None
+
+    def require(self, name: str) -> StoredPlan:
+        """Return the plan.
+
+        Raises:
+            NotFound: there is none.
+        """
+        stored = self.get(name)
+        if stored is None:
+            raise NotFound("no such plan", resource=f"plan {name}")
+        return stored
 
     def delete(self, name: str) -> bool:
         """Remove the plan; say whether there was one. Its recovery points stay, and its name with them."""

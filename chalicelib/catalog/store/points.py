@@ -32,6 +32,7 @@ from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Lookup, Page, Table
 from chalicelib.catalog.store.wake import NOT_WAKING, waking
 from chalicelib.catalog.store.writes import Role, Write
+from chalicelib.errors import NotFound
 from chalicelib.plans.model import Kind
 
 _ARTEFACT = "artefact#"
@@ -56,6 +57,23 @@ class PointStore:
         """Return the point, or None."""
         item = self._table.get(*_key(point_id))
         return _point(item) if item else None
+
+    def require(self, point_id: str) -> RecoveryPoint:
+        """Return the point.
+
+        Raises:
+            NotFound: there is none.
+        """
+        point = self.get(point_id)
+        if point is None:
+            raise NotFound("no such recovery point", resource=point_id)
+        return point
+
+    def plans_with(self, service: str, rule: str) -> list[str]:
+        """Return the plans, gone or not, with points of a service and rule to restore from."""
+        listed = self._table.every(_lookup({"service": service, "rule": rule}, None))
+        found = self._table.get_all([(item["pk"], item["sk"]) for item in listed])
+        return sorted({point.plan for point in map(_point, found.values()) if point.available_in()})
 
     def get_many(self, point_ids: Iterable[str]) -> dict[str, RecoveryPoint]:
         """Return the points with these ids, strongly consistent; those that are not there are left out."""

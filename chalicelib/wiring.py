@@ -15,10 +15,11 @@ from chalicelib.aws.queue import PokeQueue
 from chalicelib.aws.secrets import Secrets
 from chalicelib.aws.ssm import Ssm
 from chalicelib.backup.due_backups import Deployment
+from chalicelib.backup.opener import BackupOpener
 from chalicelib.backup.requests import BackupRequests
 from chalicelib.backup.service_scripts import ServiceBackup
 from chalicelib.backup.snapshots import SnapshotBackup
-from chalicelib.backup.tick import BackupOpener, BackupTick
+from chalicelib.backup.tick import BackupTick
 from chalicelib.catalog.location import CATALOG, Location
 from chalicelib.catalog.store import PlanStore, PointStore, Table
 from chalicelib.catalog.store.findings import FindingStore
@@ -31,12 +32,14 @@ from chalicelib.inventory.due_inventories import Inventories
 from chalicelib.inventory.inventory import Inventory
 from chalicelib.inventory.places import SurveyedWorld, Surveys
 from chalicelib.jobs.claims import Claims
+from chalicelib.jobs.completions import Completions
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.handler import Handlers
 from chalicelib.jobs.job import JobKind
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, JobTypes
+from chalicelib.jobs.tick import DuePokes, Tick, TickPart
 from chalicelib.recovery.restores import Restores
 from chalicelib.recovery.services import ServiceRestore
 from chalicelib.recovery.volumes import VolumeRestore
@@ -308,11 +311,6 @@ class Farshore:
         return ServicePages(self.plans, self.services, self.now)
 
     @cached_property
-    def slot_healer(self) -> SlotHealer:
-        """What frees the copy slots of jobs that are over."""
-        return SlotHealer(self.engine, self.claims, self.ec2)
-
-    @cached_property
     def copy_regions(self) -> tuple[str, ...]:
         """The regions that snapshots are copied into."""
         configs = (config for name, config in self.settings.vaults.items() if name != PRIMARY)
@@ -333,18 +331,28 @@ class Farshore:
     @cached_property
     def opener(self) -> BackupOpener:
         """What opens backups, whoever asks for them."""
-        place = Deployment(self.settings.deployment, self.settings.home_region)
-        return BackupOpener(self.engine, self.rules, self.instance_lists, place)
+        deployment = Deployment(self.settings.deployment, self.settings.home_region)
+        return BackupOpener(self.engine, self.rules, self.instance_lists, deployment)
 
     @cached_property
-    def backup_tick(self) -> BackupTick:
-        """What opens due backups."""
-        return BackupTick(self.opener, self.plans, self.services, self.home_ec2, self.now)
+    def completions(self) -> Completions:
+        """What finds the jobs of completion events."""
+        return Completions(self.queue, self.claims, self.ssm, self.ec2)
 
     @cached_property
-    def copy_retries(self) -> CopyRetries:
-        """What opens failed copies again."""
-        return CopyRetries(self.engine, self.table, self.plans, self.points, self.vault_kinds, self.now)
+    def tick(self) -> Tick:
+        """What the clock sees to; a row for each part."""
+        parts: dict[str, TickPart] = {
+            "jobs": DuePokes(self.engine),
+            "copy slots": SlotHealer(self.engine, self.claims, self.ec2, self.copy_regions),
+            "copies": CopyRetries(
+                self.engine, self.table, self.plans, self.points, self.vault_kinds, self.now
+            ),
+            "backups": BackupTick(self.opener, self.plans, self.services, self.home_ec2, self.now),
+            "lifecycles": LifecycleSweep(self.engine, self.plans, self.services, self.now),
+            "inventories": self.inventories,
+        }
+        return Tick(self.table, self.plans, self.services, parts, self.now)
 
     @cached_property
     def places(self) -> tuple[Location, ...]:
@@ -378,11 +386,6 @@ class Farshore:
     def inventories(self) -> Inventories:
         """What opens inventories."""
         return Inventories(self.engine, self.table, self.places, self.now)
-
-    @cached_property
-    def lifecycle_sweep(self) -> LifecycleSweep:
-        """What opens the daily expire jobs."""
-        return LifecycleSweep(self.engine, self.plans, self.services, self.now)
 
 
 @cache

@@ -13,11 +13,10 @@ from chalicelib.catalog.recovery_point import Lineage, Origin
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.catalog.store.services import LineageRecord
 from chalicelib.jobs.work import Cause, Target, Terms
-from chalicelib.plans.due import GRACE, DueRun, due_by_rpo, due_run
+from chalicelib.plans.due import GRACE, TICK, DueRun, due_by_rpo, due_run
 from chalicelib.plans.model import Kind, Plan, Rule, TagName, service_of
 from chalicelib.plans.selection import ec2_filters, matches
 
-TICK = timedelta(minutes=5)
 # A service named by a tag, of which no instance was seen for so long, is not expected any more: its runs are
 # no longer missed. `GET /status` shows it as long as there are points of it.
 EXPECTED_FOR = timedelta(days=30)

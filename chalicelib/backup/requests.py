@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.backup.due_backups import Covered, covered_by
-from chalicelib.backup.tick import BackupOpener
+from chalicelib.backup.opener import BackupOpener
 from chalicelib.catalog.recovery_point import Origin
 from chalicelib.catalog.store import PlanStore
 from chalicelib.errors import Conflict, InvalidInput, Problem

@@ -15,6 +15,7 @@ from chalicelib.catalog.store.writes import Attr, Write
 from chalicelib.errors import InvalidInput, Problem
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import JobId
+from chalicelib.jobs.tick import DueWork
 from chalicelib.jobs.work import inventory_request
 
 # Past the turn of the day, when most schedules are due.
@@ -36,8 +37,10 @@ class Inventories:
         put = {"format": 1, **waking(at)}
         self.table.commit([Write(INVENTORY, put=put, condition=Attr("pk").not_exists())])
 
-    def open_due(self) -> None:
-        """Open the day's inventories and schedule the next day's."""
+    def run(self, due: DueWork) -> None:
+        """Open the day's inventories when they are due, and schedule the next day's."""
+        if not due.inventory:
+            return
         now = self.now()
         self.open(f"{now:%Y-%m-%d}", self.places)
         self.table.commit([Write(INVENTORY, sets=waking(next_at(now)))])

@@ -42,9 +42,9 @@ from chalicelib.jobs.opening import Opener, whole_seconds
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, Lease
 from chalicelib.observability import count, logger
+from chalicelib.plans.due import TICK
 
 # A tick looks ahead as far as the next one, so that what is due between them moves on time.
-TICK = timedelta(minutes=5)
 # How long a message may be under way before a tick takes it for lost.
 POKE_MAY_TAKE = timedelta(minutes=1)
 # Progress that needs no transaction is stored with the next commit, or after this: what a dead worker did

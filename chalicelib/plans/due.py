@@ -11,6 +11,7 @@ from itertools import islice
 from chalicelib.plans.rules import Rule
 from chalicelib.plans.schedule import EPOCH, Schedule
 
+TICK = timedelta(minutes=5)
 # Two ticks of the default schedule: one may be late without the run being called late.
 GRACE = timedelta(minutes=10)
 MOST_COUNTED = 1_000

@@ -224,7 +224,7 @@ class SnapshotBackup:
 
     def _finished(self, job: SnapshotJob, point: RecoveryPoint, rule: Rule, now: datetime) -> Finish:
         opens = follow_ups(job, point, rule, self.vault_kinds, now)
-        said = f"{point.artefacts['primary'].snapshot_count} snapshots"
+        said = f"{point.artefacts['primary'].snapshots.snapshot_count} snapshots"
         return Finish(f"{said}; {point.flag}" if point.is_flagged else said, record_of(point, now), opens)
 
     def _decide_parts(self, job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Decision[Action]:

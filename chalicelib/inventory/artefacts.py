@@ -21,7 +21,7 @@ from chalicelib.catalog.store.writes import Write
 from chalicelib.inventory.proof import point_ids
 from chalicelib.inventory.survey import PAGE, SECOND_LOOK_AFTER, Candidate, Settlement, SurveyPage
 from chalicelib.settings import PRIMARY
-from chalicelib.vaults.layout import manifest_key, segment_key
+from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.vault import Vault
 
 POINTS_AT_ONCE = 30
@@ -117,18 +117,13 @@ class ArtefactSurvey:
         return {each.id for each in self.ec2.snapshots_by_id(ids) if each.state == "completed"}
 
     def _files_gone(self, artefact: Artefact) -> list[str]:
-        """Return what of a file's folder is not there."""
-        if artefact.snapshot_count or artefact.folder is None:
-            return []
-        wanted = {manifest_key(artefact.folder), *([artefact.key] if artefact.key else [])}
-        wanted |= {segment_key(artefact.folder, number) for number in range(1, artefact.segments + 1)}
-        for stored in self.vault.list(artefact.folder):
-            wanted.discard(stored.key)
-        return sorted(wanted)
+        """Return which of a file's objects are not there."""
+        wanted = artefact.object_keys
+        return sorted(wanted - {each.key for each in self.vault.list(artefact.folder)}) if wanted else []
 
     def _manifest_gone(self, point: RecoveryPoint, artefact: Artefact) -> Iterator[Candidate]:
         """Yield the manifest of snapshots that are there: without it they can be restored all the same."""
-        if not artefact.snapshot_count or artefact.folder is None:
+        if not artefact.snapshots.snapshot_count:
             return
         key = manifest_key(artefact.folder)
         if self.vault.size(key) is None:

@@ -93,8 +93,8 @@ class SnapshotSurvey:
     def _held(self, point: RecoveryPoint) -> frozenset[str]:
         """Return the ids of the snapshots that a point has, or is getting."""
         kept = [artefact for artefact in point.artefacts.values() if artefact.state in _HOLDING]
-        ids = {ref.id for artefact in kept for ref in artefact.snapshots}
-        if any(artefact.shards for artefact in kept):
+        ids = {ref.id for artefact in kept for ref in artefact.snapshots.snapshots}
+        if any(artefact.snapshots.shards for artefact in kept):
             stored = self.points.stored_snapshots(point.id)
             ids = ids.union(*(stored.get(each.vault, set[str]()) for each in kept))
         return frozenset(ids)

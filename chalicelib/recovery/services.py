@@ -14,6 +14,7 @@ from functools import partial
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
+from chalicelib.catalog.recovery_point import FileContent, Segments, StoredFile
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import IntegrityFailure
@@ -233,7 +234,7 @@ class ServiceRestore:
         return remove_one
 
     def _check(self, job: RestoreJob) -> None:
-        vault, key = self.s3_vaults(job.work.vault), job.work.artefact.key or ""
+        vault, key = self.s3_vaults(job.work.vault), job.work.artefact.file(StoredFile).key
         found = vault.size(key)
         if found != job.work.size_bytes:
             raise IntegrityFailure(
@@ -251,11 +252,10 @@ class ServiceRestore:
 
     def _file(self, job: RestoreJob) -> tuple[S3Vault, str]:
         """Return the vault and the key that the instance fetches the file from."""
-        artefact = job.work.artefact
-        if artefact.segments:
+        if _is_staged(job):
             staged = _staging(job)
             return self.s3_vaults(staged.vault), staged.key
-        return self.s3_vaults(job.work.vault), artefact.key or ""
+        return self.s3_vaults(job.work.vault), job.work.artefact.file(StoredFile).key
 
     def _mailbox(self, job: RestoreJob) -> Mailbox:
         """Return the mailbox, in the vault that the file is fetched from: that one answers."""
@@ -266,21 +266,22 @@ class ServiceRestore:
         """Write what the run may do for some minutes, and where its next letter will be."""
         vault, key = self._file(job)
         mailbox = Mailbox(vault, job.id)
-        parts_url = None if job.work.artefact.sha256 else mailbox.write_parts(parts_list(self._parts(job)))
+        sha256 = job.work.artefact.file(FileContent).sha256
+        parts_url = None if sha256 else mailbox.write_parts(parts_list(self._parts(job)))
         return restore_letter(mailbox.address(number + 1), vault.presign_get(key, READS_LIVE), parts_url)
 
     def _send(self, job: RestoreJob) -> str:
-        rule, artefact, sent = self._rule(job), job.work.artefact, job.progress.run
+        rule, file, sent = self._rule(job), job.work.artefact.file(FileContent), job.progress.run
         run = RestoreRun(
             job=job.id,
             service=job.service,
             address=self._mailbox(job).address(sent.letter, ADDRESS_LIVES),
             size_bytes=job.work.size_bytes,
-            sha256=artefact.sha256,
+            sha256=file.sha256,
             restore=rule.restore or "",
             timeout=rule.timeout,
             verify=rule.verify,
-            parts_sha256=artefact.parts_sha256,
+            parts_sha256=file.parts_sha256,
         )
         return self.ssm.send(
             sent.instance or "",
@@ -292,22 +293,27 @@ class ServiceRestore:
 
     def _parts(self, job: RestoreJob) -> list[tuple[int, str]]:
         """Return the size and hash of each part, as the manifest that the catalog knows lists them."""
-        vault, artefact = self.vaults(job.work.vault), job.work.artefact
-        key = manifest_key(artefact.folder or "")
+        vault, file = self.vaults(job.work.vault), job.work.artefact.file(FileContent)
+        key = manifest_key(job.work.artefact.folder)
         where = f"{vault.name}:{key}"
         manifest = from_json(vault.get(key), where=where)
-        check_describes(manifest, job.work.recovery_point, artefact.sha256, artefact.parts_sha256, where)
+        check_describes(manifest, job.work.recovery_point, file.sha256, file.parts_sha256, where)
         return [(part.size_bytes, part.sha256) for part in manifest.parts]
 
 
+def _is_staged(job: RestoreJob) -> bool:
+    """Return whether the file lies in segments that are put together first."""
+    return isinstance(job.work.artefact.content, Segments)
+
+
 def _is_fetchable(job: RestoreJob) -> bool:
-    if job.work.artefact.segments:
+    if _is_staged(job):
         return job.progress.staging is not None and job.progress.staging.whole
     return job.progress.checked
 
 
 def _decide_fetch(job: RestoreJob) -> Decision[Action]:
-    if not job.work.artefact.segments:
+    if not _is_staged(job):
         return Do(Check(), "checking the object")
     if job.progress.staging is None:
         return Do(BeginStaging(), "reading the manifest")
@@ -347,7 +353,9 @@ def _run_error(job: RestoreJob, failure: ScriptFailed) -> str:
     """Return why the run failed; name what it fetched when that was the fault."""
     if failure.exit_code not in (WRONG_BYTES, TRANSFER_FAILED):
         return failure.reason
-    return f"{job.work.vault}:{job.work.artefact.key or job.work.artefact.folder}: {failure.reason}"
+    artefact = job.work.artefact
+    where = artefact.content.key if isinstance(artefact.content, StoredFile) else artefact.folder
+    return f"{artefact.vault}:{where}: {failure.reason}"
 
 
 def _success(job: RestoreJob, rule: ServiceRule) -> str:

@@ -89,7 +89,7 @@ class VolumeRestore:
         point = self.points.get(job.work.recovery_point)
         if point is None:
             raise NotFound("no such recovery point", operation="restoring", resource=job.work.recovery_point)
-        parts = point.artefacts[job.work.vault].shards if job.work.shard is None else 0
+        parts = point.artefacts[job.work.vault].snapshots.shards if job.work.shard is None else 0
         if parts:
             return VolumeRestoreObservation(parts=parts, children=children)
         refs = self.points.shard(point, job.work.vault, job.work.shard or 0)

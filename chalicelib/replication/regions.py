@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from chalicelib.aws.ec2 import Ec2, Snapshot
-from chalicelib.catalog.recovery_point import TAG_SOURCE, Artefact, SnapshotRef
+from chalicelib.catalog.recovery_point import TAG_SOURCE, Artefact, SnapshotRef, SnapshotSet
 from chalicelib.catalog.store import points
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.writes import Write
-from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.decision import (
     Children,
     Cleaning,
@@ -175,7 +174,7 @@ class SnapshotCopy:
             job.progress,
         )
         source, ec2 = seen.original.source, self.destinations(job.work.vault).ec2
-        if job.work.shard is None and source is not None and source.shards:
+        if job.work.shard is None and source is not None and source.snapshots.shards:
             if job.failure is None:
                 return replace(seen, original=self._looked_at(job, seen.original, source, ec2))
             number = progress.parts_cleaned
@@ -198,7 +197,7 @@ class SnapshotCopy:
             return original
         shards = (
             self.points.stored_shard(job.work.recovery_point, job.work.vault, number)
-            for number in range(source.shards)
+            for number in range(source.snapshots.shards)
         )
         missing = ec2.not_completed(ref.id for refs in shards for ref in refs)
         fault = f"{', '.join(missing[:5])} disappeared before the copy was complete" if missing else None
@@ -213,7 +212,7 @@ class SnapshotCopy:
             return source_gone(seen.original)
         if waiting := being_let_go(seen.original, job.work.vault, now):
             return waiting
-        if job.work.shard is None and source.shards:
+        if job.work.shard is None and source.snapshots.shards:
             return self._decide_parts(job, seen, source, now)
         if not seen.refs:
             return Fail(f"{source.vault} holds no snapshots of {job.work.recovery_point}")
@@ -245,7 +244,7 @@ class SnapshotCopy:
                 return look_again(job, name)
         last = all(each.id in job.progress.copies for each in seen.refs if each is not ref)
         return Do(
-            Copy(ref, source.region or "", last),
+            Copy(ref, source.snapshots.region, last),
             f"copying {ref.id} into {job.work.vault}",
             intent=name,
             budget=Budget("CopySnapshot", region),
@@ -273,17 +272,16 @@ class SnapshotCopy:
         if failures:
             return Fail(f"{failures[0]}: {seen.children.reasons.get(failures[0], 'it was not made')}")
         opened, left = job.progress.parts_opened, len(seen.children.unfinished)
-        if opened < source.shards:
-            number = min(PARTS_OPENED_AT_ONCE, source.shards - opened)
-            return Do(
-                OpenParts(opened, number), f"opened {opened} of {source.shards} parts", locks=(lock_of(job),)
-            )
+        parts = source.snapshots.shards
+        if opened < parts:
+            number = min(PARTS_OPENED_AT_ONCE, parts - opened)
+            return Do(OpenParts(opened, number), f"opened {opened} of {parts} parts", locks=(lock_of(job),))
         if left:
-            return Wait(now + LOST_EVENT_AFTER, f"{left} of {source.shards} parts are under way")
+            return Wait(now + LOST_EVENT_AFTER, f"{left} of {parts} parts are under way")
         if not job.progress.described:
             return Do(WriteManifest(source), "writing the manifest")
-        artefact = self._artefact(job, source, shards=source.shards)
-        return ended(job, seen.original, artefact, f"{source.snapshot_count} snapshots", now)
+        artefact = self._artefact(job, source, shards=parts)
+        return ended(job, seen.original, artefact, f"{source.snapshots.snapshot_count} snapshots", now)
 
     def _artefact(
         self,
@@ -293,13 +291,8 @@ class SnapshotCopy:
         snapshots: tuple[SnapshotRef, ...] = (),
         shards: int = 0,
     ) -> Artefact:
-        return replace(
-            copied(source, job.work.vault),
-            region=self.destinations(job.work.vault).settings.region,
-            snapshots=snapshots,
-            shards=shards,
-            snapshot_count=source.snapshot_count,
-        )
+        region, number = self.destinations(job.work.vault).settings.region, source.snapshots.snapshot_count
+        return copied(source, job.work.vault, SnapshotSet(region, number, snapshots, shards))
 
     def _over(self, job: SnapshotCopyJob, seen: SnapshotCopyObservation) -> tuple[str, ...]:
         """Return the originals whose copy has ended and whose slot is still held."""
@@ -394,21 +387,19 @@ class SnapshotCopy:
         return Step(replace(job.progress, copies=copies, made_at=made_at), rest=rest)
 
     def _describe(self, job: SnapshotCopyJob, source: Artefact, to: Destination) -> None:
-        if source.folder is None:
-            raise IntegrityFailure("the original's artefact has no folder", resource=job.work.recovery_point)
         point, copies = find_original(self.points, job).point, self._copies(job, source)
         described = manifest_of(
             point,
-            source_of_snapshots(point.source.get("instances", ()), source.region or ""),
+            source_of_snapshots(point.source.get("instances", ()), source.snapshots.region),
             snapshots=snapshots_of(copies, to.settings.region),
         )
         to.vault.put(manifest_key(source.folder), to_json(described).encode())
 
     def _copies(self, job: SnapshotCopyJob, source: Artefact) -> Iterable[SnapshotRef]:
         """Yield the copy of each snapshot."""
-        for ref in source.snapshots:
+        for ref in source.snapshots.snapshots:
             yield replace(ref, id=job.progress.copies[ref.id])
-        for number in range(source.shards):
+        for number in range(source.snapshots.shards):
             yield from self.points.stored_shard(job.work.recovery_point, job.work.vault, number)
 
 

@@ -330,7 +330,7 @@ class Expire:
             refs = [ref.id for ref in self.points.shard(point, artefact.vault, progress.shard)]
             if set(snapshots.left_of(refs)) - set(snapshots.refused):
                 return Step(progress)
-            if progress.shard + 1 < artefact.shards:
+            if progress.shard + 1 < artefact.snapshots.shards:
                 return Step(replace(progress, shard=progress.shard + 1))
             if not snapshots.refused:
                 self.artefacts.delete_files(artefact)
@@ -371,7 +371,7 @@ def _deleted(artefact: Artefact) -> Artefact:
     """Return an artefact of which nothing is left: a copy that failed was never there to be deleted."""
     if artefact.was_made:
         return replace(artefact, state=PointState.DELETED)
-    return replace(artefact, state=PointState.FAILED, folder=None)
+    return replace(artefact, state=PointState.FAILED, folder="")
 
 
 def _take_back(judgement: Judgement, point: RecoveryPoint, artefact: Artefact) -> Do[Action]:
@@ -412,7 +412,7 @@ def _begin_deletion(
         if artefact.state is PointState.AVAILABLE:
             first += (services.counting(point, judgement.vault, -1),)
     some = snapshots[:DELETED_AT_ONCE]
-    budget = Budget("DeleteSnapshot", artefact.region or "", len(some)) if some else None
+    budget = Budget("DeleteSnapshot", artefact.snapshots.region, len(some)) if some else None
     return Do(Delete(judgement, some), f"deleting {judgement.key}", budget=budget, first=first)
 
 
@@ -463,7 +463,8 @@ def _later(progress: ExpireProgress, judgement: Judgement, why: str, now: dateti
 
 def _shards_of(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
     """Return the writes that forget the shards of an artefact that is deleted, as many as a commit takes."""
-    return tuple(points.dropping_shard(point.id, artefact.vault, n) for n in range(min(artefact.shards, 90)))
+    shards = min(artefact.snapshots.shards, 90)
+    return tuple(points.dropping_shard(point.id, artefact.vault, number) for number in range(shards))
 
 
 def _summary(job: ExpireJob) -> str:

@@ -150,6 +150,7 @@ def test_a_snapshot_that_an_image_uses_is_told_and_goes_once_that_is_deregistere
 
 
 def test_points_outlive_their_plan_and_can_be_deleted_without_it(orders: Orders) -> None:
+    orders.app.back_up("orders", "volumes")
     old, new = (orders.app.back_up("orders", "files") for _ in range(2))
     answer = orders.app.ask("DELETE", "/plans/orders")
     assert answer.status == 200

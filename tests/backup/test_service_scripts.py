@@ -19,7 +19,7 @@ from chalicelib.backup.service_scripts import (
     StartUpload,
     WriteManifest,
 )
-from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint, StoredFile
 from chalicelib.catalog.store import points, services
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.job import ADOPTION_GRACE, AnyJob
@@ -121,12 +121,9 @@ def _ended(sha256: str | None = "a5") -> Finish:
     artefact = Artefact(
         "primary",
         PointState.AVAILABLE,
-        folder=FOLDER,
-        key=data_key(FOLDER),
-        etag="e1",
-        sha256=sha256,
-        parts_sha256=OVER_PARTS,
-        verified_at=NOON,
+        StoredFile(key=data_key(FOLDER), etag="e1", sha256=sha256, parts_sha256=OVER_PARTS),
+        FOLDER,
+        NOON,
     )
     point = _point(PointState.AVAILABLE, created_at=SENT_AT, size_bytes=3, artefacts={"primary": artefact})
     opens = (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.aws.ssm import Command
-from chalicelib.catalog.recovery_point import Artefact, PointState
+from chalicelib.catalog.recovery_point import Artefact, PointState, Segments, StoredFile
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.job import ADOPTION_GRACE, AnyJob, JobKind, JobRequest
@@ -57,8 +57,12 @@ from tests.jobs.made import (
 
 RESTORE = ServiceRestore(NONE, NONE, NONE, NONE, NONE, NONE)
 VERIFIED = replace(SERVICE_RULE, verify="check")
-FILE = Artefact("dr", PointState.AVAILABLE, folder="f/", key="f/data")
-SEGMENTS = Artefact("dr", PointState.AVAILABLE, folder="f/", segments=3)
+FILE = Artefact(
+    "dr", PointState.AVAILABLE, StoredFile(key="f/data", etag="e", sha256=None, parts_sha256=None), "f/"
+)
+SEGMENTS = Artefact(
+    "dr", PointState.AVAILABLE, Segments(segment_count=3, sha256=None, parts_sha256=None), "f/"
+)
 WHAT = "restore of rp-1 from dr onto i-1"
 
 HALF = StagedFile("primary", "staging/x", "u1", done=2)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.aws.ec2 import Snapshot
-from chalicelib.catalog.recovery_point import RecoveryPoint, SnapshotRef
+from chalicelib.catalog.recovery_point import RecoveryPoint, SnapshotRef, SnapshotSet
 from chalicelib.catalog.store import points
 from chalicelib.jobs.decision import Children, Do, Fail, Finish, Wait
 from chalicelib.jobs.handler import Turn
@@ -48,9 +48,11 @@ DR = S3VaultConfig(kind="s3", region="eu-west-1", bucket="dr-bucket")
 COPY = SnapshotCopy(NONE, lambda vault: Destination(DR, NONE, NONE))
 
 ONE, TWO = SnapshotRef("snap-1", "vol-1", 1), SnapshotRef("snap-2", "vol-2", 1)
-POINT = point_in("primary", region="eu-central-1", snapshots=(ONE, TWO), snapshot_count=2)
-LARGE = point_in("primary", region="eu-central-1", shards=40, snapshot_count=400)
-LARGE_IN_DR = point_in("primary", "dr", region="eu-central-1", shards=40)  # by another job's work
+POINT = point_in("primary", content=SnapshotSet("eu-central-1", 2, (ONE, TWO)))
+LARGE = point_in("primary", content=SnapshotSet("eu-central-1", 400, shards=40))
+LARGE_IN_DR = point_in(
+    "primary", "dr", content=SnapshotSet("eu-central-1", 400, shards=40)
+)  # by another job's work
 SOURCE, SHARDED = POINT.artefacts["primary"], LARGE.artefacts["primary"]
 BOTH = {"snap-1": "copy-1", "snap-2": "copy-2"}
 INTENT = intended("CopySnapshot of snap-1")
@@ -131,9 +133,7 @@ def _deleting(*ids: str, reason: str) -> Do[Delete]:
             made(
                 POINT,
                 "2 snapshots",
-                region="eu-west-1",
-                snapshots=(replace(ONE, id="copy-1"), replace(TWO, id="copy-2")),
-                snapshot_count=2,
+                content=SnapshotSet("eu-west-1", 2, (replace(ONE, id="copy-1"), replace(TWO, id="copy-2"))),
             ),
             id="the manifest is written",
         ),
@@ -412,7 +412,7 @@ def test_one_part_of_a_large_copy(job: AnyJob, seen: SnapshotCopyObservation, ex
         pytest.param(
             {"parts_opened": 40, "described": True},
             _large(*["COMPLETED"] * 40),
-            made(LARGE, "400 snapshots", region="eu-west-1", shards=40, snapshot_count=400),
+            made(LARGE, "400 snapshots", content=SnapshotSet("eu-west-1", 400, shards=40)),
             id="the manifest is written",
         ),
     ],

@@ -10,7 +10,7 @@ pins it.
 
 import json
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,13 +20,17 @@ from chalicelib.aws.batches import in_batches
 from chalicelib.catalog.recovery_point import (
     LINEAGE_DIGITS,
     Artefact,
+    Content,
     DueCopy,
     Lineage,
     Origin,
     PointId,
     PointState,
     RecoveryPoint,
+    Segments,
     SnapshotRef,
+    SnapshotSet,
+    StoredFile,
 )
 from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Lookup, Page, Table
@@ -96,8 +100,8 @@ class PointStore:
 
     def shard(self, point: RecoveryPoint, vault: str, number: int) -> tuple[SnapshotRef, ...]:
         """Return the snapshots of one shard of an artefact; shard 0 of one that has none is all of it."""
-        artefact = point.artefacts[vault]
-        return self.stored_shard(point.id, vault, number) if artefact.shards else artefact.snapshots
+        held = point.artefacts[vault].snapshots
+        return self.stored_shard(point.id, vault, number) if held.shards else held.snapshots
 
     def stored_shard(self, point_id: str, vault: str, number: int) -> tuple[SnapshotRef, ...]:
         """Return the snapshots of a shard that has a record of its own; nothing when there is none."""
@@ -120,11 +124,9 @@ class PointStore:
 
     def snapshots(self, point: RecoveryPoint, vault: str) -> Iterator[SnapshotRef]:
         """Yield all snapshots of an artefact, however many shards they lie in."""
-        artefact = point.artefacts[vault]
-        if not artefact.shards:
-            yield from artefact.snapshots
-            return
-        keys = [_shard_key(point.id, vault, number) for number in range(artefact.shards)]
+        held = point.artefacts[vault].snapshots
+        yield from held.snapshots
+        keys = [_shard_key(point.id, vault, number) for number in range(held.shards)]
         for batch in in_batches(keys, SHARDS_AT_ONCE):
             found = self._table.get_all(batch)
             for key in batch:
@@ -343,16 +345,8 @@ def _artefact_document(artefact: Artefact) -> dict[str, Any]:
     return {
         "vault": artefact.vault,
         "state": str(artefact.state),
-        "region": artefact.region,
-        "snapshots": [_ref_document(ref) for ref in artefact.snapshots],
-        "shards": artefact.shards,
-        "snapshot_count": artefact.snapshot_count,
+        "content": _content_document(artefact.content),
         "folder": artefact.folder,
-        "key": artefact.key,
-        "etag": artefact.etag,
-        "segments": artefact.segments,
-        "sha256": artefact.sha256,
-        "parts_sha256": artefact.parts_sha256,
         "verified_at": stamp(artefact.verified_at) if artefact.verified_at else None,
         "reason": artefact.reason,
         "let_go_at": stamp(artefact.let_go_at) if artefact.let_go_at else None,
@@ -365,22 +359,32 @@ def _artefact(document: dict[str, Any]) -> Artefact:
     return Artefact(
         vault=document["vault"],
         state=PointState(document["state"]),
-        region=document["region"],
-        snapshots=_refs(document["snapshots"]),
-        shards=document["shards"],
-        snapshot_count=document["snapshot_count"],
+        content=_content(document["content"]),
         folder=document["folder"],
-        key=document["key"],
-        etag=document["etag"],
-        segments=document["segments"],
-        sha256=document["sha256"],
-        parts_sha256=document["parts_sha256"],
         verified_at=moment(document["verified_at"]) if document["verified_at"] else None,
         reason=document["reason"],
         let_go_at=moment(document["let_go_at"]) if document["let_go_at"] else None,
         by_request=document["by_request"],
         was_made=document["was_made"],
     )
+
+
+def _content_document(content: Content | None) -> dict[str, Any] | None:
+    match content:
+        case SnapshotSet(region=region, snapshot_count=number, snapshots=refs, shards=shards):
+            listed = [_ref_document(ref) for ref in refs]
+            return {"snapshots": listed, "region": region, "snapshot_count": number, "shards": shards}
+        case StoredFile() | Segments():
+            return asdict(content)
+    return None
+
+
+def _content(document: dict[str, Any] | None) -> Content | None:
+    if document is None:
+        return None
+    if "snapshots" in document:
+        return SnapshotSet(**{**document, "snapshots": _refs(document["snapshots"])})
+    return Segments(**document) if "segment_count" in document else StoredFile(**document)
 
 
 def _ref_document(ref: SnapshotRef) -> list[Any]:

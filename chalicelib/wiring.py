@@ -5,7 +5,7 @@ used.
 """
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,14 @@ from chalicelib.retention.forecast import Forecaster
 from chalicelib.retention.holds import Holds
 from chalicelib.retention.plan_changes import PlanChanges
 from chalicelib.retention.sweep import LifecycleSweep
-from chalicelib.settings import PRIMARY, OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
+from chalicelib.settings import (
+    LONGEST_GRACE,
+    PRIMARY,
+    OffsiteVaultConfig,
+    S3VaultConfig,
+    Settings,
+    read_settings,
+)
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
 
@@ -228,7 +235,7 @@ class Farshore:
         primary, home = self.s3_vault(PRIMARY), self.home_ec2
         points, rules, kinds = self.points, self.rules, self.vault_kinds
         hashes = SegmentHashes(self.table)
-        expire = Expire(points, self.plans, self.services, self.artefacts, self.settings.grace, self.now)
+        parts = (points, self.plans, self.services, self.artefacts, self.settings.grace, self.now)
         inventory = Inventory(self.findings, self.surveys.of, self.now)
         return {
             (JobKind.BACKUP, "snapshot"): SnapshotBackup(
@@ -244,8 +251,8 @@ class Farshore:
             (JobKind.RESTORE, "service"): ServiceRestore(
                 home, self.ssm, rules, self.vault, self.s3_vault, self.now
             ),
-            (JobKind.EXPIRE, "lifecycle"): expire,
-            (JobKind.EXPIRE, "request"): expire,
+            (JobKind.EXPIRE, "lifecycle"): Expire(*parts),
+            (JobKind.EXPIRE, "request"): Expire(*parts, deadline=LONGEST_GRACE + timedelta(days=2)),
             (JobKind.INVENTORY, "region"): inventory,
             (JobKind.INVENTORY, "vault"): inventory,
             (JobKind.INVENTORY, "catalog"): inventory,

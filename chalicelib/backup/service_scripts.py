@@ -159,6 +159,7 @@ class ServiceBackup:
     now: Callable[[], datetime]
     work = BackupWork
     progress = ServiceBackupProgress
+    deadline = timedelta(days=3)
 
     def observe(self, job: ServiceJob, children: Children) -> ServiceObservation:
         """Look only at what the job's next step depends on."""

@@ -9,7 +9,7 @@ restore works on it. Many instances are made by child jobs, each making a part o
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chalicelib.aws.ec2 import Ec2, Instance, Snapshot
 from chalicelib.backup.point import failure_writes, folder_of, follow_ups, record_of, tags_of
@@ -132,6 +132,7 @@ class SnapshotBackup:
     vault_kinds: Mapping[str, str]
     work = BackupWork
     progress = SnapshotProgress
+    deadline = timedelta(days=2)
 
     def observe(self, job: SnapshotJob, children: Children) -> SnapshotObservation:
         """Look only at what the job's next step depends on."""

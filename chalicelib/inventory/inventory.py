@@ -110,6 +110,7 @@ class Inventory:
     now: Callable[[], datetime]
     work = InventoryWork
     progress = InventoryProgress
+    deadline = timedelta(days=1)
 
     def observe(self, job: InventoryJob, children: Children) -> InventoryObservation:
         """Look at the next page, or again at what is due."""

@@ -22,22 +22,6 @@ CANDIDATES = 200
 # What a partial point lacks is named up to this number.
 MOST_NAMED = 20
 
-# By (kind, method): the longest a job may take, whatever it waits for.
-DEADLINES = {
-    (JobKind.BACKUP, "snapshot"): timedelta(days=2),
-    (JobKind.BACKUP, "service"): timedelta(days=3),
-    (JobKind.COPY, "snapshot"): timedelta(days=7),
-    (JobKind.COPY, "object"): timedelta(days=3),
-    (JobKind.COPY, "segments"): timedelta(days=3),
-    (JobKind.RESTORE, "volume"): timedelta(days=2),
-    (JobKind.RESTORE, "service"): timedelta(days=3),
-    (JobKind.EXPIRE, "lifecycle"): timedelta(days=1),
-    (JobKind.EXPIRE, "request"): timedelta(days=9),
-    (JobKind.INVENTORY, "region"): timedelta(days=1),
-    (JobKind.INVENTORY, "vault"): timedelta(days=1),
-    (JobKind.INVENTORY, "catalog"): timedelta(days=1),
-}
-
 
 def snapshot_call(instance: str) -> str:
     """Return the name of the call that snapshots an instance; its mark is in the snapshots' descriptions."""

@@ -128,6 +128,7 @@ class ServiceRestore:
     now: Callable[[], datetime]
     work = ServiceRestoreWork
     progress = ServiceRestoreProgress
+    deadline = timedelta(days=3)
 
     def observe(self, job: RestoreJob, children: Children) -> ServiceRestoreObservation:
         """Look only at what the job's next step depends on."""

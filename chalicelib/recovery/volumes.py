@@ -7,7 +7,7 @@ restored by child jobs, each restoring one part.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chalicelib.aws.ec2 import Ec2, Volume
 from chalicelib.catalog.recovery_point import TAG_JOB, TAG_SOURCE, SnapshotRef, point_tags
@@ -83,6 +83,7 @@ class VolumeRestore:
     ec2: Callable[[str], Ec2]
     work = VolumeRestoreWork
     progress = VolumeProgress
+    deadline = timedelta(days=2)
 
     def observe(self, job: VolumeJob, children: Children) -> VolumeRestoreObservation:
         """Look at the point's snapshots and at the volumes that the job has recorded."""

@@ -111,6 +111,7 @@ class ObjectCopy:
     largest_copy: int = MAX_COPY_BYTES
     work = CopyWork
     progress = ObjectCopyProgress
+    deadline = timedelta(days=3)
 
     def observe(self, job: ObjectCopyJob, children: Children) -> Original:
         """Look at the point; before the copy is recorded, at the copy."""

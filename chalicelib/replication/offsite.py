@@ -83,6 +83,7 @@ class SegmentCopy:
     now: Callable[[], datetime]
     work = CopyWork
     progress = SegmentCopyProgress
+    deadline = timedelta(days=3)
 
     def observe(self, job: SegmentCopyJob, children: Children) -> Original:
         """Look at the point; before the copy is recorded, at what lies in the vault."""

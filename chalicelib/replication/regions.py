@@ -9,7 +9,7 @@ Many snapshots are copied by child jobs, each copying one part.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chalicelib.aws.ec2 import Ec2, Snapshot
 from chalicelib.catalog.recovery_point import TAG_SOURCE, Artefact, SnapshotRef, SnapshotSet
@@ -166,6 +166,7 @@ class SnapshotCopy:
     destinations: Callable[[str], Destination]
     work = CopyWork
     progress = SnapshotCopyProgress
+    deadline = timedelta(days=7)
 
     def observe(self, job: SnapshotCopyJob, children: Children) -> SnapshotCopyObservation:
         """Look at the point and at the copies that the job has recorded or may have made."""

@@ -133,6 +133,7 @@ class Expire:
     artefacts: ArtefactStore
     grace: timedelta
     now: Callable[[], datetime]
+    deadline: timedelta = timedelta(days=1)
     work = ExpireWork
     progress = ExpireProgress
 

@@ -83,7 +83,7 @@ def count_calls(root: Path) -> Counted:
 
 
 def plan() -> Document:
-    """Answer a plan of which nothing is ever due."""
+    """Return a plan of which nothing is ever due."""
     rule: Document = {"schedule": NEVER, "lifecycle": {"count": 2}}
     rules: list[Document] = [
         {"name": "blocks", "kind": "snapshot", "volumes": {"boot": False}},

@@ -114,7 +114,7 @@ def run(cloud: Cloud) -> tuple[str | None, float]:
 
 
 def environment(endpoint: str, home: str) -> Mapping[str, str]:
-    """Answer an environment that knows of no AWS but the local cloud's."""
+    """Return an environment that knows of no AWS but the local cloud's."""
     kept = {
         name: text
         for name, text in os.environ.items()
@@ -131,7 +131,7 @@ def environment(endpoint: str, home: str) -> Mapping[str, str]:
 
 
 def last_line(text: str) -> str:
-    """Answer the last line that says something."""
+    """Return the last line that says something."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no word of why")
 
 

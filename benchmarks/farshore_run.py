@@ -73,7 +73,7 @@ def measure(instances: int, service: str) -> dict[str, Any]:
 
 
 def plan(service: str) -> fleet.Document:
-    """Answer the plan."""
+    """Return the plan."""
     rule = {
         "name": "nightly",
         "kind": "snapshot",
@@ -168,7 +168,7 @@ def jobs_of(api: fleet.Api) -> dict[str, Any]:
 
 
 def planning_tick(invocations: Sequence[Invocation], due: datetime) -> Invocation | None:
-    """Find the first tick at or after the rule's moment."""
+    """Return the first tick at or after the rule's moment."""
     ticks = (each for each in invocations if each.function == PLANNER and each.ended_at >= due)
     return next(ticks, None)
 

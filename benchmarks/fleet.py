@@ -116,5 +116,5 @@ class Api:
             cursor = {"cursor": page["cursor"]}
 
     def has(self, path: str, **query: str) -> bool:
-        """Tell whether a list has an item."""
+        """Return whether a list has an item."""
         return next(self.everything(path, **query), None) is not None

@@ -11,12 +11,12 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def resident_mib() -> float:
-    """Answer what is resident now."""
+    """Return what is resident now."""
     return read_mib("VmRSS")
 
 
 def peak_mib() -> float:
-    """Answer the most that was resident since the start, or since `forget_peak`."""
+    """Return the most that was resident since the start, or since `forget_peak`."""
     return read_mib("VmHWM")
 
 

@@ -27,7 +27,7 @@ def number(*path: str, digits: int = 0) -> Figure:
 
 
 def value(run: Run, *path: str) -> Any:
-    """Answer what `path` leads to, None where it leads nowhere."""
+    """Return what `path` leads to, None where it leads nowhere."""
     found: Any = run
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -125,7 +125,7 @@ def row(label: str, cells: Iterable[str]) -> str:
 
 
 def services(runs: Sequence[Run]) -> list[str]:
-    """Name the services that any run called, in the order of their names."""
+    """Return the services that any run called, in the order of their names."""
     return sorted({service for run in runs for service in run.get("calls_by_service", {})})
 
 
@@ -147,7 +147,7 @@ def details(run: Run) -> Iterator[str]:
 
 
 def fault(run: Run) -> str | None:
-    """Tell what of a run went wrong, None if nothing did."""
+    """Return what of a run went wrong, None if nothing did."""
     if why := run.get("not_measured"):
         return f"MEASURED: {why}"
     jobs: Mapping[str, Any] = run.get("jobs") or {}

@@ -29,12 +29,12 @@ class Starts:
 
 
 def bound_seconds(calls: int) -> float:
-    """Answer how long the bucket alone makes this many calls take."""
+    """Return how long the bucket alone makes this many calls take."""
     return max(0, calls - BUCKET_SIZE) / REFILL_PER_SECOND
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Answer the value that `percent` of the values do not exceed (nearest rank).
+    """Return the value that `percent` of the values do not exceed (nearest rank).
 
     Raises:
         ValueError: there are no values, or `percent` is not from 1 to 100.

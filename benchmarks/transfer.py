@@ -65,7 +65,7 @@ def served(file: Path) -> Iterator[str]:
 
 
 def commands(file: Path, url: str) -> Mapping[str, Sequence[str]]:
-    """Answer the command of each contestant; the target folder is to be added."""
+    """Return the command of each contestant; the target folder is to be added."""
     python = [sys.executable, "-m", "benchmarks.contestants"]
     size = str(file.stat().st_size)
     known: dict[str, Sequence[str]] = {
@@ -107,7 +107,7 @@ def run(command: Sequence[str]) -> Run:
 
 
 def undisturbed() -> dict[str, str]:
-    """Answer the environment less proxies and what is set for AWS: rclone fails on AWS_CA_BUNDLE."""
+    """Return the environment less proxies and what is set for AWS: rclone fails on AWS_CA_BUNDLE."""
     return {
         name: text
         for name, text in os.environ.items()

@@ -32,7 +32,7 @@ class FarshoreError(Exception):
         super().__init__(why)
 
     def __str__(self) -> str:
-        """Say what failed, on what, where, and why, leaving out what is not known."""
+        """Return what failed, on what, where, and why, leaving out what is not known."""
         words = (
             self.operation and f"{self.operation} failed",
             self.resource and (f"on {self.resource}" if self.operation else self.resource),

@@ -29,24 +29,15 @@ class _Stdout:
 
 @cache
 def logger() -> Logger:
-    """Give the process's logger; facts go into `extra` or `append_keys`, not into the message."""
+    """Return the process's logger; facts go into `extra` or `append_keys`, not into the message."""
     return Logger(service=SERVICE, stream=cast("IO[str]", _Stdout()), utc=True, use_rfc3339=True)
 
 
 def count(name: str, value: float = 1, **dimensions: str) -> None:
-    """Tell how often something happened; dimensions split the metric, so keep their values few."""
-    _measure(name, MetricUnit.Count, value, dimensions)
-
-
-def seconds(name: str, value: float, **dimensions: str) -> None:
-    """Tell how long something took or how old it is."""
-    _measure(name, MetricUnit.Seconds, value, dimensions)
-
-
-def _measure(name: str, unit: MetricUnit, value: float, dimensions: dict[str, str]) -> None:
+    """Count something that happened; dimensions split the metric, so keep their values few."""
     with single_metric(
         name=name,
-        unit=unit,
+        unit=MetricUnit.Count,
         value=value,
         namespace=NAMESPACE,
         default_dimensions=dimensions | {"service": SERVICE},

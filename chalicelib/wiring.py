@@ -5,7 +5,7 @@ used.
 """
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,12 @@ from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.queue import PokeQueue
 from chalicelib.aws.secrets import Secrets
 from chalicelib.aws.ssm import Ssm
-from chalicelib.backup.opening import Place
+from chalicelib.backup.due_backups import Deployment
+from chalicelib.backup.opener import BackupOpener
+from chalicelib.backup.requests import BackupRequests
 from chalicelib.backup.service_scripts import ServiceBackup
 from chalicelib.backup.snapshots import SnapshotBackup
-from chalicelib.backup.tick import BackupOpener, BackupTick
+from chalicelib.backup.tick import BackupTick
 from chalicelib.catalog.location import CATALOG, Location
 from chalicelib.catalog.store import PlanStore, PointStore, Table
 from chalicelib.catalog.store.findings import FindingStore
@@ -25,30 +27,44 @@ from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
+from chalicelib.insight.service_pages import ServicePages
+from chalicelib.inventory.due_inventories import Inventories
 from chalicelib.inventory.inventory import Inventory
-from chalicelib.inventory.opening import Inventories
-from chalicelib.inventory.places import Surveys, World
+from chalicelib.inventory.places import SurveyedWorld, Surveys
 from chalicelib.jobs.claims import Claims
+from chalicelib.jobs.completions import Completions
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.handler import Handlers
 from chalicelib.jobs.job import JobKind
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
-from chalicelib.jobs.store import JobStore, Shapes
+from chalicelib.jobs.store import JobStore, JobTypes
+from chalicelib.jobs.tick import DuePokes, Tick, TickPart
+from chalicelib.recovery.restores import Restores
 from chalicelib.recovery.services import ServiceRestore
 from chalicelib.recovery.volumes import VolumeRestore
-from chalicelib.replication.again import CopiesAgain
+from chalicelib.replication.copy_retries import CopyRetries
 from chalicelib.replication.objects import ObjectCopy
 from chalicelib.replication.offsite import SegmentCopy
 from chalicelib.replication.regions import Destination, SnapshotCopy
+from chalicelib.replication.requests import CopyRequests
 from chalicelib.replication.segment_hashes import SegmentHashes
 from chalicelib.replication.slots import SlotHealer
 from chalicelib.retention.artefacts import ArtefactStore
+from chalicelib.retention.deletion import Deletions
 from chalicelib.retention.expire import Expire
 from chalicelib.retention.forecast import Forecaster
 from chalicelib.retention.holds import Holds
+from chalicelib.retention.plan_changes import PlanChanges
 from chalicelib.retention.sweep import LifecycleSweep
-from chalicelib.settings import PRIMARY, OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
+from chalicelib.settings import (
+    LONGEST_GRACE,
+    PRIMARY,
+    OffsiteVaultConfig,
+    S3VaultConfig,
+    Settings,
+    read_settings,
+)
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
 
@@ -57,7 +73,7 @@ if TYPE_CHECKING:
 
 
 def utc_now() -> datetime:
-    """Tell the time."""
+    """Return the time."""
     return datetime.now(UTC)
 
 
@@ -104,7 +120,7 @@ class Farshore:
     @cached_property
     def jobs(self) -> JobStore:
         """The jobs of the catalog."""
-        return JobStore(self.table, {kind: Shapes(h.work, h.progress) for kind, h in self.handlers.items()})
+        return JobStore(self.table, {kind: JobTypes(h.work, h.progress) for kind, h in self.handlers.items()})
 
     @cached_property
     def findings(self) -> FindingStore:
@@ -124,7 +140,7 @@ class Farshore:
     @cached_property
     def ssm(self) -> Ssm:
         """Systems Manager of the home region."""
-        return Ssm(self._clients.ssm(), once=self._clients.ssm(once=True))
+        return Ssm(self._clients.ssm(), unretried=self._clients.ssm(retries=False))
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -135,7 +151,7 @@ class Farshore:
         """EC2 of a region."""
         if region not in self._ec2:
             self._ec2[region] = Ec2(
-                self._clients.ec2(region), region, once=self._clients.ec2(region, once=True)
+                self._clients.ec2(region), region, unretried=self._clients.ec2(region, retries=False)
             )
         return self._ec2[region]
 
@@ -153,9 +169,10 @@ class Farshore:
         if name not in self._vaults:
             match self.settings.vaults.get(name):
                 case S3VaultConfig() as config:
-                    client, once = (self._clients.s3(config.region, once=once) for once in (False, True))
+                    client = self._clients.s3(config.region)
+                    unretried = self._clients.s3(config.region, retries=False)
                     self._vaults[name] = S3Vault(
-                        name, client, config.bucket, config.region, config.kms_key, once=once
+                        name, client, config.bucket, config.region, config.kms_key, unretried=unretried
                     )
                 case OffsiteVaultConfig() as config:
                     self._vaults[name] = self._offsite(name, config)
@@ -218,7 +235,7 @@ class Farshore:
         primary, home = self.s3_vault(PRIMARY), self.home_ec2
         points, rules, kinds = self.points, self.rules, self.vault_kinds
         hashes = SegmentHashes(self.table)
-        expire = Expire(points, self.plans, self.services, self.artefacts, self.settings.grace, self.now)
+        parts = (points, self.plans, self.services, self.artefacts, self.settings.grace, self.now)
         inventory = Inventory(self.findings, self.surveys.of, self.now)
         return {
             (JobKind.BACKUP, "snapshot"): SnapshotBackup(
@@ -234,8 +251,8 @@ class Farshore:
             (JobKind.RESTORE, "service"): ServiceRestore(
                 home, self.ssm, rules, self.vault, self.s3_vault, self.now
             ),
-            (JobKind.EXPIRE, "lifecycle"): expire,
-            (JobKind.EXPIRE, "request"): expire,
+            (JobKind.EXPIRE, "lifecycle"): Expire(*parts),
+            (JobKind.EXPIRE, "request"): Expire(*parts, deadline=LONGEST_GRACE + timedelta(days=2)),
             (JobKind.INVENTORY, "region"): inventory,
             (JobKind.INVENTORY, "vault"): inventory,
             (JobKind.INVENTORY, "catalog"): inventory,
@@ -257,9 +274,48 @@ class Farshore:
         return Holds(self.table, self.points, self.now)
 
     @cached_property
-    def slot_healer(self) -> SlotHealer:
-        """What frees the copy slots of jobs that are over."""
-        return SlotHealer(self.engine, self.claims, self.ec2)
+    def plan_changes(self) -> PlanChanges:
+        """What stores and removes plans."""
+        return PlanChanges(
+            self.plans, self.services, self.forecaster, lambda: self.inventories.schedule(), self.now
+        )
+
+    @cached_property
+    def deletions(self) -> Deletions:
+        """What opens deletions for operators."""
+        return Deletions(self.engine, self.plans, self.points, self.artefacts, self.now)
+
+    @cached_property
+    def backup_requests(self) -> BackupRequests:
+        """What opens backups for operators."""
+        return BackupRequests(self.plans, self.opener, self.home_ec2, self.now)
+
+    @cached_property
+    def copy_requests(self) -> CopyRequests:
+        """What opens copies for operators."""
+        return CopyRequests(self.engine, self.points, self.vault_kinds)
+
+    @cached_property
+    def restores(self) -> Restores:
+        """What plans and opens restores for operators."""
+        in_s3 = (name for name, kind in self.vault_kinds.items() if kind == "s3")
+        return Restores(
+            self.engine,
+            self.claims,
+            self.points,
+            self.plans,
+            self.rules,
+            self.ec2,
+            self.settings.home_region,
+            self.settings.vaults,
+            sorted(in_s3, key=lambda name: (name != PRIMARY, name)),
+            self.now,
+        )
+
+    @cached_property
+    def service_pages(self) -> ServicePages:
+        """What shows how services stand."""
+        return ServicePages(self.plans, self.services, self.now)
 
     @cached_property
     def copy_regions(self) -> tuple[str, ...]:
@@ -282,18 +338,28 @@ class Farshore:
     @cached_property
     def opener(self) -> BackupOpener:
         """What opens backups, whoever asks for them."""
-        place = Place(self.settings.deployment, self.settings.home_region)
-        return BackupOpener(self.engine, self.rules, self.instance_lists, place)
+        deployment = Deployment(self.settings.deployment, self.settings.home_region)
+        return BackupOpener(self.engine, self.rules, self.instance_lists, deployment)
 
     @cached_property
-    def backup_tick(self) -> BackupTick:
-        """What opens due backups."""
-        return BackupTick(self.opener, self.plans, self.services, self.home_ec2, self.now)
+    def completions(self) -> Completions:
+        """What finds the jobs of completion events."""
+        return Completions(self.queue, self.claims, self.ssm, self.ec2)
 
     @cached_property
-    def copies_again(self) -> CopiesAgain:
-        """What opens failed copies again."""
-        return CopiesAgain(self.engine, self.table, self.plans, self.points, self.vault_kinds, self.now)
+    def tick(self) -> Tick:
+        """What the clock sees to; a row for each part."""
+        parts: dict[str, TickPart] = {
+            "jobs": DuePokes(self.engine),
+            "copy slots": SlotHealer(self.engine, self.claims, self.ec2, self.copy_regions),
+            "copies": CopyRetries(
+                self.engine, self.table, self.plans, self.points, self.vault_kinds, self.now
+            ),
+            "backups": BackupTick(self.opener, self.plans, self.services, self.home_ec2, self.now),
+            "lifecycles": LifecycleSweep(self.engine, self.plans, self.services, self.now),
+            "inventories": self.inventories,
+        }
+        return Tick(self.table, self.plans, self.services, parts, self.now)
 
     @cached_property
     def places(self) -> tuple[Location, ...]:
@@ -312,7 +378,7 @@ class Farshore:
         configs = self.settings.vaults.items()
         regions = {name: each.region if isinstance(each, S3VaultConfig) else None for name, each in configs}
         return Surveys(
-            World(self.ec2, self.vault, regions, self.copy_regions),
+            SurveyedWorld(self.ec2, self.vault, regions, self.copy_regions),
             self.table,
             self.points,
             self.services,
@@ -327,11 +393,6 @@ class Farshore:
     def inventories(self) -> Inventories:
         """What opens inventories."""
         return Inventories(self.engine, self.table, self.places, self.now)
-
-    @cached_property
-    def lifecycle_sweep(self) -> LifecycleSweep:
-        """What opens the daily expire jobs."""
-        return LifecycleSweep(self.engine, self.plans, self.services, self.now)
 
 
 @cache

@@ -38,5 +38,5 @@ class Claims:
 
     @property
     def all_true(self) -> bool:
-        """Tell whether every claim made so far is true, and there are any."""
+        """Return whether every claim made so far is true, and there are any."""
         return bool(self.made) and all(claim.true for claim in self.made)

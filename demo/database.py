@@ -60,7 +60,7 @@ class OrderEntry:
 
     @property
     def rows(self) -> int:
-        """Answer how many orders are in the database.
+        """Return how many orders are in the database.
 
         Raises:
             sqlite3.Error: an order could not be entered.

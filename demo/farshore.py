@@ -40,7 +40,7 @@ class Farshore:
         return str(job)
 
     def job(self, job_id: str) -> Document:
-        """Answer a job."""
+        """Return a job."""
         answer: Document = self.api.get(f"/jobs/{quote(job_id, safe='')}")
         return answer
 
@@ -58,11 +58,11 @@ class Farshore:
         return list(self._all("/recovery-points", filters))
 
     def status(self) -> dict[str, Document]:
-        """Answer how each service stands, by service."""
+        """Return how each service stands, by service."""
         return {each["service"]: each for each in self.api.get("/status")["items"]}
 
     def inventory(self) -> list[Document]:
-        """Answer what the daily inventories have found."""
+        """Return what the daily inventories have found."""
         return list(self._all("/inventory", {}))
 
     def _all(self, path: str, filters: Mapping[str, str]) -> Iterator[Document]:
@@ -76,7 +76,7 @@ class Farshore:
 
 
 def artefact(point: Document, vault: str) -> Document | None:
-    """Answer a point's artefact in a vault, where it is available there."""
+    """Return a point's artefact in a vault, where it is available there."""
     for each in point["artefacts"]:
         if each["vault"] == vault and each["state"] == "AVAILABLE":
             found: Document = each

@@ -90,7 +90,7 @@ class Ground:
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def client(self, service: str, region: str) -> Any:
-        """Answer a boto3 client of the AWS endpoint; one is made per service and region."""
+        """Return a boto3 client of the AWS endpoint; one is made per service and region."""
         if (service, region) not in self._clients:
             make: Any = self.session.client
             config = Config(retries={"total_max_attempts": 1}, proxies={})
@@ -100,7 +100,7 @@ class Ground:
         return self._clients[service, region]
 
     def now(self) -> datetime:
-        """Answer the simulated time."""
+        """Return the simulated time."""
         return datetime.fromisoformat(self.control.get("/clock")["now"])
 
     def advance(self, by: timedelta) -> datetime:
@@ -114,17 +114,17 @@ class Ground:
         return self.advance(left) if left > timedelta(0) else self.now()
 
     def directory(self, instance_id: str) -> Path:
-        """Answer the directory in which an instance lives."""
+        """Return the directory in which an instance lives."""
         return Path(self.control.get("/instances")[instance_id])
 
     @property
     def offsite_folder(self) -> Path | None:
-        """Answer the folder of the off-site vault, where it is one."""
+        """Return the folder of the off-site vault, where it is one."""
         where = self.vaults["offsite"]
         return None if "://" in where else Path(where)
 
     def calls(self, caller: str = "function") -> Mapping[str, Mapping[str, int]]:
-        """Answer how often the app's functions, or anybody else (`other`), called AWS, by operation."""
+        """Return how often the app's functions, or anybody else (`other`), called AWS, by operation."""
         counts: Mapping[str, Mapping[str, int]] = self.control.get("/calls", caller=caller)
         return counts
 

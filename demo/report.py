@@ -38,7 +38,7 @@ class Report:
 
     @property
     def outage_lasted(self) -> tuple[datetime, datetime] | None:
-        """Answer when the outage began and ended; None in a story without one."""
+        """Return when the outage began and ended; None in a story without one."""
         return (self.outage[0], self.outage[1]) if self.outage else None
 
     @property
@@ -79,7 +79,7 @@ class Report:
         }
 
     def to_text(self, claims: Sequence[Claim]) -> str:
-        """Answer the table, and below it what is not true."""
+        """Return the table, and below it what is not true."""
         rows: list[Sequence[str]] = [HEADER]
         for name in sorted(self.status):
             rows += self._rows(name)

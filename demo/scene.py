@@ -37,7 +37,7 @@ class Scene:
             self.volumes[data_volume(self.ground, HOME, self.instances[name])] = volume
 
     def directory(self, name: str) -> Path:
-        """Answer the directory of an instance."""
+        """Return the directory of an instance."""
         return self.ground.directory(self.instances[name])
 
     def pass_a_day(self, day: int) -> None:
@@ -46,7 +46,7 @@ class Scene:
             volume.pass_a_day(day)
 
     def trees(self) -> dict[str, Mapping[str, str]]:
-        """Answer what each volume holds now."""
+        """Return what each volume holds now."""
         return {volume_id: dict(volume.tree) for volume_id, volume in self.volumes.items()}
 
     @property
@@ -87,12 +87,12 @@ def install_scripts(directory: Path) -> None:
 
 
 def mount(directory: Path, device: str = DEVICE) -> Path:
-    """Answer where an instance shows a volume."""
+    """Return where an instance shows a volume."""
     return directory / "volumes" / device.removeprefix("/dev/")
 
 
 def data_volume(ground: Ground, region: str, instance_id: str) -> str:
-    """Answer the id of an instance's data volume."""
+    """Return the id of an instance's data volume."""
     answer = ground.client("ec2", region).describe_instances(InstanceIds=[instance_id])
     devices = answer["Reservations"][0]["Instances"][0]["BlockDeviceMappings"]
     return str(next(each["Ebs"]["VolumeId"] for each in devices if each["DeviceName"] == DEVICE))

@@ -44,7 +44,7 @@ class Stage:
 
     @property
     def midnight(self) -> datetime:
-        """Answer when the first night begins."""
+        """Return when the first night begins."""
         return self.began.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
 
     def say(self, text: str) -> None:
@@ -52,6 +52,6 @@ class Stage:
         self.teller.say(self.ground.now(), text)
 
     def points(self, service: str, rule: str) -> list[Document]:
-        """Answer the recovery points of a rule, newest first."""
+        """Return the recovery points of a rule, newest first."""
         found = self.farshore.points(service=service, rule=rule)
         return sorted(found, key=lambda each: str(each["nominal_at"]), reverse=True)

@@ -66,7 +66,7 @@ class Watch:
                 raise TooLongError(f"{job_id}: {reason}")
 
     def _tell(self, since: datetime) -> list[Document]:
-        """Tell what is new, in the order in which it happened."""
+        """Return what is new, in the order in which it happened."""
         new: list[tuple[datetime, str]] = []
         for heard in self.listener.heard():
             self.events.append(heard)
@@ -86,7 +86,7 @@ class Watch:
 
 
 def described(job: Document) -> str:
-    """Name a job in a few words."""
+    """Return a job in a few words."""
     if job["kind"] == "inventory":
         return f"inventory of {job.get('region') or job.get('vault') or 'the catalog'}"
     into = {"copy": " into ", "restore": " from "}.get(job["kind"])

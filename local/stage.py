@@ -102,7 +102,7 @@ class Stage:
 
     @property
     def vaults_document(self) -> dict[str, Any]:
-        """Answer the vaults document."""
+        """Return the vaults document."""
         return {
             "primary": {"kind": "s3", "region": HOME_REGION, "bucket": HOME_BUCKET},
             "dr": {"kind": "s3", "region": DR_REGION, "bucket": DR_BUCKET},
@@ -111,11 +111,11 @@ class Stage:
 
     @property
     def where(self) -> dict[str, str]:
-        """Answer where each vault can be looked at."""
+        """Return where each vault can be looked at."""
         return {"primary": f"s3://{HOME_BUCKET}", "dr": f"s3://{DR_BUCKET}", "offsite": self.offsite.where}
 
     def plans(self) -> tuple[StackPlan, StackPlan]:
-        """Answer the stacks: the DR region's first, since events and copies go there from home."""
+        """Return the stacks: the DR region's first, since events and copies go there from home."""
         home = {
             "Stage": "local",
             "Vaults": json.dumps(self.vaults_document),

@@ -22,10 +22,10 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 
 
 def missing(component: str) -> tuple[str, ...]:
-    """Name the commands of a component that this machine lacks."""
+    """Return the commands of a component that this machine lacks."""
     return tuple(command for command in COMMANDS[component] if shutil.which(command) is None)
 
 
 def required() -> frozenset[str]:
-    """Name the components that must be there."""
+    """Return the components that must be there."""
     return frozenset(os.environ.get("FARSHORE_REQUIRE_COMPONENTS", "").split())

@@ -40,7 +40,7 @@ class Answer:
         return json.loads(self.text)
 
     def problem(self, status: int) -> Document:
-        """Answer the problem document, having seen that it is a whole one (RFC 9457) of this status."""
+        """Return the problem document, having seen that it is a whole one (RFC 9457) of this status."""
         assert self.status == status, self.text
         assert self.headers["Content-Type"] == "application/problem+json", self.text
         problem: Document = self.document
@@ -51,12 +51,12 @@ class Answer:
         return problem
 
     def fault(self, status: int = 400) -> tuple[str, Any, str]:
-        """Answer the one fault of an input: pointer, value and what would be right."""
+        """Return the one fault of an input: pointer, value and what would be right."""
         [error] = self.problem(status)["errors"]
         return error["pointer"], error["value"], error["expected"]
 
     def faults(self, status: int = 400) -> dict[str, str]:
-        """Answer what would be right, by pointer."""
+        """Return what would be right, by pointer."""
         return {error["pointer"]: error["expected"] for error in self.problem(status)["errors"]}
 
 
@@ -133,7 +133,7 @@ class Farshore:
         return str(started["Instances"][0]["InstanceId"])
 
     def directory(self, instance: str) -> Path:
-        """Answer where an instance's files lie."""
+        """Return where an instance's files lie."""
         return self.cloud.ec2.directory(instance)
 
     def put_plan(self, name: str, plan: Document) -> Document:
@@ -159,12 +159,12 @@ class Farshore:
         return self.point(made["recovery_point"])
 
     def job(self, job: str) -> Document:
-        """Answer a job."""
+        """Return a job."""
         found: Document = self.get(f"/jobs/{job}")
         return found
 
     def point(self, point: str) -> Document:
-        """Answer a recovery point."""
+        """Return a recovery point."""
         found: Document = self.get(f"/recovery-points/{point}")
         return found
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.observability import count, logger, seconds
+from chalicelib.observability import count, logger
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +63,3 @@ def test_a_count_is_a_metric_with_its_dimensions() -> None:
     assert told["Metrics"] == [{"Name": "JobsFailed", "Unit": "Count"}]
     assert set(told["Dimensions"][0]) == {"service", "kind"}
     assert (metric["JobsFailed"], metric["kind"], metric["service"]) == ([2.0], "backup", "farshore")
-
-
-def test_a_time_is_told_in_seconds() -> None:
-    (told,) = written(lambda: seconds("RestoreTime", 12.5))["_aws"]["CloudWatchMetrics"]
-    assert told["Metrics"] == [{"Name": "RestoreTime", "Unit": "Seconds"}]

@@ -1,6 +1,6 @@
 """The SDK clients of one process: made when first asked for, kept, one place for their configuration.
 
-Invariant: a client made with `once=True` never sends a request twice by itself. AWS gives CreateSnapshots,
+Invariant: a client made with `retries=False` never sends a request twice. AWS gives CreateSnapshots,
 CopySnapshot, SendCommand and CreateMultipartUpload no idempotency token, so the SDK, repeating one whose
 answer got lost, would make a second snapshot that nobody asked for; the job that asked looks for the first.
 """
@@ -34,47 +34,47 @@ class Clients:
         self._session = boto3.Session(region_name=region)
         self._made: dict[tuple[str, str, bool], Any] = {}
 
-    def ec2(self, region: str | None = None, *, once: bool = False) -> "EC2Client":
+    def ec2(self, region: str | None = None, *, retries: bool = True) -> "EC2Client":
         """Give the EC2 client of a region."""
-        client: EC2Client = self._client("ec2", region, once)
+        client: EC2Client = self._client("ec2", region, retries)
         return client
 
-    def ssm(self, *, once: bool = False) -> "SSMClient":
+    def ssm(self, *, retries: bool = True) -> "SSMClient":
         """Give the Systems Manager client of the home region."""
-        client: SSMClient = self._client("ssm", None, once)
+        client: SSMClient = self._client("ssm", None, retries)
         return client
 
-    def s3(self, region: str | None = None, *, once: bool = False) -> "S3Client":
+    def s3(self, region: str | None = None, *, retries: bool = True) -> "S3Client":
         """Give the S3 client of a region; its presigned URLs name that region's own endpoint."""
-        client: S3Client = self._client("s3", region, once)
+        client: S3Client = self._client("s3", region, retries)
         return client
 
     def sqs(self) -> "SQSClient":
         """Give the SQS client of the home region."""
-        client: SQSClient = self._client("sqs", None, once=False)
+        client: SQSClient = self._client("sqs", None, retries=True)
         return client
 
     def dynamodb(self) -> "DynamoDBClient":
         """Give the DynamoDB client of the home region."""
-        client: DynamoDBClient = self._client("dynamodb", None, once=False)
+        client: DynamoDBClient = self._client("dynamodb", None, retries=True)
         return client
 
     def secrets(self) -> "SecretsManagerClient":
         """Give the Secrets Manager client of the home region."""
-        client: SecretsManagerClient = self._client("secretsmanager", None, once=False)
+        client: SecretsManagerClient = self._client("secretsmanager", None, retries=True)
         return client
 
-    def _client(self, service: str, region: str | None, once: bool) -> Any:
-        key = (service, region or self.region, once)
+    def _client(self, service: str, region: str | None, retries: bool) -> Any:
+        key = (service, region or self.region, retries)
         if key not in self._made:
             make: Any = self._session.client  # typed, it takes only literal names
-            self._made[key] = make(service, region_name=key[1], config=_config(service, once=once))
+            self._made[key] = make(service, region_name=key[1], config=_config(service, retries=retries))
         return self._made[key]
 
 
-def _config(service: str, *, once: bool) -> Config:
+def _config(service: str, *, retries: bool) -> Config:
     return Config(
-        retries={"mode": "standard", "total_max_attempts": 1 if once else ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS if retries else 1},
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=S3_READ_TIMEOUT_SECONDS if service == "s3" else READ_TIMEOUT_SECONDS,
         tcp_keepalive=True,

@@ -20,7 +20,7 @@ from chalicelib.aws.ec2_types import (
     snapshot_from,
     volume_from,
 )
-from chalicelib.aws.errors import calling
+from chalicelib.aws.errors import translated_errors
 from chalicelib.errors import NotFound
 
 if TYPE_CHECKING:
@@ -53,17 +53,17 @@ class Listed(Generic[Thing]):
 
 
 class Ec2:
-    """EC2 of `region`. `once` is a client that repeats nothing (`Clients.ec2(region, once=True)`)."""
+    """EC2 of `region`. `unretried` is a client with `retries=False`."""
 
-    def __init__(self, client: "EC2Client", region: str, *, once: "EC2Client") -> None:
+    def __init__(self, client: "EC2Client", region: str, *, unretried: "EC2Client") -> None:
         self._client = client
-        self._once = once
+        self._unretried = unretried
         self.region = region
 
     def instances(self, filters: Filters = ()) -> Iterator[Instance]:
         """List the instances that are or can be running again, page by page; terminated ones are left out."""
         wanted = [*filters, ("instance-state-name", LIVING_STATES)]
-        with calling("DescribeInstances", None, self.region):
+        with translated_errors("DescribeInstances", None, self.region):
             pages = self._client.get_paginator("describe_instances").paginate(
                 Filters=_filters(wanted), PaginationConfig={"PageSize": PAGE}
             )
@@ -120,7 +120,7 @@ class Ec2:
     def snapshots_page(self, which: Filters, size: int, token: str | None) -> "Listed[Snapshot]":
         """Return a page of the account's own snapshots; few or none may be on it though more follow."""
         more: Any = {"NextToken": token} if token else {}
-        with calling("DescribeSnapshots", None, self.region):
+        with translated_errors("DescribeSnapshots", None, self.region):
             page = self._client.describe_snapshots(
                 OwnerIds=["self"], Filters=_filters(which), MaxResults=size, **more
             )
@@ -129,7 +129,7 @@ class Ec2:
     def volumes_page(self, which: Filters, size: int, token: str | None) -> "Listed[Volume]":
         """Return a page of volumes; few or none may be on it though more follow."""
         more: Any = {"NextToken": token} if token else {}
-        with calling("DescribeVolumes", None, self.region):
+        with translated_errors("DescribeVolumes", None, self.region):
             page = self._client.describe_volumes(Filters=_filters(which), MaxResults=size, **more)
         return Listed(tuple(map(volume_from, page["Volumes"])), page.get("NextToken") or None)
 
@@ -148,8 +148,8 @@ class Ec2:
         part. Not idempotent: call it only with the intent recorded. Source:
         https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshots.html
         """
-        with calling("CreateSnapshots", instance_id, self.region):
-            answer = self._once.create_snapshots(
+        with translated_errors("CreateSnapshots", instance_id, self.region):
+            answer = self._unretried.create_snapshots(
                 InstanceSpecification={
                     "InstanceId": instance_id,
                     "ExcludeBootVolume": not boot,
@@ -165,8 +165,8 @@ class Ec2:
 
         Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshot.html
         """
-        with calling("CreateSnapshot", volume_id, self.region):
-            answer = self._once.create_snapshot(
+        with translated_errors("CreateSnapshot", volume_id, self.region):
+            answer = self._unretried.create_snapshot(
                 VolumeId=volume_id, Description=description, TagSpecifications=[_tagged("snapshot", tags)]
             )
         return snapshot_from(answer)
@@ -194,8 +194,8 @@ class Ec2:
         }
         if kms_key is not None:
             request |= {"Encrypted": True, "KmsKeyId": kms_key}
-        with calling("CopySnapshot", snapshot_id, self.region):
-            return self._once.copy_snapshot(**request)["SnapshotId"]
+        with translated_errors("CopySnapshot", snapshot_id, self.region):
+            return self._unretried.copy_snapshot(**request)["SnapshotId"]
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete a snapshot; one that is gone is fine.
@@ -204,7 +204,7 @@ class Ec2:
             SnapshotInUse: an AMI uses it.
         """
         try:
-            with calling("DeleteSnapshot", snapshot_id, self.region):
+            with translated_errors("DeleteSnapshot", snapshot_id, self.region):
                 self._client.delete_snapshot(SnapshotId=snapshot_id)
         except NotFound:
             return
@@ -237,17 +237,17 @@ class Ec2:
             request["Throughput"] = spec.throughput
         if spec.multi_attach:
             request["MultiAttachEnabled"] = True
-        with calling("CreateVolume", snapshot_id, self.region):
+        with translated_errors("CreateVolume", snapshot_id, self.region):
             return volume_from(self._client.create_volume(**request))
 
     def availability_zones(self) -> tuple[str, ...]:
-        """Name the zones of the region that this account can use now."""
-        with calling("DescribeAvailabilityZones", None, self.region):
+        """Return the zones of the region that this account can use now."""
+        with translated_errors("DescribeAvailabilityZones", None, self.region):
             answer = self._client.describe_availability_zones(Filters=_filters([("state", ["available"])]))
         return tuple(zone["ZoneName"] for zone in answer["AvailabilityZones"])
 
     def _volumes(self, filters: Filters) -> Iterator[Volume]:
-        with calling("DescribeVolumes", None, self.region):
+        with translated_errors("DescribeVolumes", None, self.region):
             pages = self._client.get_paginator("describe_volumes").paginate(
                 Filters=_filters(filters), PaginationConfig={"PageSize": PAGE}
             )
@@ -255,7 +255,7 @@ class Ec2:
                 yield from map(volume_from, page["Volumes"])
 
     def _snapshots(self, filters: Filters) -> Iterator[Snapshot]:
-        with calling("DescribeSnapshots", None, self.region):
+        with translated_errors("DescribeSnapshots", None, self.region):
             pages = self._client.get_paginator("describe_snapshots").paginate(
                 OwnerIds=["self"], Filters=_filters(filters), PaginationConfig={"PageSize": PAGE}
             )

@@ -40,7 +40,6 @@ class Instance:
     state: str
     availability_zone: str
     tags: Mapping[str, str]
-    root_device: str | None
     volumes: tuple[AttachedVolume, ...]
     launched_at: datetime | None = None
 
@@ -106,7 +105,6 @@ def instance_from(answer: "InstanceTypeDef") -> Instance:
         state=answer["State"]["Name"],
         availability_zone=answer["Placement"]["AvailabilityZone"],
         tags=_tags(answer.get("Tags", ())),
-        root_device=root,
         launched_at=answer.get("LaunchTime"),
         volumes=tuple(
             AttachedVolume(

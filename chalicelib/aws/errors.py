@@ -162,7 +162,9 @@ def code_of(exc: ClientError) -> str:
 
 
 @contextmanager
-def calling(operation: str, resource: str | None = None, region: str | None = None) -> Iterator[None]:
+def translated_errors(
+    operation: str, resource: str | None = None, region: str | None = None
+) -> Iterator[None]:
     """Raise what the SDK raises inside the block as an error of ours, the SDK's own as its cause.
 
     Raises:

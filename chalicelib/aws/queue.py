@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from chalicelib.aws.batches import in_batches
-from chalicelib.aws.errors import calling
+from chalicelib.aws.errors import translated_errors
 from chalicelib.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class PokeQueue:
 
     def poke(self, job_id: str, delay: timedelta = timedelta()) -> None:
         """Have a job advanced after `delay`, cut to the 15 minutes that SQS can hold a message."""
-        with calling("SendMessage", job_id):
+        with translated_errors("SendMessage", job_id):
             self._client.send_message(
                 QueueUrl=self._url, MessageBody=_body(job_id), DelaySeconds=_seconds(delay)
             )
@@ -65,7 +65,7 @@ class PokeQueue:
 
     def _send(self, pokes: Sequence[tuple[str, timedelta]]) -> list[str]:
         """Send up to ten pokes; return the jobs that SQS refused."""
-        with calling("SendMessageBatch", self._url):
+        with translated_errors("SendMessageBatch", self._url):
             answer = self._client.send_message_batch(
                 QueueUrl=self._url,
                 Entries=[

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from chalicelib.aws.errors import calling
+from chalicelib.aws.errors import translated_errors
 from chalicelib.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Secrets:
             InvalidInput: it is something else than a JSON object of strings. Its value is never shown.
         """
         if secret_id not in self._read:
-            with calling("GetSecretValue", secret_id, self._client.meta.region_name):
+            with translated_errors("GetSecretValue", secret_id, self._client.meta.region_name):
                 text = self._client.get_secret_value(SecretId=secret_id).get("SecretString", "")
             self._read[secret_id] = _strings(secret_id, text)
         return self._read[secret_id]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from chalicelib.aws.batches import in_batches
-from chalicelib.aws.errors import calling
+from chalicelib.aws.errors import translated_errors
 from chalicelib.errors import NotFound
 
 if TYPE_CHECKING:
@@ -60,17 +60,17 @@ class Command:
 
 
 class Ssm:
-    """SSM of the home region. `once` is a client that repeats nothing (`Clients.ssm(once=True)`)."""
+    """SSM of the home region. `unretried` is a client with `retries=False`."""
 
-    def __init__(self, client: "SSMClient", *, once: "SSMClient") -> None:
+    def __init__(self, client: "SSMClient", *, unretried: "SSMClient") -> None:
         self._client = client
-        self._once = once
+        self._unretried = unretried
         self._region = client.meta.region_name
 
     def online(self, instance_ids: Iterable[str]) -> frozenset[str]:
-        """Say which of the instances have an agent that answers now (PingStatus `Online`)."""
+        """Return which of the instances have an agent that answers now (PingStatus `Online`)."""
         found = set[str]()
-        with calling("DescribeInstanceInformation", None, self._region):
+        with translated_errors("DescribeInstanceInformation", None, self._region):
             paginator = self._client.get_paginator("describe_instance_information")
             for batch in in_batches(instance_ids, PAGE):
                 for page in paginator.paginate(
@@ -106,8 +106,8 @@ class Ssm:
         parameters = {"commands": [script], "executionTimeout": [str(seconds)]}
         if working_directory is not None:
             parameters["workingDirectory"] = [working_directory]
-        with calling("SendCommand", instance_id, self._region):
-            answer = self._once.send_command(
+        with translated_errors("SendCommand", instance_id, self._region):
+            answer = self._unretried.send_command(
                 DocumentName=DOCUMENT,
                 InstanceIds=[instance_id],
                 Parameters=parameters,
@@ -119,7 +119,7 @@ class Ssm:
     def invocation(self, command_id: str, instance_id: str) -> Invocation | None:
         """Look how a command stands on an instance; None when SSM knows none (yet)."""
         try:
-            with calling("GetCommandInvocation", f"{command_id} on {instance_id}", self._region):
+            with translated_errors("GetCommandInvocation", f"{command_id} on {instance_id}", self._region):
                 answer = self._client.get_command_invocation(CommandId=command_id, InstanceId=instance_id)
         except NotFound:
             return None
@@ -135,7 +135,7 @@ class Ssm:
     def commands_commented(self, comment: str, since: datetime) -> tuple[Command, ...]:
         """List the commands sent after `since` under just this comment, which nobody can change."""
         after = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        with calling("ListCommands", comment, self._region):
+        with translated_errors("ListCommands", comment, self._region):
             pages = self._client.get_paginator("list_commands").paginate(
                 Filters=[{"key": "InvokedAfter", "value": after}], PaginationConfig={"PageSize": PAGE}
             )
@@ -149,7 +149,7 @@ class Ssm:
     def comment_of(self, command_id: str) -> str | None:
         """Read back the comment a command was sent under; None when SSM knows no such command."""
         try:
-            with calling("ListCommands", command_id, self._region):
+            with translated_errors("ListCommands", command_id, self._region):
                 commands = self._client.list_commands(CommandId=command_id)["Commands"]
         except NotFound:
             return None
@@ -158,7 +158,7 @@ class Ssm:
     def cancel(self, command_id: str) -> None:
         """Ask for a command to be stopped, which it may outrun; one that ended or is unknown is fine."""
         try:
-            with calling("CancelCommand", command_id, self._region):
+            with translated_errors("CancelCommand", command_id, self._region):
                 self._client.cancel_command(CommandId=command_id)
         except NotFound:
             return

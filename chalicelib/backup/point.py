@@ -53,7 +53,7 @@ def point_without_artefacts(
         source=source,
         reason=reason,
         hold=(terms.note or "asked for with keep: true") if terms.held else None,
-        asked=terms.asked,
+        origin=terms.origin,
         note=terms.note,
         keep_until=keep_until(job),
         left_out=job.work.left_out,
@@ -86,7 +86,7 @@ def failure_writes(job: BackupJob, source: Mapping[str, Any], rule: Rule, now: d
 def described(job: BackupJob) -> dict[str, Any]:
     """Return what the point's manifest tells of how it was asked for."""
     terms = job.work.terms
-    return {"asked": terms.asked.value, "note": terms.note, "keep_until": keep_until(job)}
+    return {"origin": terms.origin.value, "note": terms.note, "keep_until": keep_until(job)}
 
 
 def keep_until(job: BackupJob) -> datetime | None:
@@ -96,7 +96,7 @@ def keep_until(job: BackupJob) -> datetime | None:
 
 
 def suspicion(expect: Expect, size_bytes: int, lineage: Sequence[RecoveryPoint]) -> str:
-    """Say why a backup of this size is suspect, "" when it is not; `lineage` comes newest first.
+    """Return why a backup of this size is suspect, "" when it is not; `lineage` comes newest first.
 
     It is measured by the whole points before it that nothing is doubted of, and by none older than the last
     one that an operator confirmed.

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from chalicelib.backup.point import described, folder_of, point_without_artefacts
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, StoredFile
 from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.job import Job
 from chalicelib.jobs.point_manifest import source_of_file
@@ -94,11 +94,13 @@ def point_of(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint
     artefact = Artefact(
         vault="primary",
         state=PointState.AVAILABLE,
+        content=StoredFile(
+            key=key_of(job),
+            etag=job.progress.etag or "",
+            sha256=job.progress.sha256,
+            parts_sha256=report.parts_sha256,
+        ),
         folder=folder_of(job),
-        key=key_of(job),
-        etag=job.progress.etag,
-        sha256=job.progress.sha256,
-        parts_sha256=report.parts_sha256,
         verified_at=now,
     )
     return replace(
@@ -135,7 +137,6 @@ def parts_of(report: BackupReport) -> tuple[PartHash, ...]:
 
 
 def named(artefact: Artefact) -> str:
-    """Name the bytes of an artefact by the hash there is."""
-    if artefact.sha256 is not None:
-        return f"SHA-256 {artefact.sha256}"
-    return f"SHA-256 over its parts {artefact.parts_sha256}"
+    """Return the bytes of a file by the hash there is."""
+    file = artefact.file(StoredFile)
+    return f"SHA-256 {file.sha256}" if file.sha256 else f"SHA-256 over its parts {file.parts_sha256}"

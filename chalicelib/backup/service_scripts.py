@@ -87,7 +87,7 @@ PARTS_PER_LETTER = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ServiceObservation:
     """The rule, an upload begun before the job knew of it, the run of the script, the points of the lineage;
     and at the end what lies in the vault: the object, and the size of its manifest."""
 
@@ -159,10 +159,11 @@ class ServiceBackup:
     now: Callable[[], datetime]
     work = BackupWork
     progress = ServiceBackupProgress
+    deadline = timedelta(days=3)
 
-    def observe(self, job: ServiceJob, children: Children) -> Seen:
+    def observe(self, job: ServiceJob, children: Children) -> ServiceObservation:
         """Look only at what the job's next step depends on."""
-        seen, progress = Seen(self._rule(job)), job.progress
+        seen, progress = ServiceObservation(self._rule(job)), job.progress
         if job.failure is not None:
             return self._observe_failed(job, seen)
         if progress.run.instance is not None and progress.upload is None:
@@ -179,7 +180,7 @@ class ServiceBackup:
             )
         return seen
 
-    def _observe_failed(self, job: ServiceJob, seen: Seen) -> Seen:
+    def _observe_failed(self, job: ServiceJob, seen: ServiceObservation) -> ServiceObservation:
         if job.intent is None and (job.progress.run.command is None or job.progress.report is not None):
             return seen
         if job.intent is not None and job.intent.name == UPLOAD_INTENT:
@@ -191,7 +192,7 @@ class ServiceBackup:
         machines = Machines(self.ssm, self.ec2)
         return observe_run(machines, mailbox, job, job.progress.run, job.work.instances)
 
-    def decide(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: ServiceJob, seen: ServiceObservation, now: datetime) -> Decision[Action]:
         """Choose an instance, open the upload, run the script, close and read back, describe."""
         progress = job.progress
         if progress.run.instance is not None and progress.upload is None:
@@ -217,7 +218,7 @@ class ServiceBackup:
         said = f"{point.size_bytes:,} bytes, {named(point.artefacts['primary'])}"
         return Finish(f"{said}; {point.flag}" if point.is_flagged else said, writes, opens)
 
-    def _decide_run(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def _decide_run(self, job: ServiceJob, seen: ServiceObservation, now: datetime) -> Decision[Action]:
         run = job.progress.run
         match decide_run(job, run, seen.run, now, seen.rule.timeout):
             case Ended(stdout=stdout, said=said):
@@ -229,7 +230,7 @@ class ServiceBackup:
             case step:
                 return step
 
-    def clean_up(self, job: ServiceJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+    def clean_up(self, job: ServiceJob, seen: ServiceObservation, now: datetime) -> Cleaning[Action]:
         """Stop the script, throw away what was uploaded; look long enough to find what was begun unseen."""
         reason = job.failure.reason if job.failure else job.reason
         if job.intent is not None and job.intent.name == UPLOAD_INTENT and seen.upload is not None:
@@ -247,7 +248,7 @@ class ServiceBackup:
         return failure_writes(job, source_of(job, None), self._rule(job), now)
 
     def leftovers(self, job: ServiceJob) -> tuple[str, ...]:
-        """Name the command, upload, objects and mailbox that are still there."""
+        """Return the command, upload, objects and mailbox that are still there."""
         return job.progress.removal.left_of((*_made(job), *mailbox_names(job)))
 
     def act(self, job: ServiceJob, action: Action, turn: Turn) -> Step[ServiceBackupProgress]:
@@ -384,7 +385,7 @@ class ServiceBackup:
 
 
 def _made(job: ServiceJob) -> tuple[str, ...]:
-    """Name what the job has begun or made, each in one word and its id.
+    """Return what the job has begun or made, each in one word and its id.
 
     Once the script had reported, the upload may have been closed unknown to the job.
     """
@@ -397,7 +398,7 @@ def _made(job: ServiceJob) -> tuple[str, ...]:
 
 
 def _unlike(held: Sequence[int], reported: Sequence[int]) -> str | None:
-    """Say where the sizes of the parts that S3 holds begin to differ from those reported."""
+    """Return where the sizes of the parts that S3 holds begin to differ from those reported."""
     for number, (there, said) in enumerate(zip_longest(held, reported, fillvalue=0), start=1):
         if there != said:
             return f"S3 holds {there} bytes of part {number}, the runner sent {said}"
@@ -408,8 +409,8 @@ def _sent_at(job: ServiceJob) -> datetime:
     return job.intent.at if job.intent else job.updated_at
 
 
-def _not_as_read(job: ServiceJob, seen: Seen) -> str | None:
-    """Say what is wrong with what lies in the vault by now; None: the object is the one read back."""
+def _not_as_read(job: ServiceJob, seen: ServiceObservation) -> str | None:
+    """Return what is wrong with what lies in the vault by now; None: the object is the one read back."""
     stored, where = seen.stored, f"primary:{key_of(job)}"
     if stored is None:
         return f"{where} is gone since it was read back"

@@ -26,7 +26,7 @@ from chalicelib.plans.selection import VolumeChoice, chooses
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SnapshotObservation:
     """What the world shows, as far as the next step depends on it."""
 
     rule: Rule
@@ -75,7 +75,7 @@ def done_with(call: Call, progress: SnapshotProgress) -> tuple[str, ...]:
     return () if more else (lock_of_instance(call.source.instance),)
 
 
-def judge_unlisted(job: SnapshotJob, seen: Seen, now: datetime) -> Do[Enlist] | Wait:
+def judge_unlisted(job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Do[Enlist] | Wait:
     """Return what becomes of snapshots of volumes that nobody had chosen: CreateSnapshots takes what is
     attached when it is called.
 
@@ -149,7 +149,7 @@ def adopted(job: SnapshotJob, call: Call, candidates: Iterable[Snapshot], now: d
     return Adopt(call, made, unlisted, tuple(spare), now)
 
 
-def still_pending(job: SnapshotJob, seen: Seen, now: datetime) -> Wait | Fail | None:
+def still_pending(job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Wait | Fail | None:
     """Return what keeps the point from being complete: None when all its snapshots are."""
     progress = job.progress
     for source in progress.sources or ():

@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.backup.point import described, folder_of, point_without_artefacts
 from chalicelib.backup.snapshot_sources import Source
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef, SnapshotSet
 from chalicelib.jobs.job import Job
 from chalicelib.jobs.point_manifest import INSTANCES_NAMED, snapshots_of, source_of_snapshots
 from chalicelib.jobs.removal import Removal
@@ -84,7 +84,7 @@ def whole_point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) ->
         "volumes": {ref.volume_id: ref.device for ref in refs},
         **_remarks(refs),
     }
-    artefact = replace(_artefact(job, region), snapshots=refs, snapshot_count=len(refs))
+    artefact = _artefact(job, SnapshotSet(region, len(refs), snapshots=refs))
     point = point_without_artefacts(job, PointState.AVAILABLE, source)
     lacking = (*job.work.left_out, *job.progress.left_out)
     return _finished(replace(point, left_out=lacking), artefact, refs)
@@ -95,7 +95,7 @@ def sharded_point(
 ) -> RecoveryPoint:
     """Return the finished point of a job whose children made its snapshots."""
     all_refs = tuple(refs)
-    artefact = replace(_artefact(job, region), shards=parts_of(job.work), snapshot_count=len(all_refs))
+    artefact = _artefact(job, SnapshotSet(region, len(all_refs), shards=parts_of(job.work)))
     point = replace(new_point(job, PointState.AVAILABLE, ""), left_out=left_out)
     return _finished(replace(point, source={**point.source, **_remarks(all_refs)}), artefact, all_refs)
 
@@ -127,8 +127,8 @@ def _remarks(refs: Iterable[SnapshotRef]) -> dict[str, dict[str, str]]:
     return {"remarks": dict(islice(remarks.items(), INSTANCES_NAMED))} if remarks else {}
 
 
-def _artefact(job: SnapshotJob, region: str) -> Artefact:
-    return Artefact("primary", PointState.AVAILABLE, region=region, folder=folder_of(job))
+def _artefact(job: SnapshotJob, content: SnapshotSet) -> Artefact:
+    return Artefact("primary", PointState.AVAILABLE, content, folder_of(job))
 
 
 def _finished(point: RecoveryPoint, artefact: Artefact, refs: Iterable[SnapshotRef]) -> RecoveryPoint:

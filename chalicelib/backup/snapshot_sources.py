@@ -66,7 +66,7 @@ class Source:
         return (Call(self, self.volumes),)
 
     def remark_on(self, volume: ChosenVolume) -> str:
-        """Say what an operator should know of the snapshot of one of its volumes."""
+        """Return what an operator should know of the snapshot of one of its volumes."""
         if volume.meanwhile:
             return ATTACHED_MEANWHILE
         return ALONE if self.one_by_one and len(self.volumes) > 1 else ""

@@ -9,14 +9,14 @@ restore works on it. Many instances are made by child jobs, each making a part o
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chalicelib.aws.ec2 import Ec2, Instance, Snapshot
 from chalicelib.backup.point import failure_writes, folder_of, follow_ups, record_of, tags_of
 from chalicelib.backup.snapshot_findings import (
     Adopt,
     Enlist,
-    Seen,
+    SnapshotObservation,
     adopted,
     choice_of,
     done_with,
@@ -132,10 +132,11 @@ class SnapshotBackup:
     vault_kinds: Mapping[str, str]
     work = BackupWork
     progress = SnapshotProgress
+    deadline = timedelta(days=2)
 
-    def observe(self, job: SnapshotJob, children: Children) -> Seen:
+    def observe(self, job: SnapshotJob, children: Children) -> SnapshotObservation:
         """Look only at what the job's next step depends on."""
-        seen, progress = Seen(self.rules.get(job.work.rule), children=children), job.progress
+        seen, progress = SnapshotObservation(self.rules.get(job.work.rule), children=children), job.progress
         if job.work.listed is not None:
             return self._observe_parts(job, seen)
         if progress.sources is None and job.failure is None:
@@ -156,7 +157,7 @@ class SnapshotBackup:
             return replace(seen, snapshots={snapshot.id: snapshot for snapshot in found})
         return seen
 
-    def _observe_parts(self, job: SnapshotJob, seen: Seen) -> Seen:
+    def _observe_parts(self, job: SnapshotJob, seen: SnapshotObservation) -> SnapshotObservation:
         if job.failure is not None:
             number = job.progress.shards_cleaned
             shard = self.points.stored_shard(job.work.recovery_point, "primary", number)
@@ -171,7 +172,7 @@ class SnapshotBackup:
             return replace(seen, missing=self.ec2.not_completed(ref.id for refs in stored for ref in refs))
         return seen
 
-    def decide(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Decision[Action]:
         """Choose the volumes, snapshot each instance, see what that has taken, wait for all, describe the
         point."""
         if job.work.listed is not None:
@@ -189,7 +190,9 @@ class SnapshotBackup:
         waiting = still_pending(job, seen, now)
         return waiting or self._decide_end(job, seen, now)
 
-    def _decide_call(self, job: SnapshotJob, call: Call, seen: Seen, now: datetime) -> Decision[Action]:
+    def _decide_call(
+        self, job: SnapshotJob, call: Call, seen: SnapshotObservation, now: datetime
+    ) -> Decision[Action]:
         instance = call.source.instance
         if job.intent is not None and job.intent.name == call.intent:
             found = adopted(job, call, seen.candidates, now)
@@ -207,7 +210,7 @@ class SnapshotBackup:
             first=(begun,) if job.work.shard is None and not job.progress.made else (),
         )
 
-    def _decide_end(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def _decide_end(self, job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Decision[Action]:
         refs = refs_of(job)
         if job.work.shard is not None:
             lacking = job.progress.left_out
@@ -222,10 +225,10 @@ class SnapshotBackup:
 
     def _finished(self, job: SnapshotJob, point: RecoveryPoint, rule: Rule, now: datetime) -> Finish:
         opens = follow_ups(job, point, rule, self.vault_kinds, now)
-        said = f"{point.artefacts['primary'].snapshot_count} snapshots"
+        said = f"{point.artefacts['primary'].snapshots.snapshot_count} snapshots"
         return Finish(f"{said}; {point.flag}" if point.is_flagged else said, record_of(point, now), opens)
 
-    def _decide_parts(self, job: SnapshotJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def _decide_parts(self, job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Decision[Action]:
         """Open a child job for each ten instances, wait for all of them, describe the point."""
         failed = seen.children.unsuccessful
         if failed:
@@ -249,7 +252,7 @@ class SnapshotBackup:
         point = sharded_point(job, self._all_refs(job), self._left_out(job), self.ec2.region)
         return self._finished(job, point, seen.rule, now)
 
-    def clean_up(self, job: SnapshotJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+    def clean_up(self, job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Cleaning[Action]:
         """Delete what a failed backup made, then end; look long enough to find what was made unseen."""
         progress, reason = job.progress, job.failure.reason if job.failure else job.reason
         if job.intent is not None:
@@ -280,7 +283,7 @@ class SnapshotBackup:
         return _failure(job, self.rules.get(job.work.rule), now)
 
     def leftovers(self, job: SnapshotJob) -> tuple[str, ...]:
-        """Name the snapshots that the job recorded and could not delete, and the parts not yet looked at."""
+        """Return the recorded snapshots that could not be deleted, and the parts not yet looked at."""
         left = job.progress.removal.left_of((*recorded(job.progress), *job.progress.removal.refused))
         if job.work.listed is None:
             return left
@@ -370,7 +373,7 @@ class SnapshotBackup:
         return (*asked, *few_of(lacking))
 
 
-def _choose(job: SnapshotJob, seen: Seen) -> Decision[Action]:
+def _choose(job: SnapshotJob, seen: SnapshotObservation) -> Decision[Action]:
     choice = choice_of(seen.rule)
     sources = sources_of(seen.instances, seen.volumes, choice)
     if not sources:
@@ -382,8 +385,8 @@ def _choose(job: SnapshotJob, seen: Seen) -> Decision[Action]:
     return Do(Choose(sources, lacking), f"chose {sum(len(s.volumes) for s in sources)} volumes")
 
 
-def _unlisted(instance: Instance, seen: Seen, choice: VolumeChoice) -> list[str]:
-    """Name the volumes of an instance that EC2 did not list, unless the rule leaves them out anyway."""
+def _unlisted(instance: Instance, seen: SnapshotObservation, choice: VolumeChoice) -> list[str]:
+    """Return the volumes of an instance that EC2 did not list, unless the rule leaves them out anyway."""
     attached = (each for each in instance.volumes if choice.boot or not each.boot)
     return [each.volume_id for each in attached if each.volume_id not in seen.volumes]
 

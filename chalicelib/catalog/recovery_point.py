@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any, NewType, TypeVar
 
+from chalicelib.errors import IntegrityFailure
 from chalicelib.ids import fingerprint
 from chalicelib.plans.lifecycle import Pool
 from chalicelib.plans.model import Kind
+from chalicelib.vaults.layout import manifest_key, segment_key
 
 PointId = NewType("PointId", str)
 LINEAGE_DIGITS, POINT_DIGITS = 16, 16
@@ -44,7 +46,7 @@ class PointState(StrEnum):
 STATES_OF_POINTS = tuple(state for state in PointState if state is not PointState.MISSING)
 
 
-class Asked(StrEnum):
+class Origin(StrEnum):
     """What a recovery point was made for: a schedule, a rule's RPO, or somebody's request."""
 
     SCHEDULE = "schedule"
@@ -84,34 +86,73 @@ class SnapshotRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Artefact:
-    """A recovery point as it lies in one vault: snapshots in a region, or a file (whole, or in segments).
+class SnapshotSet:
+    """Snapshots in a region. Where there are many, `snapshots` is empty: they lie in `shards` records."""
 
-    `folder` is where its manifest lies; `etag` pins a whole object; `segments` counts the segments of one
-    that is not. `parts_sha256` is the hash over the file's parts, `sha256` that of the whole, where one turn
-    read it; both come of bytes that we read. `verified_at` is when its bytes were last read back and found
-    right; None means never. Where there are many snapshots, `snapshots` is empty and they lie in `shards`
-    records of their own.
+    region: str
+    snapshot_count: int
+    snapshots: tuple[SnapshotRef, ...] = ()
+    shards: int = 0
+
+    def object_keys(self, folder: str) -> frozenset[str]:
+        """Return the objects without which it cannot be restored: none, a lost manifest only says less."""
+        return frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileContent:
+    """A file, named by the hash over its parts, and by that of the whole where one turn read it all."""
+
+    sha256: str | None
+    parts_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile(FileContent):
+    """A file that is one object, pinned by its ETag."""
+
+    key: str
+    etag: str
+
+    def object_keys(self, folder: str) -> frozenset[str]:
+        """Return the objects that it consists of."""
+        return frozenset((manifest_key(folder), self.key))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segments(FileContent):
+    """A file in segments, each an object of its own in the artefact's folder."""
+
+    segment_count: int
+
+    def object_keys(self, folder: str) -> frozenset[str]:
+        """Return the objects that it consists of."""
+        keys = (segment_key(folder, number) for number in range(1, self.segment_count + 1))
+        return frozenset((manifest_key(folder), *keys))
+
+
+Content = SnapshotSet | StoredFile | Segments
+File = TypeVar("File", bound=FileContent)
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A recovery point as it lies in one vault; `content` says what it is there.
+
+    `folder` is where its manifest lies ("": nothing of it does). `verified_at` is when its bytes were last
+    read back and found right; None means never.
 
     One that is EXPIRED is still there until `let_go_at` and can be taken back; without that moment it is
     being deleted. `by_request` says that an operator wants it gone, and not its lifecycle. A copy that failed
-    never `was_made`, and is FAILED again once what it left is deleted; then it has no `folder`. One that is
-    MISSING was good, and an inventory did not find all of it in the vault: it counts for nothing until it is
-    there again, and nothing but an operator lets it go.
+    never `was_made` and has no content; once what it left in its folder is deleted it is FAILED again. One
+    that is MISSING was good, and an inventory did not find all of it in the vault: it counts for nothing
+    until it is there again, and nothing but an operator lets it go.
     """
 
     vault: str
     state: PointState
-    region: str | None = None
-    snapshots: tuple[SnapshotRef, ...] = ()
-    shards: int = 0
-    snapshot_count: int = 0
-    folder: str | None = None
-    key: str | None = None
-    etag: str | None = None
-    segments: int = 0
-    sha256: str | None = None
-    parts_sha256: str | None = None
+    content: Content | None = None
+    folder: str = ""
     verified_at: datetime | None = None
     reason: str = ""
     let_go_at: datetime | None = None
@@ -122,6 +163,29 @@ class Artefact:
     def in_grace(self) -> bool:
         """Whether it is let go and can still be taken back."""
         return self.state is PointState.EXPIRED and self.let_go_at is not None
+
+    @property
+    def snapshots(self) -> SnapshotSet:
+        """The snapshots that it is; an empty set where it is something else."""
+        return self.content if isinstance(self.content, SnapshotSet) else SnapshotSet("", 0)
+
+    @property
+    def object_keys(self) -> frozenset[str]:
+        """The objects without which it cannot be restored."""
+        return self.content.object_keys(self.folder) if self.content else frozenset()
+
+    def file(self, shape: type[File]) -> File:
+        """Return the file that it is, whole or in segments.
+
+        Raises:
+            IntegrityFailure: it is something else.
+        """
+        if not isinstance(self.content, shape):
+            found = type(self.content).__name__
+            raise IntegrityFailure(
+                f"it is {found}, not {shape.__name__}", resource=f"{self.vault}:{self.folder}"
+            )
+        return self.content
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +246,7 @@ class RecoveryPoint:
     pins: Mapping[str, frozenset[str]] = field(default_factory=dict)
     hold: str | None = None
     due: Mapping[str, DueCopy] = field(default_factory=dict)
-    asked: Asked = Asked.SCHEDULE
+    origin: Origin = Origin.SCHEDULE
     note: str = ""
     keep_until: datetime | None = None
     left_out: tuple[str, ...] = ()
@@ -201,7 +265,7 @@ class RecoveryPoint:
 
     @property
     def flag(self) -> str:
-        """Say why it is flagged; "" when it is not."""
+        """Return why it is flagged; "" when it is not."""
         partial = f"partial, without {', '.join(self.left_out)}" if self.left_out else ""
         return f"suspect: {self.suspect}" if self.is_suspect else partial
 
@@ -212,7 +276,7 @@ class RecoveryPoint:
             return Pool.SUSPECT
         if self.left_out:
             return Pool.PARTIAL
-        return Pool.MANUAL if self.asked is Asked.REQUEST else Pool.SCHEDULED
+        return Pool.MANUAL if self.origin is Origin.REQUEST else Pool.SCHEDULED
 
     def in_vault(self, vault: str) -> Artefact | None:
         """Return the artefact in `vault`, in whatever state, or None where there never was one."""

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.catalog.recovery_point import Artefact, DueCopy, RecoveryPoint, SnapshotRef
+from chalicelib.catalog.recovery_point import (
+    Artefact,
+    DueCopy,
+    FileContent,
+    RecoveryPoint,
+    Segments,
+    SnapshotRef,
+    SnapshotSet,
+    StoredFile,
+)
 from chalicelib.catalog.store.findings import Finding
 from chalicelib.jobs.job import AnyJob, AnyRequest
 from chalicelib.jobs.volume_plan import PlannedVolume, planned_volume, wanted_by
@@ -49,7 +58,7 @@ def _work_document(work: Any) -> dict[str, Any]:
         document |= _present(region=work.region)
     match work:
         case BackupWork(terms=terms):
-            document |= _present(asked=str(terms.asked), note=terms.note or None)
+            document |= _present(origin=str(terms.origin), note=terms.note or None)
         case ServiceRestoreWork(instance_id=instance):
             document["target"] = {"instance_id": instance}
         case VolumeRestoreWork(availability_zone=zone) as work:
@@ -100,7 +109,7 @@ def point_document(point: RecoveryPoint) -> dict[str, Any]:
         "size_bytes": point.size_bytes,
         "reason": point.reason,
         "artefacts": [_artefact_document(artefact) for _, artefact in sorted(point.artefacts.items())],
-        "asked": str(point.asked),
+        "origin": str(point.origin),
         **_said_of(point),
     }
 
@@ -128,15 +137,8 @@ def restore_preview(planned: AnyRequest, rule: ServiceRule | None) -> dict[str, 
     document = {"reason": planned.reason, "method": planned.method, **_work_document(planned.work)}
     match planned.work:
         case ServiceRestoreWork(artefact=artefact) as work:
-            document |= {
-                "folder": artefact.folder,
-                "key": artefact.key,
-                "segments": artefact.segments,
-                "staging_vaults": list(work.staging_vaults),
-                "size_bytes": work.size_bytes,
-                "sha256": artefact.sha256,
-                "parts_sha256": artefact.parts_sha256,
-            }
+            document |= _content_document(artefact)
+            document |= {"staging_vaults": list(work.staging_vaults), "size_bytes": work.size_bytes}
         case VolumeRestoreWork(region=region):
             document["region"] = region
     if rule is not None:
@@ -210,15 +212,22 @@ def _artefact_document(artefact: Artefact) -> Mapping[str, Any]:
     }
     if artefact.let_go_at:
         document["let_go_at"] = rfc3339(artefact.let_go_at)
-    if artefact.snapshot_count:
-        document["region"] = artefact.region
-        document["snapshot_count"] = artefact.snapshot_count
-        document["snapshot_ids"] = [ref.id for ref in artefact.snapshots]
-    else:
-        hashes = {"sha256": artefact.sha256, "parts_sha256": artefact.parts_sha256}
-        document |= {**hashes, "folder": artefact.folder}
-        document |= {"segments": artefact.segments} if artefact.segments else {"key": artefact.key}
-    return document
+    return document | _content_document(artefact)
+
+
+def _content_document(artefact: Artefact) -> dict[str, Any]:
+    match artefact.content:
+        case SnapshotSet(region=region, snapshot_count=number, snapshots=refs):
+            return {"region": region, "snapshot_count": number, "snapshot_ids": [ref.id for ref in refs]}
+        case StoredFile(key=key) as file:
+            return {**_file_document(file, artefact.folder), "key": key}
+        case Segments(segment_count=number) as file:
+            return {**_file_document(file, artefact.folder), "segments": number}
+    return _present(folder=artefact.folder or None)
+
+
+def _file_document(file: FileContent, folder: str) -> dict[str, Any]:
+    return {"sha256": file.sha256, "parts_sha256": file.parts_sha256, "folder": folder}
 
 
 def rfc3339(moment: datetime) -> str:

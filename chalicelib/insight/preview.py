@@ -14,16 +14,18 @@ RUNS_SHOWN = 3
 LOOK_AHEAD = timedelta(days=366)
 
 
-def warnings_of(plan: Plan, services: Mapping[str, Sequence[str]], nameless: Sequence[str]) -> list[str]:
-    """Say what is allowed and yet is likely a mistake. Pure."""
+def warnings_of(
+    plan: Plan, services: Mapping[str, Sequence[str]], without_service: Sequence[str]
+) -> list[str]:
+    """Return what is allowed and yet is likely a mistake. Pure."""
     warnings = []
     if not services:
         tags = ", ".join(f"{key}={'|'.join(values)}" for key, values in plan.selection.tags.items())
         warnings.append(f"the plan selects no instance now (tags {tags}); backups start when one is there")
-    if nameless:
+    if without_service:
         warnings.append(
-            f"{len(nameless)} instances lack the tag that names their service and are not backed up: "
-            + ", ".join(nameless[:10])
+            f"{len(without_service)} instances lack the tag that names their service and are not backed up: "
+            + ", ".join(without_service[:10])
         )
     return warnings
 
@@ -36,12 +38,12 @@ def next_runs(rule: Rule, now: datetime) -> list[str]:
 
 
 def preview(
-    plan: Plan, services: Mapping[str, Sequence[str]], nameless: Sequence[str], now: datetime
+    plan: Plan, services: Mapping[str, Sequence[str]], without_service: Sequence[str], now: datetime
 ) -> dict[str, Any]:
     """Return the whole preview as JSON-able values. Pure."""
     return {
         "plan": plan.to_document(),
         "covers": [{"service": name, "instance_ids": list(ids)} for name, ids in sorted(services.items())],
         "next_runs": {rule.name: next_runs(rule, now) for rule in plan.rules},
-        "warnings": warnings_of(plan, services, nameless),
+        "warnings": warnings_of(plan, services, without_service),
     }

@@ -84,7 +84,7 @@ def _row_document(row: Row, now: datetime) -> dict[str, Any]:
 
 
 def _behind(rows: Sequence[Row], objective: Any, now: datetime) -> bool:
-    """Say whether a vault that the plan names has no point that is young enough."""
+    """Return whether a vault that the plan names has no point that is young enough."""
     newest: dict[str, datetime | None] = {}
     for row in rows:
         if row.wanted:
@@ -95,7 +95,7 @@ def _behind(rows: Sequence[Row], objective: Any, now: datetime) -> bool:
 
 
 def _says(plan: str, stored: Plan | None, record: ServiceRecord, rows: Sequence[Row]) -> Iterator[str]:
-    """Say what an operator should know: what is gone, missed, or still to be made."""
+    """Return what an operator should know: what is gone, missed, or still to be made."""
     if stored is None:
         yield f"plan {plan} is gone: nothing is backed up any more, and everything is kept"
     elif not record.lineages and not record.key:

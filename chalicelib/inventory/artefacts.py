@@ -19,9 +19,9 @@ from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.inventory.proof import point_ids
-from chalicelib.inventory.survey import PAGE, SECOND_LOOK_AFTER, Candidate, Settlement, Sight
+from chalicelib.inventory.survey import PAGE, SECOND_LOOK_AFTER, Candidate, Settlement, SurveyPage
 from chalicelib.settings import PRIMARY
-from chalicelib.vaults.layout import manifest_key, segment_key
+from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.vault import Vault
 
 POINTS_AT_ONCE = 30
@@ -58,33 +58,35 @@ class ArtefactSurvey:
         """The second look comes later, as listings lag."""
         return SECOND_LOOK_AFTER if self.second else timedelta(0)
 
-    def look(self, cursor: str | None) -> Sight:
+    def look(self, cursor: str | None) -> SurveyPage:
         """Look at the artefacts of the next points."""
         return self._look_at_suspects(cursor) if self.second else self._look_at_all(cursor)
 
-    def _look_at_all(self, cursor: str | None) -> Sight:
+    def _look_at_all(self, cursor: str | None) -> SurveyPage:
         filters = {"vault": self.vault.name}
         page = self.points.list(filters=filters, before=None, limit=POINTS_AT_ONCE, cursor=cursor)
-        return Sight(
+        return SurveyPage(
             tuple(self._differences(page.items, _unmarked)), looked_at=len(page.items), cursor=page.cursor
         )
 
-    def _look_at_suspects(self, cursor: str | None) -> Sight:
+    def _look_at_suspects(self, cursor: str | None) -> SurveyPage:
         place = Location(vault=self.vault.name)
         found = self.findings.of_place(place, FindingKind.MISSING, after=cursor, limit=PAGE)
         suspected = [each.what for each in found if not each.settled]
         sight = self._look_at(sorted(point_ids(suspected)), _unmarked)
         return replace(sight, cursor=found[-1].key[1] if len(found) == PAGE else None)
 
-    def look_again(self, whats: Sequence[str]) -> Sight:
+    def look_again(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the artefacts of these points, and prepare the writes that mark them."""
         return self._look_at(whats, self._marking)
 
-    def _look_at(self, whats: Sequence[str], marking: Marking) -> Sight:
+    def _look_at(self, whats: Sequence[str], marking: Marking) -> SurveyPage:
         found = self.points.get_many(whats)
         differences = tuple(self._differences(found.values(), marking))
         still = {each.what for each in differences}
-        return Sight(differences, tuple((FindingKind.MISSING, what) for what in whats if what not in still))
+        return SurveyPage(
+            differences, tuple((FindingKind.MISSING, what) for what in whats if what not in still)
+        )
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
         """Remove nothing: an artefact is marked."""
@@ -115,18 +117,13 @@ class ArtefactSurvey:
         return {each.id for each in self.ec2.snapshots_by_id(ids) if each.state == "completed"}
 
     def _files_gone(self, artefact: Artefact) -> list[str]:
-        """Name what of a file's folder is not there."""
-        if artefact.snapshot_count or artefact.folder is None:
-            return []
-        wanted = {manifest_key(artefact.folder), *([artefact.key] if artefact.key else [])}
-        wanted |= {segment_key(artefact.folder, number) for number in range(1, artefact.segments + 1)}
-        for stored in self.vault.list(artefact.folder):
-            wanted.discard(stored.key)
-        return sorted(wanted)
+        """Return which of a file's objects are not there."""
+        wanted = artefact.object_keys
+        return sorted(wanted - {each.key for each in self.vault.list(artefact.folder)}) if wanted else []
 
     def _manifest_gone(self, point: RecoveryPoint, artefact: Artefact) -> Iterator[Candidate]:
         """Yield the manifest of snapshots that are there: without it they can be restored all the same."""
-        if not artefact.snapshot_count or artefact.folder is None:
+        if not artefact.snapshots.snapshot_count:
             return
         key = manifest_key(artefact.folder)
         if self.vault.size(key) is None:

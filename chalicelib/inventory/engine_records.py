@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from chalicelib.catalog.store import wake
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.catalog.store.table import Table
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight
+from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage
 from chalicelib.jobs.claims import Claim, Claims
 from chalicelib.jobs.store import JobStore
 
@@ -31,15 +31,15 @@ class SlotSurvey:
     bucket: None = None
     after: timedelta = timedelta(0)
 
-    def look(self, cursor: str | None) -> Sight:
+    def look(self, cursor: str | None) -> SurveyPage:
         """Look at all slots: an account has some tens of them in a region."""
         held = self._held(self.regions)
-        return Sight(tuple(self._over(held)), looked_at=len(held))
+        return SurveyPage(tuple(self._over(held)), looked_at=len(held))
 
-    def look_again(self, whats: Sequence[str]) -> Sight:
+    def look_again(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the slots that are about to be healed."""
         held = self._held({what.partition(" ")[0] for what in whats})
-        return Sight(tuple(each for each in self._over(held) if each.what in whats))
+        return SurveyPage(tuple(each for each in self._over(held) if each.what in whats))
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
         """Take a slot from a job that is over."""
@@ -82,7 +82,7 @@ class OverdueSurvey:
     bucket: None = None
     after: timedelta = timedelta(0)
 
-    def look(self, cursor: str | None) -> Sight:
+    def look(self, cursor: str | None) -> SurveyPage:
         """Look at the next jobs."""
         page = wake.open_jobs(self.table, limit=PAGE, cursor=cursor)
         jobs, now = self.jobs.get_many(page.items).values(), self.now()
@@ -97,11 +97,11 @@ class OverdueSurvey:
             for job in jobs
             if not job.state.final and now > job.deadline + LATE_AFTER
         )
-        return Sight(late, looked_at=len(page.items), cursor=page.cursor)
+        return SurveyPage(late, looked_at=len(page.items), cursor=page.cursor)
 
-    def look_again(self, whats: Sequence[str]) -> Sight:
+    def look_again(self, whats: Sequence[str]) -> SurveyPage:
         """Look at nothing: an overdue job is only reported."""
-        return Sight()
+        return SurveyPage()
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
         """Remove nothing."""

@@ -12,7 +12,7 @@ from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.inventory.proof import point_ids
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight
+from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage
 from chalicelib.vaults.layout import POINTS_PREFIX, folder_of_key, manifest_key, point_folder, point_of_folder
 from chalicelib.vaults.vault import StoredObject, Vault
 
@@ -56,7 +56,7 @@ class _Page:
     full: bool = False
 
     def is_full(self, stored: StoredObject) -> bool:
-        """Say whether there is no room for a key, and remember that there was one."""
+        """Return whether there is no room for a key, and remember that there was one."""
         new = _folder(stored.key) not in self.folders
         self.full = self.keys >= KEYS_AT_ONCE or (new and len(self.folders) >= PAGE)
         return self.full
@@ -80,20 +80,22 @@ class FolderSurvey:
     bucket: None = None
     after: timedelta = timedelta(0)
 
-    def look(self, cursor: str | None) -> Sight:
+    def look(self, cursor: str | None) -> SurveyPage:
         """Look at the next folders."""
         page = _Page()
         for stored in self.listing.take(cursor or "", page.is_full):
             page.add(stored)
         orphans = tuple(self._orphans(page.folders))
-        return Sight(orphans, looked_at=len(page.folders), cursor=page.last if page.full else None)
+        return SurveyPage(orphans, looked_at=len(page.folders), cursor=page.last if page.full else None)
 
-    def look_again(self, whats: Sequence[str]) -> Sight:
+    def look_again(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the folders that are about to be removed."""
         there = [what for what in whats if next(self.vault.list(what), None) is not None]
         orphans = tuple(self._orphans(there))
         still = {each.what for each in orphans}
-        return Sight(orphans, tuple((FindingKind.ORPHAN_FOLDER, what) for what in whats if what not in still))
+        return SurveyPage(
+            orphans, tuple((FindingKind.ORPHAN_FOLDER, what) for what in whats if what not in still)
+        )
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
         """Delete all in a folder, its manifest first."""

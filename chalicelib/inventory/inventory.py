@@ -23,7 +23,7 @@ from chalicelib.catalog.store.findings import (
 )
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import FarshoreError, Permanent, Retryable
-from chalicelib.inventory.survey import PAGE, Candidate, Known, Sight, Survey, judge, keys_of
+from chalicelib.inventory.survey import PAGE, Candidate, Known, Survey, SurveyPage, judge, keys_of
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Rest, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import Budget, Job
@@ -55,11 +55,11 @@ InventoryJob = Job[InventoryWork, InventoryProgress]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class InventoryObservation:
     """What the next look showed and what was known of it; or why nothing could be seen; or, when all surveys
     are done, findings that may be out of date."""
 
-    sight: Sight = field(default_factory=Sight)
+    sight: SurveyPage = field(default_factory=SurveyPage)
     known: Known = field(default_factory=dict)
     unseen: FarshoreError | None = None
     findings: tuple[Finding, ...] = ()
@@ -110,33 +110,34 @@ class Inventory:
     now: Callable[[], datetime]
     work = InventoryWork
     progress = InventoryProgress
+    deadline = timedelta(days=1)
 
-    def observe(self, job: InventoryJob, children: Children) -> Seen:
+    def observe(self, job: InventoryJob, children: Children) -> InventoryObservation:
         """Look at the next page, or again at what is due."""
         progress = job.progress
         if progress.began_at is None or job.failure is not None:
-            return Seen()
+            return InventoryObservation()
         try:
             return self._look(job, _survey(self._of(job), progress), self.now())
         except FarshoreError as error:
             place = _place(job)
             key = key_of(place, FindingKind.NOT_LOOKED_AT, place.name)
-            return Seen(known=self.findings.known([key]), unseen=error)
+            return InventoryObservation(known=self.findings.known([key]), unseen=error)
 
-    def _look(self, job: InventoryJob, survey: Survey | None, now: datetime) -> Seen:
+    def _look(self, job: InventoryJob, survey: Survey | None, now: datetime) -> InventoryObservation:
         place, progress = _place(job), job.progress
         if survey is None:
             after = progress.cursor
-            return Seen(findings=self.findings.of_place(place, after=after, limit=PAGE))
+            return InventoryObservation(findings=self.findings.of_place(place, after=after, limit=PAGE))
         if progress.due:
             sight = survey.look_again(progress.due[: survey.at_once])
         elif _begins_at(survey, progress) > now:
-            return Seen()
+            return InventoryObservation()
         else:
             sight = survey.look(progress.cursor)
-        return Seen(sight, self.findings.known(keys_of(place, sight.candidates)))
+        return InventoryObservation(sight, self.findings.known(keys_of(place, sight.candidates)))
 
-    def decide(self, job: InventoryJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: InventoryJob, seen: InventoryObservation, now: datetime) -> Decision[Action]:
         """Look at page after page; settle what is due between them; then drop what was not found again."""
         place, progress = _place(job), job.progress
         if progress.began_at is None:
@@ -152,7 +153,7 @@ class Inventory:
             return Wait(begins_at, f"{survey.name} of {place.name} are looked at a second time then")
         return _note(job, survey, seen, progress.began_at, now)
 
-    def clean_up(self, job: InventoryJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+    def clean_up(self, job: InventoryJob, seen: InventoryObservation, now: datetime) -> Cleaning[Action]:
         """End; the findings stay as they are."""
         return Finish(job.failure.reason if job.failure else job.reason)
 
@@ -211,7 +212,9 @@ class Inventory:
         return self.surveys(_place(job))
 
 
-def _note(job: InventoryJob, survey: Survey, seen: Seen, began_at: datetime, now: datetime) -> Do[Action]:
+def _note(
+    job: InventoryJob, survey: Survey, seen: InventoryObservation, began_at: datetime, now: datetime
+) -> Do[Action]:
     """Take down what a page showed."""
     judged = judge(_place(job), seen.sight, seen.known, began_at, now)
     suspected = any(each.kind is FindingKind.MISSING and not each.settled for each in judged.findings)
@@ -234,7 +237,7 @@ def _note(job: InventoryJob, survey: Survey, seen: Seen, began_at: datetime, now
     return Do(Note(over, writes), said)
 
 
-def _settle(job: InventoryJob, survey: Survey, seen: Seen) -> Do[Action]:
+def _settle(job: InventoryJob, survey: Survey, seen: InventoryObservation) -> Do[Action]:
     """Settle what a second look has shown again, by its recorded id."""
     asked = job.progress.due[: survey.at_once]
     still = tuple(each for each in seen.sight.candidates if each.settlement is not None)

@@ -10,7 +10,7 @@ from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.inventory.proof import job_ids, point_ids
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight
+from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage
 from chalicelib.jobs.claims import lock_of_copy
 from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.store import JobStore
@@ -33,19 +33,21 @@ class UploadSurvey:
     bucket: None = None
     after: timedelta = timedelta(0)
 
-    def look(self, cursor: str | None) -> Sight:
+    def look(self, cursor: str | None) -> SurveyPage:
         """Look at the next uploads."""
         marker = json.loads(cursor) if cursor else None
         uploads, more = self.vault.uploads_after(tuple(marker) if marker else None, PAGE)
         last = json.dumps([uploads[-1].key, uploads[-1].id]) if uploads and more else None
-        return Sight(tuple(self._orphans(uploads)), looked_at=len(uploads), cursor=last)
+        return SurveyPage(tuple(self._orphans(uploads)), looked_at=len(uploads), cursor=last)
 
-    def look_again(self, whats: Sequence[str]) -> Sight:
+    def look_again(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the uploads that are about to be aborted."""
         begun = [S3Upload(*_parts(what)) for what in whats]
         orphans = tuple(self._orphans(begun))
         still = {each.what for each in orphans}
-        return Sight(orphans, tuple((FindingKind.ORPHAN_UPLOAD, what) for what in whats if what not in still))
+        return SurveyPage(
+            orphans, tuple((FindingKind.ORPHAN_UPLOAD, what) for what in whats if what not in still)
+        )
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
         """Abort an upload; one that is finished or gone is none any more."""
@@ -82,7 +84,7 @@ class JobFileSurvey:
         """What is looked at."""
         return f"objects under {self.prefix}"
 
-    def look(self, cursor: str | None) -> Sight:
+    def look(self, cursor: str | None) -> SurveyPage:
         """Look at the next objects."""
         keys = []
         for stored in self.vault.list(self.prefix, cursor or ""):
@@ -90,13 +92,15 @@ class JobFileSurvey:
             if len(keys) == PAGE:
                 break
         last = keys[-1] if len(keys) == PAGE else None
-        return Sight(tuple(self._orphans(keys)), looked_at=len(keys), cursor=last)
+        return SurveyPage(tuple(self._orphans(keys)), looked_at=len(keys), cursor=last)
 
-    def look_again(self, whats: Sequence[str]) -> Sight:
+    def look_again(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the objects that are about to be deleted."""
         orphans = tuple(self._orphans([what for what in whats if self.vault.size(what) is not None]))
         still = {each.what for each in orphans}
-        return Sight(orphans, tuple((FindingKind.ORPHAN_FILE, what) for what in whats if what not in still))
+        return SurveyPage(
+            orphans, tuple((FindingKind.ORPHAN_FILE, what) for what in whats if what not in still)
+        )
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
         """Delete an object."""

@@ -15,7 +15,7 @@ from chalicelib.catalog.recovery_point import PointState
 from chalicelib.catalog.store.findings import Finding, FindingKind, FindingStore
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.inventory.proof import point_ids
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight
+from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage
 from chalicelib.jobs.leftovers import NOTED_AT_ONCE, leftover
 from chalicelib.jobs.store import JobStore
 from chalicelib.vaults.s3 import S3Vault
@@ -48,14 +48,14 @@ class LeftoverSurvey:
         """Most of them are snapshots, whose deletion is paced."""
         return ("DeleteSnapshot", self.ec2.region) if self.ec2 else None
 
-    def look(self, cursor: str | None) -> Sight:
+    def look(self, cursor: str | None) -> SurveyPage:
         """Look for the next leftovers."""
         found = self.findings.of_place(self.place, FindingKind.LEFTOVER, after=cursor, limit=NOTED_AT_ONCE)
         last = found[-1].key[1] if len(found) == NOTED_AT_ONCE else None
         sight = self._seen(found)
-        return Sight((*sight.candidates, *self._unlisted(found)), sight.untrue, len(found), last)
+        return SurveyPage((*sight.candidates, *self._unlisted(found)), sight.untrue, len(found), last)
 
-    def look_again(self, whats: Sequence[str]) -> Sight:
+    def look_again(self, whats: Sequence[str]) -> SurveyPage:
         """Look for the leftovers that are about to be removed."""
         wanted = set(whats)
         found, after = list[Finding](), None
@@ -76,7 +76,7 @@ class LeftoverSurvey:
                 self.vault.abort_upload(key, _upload(what))
         return True
 
-    def _seen(self, found: Sequence[Finding]) -> Sight:
+    def _seen(self, found: Sequence[Finding]) -> SurveyPage:
         snapshots = [each.what for each in found if each.what.startswith("snap-")]
         volumes = [each.what for each in found if each.what.startswith("vol-")]
         there: set[str] = set()
@@ -85,13 +85,13 @@ class LeftoverSurvey:
             there |= {each.id for each in self.ec2.volumes(volumes)} if volumes else set()
         still = [each for each in found if each.what in there or self._is_there(each)]
         gone = [each for each in found if each not in still]
-        return Sight(
+        return SurveyPage(
             tuple(self._candidate(each) for each in still),
             tuple((FindingKind.LEFTOVER, each.what) for each in gone),
         )
 
     def _is_there(self, found: Finding) -> bool:
-        """Say whether something that is neither snapshot nor volume is still there."""
+        """Return whether something that is neither snapshot nor volume is still there."""
         word, _, rest = found.what.partition(" ")
         part = _PART.fullmatch(found.what)
         if found.what.startswith(("snap-", "vol-")):
@@ -134,7 +134,7 @@ class LeftoverSurvey:
         )
 
     def _goes(self, found: Finding) -> bool:
-        """Say whether an inventory removes a leftover: the object of a point that is good by now stays."""
+        """Return whether an inventory removes a leftover: the object of a point that is good by now stays."""
         word, _, _ = found.what.partition(" ")
         if word in ("part", "command") or found.what.startswith("vol-") or point_ids([word]):
             return False

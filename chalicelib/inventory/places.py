@@ -25,7 +25,7 @@ from chalicelib.vaults.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class SurveyedWorld:
     """Where to look: EC2 by its region, vaults by their names, the regions in which they keep snapshots
     (None: in none) and those that snapshots are copied into."""
 
@@ -40,7 +40,7 @@ class Surveys:
     """Gives the surveys of a place; they are made once, as a listing that cannot begin in its middle is gone
     on with. `jobs` is asked for when it is needed, because what reads jobs knows every kind of them."""
 
-    world: World
+    world: SurveyedWorld
     table: Table
     points: PointStore
     services: ServiceStore

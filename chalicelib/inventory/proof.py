@@ -28,8 +28,10 @@ def job_ids(texts: Iterable[str | None]) -> set[str]:
 
 
 def made_by(job: AnyJob, snapshot: Snapshot) -> bool:
-    """Say whether a snapshot was made by a call of this job, which is over: its description has the mark of
-    one, and it began between the job's opening and its end."""
+    """Return whether a snapshot was made by a call of this job, which is over.
+
+    Its description has the mark of one, and it began between the job's opening and its end.
+    """
     words = snapshot.description.split(" ")
     in_time = job.created_at - CLOCK_SKEW <= snapshot.started_at <= job.updated_at + CLOCK_SKEW
     if job_of_mark(snapshot.description) != job.id or not in_time:

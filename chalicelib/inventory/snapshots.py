@@ -13,7 +13,7 @@ from chalicelib.catalog.recovery_point import TAG_JOB, TAG_POINT, TAG_SERVICE, P
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.inventory.proof import job_ids, made_by, point_ids
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight
+from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage
 from chalicelib.jobs.job import MARK, AnyJob, job_of_mark
 from chalicelib.jobs.store import JobStore
 
@@ -52,18 +52,18 @@ class SnapshotSurvey:
         """DeleteSnapshot is paced."""
         return "DeleteSnapshot", self.ec2.region
 
-    def look(self, cursor: str | None) -> Sight:
+    def look(self, cursor: str | None) -> SurveyPage:
         """Look at the next page of the region's snapshots."""
         listed = self.ec2.snapshots_page(self.which, PAGE, cursor)
         wanted = [each for each in listed.things if self.tagged or TAG_POINT not in each.tags]
-        return Sight(tuple(self._orphans(wanted)), looked_at=len(wanted), cursor=listed.token)
+        return SurveyPage(tuple(self._orphans(wanted)), looked_at=len(wanted), cursor=listed.token)
 
-    def look_again(self, whats: Sequence[str]) -> Sight:
+    def look_again(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the snapshots that are about to be deleted."""
         orphans = tuple(self._orphans(self.ec2.snapshots_by_id(whats)))
         still = {each.what for each in orphans}
         untrue = tuple((FindingKind.ORPHAN_SNAPSHOT, what) for what in whats if what not in still)
-        return Sight(orphans, untrue)
+        return SurveyPage(orphans, untrue)
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
         """Delete a snapshot."""
@@ -93,8 +93,8 @@ class SnapshotSurvey:
     def _held(self, point: RecoveryPoint) -> frozenset[str]:
         """Return the ids of the snapshots that a point has, or is getting."""
         kept = [artefact for artefact in point.artefacts.values() if artefact.state in _HOLDING]
-        ids = {ref.id for artefact in kept for ref in artefact.snapshots}
-        if any(artefact.shards for artefact in kept):
+        ids = {ref.id for artefact in kept for ref in artefact.snapshots.snapshots}
+        if any(artefact.snapshots.shards for artefact in kept):
             stored = self.points.stored_snapshots(point.id)
             ids = ids.union(*(stored.get(each.vault, set[str]()) for each in kept))
         return frozenset(ids)
@@ -134,7 +134,7 @@ def _orphan(snapshot: Snapshot, owners: Owners, grace: timedelta) -> Candidate |
 
 
 def _why(snapshot: Snapshot, job: AnyJob | None) -> tuple[str, bool]:
-    """Say why a snapshot is an orphan, and whether it is provably ours."""
+    """Return why a snapshot is an orphan, and whether it is provably ours."""
     if job is None:
         return (
             "it is in no recovery point, and no job that the catalog remembers made it: another deployment's "

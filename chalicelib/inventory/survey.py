@@ -50,7 +50,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class SurveyPage:
     """What a look showed: the differences, findings that are no longer true, how many things were looked at,
     and the cursor that goes on behind them (None: all were)."""
 
@@ -88,17 +88,17 @@ class Survey(Protocol):
     def after(self) -> timedelta:
         """How long after the first suspicion of this inventory the survey begins."""
 
-    def look(self, cursor: str | None) -> Sight:
+    def look(self, cursor: str | None) -> SurveyPage:
         """Look at the next page; the same cursor may be looked at twice."""
 
-    def look_again(self, whats: Sequence[str]) -> Sight:
+    def look_again(self, whats: Sequence[str]) -> SurveyPage:
         """Look at just these things, which are about to be settled."""
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
         """Remove a thing; say whether all of it is gone (not, when it had to stop)."""
 
 
-def judge(place: Location, sight: Sight, known: Known, began_at: datetime, now: datetime) -> Judged:
+def judge(place: Location, sight: SurveyPage, known: Known, began_at: datetime, now: datetime) -> Judged:
     """Judge what a look showed, by what was known of it before. Pure."""
     findings, due = [], []
     for each in sight.candidates:

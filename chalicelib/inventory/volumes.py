@@ -9,7 +9,7 @@ from chalicelib.aws.ec2 import Ec2, Volume
 from chalicelib.catalog.recovery_point import TAG_JOB, TAG_POINT, TAG_SERVICE
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.inventory.proof import job_ids
-from chalicelib.inventory.survey import PAGE, Candidate, Sight
+from chalicelib.inventory.survey import PAGE, Candidate, SurveyPage
 from chalicelib.jobs.job import AnyJob, JobState
 from chalicelib.jobs.store import JobStore
 
@@ -25,17 +25,17 @@ class VolumeSurvey:
     bucket: None = None
     after: timedelta = timedelta(0)
 
-    def look(self, cursor: str | None) -> Sight:
+    def look(self, cursor: str | None) -> SurveyPage:
         """Look at the next page of the region's volumes."""
         listed = self.ec2.volumes_page((("tag-key", (TAG_JOB,)),), PAGE, cursor)
         jobs = self.jobs.get_many(job_ids(each.tags.get(TAG_JOB) for each in listed.things))
         found = (_orphan(each, jobs.get(each.tags.get(TAG_JOB, ""))) for each in listed.things)
         orphans = tuple(orphan for orphan in found if orphan is not None)
-        return Sight(orphans, looked_at=len(listed.things), cursor=listed.token)
+        return SurveyPage(orphans, looked_at=len(listed.things), cursor=listed.token)
 
-    def look_again(self, whats: Sequence[str]) -> Sight:
+    def look_again(self, whats: Sequence[str]) -> SurveyPage:
         """Look at nothing: no volume is ever settled."""
-        return Sight()
+        return SurveyPage()
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
         """Remove nothing."""

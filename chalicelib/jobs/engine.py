@@ -22,6 +22,7 @@ from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.catalog.store.table import Table
 from chalicelib.catalog.store.writes import AS_GOOD, Role, Write
 from chalicelib.errors import (
+    Conflict,
     FarshoreError,
     LeaseHeld,
     Permanent,
@@ -41,9 +42,9 @@ from chalicelib.jobs.opening import Opener, whole_seconds
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, Lease
 from chalicelib.observability import count, logger
+from chalicelib.plans.due import TICK
 
 # A tick looks ahead as far as the next one, so that what is due between them moves on time.
-TICK = timedelta(minutes=5)
 # How long a message may be under way before a tick takes it for lost.
 POKE_MAY_TAKE = timedelta(minutes=1)
 # Progress that needs no transaction is stored with the next commit, or after this: what a dead worker did
@@ -289,7 +290,7 @@ class Engine:
         self._park(work, Wait(max(permit.at, until), _trying_again(work.job, refusal)))
 
     def _has_turn(self, work: Work, do: Do[Any], now: datetime) -> bool:
-        """Say whether the job may call now; if not, it is parked until its turn."""
+        """Return whether the job may call now; if not, it is parked until its turn."""
         budget, permit = do.budget, work.job.permit
         if budget is None:
             return True
@@ -394,7 +395,7 @@ class Engine:
         return True
 
     def _decides_again(self, work: Work) -> bool:
-        """Say whether to decide again at once: a few times, then later."""
+        """Return whether to decide again at once: a few times, then later."""
         work.redecided += 1
         if work.redecided <= REDECIDED_AT_MOST:
             return True
@@ -496,12 +497,17 @@ class Engine:
 
     # others
 
-    def cancel(self, job_id: str, reason: str) -> bool:
-        """Have a job ended and cleaned up after; say whether it was not over yet."""
+    def cancel(self, job_id: str, reason: str) -> None:
+        """Have a job ended and cleaned up after.
+
+        Raises:
+            NotFound: there is no such job.
+            Conflict: it is over already.
+        """
+        self.jobs.require(job_id)
         if not self.jobs.cancel(job_id, reason):
-            return False
+            raise Conflict("it is over already", operation="cancelling", resource=f"job {job_id}")
         self.queue.poke(job_id)
-        return True
 
     def _end_children(self, job: AnyJob, children: Children, now: datetime) -> Wait:
         """Cancel the children of a job that is being cleaned up, and wait for their ends."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from chalicelib.catalog.store.writes import Write
@@ -23,6 +23,10 @@ class JobHandler(Protocol):
     work: type[Any]
     progress: type[Any]
 
+    @property
+    def deadline(self) -> timedelta:
+        """The longest that a job may take, whatever it waits for."""
+
     def observe(self, job: AnyJob, children: Children) -> Any:
         """Return what the world shows of this job, and only what its next step depends on."""
 
@@ -39,7 +43,7 @@ class JobHandler(Protocol):
         """Return what is to be recorded when a job ends that could not be cleaned up."""
 
     def leftovers(self, job: AnyJob) -> tuple[str, ...]:
-        """Name what of the job's recorded ids is still there."""
+        """Return what of the job's recorded ids is still there."""
 
 
 Handlers = Mapping[tuple[JobKind, str], JobHandler]

@@ -60,7 +60,7 @@ class Budget:
     calls: int = 1
 
     def covers(self, other: "Budget") -> bool:
-        """Say whether a permit for this one is enough for the other."""
+        """Return whether a permit for this one is enough for the other."""
         return (self.operation, self.region) == (other.operation, other.region) and self.calls >= other.calls
 
 
@@ -124,7 +124,7 @@ class Job(Generic[Work, Progress]):
     poked_at: datetime | None = None
 
     def is_poked_by(self, at: datetime, now: datetime) -> bool:
-        """Say whether a poke that the job has sent itself is still to come, and comes by `at`."""
+        """Return whether a poke that the job has sent itself is still to come, and comes by `at`."""
         return self.poked_at is not None and now < self.poked_at <= at
 
     def mark(self, call: str) -> str:
@@ -209,10 +209,10 @@ CLOCK_SKEW = timedelta(seconds=5)
 
 
 def may_have_been_made(job: AnyJob, now: datetime) -> bool:
-    """Say whether the call of the job's intent may have been made and not be visible yet."""
+    """Return whether the call of the job's intent may have been made and not be visible yet."""
     return job.intent is not None and now < job.intent.at + ADOPTION_GRACE
 
 
 def began_after_intent(job: AnyJob, began_at: datetime) -> bool:
-    """Say whether something that began at `began_at` can come from the call of the job's intent."""
+    """Return whether something that began at `began_at` can come from the call of the job's intent."""
     return job.intent is not None and began_at >= job.intent.at - CLOCK_SKEW

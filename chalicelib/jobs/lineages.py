@@ -39,7 +39,7 @@ class Free:
 
 
 def takes_turns(job: AnyJob) -> bool:
-    """Say whether a lineage has one of such jobs at a time: backups, and not their parts."""
+    """Return whether a lineage has one of such jobs at a time: backups, and not their parts."""
     return job.kind is JobKind.BACKUP and job.parent is None
 
 
@@ -89,5 +89,5 @@ def ended(job: AnyJob) -> Write:
 
 
 def superseded(job: AnyJob, by: str) -> str:
-    """Say why a backup never began. Pure."""
+    """Return why a backup never began. Pure."""
     return f"superseded by {by}, which became due before this one ({job.nominal_at:%Y-%m-%d %H:%M} UTC) began"

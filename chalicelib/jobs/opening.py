@@ -22,7 +22,6 @@ from chalicelib.jobs.handler import Handlers
 from chalicelib.jobs.job import AnyJob, AnyRequest, Failure, Job, JobId, JobState, Permit
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore
-from chalicelib.jobs.work import DEADLINES
 from chalicelib.observability import count, logger
 
 NewJob = tuple[JobId, Permit | None]
@@ -102,7 +101,7 @@ class Opener:
             nominal_at=request.nominal_at,
             created_at=now,
             updated_at=now,
-            deadline=parent.deadline if parent else now + DEADLINES[request.kind, request.method],
+            deadline=parent.deadline if parent else now + handler.deadline,
             reason=request.missed or request.reason,
             secret=uuid.uuid4().hex,
             work=request.work,

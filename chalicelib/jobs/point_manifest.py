@@ -26,7 +26,7 @@ def manifest_of(point: RecoveryPoint, source: Mapping[str, str], **pieces: Any) 
         created_at=point.created_at,
         source=source,
         size_bytes=point.size_bytes,
-        asked=point.asked.value,
+        origin=point.origin.value,
         note=point.note,
         keep_until=point.keep_until,
         left_out=point.left_out,

@@ -36,8 +36,7 @@ class Removal:
         return tuple(dict.fromkeys(each for each in recorded if each not in gone))
 
     def can_leave(self, recorded: Iterable[str]) -> bool:
-        """Say whether what is recorded elsewhere needs to be no longer: it is removed, or refused and named
-        here."""
+        """Return whether all that is recorded elsewhere is removed, or refused and named here."""
         return len(self.refused) <= MOST_REFUSED and set(self.left_of(recorded)) <= set(self.refused)
 
     def due(self, recorded: Iterable[str], now: datetime) -> "tuple[str, ...] | Wait":

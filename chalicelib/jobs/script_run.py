@@ -294,7 +294,7 @@ def still_stopping(run: ScriptRun, seen: RunSeen, now: datetime, timeout: timede
 
 
 def mailbox_names(job: AnyJob) -> tuple[str, ...]:
-    """Name the mailbox, in one word and its folder, once there is a letter in it. Pure."""
+    """Return the mailbox, in one word and its folder, once there is a letter in it. Pure."""
     return (f"mailbox {mailbox_folder(job.id)}",) if job.progress.run.letter else ()
 
 

@@ -17,7 +17,7 @@ from chalicelib.catalog.store import wake
 from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Lookup, Page, Refused, Table
 from chalicelib.catalog.store.writes import Attr, Role, Write
-from chalicelib.errors import LeaseHeld
+from chalicelib.errors import LeaseHeld, NotFound
 from chalicelib.jobs.codec import from_text, to_text
 from chalicelib.jobs.decision import Children
 from chalicelib.jobs.job import AnyJob, Failure, Intent, Job, JobId, JobKind, JobState, Permit
@@ -29,7 +29,7 @@ _LEASE = ("lease_token", "lease_until", "abandoned_leases")
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes:
+class JobTypes:
     """The types of a kind of job: what it is asked to do, and how far it is."""
 
     work: type[Any]
@@ -52,7 +52,7 @@ class Lease:
 class JobStore:
     """Leases, reads and lists jobs, and returns the writes that open and save them."""
 
-    def __init__(self, table: Table, shapes: Mapping[tuple[JobKind, str], Shapes]) -> None:
+    def __init__(self, table: Table, shapes: Mapping[tuple[JobKind, str], JobTypes]) -> None:
         self._table = table
         self._shapes = shapes
 
@@ -72,6 +72,17 @@ class JobStore:
         """Return the job, or None."""
         item = self._table.get(*_key(job_id))
         return self._job(item) if item else None
+
+    def require(self, job_id: str) -> AnyJob:
+        """Return the job.
+
+        Raises:
+            NotFound: there is none.
+        """
+        job = self.get(job_id)
+        if job is None:
+            raise NotFound("no such job", resource=f"job {job_id}")
+        return job
 
     def get_many(self, job_ids: Iterable[str]) -> dict[str, AnyJob]:
         """Return the jobs with these ids; those that are not remembered are left out."""

@@ -124,7 +124,7 @@ def _throughput(kind: VolumeType, ref: SnapshotRef, wanted: Wanted, iops: int | 
 def _differences(
     ref: SnapshotRef, spec: VolumeSpec, wanted: Wanted, kind: VolumeType | None
 ) -> Iterator[str]:
-    """Say each thing in which the volume differs from the one recorded, and why."""
+    """Return each thing in which the volume differs from the one recorded, and why."""
     of_its_size = kind is not None and kind.all_iops is None and spec.type == ref.type
     rows: tuple[tuple[str, Any, Any, Any, bool], ...] = (
         ("size", ref.size_gib, spec.size_gib, wanted.size_gib, True),

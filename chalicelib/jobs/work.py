@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from chalicelib.catalog.location import Location
-from chalicelib.catalog.recovery_point import Artefact, Asked, Lineage, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint
 from chalicelib.catalog.store.instances import name_of
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobKind, JobRequest
@@ -21,22 +21,6 @@ INSTANCES_PER_JOB = 10
 CANDIDATES = 200
 # What a partial point lacks is named up to this number.
 MOST_NAMED = 20
-
-# By (kind, method): the longest a job may take, whatever it waits for.
-DEADLINES = {
-    (JobKind.BACKUP, "snapshot"): timedelta(days=2),
-    (JobKind.BACKUP, "service"): timedelta(days=3),
-    (JobKind.COPY, "snapshot"): timedelta(days=7),
-    (JobKind.COPY, "object"): timedelta(days=3),
-    (JobKind.COPY, "segments"): timedelta(days=3),
-    (JobKind.RESTORE, "volume"): timedelta(days=2),
-    (JobKind.RESTORE, "service"): timedelta(days=3),
-    (JobKind.EXPIRE, "lifecycle"): timedelta(days=1),
-    (JobKind.EXPIRE, "request"): timedelta(days=9),
-    (JobKind.INVENTORY, "region"): timedelta(days=1),
-    (JobKind.INVENTORY, "vault"): timedelta(days=1),
-    (JobKind.INVENTORY, "catalog"): timedelta(days=1),
-}
 
 
 def snapshot_call(instance: str) -> str:
@@ -59,7 +43,7 @@ class Terms:
     """What a recovery point was made for, and what was said with a request for it: a note, how long it is
     kept whatever its lifecycle says, and whether it is held."""
 
-    asked: Asked = Asked.SCHEDULE
+    origin: Origin = Origin.SCHEDULE
     note: str = ""
     keep: timedelta | None = None
     held: bool = False
@@ -90,7 +74,7 @@ class BackupWork:
     @property
     def due(self) -> bool:
         """Whether a schedule or an RPO wants it, and not an operator: the next one supersedes it."""
-        return self.terms.asked is not Asked.REQUEST
+        return self.terms.origin is not Origin.REQUEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +168,7 @@ class Cause:
             again = ("try", str(self.tries)) if self.tries else ()
             return ("schedule", self.nominal_at.isoformat(), *again, *(("unseen",) if self.unseen else ()))
         terms = self.terms
-        said = (terms.note, str(terms.keep), str(terms.held)) if terms != Terms(terms.asked) else ()
+        said = (terms.note, str(terms.keep), str(terms.held)) if terms != Terms(terms.origin) else ()
         return ("key", self.key, *said)
 
 

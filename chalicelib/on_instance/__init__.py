@@ -150,7 +150,7 @@ class BackupReport:
 
 
 def is_path(script: str) -> bool:
-    """Tell a path on the instance from the text of a script: one word that starts with `/` or `./`."""
+    """Return whether a script is a path on the instance: one word that starts with `/` or `./`."""
     return script.startswith(("/", "./")) and not any(character.isspace() for character in script)
 
 
@@ -205,7 +205,7 @@ def parts_list(parts: Sequence[tuple[int, str]]) -> str:
 
 
 def is_restored(stdout: str, size_bytes: int, *, verified: bool) -> bool:
-    """Tell whether a restore run says that it has restored these many bytes and, where it had a verify
+    """Return whether a restore run says that it has restored these many bytes and, where it had a verify
     script, `verified` them; an exit code of 0 alone says nothing of it."""
     said = "yes" if verified else "no"
     return stdout == f"farshore-restored 1\nbytes {size_bytes}\nverified {said}\nend\n"
@@ -248,7 +248,7 @@ def _parse_report(stdout: str) -> BackupReport:
 
 
 def explain_exit(exit_code: int, stderr: str) -> str:
-    """Say why a run failed: what its exit code means, what the runner adds, the script's last words."""
+    """Return why a run failed: what its exit code means, what the runner adds, the script's last words."""
     why = _WHY_BY_EXIT_CODE.get(exit_code, f"it ended with exit code {exit_code}")
     ours = [line.removeprefix(_OUR_LINE) for line in stderr.splitlines() if line.startswith(_OUR_LINE)]
     return ": ".join((why, *(_shown(line, LAST_WORDS) for line in ours[-OUR_LINES:]))) + last_words(stderr)

@@ -11,6 +11,7 @@ from itertools import islice
 from chalicelib.plans.rules import Rule
 from chalicelib.plans.schedule import EPOCH, Schedule
 
+TICK = timedelta(minutes=5)
 # Two ticks of the default schedule: one may be late without the run being called late.
 GRACE = timedelta(minutes=10)
 MOST_COUNTED = 1_000
@@ -29,7 +30,7 @@ class DueRun:
 def due_run(
     schedule: Schedule, last_run: datetime, now: datetime, *, grace: timedelta = GRACE
 ) -> DueRun | None:
-    """Find the latest run in `(last_run, now]`; it is late when `grace` has passed since.
+    """Return the latest run in `(last_run, now]`; it is late when `grace` has passed since.
 
     `last_run` is the nominal time of the rule's last run or, when it never ran, the time the plan was stored:
     what lay before that is not missed. `missed` counts up to `MOST_COUNTED`.
@@ -60,7 +61,7 @@ def due_by_rpo(
 
 
 def next_try(rule: Rule, nominal_at: datetime, tries: int, now: datetime) -> datetime | None:
-    """Find when a run that was due at `nominal_at` and failed now, after `tries` other tries, is tried again.
+    """Return when a run due at `nominal_at` that failed now, after `tries` other tries, is tried again.
 
     None when it was tried often enough, or when the next run is due before; and for a rule that follows its
     RPO, of which a run is due again by itself.

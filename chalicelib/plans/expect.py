@@ -22,7 +22,7 @@ class Expect:
 
 
 def doubt(expect: Expect, size_bytes: int, before: Sequence[int]) -> str:
-    """Say why a backup of this size is suspect, "" when it is not; `before` has the sizes of the good ones
+    """Return why a backup of this size is suspect, "" when it is not; `before` has the sizes of the good ones
     before it, the newest first."""
     if expect.min_bytes is not None and size_bytes < expect.min_bytes:
         return f"{size_bytes:,} bytes, less than the {expect.min_bytes:,} expected (expect.min_bytes)"

@@ -130,7 +130,7 @@ def _is_kept_as_asked(point: Point, now: datetime) -> bool:
 
 
 def _is_outdated(partial: Point, newest_whole: datetime | None, now: datetime) -> bool:
-    """Say whether a partial point has been superseded by a whole one for long enough."""
+    """Return whether a partial point has been superseded by a whole one for long enough."""
     superseded = newest_whole is not None and newest_whole > partial.at
     return superseded and now - partial.at >= FLAGGED_POINTS_STAY
 
@@ -229,7 +229,7 @@ def kept_periods(keep: Keep) -> list[tuple[str, int]]:
 
 
 def describe(lifecycle: Lifecycle) -> str:
-    """Say a lifecycle in a few words, for reasons and reports."""
+    """Return a lifecycle in a few words, for reasons and reports."""
     if lifecycle.count is not None:
         kept = f"count {lifecycle.count}"
     elif lifecycle.age is not None:

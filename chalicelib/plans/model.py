@@ -65,7 +65,7 @@ class Plan:
     objectives: Objectives = field(default_factory=Objectives)
 
     def rule(self, name: str) -> Rule | None:
-        """Find a rule by its name."""
+        """Return a rule by its name."""
         return next((rule for rule in self.rules if rule.name == name), None)
 
     def to_document(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def parse_plan(document: Mapping[str, Any], *, vaults: Mapping[str, str] | None)
 
 
 def service_of(plan: Plan, tags: Mapping[str, str]) -> str | None:
-    """Name the service an instance with these tags belongs to; None when it lacks the tag, or the tag is
+    """Return the service an instance with these tags belongs to; None when it lacks the tag, or the tag is
     empty."""
     match plan.service:
         case TagName(tag):

@@ -14,7 +14,7 @@ class Objectives:
 
 
 def achieved_rpo(points: Iterable[tuple[datetime, bool]], now: datetime) -> timedelta | None:
-    """Tell how much would be lost now: the age of the newest verified point, given as (its time, verified).
+    """Return how much would be lost now: the age of the newest verified point, given as (its time, verified).
 
     None when there is no verified point; a point dated in the future proves nothing and is passed over.
     """

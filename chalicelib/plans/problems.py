@@ -107,7 +107,7 @@ Found = tuple[Place, Any, str]
 
 
 def _in_words(document: Mapping[str, Any], error: ErrorDetails) -> Found:
-    """Say one of pydantic's errors in our words."""
+    """Return one of pydantic's errors in our words."""
     place = _resolve(document, error["loc"], missing=error["type"] == "missing")
     if error["type"] == "missing":
         return place, None, f"required: {KEYS[_pattern(place)]}"
@@ -170,7 +170,7 @@ def _unfit_values(value: Any, place: Place, depth: int = 8) -> Iterator[Found]:
 
 
 def _ties(document: Mapping[str, Any], vaults: Mapping[str, str] | None) -> Iterator[Found]:
-    """Find what is wrong with keys that are right alone; what has the wrong type is passed over here."""
+    """Return what is wrong with keys that are right alone; what has the wrong type is passed over here."""
     rules = [
         (("rules", number), rule)
         for number, rule in _children(document.get("rules"))

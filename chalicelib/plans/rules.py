@@ -80,7 +80,7 @@ class BaseRule:
         return {vault: self.lifecycle_in(vault) for vault in self.vaults}
 
     def lifecycle_in(self, vault: str) -> Lifecycle:
-        """Find what holds in a vault: the copy's own lifecycle, else the rule's."""
+        """Return what holds in a vault: the copy's own lifecycle, else the rule's."""
         own = next((copy.lifecycle for copy in self.copies if copy.vault == vault), None)
         return own or self.lifecycle
 
@@ -112,7 +112,7 @@ Rule = SnapshotRule | ServiceRule
 
 
 def is_path(script: str) -> bool:
-    """Tell a path on the instance from the text of a script: a path is one word that begins with / or ./"""
+    """Return whether a script is a path on the instance: one word that begins with / or ./"""
     return script.startswith(("/", "./")) and len(script.split()) == 1 and script == script.strip()
 
 

@@ -70,7 +70,7 @@ class Schedule:
         return takewhile(lambda instant: instant <= until, self._instants(after))
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """Find the first instant later than `instant`; None when the schedule's years are over."""
+        """Return the first instant later than `instant`; None when the schedule's years are over."""
         return next(self._instants(instant), None)
 
     def _instants(self, after: datetime) -> Iterator[datetime]:

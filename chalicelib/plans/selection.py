@@ -36,7 +36,7 @@ class VolumeChoice:
 
 
 def matches(selection: Selection, tags: Mapping[str, str]) -> bool:
-    """Tell whether an instance with these tags is selected; no `tags` in the selection selects nothing."""
+    """Return whether an instance with these tags is selected; no `tags` in the selection selects nothing."""
     return (
         bool(selection.tags)
         and all(_has(tags, key, patterns) for key, patterns in selection.tags.items())
@@ -45,7 +45,7 @@ def matches(selection: Selection, tags: Mapping[str, str]) -> bool:
 
 
 def chooses(volumes: VolumeChoice, *, boot: bool, tags: Mapping[str, str]) -> bool:
-    """Tell whether a volume with these tags, the boot volume or not, is part of the recovery point."""
+    """Return whether a volume with these tags, the boot volume or not, is part of the recovery point."""
     if boot and not volumes.boot:
         return False
     return not any(_has(tags, key, patterns) for key, patterns in volumes.exclude_tags.items())
@@ -82,8 +82,7 @@ def _characters(pattern: str) -> Iterator[tuple[str, bool]]:
 
 @lru_cache(maxsize=1024)
 def _fnmatch(pattern: str) -> str:
-    """Say the pattern in fnmatch's language, where plain characters that it would read as its own stand in
-    brackets."""
+    """Return the pattern in fnmatch's language; plain characters that mean more there stand in brackets."""
     return "".join(
         f"[{character}]" if plain and character in "*?[" else character
         for character, plain in _characters(pattern)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, Segments, SnapshotRef
 from chalicelib.catalog.store.rules import RuleId, id_of
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.jobs.job import AnyRequest, Budget, JobKind, JobRequest
@@ -54,7 +54,7 @@ def plan_volume_restore(
     Raises:
         InvalidInput: the target is not one for snapshots, or EBS cannot make the volumes so.
     """
-    target, region = order.target, artefact.region or ""
+    target, region = order.target, artefact.snapshots.region
     problems = _unknown(target, ("availability_zone", "size", "type", "iops", "throughput"))
     zone = target.get("availability_zone")
     if not isinstance(zone, str) or not zone.startswith(region) or zone == region:
@@ -164,7 +164,7 @@ def plan_service_restore(
         artefact=artefact,
         size_bytes=point.size_bytes,
         rule=rule,
-        staging_vaults=tuple(staging_vaults) if artefact.segments else (),
+        staging_vaults=tuple(staging_vaults) if isinstance(artefact.content, Segments) else (),
     )
     reason = f"restore of {point.id} from {artefact.vault} onto {instance}"
     return _request(point, "service", order, work, reason)

@@ -14,6 +14,7 @@ from functools import partial
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
+from chalicelib.catalog.recovery_point import FileContent, Segments, StoredFile
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import IntegrityFailure
@@ -81,7 +82,7 @@ RestoreJob = Job[ServiceRestoreWork, ServiceRestoreProgress]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ServiceRestoreObservation:
     """The rule, and the run of its scripts."""
 
     rule: ServiceRule
@@ -99,7 +100,7 @@ class BeginStaging:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageSegments:
     """Put the next segments together in an S3 vault."""
 
 
@@ -112,7 +113,7 @@ class NoteOutcome:
     said: str
 
 
-Action = Check | BeginStaging | Stage | Choose | WriteLetter | Send | Adopt | NoteOutcome | Remove
+Action = Check | BeginStaging | StageSegments | Choose | WriteLetter | Send | Adopt | NoteOutcome | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +128,11 @@ class ServiceRestore:
     now: Callable[[], datetime]
     work = ServiceRestoreWork
     progress = ServiceRestoreProgress
+    deadline = timedelta(days=3)
 
-    def observe(self, job: RestoreJob, children: Children) -> Seen:
+    def observe(self, job: RestoreJob, children: Children) -> ServiceRestoreObservation:
         """Look only at what the job's next step depends on."""
-        seen, progress = Seen(self._rule(job)), job.progress
+        seen, progress = ServiceRestoreObservation(self._rule(job)), job.progress
         failed_sure = job.failure is not None and job.intent is None and progress.run.command is None
         if progress.outcome is not None or failed_sure:
             return seen
@@ -140,7 +142,7 @@ class ServiceRestore:
         machines, wanted = Machines(self.ssm, self.ec2), [job.work.instance_id]
         return replace(seen, run=observe_run(machines, mailbox, job, progress.run, wanted))
 
-    def decide(self, job: RestoreJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: RestoreJob, seen: ServiceRestoreObservation, now: datetime) -> Decision[Action]:
         """Stage or check the file, wait for the instance, run the scripts, remove what they were given."""
         outcome = job.progress.outcome
         if outcome is not None:
@@ -159,7 +161,7 @@ class ServiceRestore:
             case step:
                 return step
 
-    def clean_up(self, job: RestoreJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+    def clean_up(self, job: RestoreJob, seen: ServiceRestoreObservation, now: datetime) -> Cleaning[Action]:
         """Stop the script, remove what was staged, end."""
         reason = job.failure.reason if job.failure else job.reason
         over = job.progress.outcome is not None
@@ -172,7 +174,7 @@ class ServiceRestore:
         return ()
 
     def leftovers(self, job: RestoreJob) -> tuple[str, ...]:
-        """Name the command, the staged object and the mailbox that are still there."""
+        """Return the command, the staged object and the mailbox that are still there."""
         return job.progress.removal.left_of((*self._made(job), *mailbox_names(job)))
 
     @staticmethod
@@ -191,7 +193,7 @@ class ServiceRestore:
                 return Step(
                     replace(progress, staging=begin(self.vaults(job.work.vault), self.s3_vaults, job))
                 )
-            case Stage():
+            case StageSegments():
                 return Step(replace(progress, staging=self._stage(job, turn)))
             case Choose(instance=instance):
                 return Step(replace(progress, run=replace(progress.run, instance=instance)))
@@ -233,7 +235,7 @@ class ServiceRestore:
         return remove_one
 
     def _check(self, job: RestoreJob) -> None:
-        vault, key = self.s3_vaults(job.work.vault), job.work.artefact.key or ""
+        vault, key = self.s3_vaults(job.work.vault), job.work.artefact.file(StoredFile).key
         found = vault.size(key)
         if found != job.work.size_bytes:
             raise IntegrityFailure(
@@ -251,11 +253,10 @@ class ServiceRestore:
 
     def _file(self, job: RestoreJob) -> tuple[S3Vault, str]:
         """Return the vault and the key that the instance fetches the file from."""
-        artefact = job.work.artefact
-        if artefact.segments:
+        if _is_staged(job):
             staged = _staging(job)
             return self.s3_vaults(staged.vault), staged.key
-        return self.s3_vaults(job.work.vault), artefact.key or ""
+        return self.s3_vaults(job.work.vault), job.work.artefact.file(StoredFile).key
 
     def _mailbox(self, job: RestoreJob) -> Mailbox:
         """Return the mailbox, in the vault that the file is fetched from: that one answers."""
@@ -266,21 +267,22 @@ class ServiceRestore:
         """Write what the run may do for some minutes, and where its next letter will be."""
         vault, key = self._file(job)
         mailbox = Mailbox(vault, job.id)
-        parts_url = None if job.work.artefact.sha256 else mailbox.write_parts(parts_list(self._parts(job)))
+        sha256 = job.work.artefact.file(FileContent).sha256
+        parts_url = None if sha256 else mailbox.write_parts(parts_list(self._parts(job)))
         return restore_letter(mailbox.address(number + 1), vault.presign_get(key, READS_LIVE), parts_url)
 
     def _send(self, job: RestoreJob) -> str:
-        rule, artefact, sent = self._rule(job), job.work.artefact, job.progress.run
+        rule, file, sent = self._rule(job), job.work.artefact.file(FileContent), job.progress.run
         run = RestoreRun(
             job=job.id,
             service=job.service,
             address=self._mailbox(job).address(sent.letter, ADDRESS_LIVES),
             size_bytes=job.work.size_bytes,
-            sha256=artefact.sha256,
+            sha256=file.sha256,
             restore=rule.restore or "",
             timeout=rule.timeout,
             verify=rule.verify,
-            parts_sha256=artefact.parts_sha256,
+            parts_sha256=file.parts_sha256,
         )
         return self.ssm.send(
             sent.instance or "",
@@ -292,26 +294,31 @@ class ServiceRestore:
 
     def _parts(self, job: RestoreJob) -> list[tuple[int, str]]:
         """Return the size and hash of each part, as the manifest that the catalog knows lists them."""
-        vault, artefact = self.vaults(job.work.vault), job.work.artefact
-        key = manifest_key(artefact.folder or "")
+        vault, file = self.vaults(job.work.vault), job.work.artefact.file(FileContent)
+        key = manifest_key(job.work.artefact.folder)
         where = f"{vault.name}:{key}"
         manifest = from_json(vault.get(key), where=where)
-        check_describes(manifest, job.work.recovery_point, artefact.sha256, artefact.parts_sha256, where)
+        check_describes(manifest, job.work.recovery_point, file.sha256, file.parts_sha256, where)
         return [(part.size_bytes, part.sha256) for part in manifest.parts]
 
 
+def _is_staged(job: RestoreJob) -> bool:
+    """Return whether the file lies in segments that are put together first."""
+    return isinstance(job.work.artefact.content, Segments)
+
+
 def _is_fetchable(job: RestoreJob) -> bool:
-    if job.work.artefact.segments:
+    if _is_staged(job):
         return job.progress.staging is not None and job.progress.staging.whole
     return job.progress.checked
 
 
 def _decide_fetch(job: RestoreJob) -> Decision[Action]:
-    if not job.work.artefact.segments:
+    if not _is_staged(job):
         return Do(Check(), "checking the object")
     if job.progress.staging is None:
         return Do(BeginStaging(), "reading the manifest")
-    return Do(Stage(), "putting segments together")
+    return Do(StageSegments(), "putting segments together")
 
 
 def _decide_end(job: RestoreJob, outcome: str, now: datetime) -> Decision[Action]:
@@ -344,10 +351,12 @@ def _what(job: RestoreJob) -> str:
 
 
 def _run_error(job: RestoreJob, failure: ScriptFailed) -> str:
-    """Say why the run failed; name what it fetched when that was the fault."""
+    """Return why the run failed; name what it fetched when that was the fault."""
     if failure.exit_code not in (WRONG_BYTES, TRANSFER_FAILED):
         return failure.reason
-    return f"{job.work.vault}:{job.work.artefact.key or job.work.artefact.folder}: {failure.reason}"
+    artefact = job.work.artefact
+    where = artefact.content.key if isinstance(artefact.content, StoredFile) else artefact.folder
+    return f"{artefact.vault}:{where}: {failure.reason}"
 
 
 def _success(job: RestoreJob, rule: ServiceRule) -> str:

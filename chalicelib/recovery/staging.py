@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.catalog.recovery_point import TAG_JOB
+from chalicelib.catalog.recovery_point import TAG_JOB, Segments
 from chalicelib.errors import FarshoreError, IntegrityFailure, NotFound, Retryable, Unavailable
 from chalicelib.jobs.job import Job
 from chalicelib.jobs.work import ServiceRestoreWork
@@ -84,7 +84,7 @@ def stage(
     Raises:
         IntegrityFailure: a segment is not what the manifest says; it names vault and key.
     """
-    folder = job.work.artefact.folder or ""
+    folder = job.work.artefact.folder
     manifest = _manifest(offsite, job)
     todo = _pieces(manifest)[staged.done :]
     if todo:
@@ -111,11 +111,10 @@ def _close(into: S3Vault, staged: StagedFile, size_bytes: int) -> None:
 
 def _manifest(offsite: Vault, job: StagingJob) -> Manifest:
     """Read the manifest and see that it is that of the point to restore."""
-    key = manifest_key(job.work.artefact.folder or "")
+    key, file = manifest_key(job.work.artefact.folder), job.work.artefact.file(Segments)
     where = f"{offsite.name}:{key}"
     manifest = from_json(offsite.get(key), where=where)
-    artefact = job.work.artefact
-    check_describes(manifest, job.work.recovery_point, artefact.sha256, artefact.parts_sha256, where)
+    check_describes(manifest, job.work.recovery_point, file.sha256, file.parts_sha256, where)
     return manifest
 
 

@@ -7,7 +7,7 @@ restored by child jobs, each restoring one part.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chalicelib.aws.ec2 import Ec2, Volume
 from chalicelib.catalog.recovery_point import TAG_JOB, TAG_SOURCE, SnapshotRef, point_tags
@@ -40,7 +40,7 @@ VolumeJob = Job[VolumeRestoreWork, VolumeProgress]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class VolumeRestoreObservation:
     """The snapshots to restore, the volumes made by their ids, the number of parts of a large point."""
 
     refs: tuple[SnapshotRef, ...] = ()
@@ -83,23 +83,24 @@ class VolumeRestore:
     ec2: Callable[[str], Ec2]
     work = VolumeRestoreWork
     progress = VolumeProgress
+    deadline = timedelta(days=2)
 
-    def observe(self, job: VolumeJob, children: Children) -> Seen:
+    def observe(self, job: VolumeJob, children: Children) -> VolumeRestoreObservation:
         """Look at the point's snapshots and at the volumes that the job has recorded."""
         point = self.points.get(job.work.recovery_point)
         if point is None:
             raise NotFound("no such recovery point", operation="restoring", resource=job.work.recovery_point)
-        parts = point.artefacts[job.work.vault].shards if job.work.shard is None else 0
+        parts = point.artefacts[job.work.vault].snapshots.shards if job.work.shard is None else 0
         if parts:
-            return Seen(parts=parts, children=children)
+            return VolumeRestoreObservation(parts=parts, children=children)
         refs = self.points.shard(point, job.work.vault, job.work.shard or 0)
         if job.failure is not None:
             found = self.ec2(job.work.region).volumes_tagged(TAG_JOB, job.id)
-            return Seen(refs, {volume.id: volume for volume in found})
+            return VolumeRestoreObservation(refs, {volume.id: volume for volume in found})
         made = self.ec2(job.work.region).volumes(job.progress.made.values()) if job.progress.made else []
-        return Seen(refs, {volume.id: volume for volume in made})
+        return VolumeRestoreObservation(refs, {volume.id: volume for volume in made})
 
-    def decide(self, job: VolumeJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: VolumeJob, seen: VolumeRestoreObservation, now: datetime) -> Decision[Action]:
         """Make each volume, wait until all are available."""
         if seen.parts:
             return _decide_parts(job, seen, now)
@@ -120,7 +121,7 @@ class VolumeRestore:
             return Wait(now + LOST_EVENT_AFTER, f"waiting for {', '.join(pending)}")
         return Finish(f"restored {', '.join(sorted(states))}")
 
-    def clean_up(self, job: VolumeJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+    def clean_up(self, job: VolumeJob, seen: VolumeRestoreObservation, now: datetime) -> Cleaning[Action]:
         """End; volumes that were made stay, for the operator to look at, and the reason names them.
 
         Those made unseen are looked for, until EC2 must show them; a tag is enough to name one.
@@ -146,7 +147,7 @@ class VolumeRestore:
         return ()
 
     def leftovers(self, job: VolumeJob) -> tuple[str, ...]:
-        """Name the volumes that were made."""
+        """Return the volumes that were made."""
         return tuple(job.progress.made.values())
 
     def act(self, job: VolumeJob, action: Action, turn: Turn) -> Step[VolumeProgress]:
@@ -172,7 +173,7 @@ class VolumeRestore:
                 return Step(replace(progress, made=made, made_at=job.updated_at), rest=rest)
 
 
-def _decide_parts(job: VolumeJob, seen: Seen, now: datetime) -> Decision[Action]:
+def _decide_parts(job: VolumeJob, seen: VolumeRestoreObservation, now: datetime) -> Decision[Action]:
     failures, left = seen.children.unsuccessful, len(seen.children.unfinished)
     opened = job.progress.parts_opened
     if failures:
@@ -185,7 +186,7 @@ def _decide_parts(job: VolumeJob, seen: Seen, now: datetime) -> Decision[Action]
     return Finish(f"restored {seen.parts} parts; each child job names its volumes")
 
 
-def _state(job: VolumeJob, seen: Seen, volume_id: str, now: datetime) -> str:
+def _state(job: VolumeJob, seen: VolumeRestoreObservation, volume_id: str, now: datetime) -> str:
     """Return how a volume stands; EC2 takes one away again that it cannot decrypt, and says so in an event
     alone.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from chalicelib.catalog.recovery_point import Artefact, point_tags
+from chalicelib.catalog.recovery_point import Artefact, StoredFile, point_tags
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import NotFound
@@ -111,6 +111,7 @@ class ObjectCopy:
     largest_copy: int = MAX_COPY_BYTES
     work = CopyWork
     progress = ObjectCopyProgress
+    deadline = timedelta(days=3)
 
     def observe(self, job: ObjectCopyJob, children: Children) -> Original:
         """Look at the point; before the copy is recorded, at the copy."""
@@ -120,16 +121,14 @@ class ObjectCopy:
         return replace(original, fault=self._fault(job, original.source, original.point.size_bytes))
 
     def _fault(self, job: ObjectCopyJob, source: Artefact, size_bytes: int) -> str | None:
-        """Say what is wrong with the copy by now."""
-        to, key = self.vaults(job.work.vault), source.key or ""
+        """Return what is wrong with the copy by now."""
+        to, key = self.vaults(job.work.vault), source.file(StoredFile).key
         found = to.head(key)
         if found is None:
             return f"{to.name}:{key} is gone since it was read back"
         if (found.etag, found.size_bytes) != (job.progress.etag, size_bytes):
             return f"{to.name}:{key} was replaced since it was read back"
-        return (
-            None if to.size(manifest_key(source.folder or "")) else f"{to.name}:{key} has lost its manifest"
-        )
+        return None if to.size(manifest_key(source.folder)) else f"{to.name}:{key} has lost its manifest"
 
     def decide(self, job: ObjectCopyJob, original: Original, now: datetime) -> Decision[Action]:
         """Copy, read back, describe."""
@@ -141,19 +140,15 @@ class ObjectCopy:
         if waiting := being_let_go(original, job.work.vault, now):
             return waiting
         if progress.upload is None and size > self.largest_copy:
-            return Do(BeginUpload(source.key or ""), "beginning the upload", locks=(lock_of(job),))
+            return Do(BeginUpload(source.file(StoredFile).key), "beginning the upload", locks=(lock_of(job),))
         if not progress.whole:
             return Do(CopyObject(source, size), f"copying {size:,} bytes inside S3", locks=(lock_of(job),))
         if progress.parts is None or progress.parts_read < progress.parts:
             return Do(ReadBack(source), "reading the copy back")
         if not progress.described:
             return Do(WriteManifest(source), "writing the manifest")
-        artefact = replace(
-            copied(source, job.work.vault),
-            key=source.key,
-            etag=progress.etag,
-            verified_at=progress.verified_at,
-        )
+        content = replace(source.file(StoredFile), etag=progress.etag or "")
+        artefact = copied(source, job.work.vault, content, progress.verified_at)
         return ended(job, original, artefact, f"{size:,} bytes", now)
 
     def clean_up(self, job: ObjectCopyJob, original: Original, now: datetime) -> Cleaning[Action]:
@@ -171,7 +166,7 @@ class ObjectCopy:
         return failure_writes(job, find_original(self.points, job), now)
 
     def leftovers(self, job: ObjectCopyJob) -> tuple[str, ...]:
-        """Name the upload that was begun and neither finished nor thrown away."""
+        """Return the upload that was begun and neither finished nor thrown away."""
         upload = job.progress.upload
         return job.progress.removal.left_of([upload] if upload and not job.progress.whole else [])
 
@@ -183,7 +178,8 @@ class ObjectCopy:
                 tags = point_tags(job.work.recovery_point, job.id, job.service, job.plan, job.rule)
                 return Step(replace(progress, upload=to.find_upload(key) or to.start_upload(key, tags)))
             case CopyObject(source=source) if progress.upload is None:
-                to.copy_from(self.primary, source.key or "", source.key or "", source.etag or "")
+                file = source.file(StoredFile)
+                to.copy_from(self.primary, file.key, file.key, file.etag)
                 return Step(replace(progress, whole=True))
             case CopyObject(source=source, size_bytes=size_bytes):
                 whole = self._copy_parts(to, progress.upload or "", source, size_bytes, turn.until)
@@ -193,7 +189,7 @@ class ObjectCopy:
             case WriteManifest(source=source):
                 point, parts = find_original(self.points, job).point, parts_of_file(self.primary, job, source)
                 manifest = file_manifest(point, source, parts)
-                to.put(manifest_key(source.folder or ""), to_json(manifest).encode())
+                to.put(manifest_key(source.folder), to_json(manifest).encode())
                 return Step(replace(progress, described=True))
             case Abort(key=key, upload=upload):
                 removal = remove(
@@ -208,14 +204,15 @@ class ObjectCopy:
 
         Returns: whether the copy is whole.
         """
-        key = source.key or ""
+        file = source.file(StoredFile)
+        key = file.key
         try:
             held = {part.number: part for part in to.uploaded_parts(key, upload)}
         except NotFound:  # a worker closed the upload and died before it could say so
             if to.size(key) != size_bytes:
                 raise
             return True
-        pinned = self.primary.copy_source(key, source.etag or "")
+        pinned = self.primary.copy_source(key, file.etag)
         for piece in segments(size_bytes, COPY_PART_BYTES):
             if piece.number in held:
                 continue
@@ -229,12 +226,12 @@ class ObjectCopy:
     def _read_back(
         self, job: ObjectCopyJob, to: S3Vault, source: Artefact, until: datetime
     ) -> ObjectCopyProgress:
-        progress, key = job.progress, source.key or ""
+        progress, file = job.progress, source.file(StoredFile)
         parts = parts_of_file(self.primary, job, source)
-        found = PinnedObject(to, key, progress.etag or self._etag(to, key))
+        found = PinnedObject(to, file.key, progress.etag or self._etag(to, file.key))
         hashes = [(part.size_bytes, part.sha256) for part in parts]
         verified = read_back(found, hashes, progress.parts_read, lambda: self.now() >= until - MARGIN)
-        check_whole(source.sha256, verified, "the catalog", f"{to.name}:{key}")
+        check_whole(file.sha256, verified, "the catalog", f"{to.name}:{file.key}")
         return replace(
             progress, parts_read=verified.parts, parts=len(parts), etag=found.etag, verified_at=self.now()
         )
@@ -249,4 +246,4 @@ class ObjectCopy:
 
 def _key(original: Original) -> str:
     source = original.point.in_vault("primary")
-    return (source.key if source else None) or ""
+    return source.content.key if source and isinstance(source.content, StoredFile) else ""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from chalicelib.catalog.recovery_point import Artefact
+from chalicelib.catalog.recovery_point import Artefact, Segments, StoredFile
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import IntegrityFailure
@@ -83,6 +83,7 @@ class SegmentCopy:
     now: Callable[[], datetime]
     work = CopyWork
     progress = SegmentCopyProgress
+    deadline = timedelta(days=3)
 
     def observe(self, job: SegmentCopyJob, children: Children) -> Original:
         """Look at the point; before the copy is recorded, at what lies in the vault."""
@@ -92,8 +93,8 @@ class SegmentCopy:
         return replace(original, fault=self._fault(job, original.source, original.point.size_bytes))
 
     def _fault(self, job: SegmentCopyJob, source: Artefact, size_bytes: int) -> str | None:
-        """Say which of the copy's objects is missing or of another size by now; one listing."""
-        vault, folder = self.vaults(job.work.vault), source.folder or ""
+        """Return which of the copy's objects is missing or of another size by now; one listing."""
+        vault, folder = self.vaults(job.work.vault), source.folder
         there = {each.key: each.size_bytes for each in vault.list(folder)}
         plan = segments(size_bytes, segment_bytes(size_bytes))
         wrong = [
@@ -117,8 +118,9 @@ class SegmentCopy:
             return Do(SendSegments(source, plan[sent:]), said, locks=(lock_of(job),))
         if job.progress.described_at is None:
             return Do(WriteManifest(source), "writing the manifest")
-        verified_at = job.progress.described_at
-        artefact = replace(copied(source, job.work.vault), segments=sent, verified_at=verified_at)
+        file = source.file(StoredFile)
+        content = Segments(segment_count=sent, sha256=file.sha256, parts_sha256=file.parts_sha256)
+        artefact = copied(source, job.work.vault, content, job.progress.described_at)
         return ended(job, original, artefact, f"{size:,} bytes in {sent} segments", now)
 
     def clean_up(self, job: SegmentCopyJob, original: Original, now: datetime) -> Cleaning[Action]:
@@ -138,11 +140,11 @@ class SegmentCopy:
         to = self.vaults(job.work.vault)
         match action:
             case SendSegments(source=source, todo=todo):
-                key, folder = source.key or "", source.folder or ""
+                file, folder = source.file(StoredFile), source.folder
                 moved = move(
                     todo,
                     read=lambda piece: self.primary.read(
-                        key, piece.start, piece.size_bytes, etag=source.etag
+                        file.key, piece.start, piece.size_bytes, etag=file.etag
                     ),
                     write=lambda piece, data: to.put(segment_key(folder, piece.number), data),
                     stop=lambda: self.now() >= turn.until - MARGIN,
@@ -157,8 +159,6 @@ class SegmentCopy:
                 return Step(replace(job.progress, described_at=self.now()))
 
     def _describe(self, job: SegmentCopyJob, source: Artefact, to: Vault) -> None:
-        if source.folder is None:
-            raise IntegrityFailure("the original's artefact has no folder", resource=job.work.recovery_point)
         hashes = tuple(
             SegmentHash(segment_name(number), size, sha256)
             for number, (size, sha256) in enumerate(self.hashes.of_job(job.id), start=1)

@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from chalicelib.catalog.recovery_point import Artefact, DueCopy, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import (
+    Artefact,
+    Content,
+    DueCopy,
+    PointState,
+    RecoveryPoint,
+    StoredFile,
+)
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.due_copies import due, no_longer_due
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.writes import Write
-from chalicelib.errors import NotFound
 from chalicelib.jobs.claims import lock_of_copy
 from chalicelib.jobs.decision import Fail, Finish, Wait
 from chalicelib.jobs.job import LOST_EVENT_AFTER, Job, JobState
@@ -38,7 +44,7 @@ class Original:
     fault: str | None = None
 
     def is_in(self, vault: str) -> bool:
-        """Say whether the point is in a vault already."""
+        """Return whether the point is in a vault already."""
         return vault in self.point.available_in()
 
 
@@ -48,9 +54,7 @@ def find_original(points: PointStore, job: CopyJob) -> Original:
     Raises:
         NotFound: the catalog has no such point.
     """
-    point = points.get(job.work.recovery_point)
-    if point is None:
-        raise NotFound("no such recovery point", operation="copying", resource=job.work.recovery_point)
+    point = points.require(job.work.recovery_point)
     source = point.in_vault(SOURCE_VAULT)
     return Original(point, source if source is not None and source.state is PointState.AVAILABLE else None)
 
@@ -106,7 +110,7 @@ def failure_writes(job: CopyJob, original: Original | None, now: datetime) -> tu
     failure = Artefact(
         vault=job.work.vault,
         state=PointState.FAILED,
-        folder=begun.folder if begun else None,
+        folder=begun.folder if begun else "",
         reason=reason_of(job),
         was_made=False,
     )
@@ -125,7 +129,7 @@ def _again(job: CopyJob, original: Original, now: datetime) -> tuple[Write, ...]
 
 
 def may_come_back(point: RecoveryPoint) -> bool:
-    """Say whether an original that is not good now may be again: it is in its grace, or missing."""
+    """Return whether an original that is not good now may be again: it is in its grace, or missing."""
     source = point.in_vault(SOURCE_VAULT)
     return source is not None and (source.in_grace or source.state is PointState.MISSING)
 
@@ -137,20 +141,14 @@ def pause_before(tries: int) -> timedelta:
 
 
 def reason_of(job: CopyJob) -> str:
-    """Say which copy failed, and why."""
+    """Return which copy failed, and why."""
     why = job.failure.reason if job.failure else job.reason
     return f"copy of {job.work.recovery_point} into {job.work.vault}: {why}"
 
 
-def copied(source: Artefact, vault: str) -> Artefact:
-    """Return the artefact that a copy begins with: what it has in common with its source."""
-    return Artefact(
-        vault,
-        PointState.AVAILABLE,
-        folder=source.folder,
-        sha256=source.sha256,
-        parts_sha256=source.parts_sha256,
-    )
+def copied(source: Artefact, vault: str, content: Content, verified_at: datetime | None = None) -> Artefact:
+    """Return the artefact of a whole copy: it lies in the same folder as its source."""
+    return Artefact(vault, PointState.AVAILABLE, content, source.folder, verified_at)
 
 
 def parts_of_file(vault: Vault, job: CopyJob, source: Artefact) -> tuple[PartHash, ...]:
@@ -160,13 +158,14 @@ def parts_of_file(vault: Vault, job: CopyJob, source: Artefact) -> tuple[PartHas
         NotFound: there is no manifest.
         IntegrityFailure: it is not a whole one, or one of other bytes.
     """
-    key = manifest_key(source.folder or "")
+    key, file = manifest_key(source.folder), source.file(StoredFile)
     where = f"{vault.name}:{key}"
     manifest = from_json(vault.get(key), where=where)
-    check_describes(manifest, job.work.recovery_point, source.sha256, source.parts_sha256, where)
+    check_describes(manifest, job.work.recovery_point, file.sha256, file.parts_sha256, where)
     return manifest.parts
 
 
 def file_manifest(point: RecoveryPoint, source: Artefact, parts: tuple[PartHash, ...]) -> Manifest:
     """Return the manifest of a copy of a file: its parts, and what the catalog knows of the point."""
-    return manifest_of(point, source_of_file(point.source), sha256=source.sha256, parts=parts)
+    sha256 = source.file(StoredFile).sha256
+    return manifest_of(point, source_of_file(point.source), sha256=sha256, parts=parts)

@@ -9,14 +9,13 @@ Many snapshots are copied by child jobs, each copying one part.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chalicelib.aws.ec2 import Ec2, Snapshot
-from chalicelib.catalog.recovery_point import TAG_SOURCE, Artefact, SnapshotRef
+from chalicelib.catalog.recovery_point import TAG_SOURCE, Artefact, SnapshotRef, SnapshotSet
 from chalicelib.catalog.store import points
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.writes import Write
-from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.decision import (
     Children,
     Cleaning,
@@ -90,7 +89,7 @@ SnapshotCopyJob = Job[CopyWork, SnapshotCopyProgress]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SnapshotCopyObservation:
     """The point, the originals that this job copies, its copies by their ids, candidates for adoption, its
     parts."""
 
@@ -167,12 +166,16 @@ class SnapshotCopy:
     destinations: Callable[[str], Destination]
     work = CopyWork
     progress = SnapshotCopyProgress
+    deadline = timedelta(days=7)
 
-    def observe(self, job: SnapshotCopyJob, children: Children) -> Seen:
+    def observe(self, job: SnapshotCopyJob, children: Children) -> SnapshotCopyObservation:
         """Look at the point and at the copies that the job has recorded or may have made."""
-        seen, progress = Seen(find_original(self.points, job), children=children), job.progress
+        seen, progress = (
+            SnapshotCopyObservation(find_original(self.points, job), children=children),
+            job.progress,
+        )
         source, ec2 = seen.original.source, self.destinations(job.work.vault).ec2
-        if job.work.shard is None and source is not None and source.shards:
+        if job.work.shard is None and source is not None and source.snapshots.shards:
             if job.failure is None:
                 return replace(seen, original=self._looked_at(job, seen.original, source, ec2))
             number = progress.parts_cleaned
@@ -195,13 +198,13 @@ class SnapshotCopy:
             return original
         shards = (
             self.points.stored_shard(job.work.recovery_point, job.work.vault, number)
-            for number in range(source.shards)
+            for number in range(source.snapshots.shards)
         )
         missing = ec2.not_completed(ref.id for refs in shards for ref in refs)
         fault = f"{', '.join(missing[:5])} disappeared before the copy was complete" if missing else None
         return replace(original, fault=fault)
 
-    def decide(self, job: SnapshotCopyJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, now: datetime) -> Decision[Action]:
         """Copy each snapshot that has no copy, wait for all of them, describe them."""
         source, progress = seen.original.source, job.progress
         if seen.original.is_in(job.work.vault) and job.work.shard is None:
@@ -210,7 +213,7 @@ class SnapshotCopy:
             return source_gone(seen.original)
         if waiting := being_let_go(seen.original, job.work.vault, now):
             return waiting
-        if job.work.shard is None and source.shards:
+        if job.work.shard is None and source.snapshots.shards:
             return self._decide_parts(job, seen, source, now)
         if not seen.refs:
             return Fail(f"{source.vault} holds no snapshots of {job.work.recovery_point}")
@@ -226,7 +229,12 @@ class SnapshotCopy:
         return _still_pending(job, seen, now) or self._decide_end(job, seen, source, now)
 
     def _decide_copy(
-        self, job: SnapshotCopyJob, ref: SnapshotRef, source: Artefact, seen: Seen, now: datetime
+        self,
+        job: SnapshotCopyJob,
+        ref: SnapshotRef,
+        source: Artefact,
+        seen: SnapshotCopyObservation,
+        now: datetime,
     ) -> Decision[Action]:
         name, region = copy_call(ref.id), self.destinations(job.work.vault).settings.region
         if job.intent is not None and job.intent.name == name:
@@ -237,7 +245,7 @@ class SnapshotCopy:
                 return look_again(job, name)
         last = all(each.id in job.progress.copies for each in seen.refs if each is not ref)
         return Do(
-            Copy(ref, source.region or "", last),
+            Copy(ref, source.snapshots.region, last),
             f"copying {ref.id} into {job.work.vault}",
             intent=name,
             budget=Budget("CopySnapshot", region),
@@ -246,7 +254,7 @@ class SnapshotCopy:
         )
 
     def _decide_end(
-        self, job: SnapshotCopyJob, seen: Seen, source: Artefact, now: datetime
+        self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, source: Artefact, now: datetime
     ) -> Decision[Action]:
         copies = tuple(replace(ref, id=job.progress.copies[ref.id]) for ref in seen.refs)
         if job.work.shard is not None:
@@ -258,24 +266,23 @@ class SnapshotCopy:
         return ended(job, seen.original, artefact, f"{len(copies)} snapshots", now)
 
     def _decide_parts(
-        self, job: SnapshotCopyJob, seen: Seen, source: Artefact, now: datetime
+        self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, source: Artefact, now: datetime
     ) -> Decision[Action]:
         """Open a child job for each part of the original, wait for all of them, describe the copy."""
         failures = seen.children.unsuccessful
         if failures:
             return Fail(f"{failures[0]}: {seen.children.reasons.get(failures[0], 'it was not made')}")
         opened, left = job.progress.parts_opened, len(seen.children.unfinished)
-        if opened < source.shards:
-            number = min(PARTS_OPENED_AT_ONCE, source.shards - opened)
-            return Do(
-                OpenParts(opened, number), f"opened {opened} of {source.shards} parts", locks=(lock_of(job),)
-            )
+        parts = source.snapshots.shards
+        if opened < parts:
+            number = min(PARTS_OPENED_AT_ONCE, parts - opened)
+            return Do(OpenParts(opened, number), f"opened {opened} of {parts} parts", locks=(lock_of(job),))
         if left:
-            return Wait(now + LOST_EVENT_AFTER, f"{left} of {source.shards} parts are under way")
+            return Wait(now + LOST_EVENT_AFTER, f"{left} of {parts} parts are under way")
         if not job.progress.described:
             return Do(WriteManifest(source), "writing the manifest")
-        artefact = self._artefact(job, source, shards=source.shards)
-        return ended(job, seen.original, artefact, f"{source.snapshot_count} snapshots", now)
+        artefact = self._artefact(job, source, shards=parts)
+        return ended(job, seen.original, artefact, f"{source.snapshots.snapshot_count} snapshots", now)
 
     def _artefact(
         self,
@@ -285,15 +292,10 @@ class SnapshotCopy:
         snapshots: tuple[SnapshotRef, ...] = (),
         shards: int = 0,
     ) -> Artefact:
-        return replace(
-            copied(source, job.work.vault),
-            region=self.destinations(job.work.vault).settings.region,
-            snapshots=snapshots,
-            shards=shards,
-            snapshot_count=source.snapshot_count,
-        )
+        region, number = self.destinations(job.work.vault).settings.region, source.snapshots.snapshot_count
+        return copied(source, job.work.vault, SnapshotSet(region, number, snapshots, shards))
 
-    def _over(self, job: SnapshotCopyJob, seen: Seen) -> tuple[str, ...]:
+    def _over(self, job: SnapshotCopyJob, seen: SnapshotCopyObservation) -> tuple[str, ...]:
         """Return the originals whose copy has ended and whose slot is still held."""
         held = {purpose for _, purpose, _ in job.slots}
         return tuple(
@@ -302,7 +304,9 @@ class SnapshotCopy:
             if source in held and copy in seen.copies and seen.copies[copy].state in ("completed", "error")
         )
 
-    def clean_up(self, job: SnapshotCopyJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+    def clean_up(
+        self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, now: datetime
+    ) -> Cleaning[Action]:
         """Delete what was copied, then end; look long enough to find what was made unseen."""
         progress, said = job.progress, f"cleaning up after: {reason_of(job)}"
         if job.intent is not None:
@@ -338,7 +342,7 @@ class SnapshotCopy:
         return failure_writes(job, find_original(self.points, job), now)
 
     def leftovers(self, job: SnapshotCopyJob) -> tuple[str, ...]:
-        """Name the copies that the job recorded and could not delete, and the parts not yet looked at."""
+        """Return the copies that the job recorded and could not delete, and the parts not yet looked at."""
         unseen = range(job.progress.parts_cleaned, job.progress.parts_opened)
         left = job.progress.removal.left_of((*_recorded(job.progress), *job.progress.removal.refused))
         return (*left, *(f"part {number + 1} of {job.work.recovery_point}" for number in unseen))
@@ -384,25 +388,23 @@ class SnapshotCopy:
         return Step(replace(job.progress, copies=copies, made_at=made_at), rest=rest)
 
     def _describe(self, job: SnapshotCopyJob, source: Artefact, to: Destination) -> None:
-        if source.folder is None:
-            raise IntegrityFailure("the original's artefact has no folder", resource=job.work.recovery_point)
         point, copies = find_original(self.points, job).point, self._copies(job, source)
         described = manifest_of(
             point,
-            source_of_snapshots(point.source.get("instances", ()), source.region or ""),
+            source_of_snapshots(point.source.get("instances", ()), source.snapshots.region),
             snapshots=snapshots_of(copies, to.settings.region),
         )
         to.vault.put(manifest_key(source.folder), to_json(described).encode())
 
     def _copies(self, job: SnapshotCopyJob, source: Artefact) -> Iterable[SnapshotRef]:
         """Yield the copy of each snapshot."""
-        for ref in source.snapshots:
+        for ref in source.snapshots.snapshots:
             yield replace(ref, id=job.progress.copies[ref.id])
-        for number in range(source.shards):
+        for number in range(source.snapshots.shards):
             yield from self.points.stored_shard(job.work.recovery_point, job.work.vault, number)
 
 
-def _still_pending(job: SnapshotCopyJob, seen: Seen, now: datetime) -> Wait | Fail | None:
+def _still_pending(job: SnapshotCopyJob, seen: SnapshotCopyObservation, now: datetime) -> Wait | Fail | None:
     """Return what keeps the copy from being complete: None when all its snapshots are."""
     for source_id, copy_id in job.progress.copies.items():
         copy = seen.copies.get(copy_id)

@@ -11,7 +11,7 @@ from chalicelib.catalog.recovery_point import Artefact, RecoveryPoint
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.errors import FarshoreError
 from chalicelib.observability import logger
-from chalicelib.vaults.layout import manifest_key, segment_key
+from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.vault import Vault
 
 
@@ -24,8 +24,10 @@ class ArtefactStore:
     ec2: Callable[[str], Ec2]
 
     def missing_from(self, point: RecoveryPoint) -> frozenset[str]:
-        """Name the vaults in which a point is recorded as good and is not whole; one that cannot be looked at
-        may have it."""
+        """Return the vaults in which a point is recorded as good and is not whole.
+
+        A vault that cannot be looked at is not among them: it may have it.
+        """
         return frozenset(vault for vault in point.available_in() if self._is_missing(point, vault))
 
     def _is_missing(self, point: RecoveryPoint, vault: str) -> bool:
@@ -41,24 +43,23 @@ class ArtefactStore:
 
         It takes one listing for each rule's folder, one call for 200 snapshots of a region.
         """
-        with_files = (artefact for artefact, _ in artefacts.values() if not artefact.snapshot_count)
-        keys = self._keys(vault, {artefact.folder for artefact in with_files})
+        keys = self._keys(vault, {each.folder for each, _ in artefacts.values() if each.object_keys})
         snapshots = self._snapshots(artefacts.values())
         return {
             key
             for key, (artefact, ids) in artefacts.items()
-            if not (_has_files(artefact, keys) and snapshots.issuperset(ids))
+            if not (artefact.object_keys <= keys and snapshots.issuperset(ids))
         }
 
-    def _keys(self, vault: str, folders: Iterable[str | None]) -> set[str]:
+    def _keys(self, vault: str, folders: Iterable[str]) -> set[str]:
         """List what lies in the folders' parents: all points of one rule share one."""
-        parents = {f"{folder.rstrip('/').rpartition('/')[0]}/" for folder in folders if folder}
+        parents = {f"{folder.rstrip('/').rpartition('/')[0]}/" for folder in folders}
         return {stored.key for parent in sorted(parents) for stored in self.vaults(vault).list(parent)}
 
     def _snapshots(self, artefacts: Iterable[tuple[Artefact, Iterable[str]]]) -> set[str]:
         by_region: dict[str, list[str]] = {}
         for artefact, ids in artefacts:
-            by_region.setdefault(artefact.region or "", []).extend(ids)
+            by_region.setdefault(artefact.snapshots.region, []).extend(ids)
         return {
             snapshot.id
             for region, ids in by_region.items()
@@ -69,7 +70,7 @@ class ArtefactStore:
 
     def delete_manifest(self, artefact: Artefact) -> None:
         """Delete the manifest, before what it lists: it never lists what is not there."""
-        if artefact.folder is not None:
+        if artefact.folder:
             self.vaults(artefact.vault).delete(manifest_key(artefact.folder))
 
     def delete_snapshot(self, artefact: Artefact, snapshot: str) -> None:
@@ -78,23 +79,13 @@ class ArtefactStore:
         Raises:
             SnapshotInUse: an AMI uses it.
         """
-        if artefact.region is not None:
-            self.ec2(artefact.region).delete_snapshot(snapshot)
+        self.ec2(artefact.snapshots.region).delete_snapshot(snapshot)
 
     def delete_files(self, artefact: Artefact) -> None:
         """Delete the artefact's folder, the manifest first."""
-        if artefact.folder is None:
+        if not artefact.folder:
             return
         vault = self.vaults(artefact.vault)
         self.delete_manifest(artefact)
         for stored in list(vault.list(artefact.folder)):
             vault.delete(stored.key)
-
-
-def _has_files(artefact: Artefact, keys: set[str]) -> bool:
-    """Say whether the manifest, the object and every segment of a file are among the keys."""
-    if artefact.folder is None or artefact.snapshot_count:
-        return True
-    wanted = [manifest_key(artefact.folder), *([artefact.key] if artefact.key else [])]
-    wanted += [segment_key(artefact.folder, number) for number in range(1, artefact.segments + 1)]
-    return keys.issuperset(wanted)

@@ -26,7 +26,7 @@ from chalicelib.jobs.removal import Removal, remove
 from chalicelib.jobs.work import ExpireWork
 from chalicelib.plans.model import Kind, Rule
 from chalicelib.retention.artefacts import ArtefactStore
-from chalicelib.retention.by_request import DeletionContext, guard
+from chalicelib.retention.deletion import DeletionContext, guard
 from chalicelib.retention.judging import (
     Act,
     Judgement,
@@ -67,7 +67,7 @@ ExpireJob = Job[ExpireWork, ExpireProgress]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ExpireObservation:
     """The lineage's points, its rule and what the vaults show while it is judged (then `record` is there).
 
     Else the point to let go next, the snapshots of it to delete next, and why it has to stay (`guard`) though
@@ -133,23 +133,26 @@ class Expire:
     artefacts: ArtefactStore
     grace: timedelta
     now: Callable[[], datetime]
+    deadline: timedelta = timedelta(days=1)
     work = ExpireWork
     progress = ExpireProgress
 
-    def observe(self, job: ExpireJob, children: Children) -> Seen:
+    def observe(self, job: ExpireJob, children: Children) -> ExpireObservation:
         """List the lineage's points while they are judged; then look at the point to let go next."""
         work = job.work
         if job.progress.judged is None and work.kind is not None:
             return self._judging(job, *self._rule(job))
         due = _due(job, self.now())
         if isinstance(due, Wait) or due is None:
-            return Seen()
+            return ExpireObservation()
         point = self.points.get(due.point)
         artefact = point.in_vault(due.vault) if point else None
         if point is None or artefact is None:
-            return Seen(point=point)
+            return ExpireObservation(point=point)
         refs = self.points.shard(point, due.vault, job.progress.shard)
-        seen = Seen(point=point, snapshots=job.progress.snapshots.left_of(ref.id for ref in refs))
+        seen = ExpireObservation(
+            point=point, snapshots=job.progress.snapshots.left_of(ref.id for ref in refs)
+        )
         if due.act is not Act.DELETE or not artefact.in_grace:
             return seen
         if work.kind is None:
@@ -165,16 +168,16 @@ class Expire:
             return None, None
         return rule, stored.kept_since[rule.name]
 
-    def _judging(self, job: ExpireJob, rule: Rule | None, since: datetime | None) -> Seen:
+    def _judging(self, job: ExpireJob, rule: Rule | None, since: datetime | None) -> ExpireObservation:
         lineage = Lineage(job.plan, job.rule, Kind(job.work.kind or ""), job.service)
         record, found = self.services.with_vaults(lineage), self.points.of_lineage(lineage)
         if rule is None or since is None:
-            return Seen(found, record)
+            return ExpireObservation(found, record)
         found = graced(found, since + self.grace)
-        return Seen(found, record, rule, since, self._look(found, rule))
+        return ExpireObservation(found, record, rule, since, self._look(found, rule))
 
     def _guard(self, point: RecoveryPoint) -> str | None:
-        """Say why a point that is let go by request has to stay: by now it is the newest good one."""
+        """Return why a point that is let go by request has to stay: by now it is the newest good one."""
         before = {name: taken_back(each) if each.in_grace else each for name, each in point.artefacts.items()}
         point = replace(point, artefacts=before)
         stored = self.plans.get(point.plan)
@@ -184,7 +187,7 @@ class Expire:
             return None
         return guard(point, replace(context, missing_from=self.artefacts.missing_from(point)))
 
-    def decide(self, job: ExpireJob, seen: Seen, now: datetime) -> Decision[Action]:
+    def decide(self, job: ExpireJob, seen: ExpireObservation, now: datetime) -> Decision[Action]:
         """Judge once; then release what is not kept."""
         if job.progress.judged is None or seen.record is not None:
             if job.work.kind is None:
@@ -216,7 +219,7 @@ class Expire:
         return Act.EXPIRE if self.grace else Act.DELETE
 
     def _decide_one(
-        self, judgement: Judgement, job: ExpireJob, seen: Seen, now: datetime
+        self, judgement: Judgement, job: ExpireJob, seen: ExpireObservation, now: datetime
     ) -> Decision[Action]:
         """Let an artefact go, take it back, or delete it, as it now stands."""
         point = seen.point
@@ -270,7 +273,7 @@ class Expire:
         )
         return Do(Change(judgement, point, expired), f"letting {judgement.key} go")
 
-    def clean_up(self, job: ExpireJob, seen: Seen, now: datetime) -> Cleaning[Action]:
+    def clean_up(self, job: ExpireJob, seen: ExpireObservation, now: datetime) -> Cleaning[Action]:
         """End with what was not deleted still there; the next lifecycle job finds it."""
         return Finish(job.failure.reason if job.failure else job.reason)
 
@@ -279,7 +282,7 @@ class Expire:
         return ()
 
     def leftovers(self, job: ExpireJob) -> tuple[str, ...]:
-        """Name the artefacts that were to go and did not."""
+        """Return the artefacts that were to go and did not."""
         return job.progress.released.left_of(each.key for each in _releases(job))
 
     def act(self, job: ExpireJob, action: Action, turn: Turn) -> Step[ExpireProgress]:
@@ -328,7 +331,7 @@ class Expire:
             refs = [ref.id for ref in self.points.shard(point, artefact.vault, progress.shard)]
             if set(snapshots.left_of(refs)) - set(snapshots.refused):
                 return Step(progress)
-            if progress.shard + 1 < artefact.shards:
+            if progress.shard + 1 < artefact.snapshots.shards:
                 return Step(replace(progress, shard=progress.shard + 1))
             if not snapshots.refused:
                 self.artefacts.delete_files(artefact)
@@ -369,7 +372,7 @@ def _deleted(artefact: Artefact) -> Artefact:
     """Return an artefact of which nothing is left: a copy that failed was never there to be deleted."""
     if artefact.was_made:
         return replace(artefact, state=PointState.DELETED)
-    return replace(artefact, state=PointState.FAILED, folder=None)
+    return replace(artefact, state=PointState.FAILED, folder="")
 
 
 def _take_back(judgement: Judgement, point: RecoveryPoint, artefact: Artefact) -> Do[Action]:
@@ -410,7 +413,7 @@ def _begin_deletion(
         if artefact.state is PointState.AVAILABLE:
             first += (services.counting(point, judgement.vault, -1),)
     some = snapshots[:DELETED_AT_ONCE]
-    budget = Budget("DeleteSnapshot", artefact.region or "", len(some)) if some else None
+    budget = Budget("DeleteSnapshot", artefact.snapshots.region, len(some)) if some else None
     return Do(Delete(judgement, some), f"deleting {judgement.key}", budget=budget, first=first)
 
 
@@ -461,7 +464,8 @@ def _later(progress: ExpireProgress, judgement: Judgement, why: str, now: dateti
 
 def _shards_of(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
     """Return the writes that forget the shards of an artefact that is deleted, as many as a commit takes."""
-    return tuple(points.dropping_shard(point.id, artefact.vault, n) for n in range(min(artefact.shards, 90)))
+    shards = min(artefact.snapshots.shards, 90)
+    return tuple(points.dropping_shard(point.id, artefact.vault, number) for number in range(shards))
 
 
 def _summary(job: ExpireJob) -> str:

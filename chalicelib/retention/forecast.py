@@ -97,7 +97,7 @@ def losses_of(
 
 
 def is_much(losses: Iterable[Loss], found: Iterable[RecoveryPoint]) -> bool:
-    """Say whether more than a quarter of one pool of a lineage in one vault goes, and some of it newly. Pure.
+    """Return whether more than a quarter of one pool of a lineage in a vault goes, some of it newly. Pure.
 
     What the stored plan lets go is there until its lifecycle has marked it: edits in a row add up.
     """

@@ -13,7 +13,7 @@ from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.table import Table
 from chalicelib.catalog.store.writes import Write
-from chalicelib.errors import Conflict, NotFound
+from chalicelib.errors import Conflict
 from chalicelib.retention.expire import taken_back
 
 TRIES = 5
@@ -71,10 +71,8 @@ class Holds:
 
     def _changed(self, point_id: str, change: Callable[[RecoveryPoint], list[Write]]) -> RecoveryPoint:
         for _ in range(TRIES):
-            point = self.points.get(point_id)
-            if point is None:
-                raise NotFound("no such recovery point", resource=point_id)
-            if not self.table.settle(change(point)):
+            point = self.points.require(point_id)
+            if not self.table.commit_outcome(change(point)):
                 return self.points.get(point_id) or point
         raise Conflict("jobs keep changing it; ask again", operation="changing", resource=point_id)
 

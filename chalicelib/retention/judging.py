@@ -157,7 +157,7 @@ def _kept(points: Iterable[RecoveryPoint], vault: str, why: str, *, back: bool =
 
 
 def _pinned(point: RecoveryPoint, vault: str) -> str | None:
-    """Say why a point must stay in a vault: a job needs it there, or a copy that is still to be made."""
+    """Return why a point must stay in a vault: a job needs it there, or a copy that is still to be made."""
     holders = point.pins.get(vault)
     if vault == PRIMARY and point.due:
         return awaited(point)

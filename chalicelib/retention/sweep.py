@@ -8,10 +8,12 @@ miss.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from chalicelib.catalog.store import PlanStore, StoredPlan
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.jobs.engine import Engine
+from chalicelib.jobs.tick import DueWork, isolated
 from chalicelib.jobs.work import expire_request
 
 
@@ -24,19 +26,25 @@ class LifecycleSweep:
     services: ServiceStore
     now: Callable[[], datetime]
 
-    def run(self, stored_plans: tuple[StoredPlan, ...]) -> None:
-        """Open the sweep's jobs for the plans that had none today."""
+    def run(self, due: DueWork) -> None:
+        """Open the sweep's jobs for the woken plans that had none today.
+
+        Raises:
+            Exception: a plan could not be swept now; the others have been.
+        """
+        isolated(((name, partial(self._sweep, due.stored[name])) for name in due.plans), "plan")
+
+    def _sweep(self, stored: StoredPlan) -> None:
         now = self.now()
         today = f"{now:%Y-%m-%d}"
-        for stored in stored_plans:
-            if stored.is_swept(now):
-                continue
-            rules = {(rule.name, rule.kind) for rule in stored.plan.rules}
-            requests = tuple(
-                expire_request(record.lineage, now, f"sweep of {today}")
-                for record in self.services.lineages(stored.plan.name)
-                if (record.lineage.rule, record.lineage.kind) in rules and record.counts
-            )
-            if requests:
-                self.engine.open(requests)
-            self.plans.note_sweep(stored.plan.name, today)
+        if stored.is_swept(now):
+            return
+        rules = {(rule.name, rule.kind) for rule in stored.plan.rules}
+        requests = tuple(
+            expire_request(record.lineage, now, f"sweep of {today}")
+            for record in self.services.lineages(stored.plan.name)
+            if (record.lineage.rule, record.lineage.kind) in rules and record.counts
+        )
+        if requests:
+            self.engine.open(requests)
+        self.plans.note_sweep(stored.plan.name, today)

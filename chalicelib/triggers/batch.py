@@ -23,7 +23,7 @@ def work_off(event: SQSEvent, work: Callable[[SQSRecord], object]) -> BatchAnswe
 
 
 def remaining_time(event: SQSEvent) -> timedelta:
-    """Tell how long Lambda lets this invocation run on."""
+    """Return how long Lambda lets this invocation run on."""
     context: Any = event.context  # Chalice's hints say a dict; it is Lambda's context object
     return timedelta(milliseconds=context.get_remaining_time_in_millis())
 

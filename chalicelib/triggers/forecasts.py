@@ -1,9 +1,8 @@
-"""A plan's forecast as the API answers it, and the confirmation that a great loss wants. Pure."""
+"""A plan's forecast as the API answers it. Pure."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from chalicelib.errors import Conflict
 from chalicelib.insight.documents import rfc3339
 from chalicelib.retention.forecast import Forecast, LeftBehind
 
@@ -33,21 +32,3 @@ def stays_document(stays: Iterable[LeftBehind]) -> list[dict[str, Any]]:
         {"rule": each.rule, "kind": str(each.kind), "services": each.services, "points": dict(each.points)}
         for each in stays
     ]
-
-
-def require_confirmed(forecast: Forecast, plan: str, confirmed: int | None) -> None:
-    """Check that a great loss was confirmed, with just the number of points that go.
-
-    Raises:
-        Conflict: it was not.
-    """
-    wanted = forecast.confirm
-    if not wanted or confirmed == wanted:
-        return
-    why = (
-        f"it lets {wanted} recovery points go that are kept now, more than a quarter of a service's "
-        f"in a vault; ?dry_run=true lists them, ?confirm={wanted} stores the plan"
-    )
-    if confirmed is not None:
-        why += f", and not ?confirm={confirmed}"
-    raise Conflict(why, operation="storing", resource=f"plan {plan}")

@@ -49,12 +49,12 @@ class Segment:
 
 
 def service_folder(service: str, rule: str) -> str:
-    """Name the folder that holds every recovery point of a service's rule; it ends with a slash."""
+    """Return the folder that holds every recovery point of a service's rule; it ends with a slash."""
     return f"{POINTS_PREFIX}{encode_name(service)}/{encode_name(rule)}/"
 
 
 def point_folder(service: str, rule: str, nominal_at: datetime, recovery_point: str) -> str:
-    """Name a recovery point's folder; it ends with a slash. Folders of a rule sort by nominal time."""
+    """Return a recovery point's folder; it ends with a slash. Folders of a rule sort by nominal time."""
     stamp = nominal_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"{service_folder(service, rule)}{stamp}-{encode_name(recovery_point)}/"
 
@@ -79,32 +79,32 @@ def job_of_key(key: str) -> str | None:
 
 
 def staging_key(job: str) -> str:
-    """Name the object in which a job puts a file together."""
+    """Return the object in which a job puts a file together."""
     return f"{STAGING_PREFIX}{job}"
 
 
 def mailbox_folder(job: str) -> str:
-    """Name the folder in which a job and its script talk; it ends with a slash."""
+    """Return the folder in which a job and its script talk; it ends with a slash."""
     return f"{MAILBOX_PREFIX}{encode_name(job)}/"
 
 
 def manifest_key(folder: str) -> str:
-    """Name the manifest in a recovery point's folder."""
+    """Return the manifest in a recovery point's folder."""
     return f"{folder}manifest.json"
 
 
 def data_key(folder: str) -> str:
-    """Name the object that holds a service backup whole."""
+    """Return the object that holds a service backup whole."""
     return f"{folder}data"
 
 
 def segment_name(number: int) -> str:
-    """Name a segment (counted from 1) relative to its folder, as the manifest lists it."""
+    """Return a segment (counted from 1) relative to its folder, as the manifest lists it."""
     return f"segments/{number:06d}"
 
 
 def segment_key(folder: str, number: int) -> str:
-    """Name the object that holds a segment."""
+    """Return the object that holds a segment."""
     return f"{folder}{segment_name(number)}"
 
 

@@ -73,7 +73,7 @@ class Manifest:
     `data`. Its `sha256` is None where nobody of ours has read the whole at once; then its parts tell what it
     is. A snapshot has `snapshots` and no `sha256`; `size_bytes` is then the full size of its volumes.
 
-    `asked` to `suspect` are as on the recovery point; what is confirmed or held later is in the catalog.
+    `origin` to `suspect` are as on the recovery point; what is confirmed or held later is in the catalog.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -93,7 +93,7 @@ class Manifest:
     parts: tuple[PartHash, ...] = ()
     segments: tuple[SegmentHash, ...] = ()
     snapshots: tuple[SnapshotOf, ...] = ()
-    asked: Literal["schedule", "rpo", "request"] = "schedule"
+    origin: Literal["schedule", "rpo", "request"] = "schedule"
     note: str = ""
     keep_until: AwareDatetime | None = None
     left_out: tuple[str, ...] = ()

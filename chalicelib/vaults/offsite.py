@@ -65,7 +65,7 @@ class OffsiteVault:
         return data
 
     def size(self, key: str) -> int | None:
-        """Tell an object's size in bytes, None when there is none."""
+        """Return an object's size in bytes, None when there is none."""
         with self._reaching("HEAD", key) as store:
             size = store.size(key)
             if size is None:

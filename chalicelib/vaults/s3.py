@@ -70,7 +70,7 @@ class S3Vault(S3Uploads):
         return data
 
     def size(self, key: str) -> int | None:
-        """Tell an object's size in bytes, None when there is none."""
+        """Return an object's size in bytes, None when there is none."""
         found = self.head(key)
         return found.size_bytes if found else None
 
@@ -123,7 +123,7 @@ class S3Vault(S3Uploads):
         return made
 
     def copy_source(self, key: str, etag: str) -> CopySource:
-        """Name an object of this vault for `copy_part` of another."""
+        """Return an object of this vault for `copy_part` of another."""
         return CopySource(self.name, self.bucket, key, etag)
 
     def presign_get(self, key: str, expires: timedelta) -> str:
@@ -158,7 +158,7 @@ class S3Vault(S3Uploads):
             return b""
 
     def _require_bucket(self) -> None:
-        """Tell a missing bucket from a missing object, which a HEAD, having no body, answers alike."""
+        """Tell a missing bucket from a missing object: a HEAD has no body and answers both alike."""
         try:
             with self._calling("HeadBucket", ""):
                 self._client.head_bucket(Bucket=self.bucket)

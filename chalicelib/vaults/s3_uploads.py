@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import FlexibleChecksumError
 
-from chalicelib.aws.errors import calling
+from chalicelib.aws.errors import translated_errors
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound, VaultMissing
 from chalicelib.vaults.part_urls import PartUrls, sign_parts
 
@@ -56,8 +56,8 @@ class UploadedPart:
 class S3Uploads:
     """The uploads of one bucket; `kms_key` encrypts what is written (default: the bucket's own setting).
 
-    `once` is a client that repeats nothing (`Clients.s3(region, once=True)`): S3 gives CreateMultipartUpload
-    no token, and an upload begun twice would stay open.
+    `unretried` is a client with `retries=False`: S3 gives CreateMultipartUpload no token, and an upload begun
+    twice would stay open.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class S3Uploads:
         region: str,
         kms_key: str | None = None,
         *,
-        once: "S3Client | None" = None,
+        unretried: "S3Client | None" = None,
     ) -> None:
         self.name = name
         self.bucket = bucket
         self.region = region
         self._client = client
-        self._once = once or client
+        self._unretried = unretried or client
         self._encryption: dict[str, Any] = (
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key, "BucketKeyEnabled": True}
             if kms_key
@@ -85,13 +85,13 @@ class S3Uploads:
         """Begin an upload and return its id; the object that it becomes will carry `tags`."""
         tagging = urlencode({tag: as_tag_value(value) for tag, value in tags.items()})
         with self._calling("CreateMultipartUpload", key):
-            answer = self._once.create_multipart_upload(
+            answer = self._unretried.create_multipart_upload(
                 Bucket=self.bucket, Key=key, Tagging=tagging, **self._encryption
             )
         return answer["UploadId"]
 
     def find_upload(self, key: str) -> str | None:
-        """Find the upload of `key` that was begun first and is not finished: the one to adopt."""
+        """Return the upload of `key` that was begun first and is not finished: the one to adopt."""
         pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=key)
         with self._calling("ListMultipartUploads", key):
             uploads = [
@@ -216,7 +216,7 @@ class S3Uploads:
     def _calling(self, operation: str, key: str) -> Iterator[None]:
         resource = self._named(key)
         try:
-            with calling(operation, resource, self.region):
+            with translated_errors(operation, resource, self.region):
                 yield
         except VaultMissing as exc:
             raise VaultMissing(
@@ -268,5 +268,5 @@ class CopySource:
 
     @property
     def location(self) -> "CopySourceTypeDef":
-        """Name it as S3 wants it."""
+        """Return it as S3 wants it."""
         return {"Bucket": self.bucket, "Key": self.key}

@@ -52,7 +52,7 @@ class Vault(Protocol):
         """
 
     def size(self, key: str) -> int | None:
-        """Tell an object's size in bytes, None when there is none; a missing vault raises."""
+        """Return an object's size in bytes, None when there is none; a missing vault raises."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
         """List every object whose key starts with `prefix` and comes behind `after`, each once, in the order

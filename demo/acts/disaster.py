@@ -81,6 +81,6 @@ def _restored(stage: Stage, what: str, point: Document, vault: str, target: Docu
 
 
 def _maker(stage: Stage, point: Document) -> str:
-    """Answer the job that made a point."""
+    """Return the job that made a point."""
     jobs = stage.farshore.jobs(service=point["service"], kind="backup")
     return next(str(job["id"]) for job in jobs if job.get("recovery_point") == point["id"])

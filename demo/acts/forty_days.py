@@ -52,7 +52,7 @@ def _tell_day(stage: Stage, day: int, since: datetime) -> None:
 
 
 def _lineages(stage: Stage, points: list[Document]) -> list[kept.Lineage]:
-    """Answer every rule with its points and the times at which there had to be one."""
+    """Return every rule with its points and the times at which there had to be one."""
     begins, end = stage.midnight + HOUR, stage.ground.now()
     asked_at = min(moment(each["nominal_at"]) for each in points if each["rule"] == "weekly")
     expected = {

@@ -36,7 +36,7 @@ def set_stage(
 
 
 def check_scene(stage: Stage) -> None:
-    """Tell what there is, and check that it is enough to be taken seriously."""
+    """Return what there is, and check that it is enough to be taken seriously."""
     for name, instance in stage.scene.instances.items():
         stage.say(f"{name} runs as {instance} in {HOME}")
     stage.say(f"orders.db has {stage.orders.rows:,} orders, and more come in all the time")

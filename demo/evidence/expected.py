@@ -18,7 +18,7 @@ PERIODS: Mapping[str, Callable[[datetime], object]] = {
 def left(
     lifecycle: Mapping[str, Any], made: Collection[datetime], judged_at: datetime
 ) -> frozenset[datetime]:
-    """Answer what a lifecycle keeps of the backups made, when it was last applied at `judged_at`."""
+    """Return what a lifecycle keeps of the backups made, when it was last applied at `judged_at`."""
     newest_first = sorted(made, reverse=True)
     kept = set(newest_first[: max(lifecycle.get("min_keep", 1), lifecycle.get("count", 0))])
     for name, wanted in lifecycle.get("keep", {}).items():
@@ -33,7 +33,7 @@ def left(
 
 
 def nights(first: datetime, before: datetime, *, weekday: int | None = None) -> list[datetime]:
-    """Answer `first` and the same time of every later day, before `before`; only of one weekday (Monday: 0)
+    """Return `first` and the same time of every later day, before `before`; only of one weekday (Monday: 0)
     where that is given.
     """
     days = (before - first) // timedelta(days=1) + 1

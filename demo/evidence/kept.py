@@ -28,7 +28,7 @@ class Lineage:
 
     @property
     def name(self) -> str:
-        """Name it in a word."""
+        """Return it in a word."""
         return f"{self.service}/{self.rule['name']}"
 
     def lifecycles(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -39,7 +39,7 @@ class Lineage:
 
 
 def verdicts_of(jobs: Sequence[Document]) -> Verdicts:
-    """Answer what the lifecycle jobs, newest first, said last of each point."""
+    """Return what the lifecycle jobs, newest first, said last of each point."""
     return {
         (each["recovery_point"], each["vault"]): each
         for job in reversed(jobs)
@@ -115,7 +115,7 @@ def _points_in_bucket(ground: Ground, vault: str, region: str) -> set[str]:
 
 
 def _points_of(keys: list[str]) -> set[str]:
-    """Answer the recovery points that keys are of; what is of none stands for itself."""
+    """Return the recovery points that keys are of; what is of none stands for itself."""
     found = set()
     for key in keys:
         if key != "restore.sh":

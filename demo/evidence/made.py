@@ -62,7 +62,7 @@ def check_snapshots(claims: Claims, pending: Pending, watch: Watch, point: Docum
 
 
 def _took_time(watch: Watch) -> set[str]:
-    """Name the snapshots that ended later than they began, as their events tell: they were pending."""
+    """Return the snapshots that ended later than they began, as their events tell: they were pending."""
     took: set[str] = set()
     for heard in watch.events:
         detail = heard.detail
@@ -138,7 +138,7 @@ def check_written_while(claims: Claims, orders: OrderEntry, before: int, copied:
 
 
 def job_that_made(watch: Watch, point: Document) -> str:
-    """Answer the id of the backup job of a point."""
+    """Return the id of the backup job of a point."""
     return next(str(job["id"]) for job in watch.jobs.values() if job["kind"] == "backup" and _of(job, point))
 
 

@@ -49,7 +49,7 @@ def check_failures(claims: Claims, jobs: Sequence[Document], night: tuple[dateti
 
 
 def says(farshore: Farshore) -> list[str]:
-    """Answer all that the status of the services says."""
+    """Return all that the status of the services says."""
     return [sentence for status in farshore.status().values() for sentence in status["says"]]
 
 

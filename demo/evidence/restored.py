@@ -28,18 +28,18 @@ def check_lost(claims: Claims, ground: Ground, instance_id: str) -> None:
 
 
 def home_bucket(ground: Ground) -> str:
-    """Name the bucket of the primary vault."""
+    """Return the bucket of the primary vault."""
     return ground.vaults["primary"].removeprefix("s3://")
 
 
 def unreachable(bucket: str) -> list[Mapping[str, object]]:
-    """Answer the faults that make a bucket answer nothing but errors."""
+    """Return the faults that make a bucket answer nothing but errors."""
     error = {"code": "ServiceUnavailable", "status": 503, "message": "The region is on fire."}
     return [{"match": {"service": "s3", "resource": bucket}, "effect": {"error": error}}]
 
 
 def volumes_by_original(ground: Ground, point: Document, made: Mapping[str, str]) -> dict[str, str]:
-    """Answer the volumes made of a point's snapshots in the DR region, by the volume they once were.
+    """Return the volumes made of a point's snapshots in the DR region, by the volume they once were.
 
     The vault tells: beside every recovery point there lies a manifest.
     """

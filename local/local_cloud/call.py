@@ -66,7 +66,7 @@ class StandIn(Protocol):
         ...
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer what is handled here, by operation; whatever is not named goes to moto."""
+        """Return what is handled here, by operation; whatever is not named goes to moto."""
         ...
 
 

@@ -192,7 +192,7 @@ class Cloud:
                     LOG.exception("an action on the timeline broke")
 
     def client(self, service: str, region: str) -> Any:
-        """Answer a boto3 client of the operator's; one is made per service and region."""
+        """Return a boto3 client of the operator's; one is made per service and region."""
         if (service, region) not in self._clients:
             self._clients[service, region] = self._session.create_client(
                 service,

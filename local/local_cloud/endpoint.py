@@ -107,7 +107,7 @@ class Endpoint:
                     handlers[stand_in.service, operation] = handler
 
     def __call__(self, environ: WSGIEnvironment) -> Answer:
-        """Answer one call."""
+        """Return one call."""
         target = recognise(environ)
         by_function = target.access_key == FUNCTION_KEY and target.signed is Signed.HEADER
         caller = self._executions.of(environ.get("HTTP_X_AMZN_TRACE_ID")) if by_function else None
@@ -163,7 +163,7 @@ class Endpoint:
             action()
 
     def _serve_faulty(self, target: Target, environ: WSGIEnvironment, effect: Effect) -> Answer:
-        """Answer with an error, not at all, or as things were, if that is asked for."""
+        """Return with an error, not at all, or as things were, if that is asked for."""
         if effect.error:
             raise AwsError(effect.error.code, effect.error.message, effect.error.status)
         if not effect.lose:

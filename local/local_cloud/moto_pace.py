@@ -49,7 +49,7 @@ UNIX_TIME: Any = utils.unix_time
 
 
 def unix_time(moment: datetime | None = None) -> float:
-    """Answer a moment, or else now, in seconds since 1970, without two dates and their difference."""
+    """Return a moment, or else now, in seconds since 1970, without two dates and their difference."""
     return UNIX_TIME(moment) if moment else time.time()
 
 
@@ -69,7 +69,7 @@ GENERATE: Any = vars(kms)["generate_private_key"]
 
 
 def private_key_of(spec: str) -> Any:
-    """Answer a private key; moto makes one even for a symmetric key, such as every table has."""
+    """Return a private key; moto makes one even for a symmetric key, such as every table has."""
     return GENERATE(spec) if spec.startswith(("RSA", "ECC")) else LateKey()
 
 
@@ -79,7 +79,7 @@ STATE_OF: Any = BackendDict.__getitem__
 
 
 def state_of(self: BackendDict[Any], account: str) -> Any:
-    """Answer an account's state of a service, that is known for the next reset."""
+    """Return an account's state of a service, that is known for the next reset."""
     for known in INSTANCES:
         if known is self and account in self:
             return dict.__getitem__(self, account)
@@ -87,7 +87,7 @@ def state_of(self: BackendDict[Any], account: str) -> Any:
 
 
 def letters(pool: str) -> bytes:
-    """Answer a table from any byte to one of a pool of characters."""
+    """Return a table from any byte to one of a pool of characters."""
     return (pool * (256 // len(pool) + 1))[:256].encode()
 
 
@@ -105,7 +105,7 @@ def random_string(
 
 
 def regions_of_any(self: Any, service: str) -> list[str]:
-    """Answer a service's regions in every partition; moto's cache keeps one answer, and state, per reset."""
+    """Return a service's regions in every partition; moto's cache keeps one answer, and state, per reset."""
     return list(regions_of(service))
 
 

@@ -28,19 +28,19 @@ MotoView = Callable[[LocalRequest, str, Any], Any]
 
 @cache
 def moto_backend(service: str) -> Any:
-    """Answer moto's state of a service, by account, then region; moto types it name by name."""
+    """Return moto's state of a service, by account, then region; moto types it name by name."""
     return cast(Any, get_backend)(service)
 
 
 @cache
 def lock_of(service: str) -> threading.RLock:
-    """Answer the lock under which calls to a service run."""
+    """Return the lock under which calls to a service run."""
     return threading.RLock()
 
 
 @cache
 def views_of(service: str) -> tuple[tuple[re.Pattern[str], MotoView], ...]:
-    """Answer moto's URL patterns of a service, in its order.
+    """Return moto's URL patterns of a service, in its order.
 
     Raises:
         AwsError: moto has no such service, or what the service needs is not installed.
@@ -74,7 +74,7 @@ def pass_on(service: str, environ: WSGIEnvironment) -> Answer:
 
 
 def find_view(service: str, path: str) -> MotoView:
-    """Answer the function behind a path."""
+    """Return the function behind a path."""
     for pattern, view in views_of(service):
         if pattern.fullmatch(path):
             return view
@@ -82,7 +82,7 @@ def find_view(service: str, path: str) -> MotoView:
 
 
 def as_bytes(body: Any) -> bytes:
-    """Answer a moto body, text or bytes or a stream of them, as bytes."""
+    """Return a moto body, text or bytes or a stream of them, as bytes."""
     if isinstance(body, str):
         return body.encode()
     return body if isinstance(body, bytes) else b"".join(body)

@@ -62,7 +62,7 @@ class Target:
 
 
 def recognise(environ: WSGIEnvironment) -> Target:
-    """Name the operation; an operation that cannot be told is `Unknown`, an unsigned REST request is S3's."""
+    """Return the operation, or `Unknown`; an unsigned REST request is S3's."""
     access_key, region, service, signed = scope(environ)
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         prefix, _, operation = target.rpartition(".")
@@ -87,7 +87,7 @@ def scope(environ: WSGIEnvironment) -> tuple[str | None, str, str, Signed]:
 
 
 def query_action(environ: WSGIEnvironment) -> str | None:
-    """Answer the `Action` of the query and EC2 protocols, from a form body or the query string."""
+    """Return the `Action` of the query and EC2 protocols, from a form body or the query string."""
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
         match = ACTION.search(environ["wsgi.input"].getvalue())
     else:
@@ -96,7 +96,7 @@ def query_action(environ: WSGIEnvironment) -> str | None:
 
 
 def rest_operation(service: str, environ: WSGIEnvironment) -> tuple[str, dict[str, Any]]:
-    """Answer the operation that method and path name, with the parameters in the path."""
+    """Return the operation that method and path name, with the parameters in the path."""
     try:
         operation, uri_params = get_service_router(service).match(LocalRequest(environ))
     except (NotFound, NotImplementedError, ValueError):

@@ -57,7 +57,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Answer where clients reach it."""
+        """Return where clients reach it."""
         return f"http://{HOST}:{self.port}"
 
     def start(self) -> None:
@@ -199,7 +199,7 @@ def unquote_latin1(path: str) -> str:
 
 
 def keeps_alive(environ: WSGIEnvironment) -> bool:
-    """Tell whether the client will send another request on this connection."""
+    """Return whether the client will send another request on this connection."""
     connection = environ.get("HTTP_CONNECTION", "").lower()
     return bool(environ["SERVER_PROTOCOL"] == "HTTP/1.1" and connection != "close")
 
@@ -223,7 +223,7 @@ def render(answer: Answer, method: str, *, keep_alive: bool) -> bytes:
 
 
 def phrase(status: int) -> str:
-    """Answer the reason phrase of a status, or nothing for one HTTP does not name."""
+    """Return the reason phrase of a status, or nothing for one HTTP does not name."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

@@ -35,7 +35,7 @@ class PlainError(ServiceException):
 
 @cache
 def model_of(service: str, operation: str) -> OperationModel:
-    """Answer botocore's model of an operation; one it does not know gets an empty model, good for errors."""
+    """Return botocore's model of an operation; one it does not know gets an empty model, good for errors."""
     model: ServiceModel = get_service_model(service)
     try:
         known: OperationModel = model.operation_model(operation)
@@ -45,7 +45,7 @@ def model_of(service: str, operation: str) -> OperationModel:
 
 
 def protocol_of(target: Target, environ: WSGIEnvironment) -> str:
-    """Answer the protocol this request is made in; some services speak two."""
+    """Return the protocol this request is made in; some services speak two."""
     model = model_of(target.service, target.operation)
     return str(determine_request_protocol(model.service_model, environ.get("CONTENT_TYPE", "")))
 

@@ -37,7 +37,7 @@ class Bench:
         self._clients: dict[str, Any] = {}
 
     def client(self, region: str = HOME) -> Any:
-        """Answer a boto3 client of EC2."""
+        """Return a boto3 client of EC2."""
         if region not in self._clients:
             self._clients[region] = boto3.client(
                 "ec2",
@@ -74,7 +74,7 @@ class Bench:
         return str(answer["Instances"][0]["InstanceId"])
 
     def volumes(self, instance_id: str, region: str = HOME) -> dict[str, str]:
-        """Answer the volume of each device of an instance."""
+        """Return the volume of each device of an instance."""
         reservations = self.client(region).describe_instances(InstanceIds=[instance_id])["Reservations"]
         mappings = reservations[0]["Instances"][0]["BlockDeviceMappings"]
         return {mapping["DeviceName"]: mapping["Ebs"]["VolumeId"] for mapping in mappings}

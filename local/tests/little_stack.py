@@ -24,7 +24,7 @@ PLANS = (
 
 
 def bare_endpoint(clock: Clock, timeline: Timeline, signatures: Signatures | None = None) -> Endpoint:
-    """Answer an endpoint that nothing stands behind yet: no faults, no limits, no functions."""
+    """Return an endpoint that nothing stands behind yet: no faults, no limits, no functions."""
     return Endpoint(
         calls=CallCount(),
         faults=Faults(),
@@ -45,7 +45,7 @@ class LittleStack:
         self.events = cloud.client("events", HOME)
 
     def notes(self, kind: str) -> list[Any]:
-        """Answer what the functions noted of a kind, in order."""
+        """Return what the functions noted of a kind, in order."""
         found = self.cloud.client("dynamodb", HOME).query(
             TableName="notes",
             KeyConditionExpression="kind = :kind AND #n > :zero",
@@ -65,7 +65,7 @@ class LittleStack:
         self.cloud.client("events", region).put_events(Entries=[entry])
 
     def waiting(self, queue: str) -> list[str]:
-        """Answer the bodies of the messages that wait on a queue."""
+        """Return the bodies of the messages that wait on a queue."""
         url = self.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
         found = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
         return [message["Body"] for message in found.get("Messages", ())]

@@ -42,7 +42,7 @@ def put(client: Any, pk: str, sk: str, **more: str) -> None:
 
 
 def by_kind(client: Any, kind: str, **more: Any) -> list[str]:
-    """Answer the partition keys of all items of a kind, in order, page by page."""
+    """Return the partition keys of all items of a kind, in order, page by page."""
     found: list[str] = []
     request = {
         "TableName": "t",

@@ -11,7 +11,7 @@ from local_cloud.services.ec2.contents import Contents, Source, Tree
 
 
 def look(folder: Path) -> dict[str, tuple[object, ...]]:
-    """Answer all that a restore must bring back, by path."""
+    """Return all that a restore must bring back, by path."""
     found: dict[str, tuple[object, ...]] = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()

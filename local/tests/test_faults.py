@@ -20,12 +20,12 @@ def fault(effect: Document, *, service: str = "dynamodb", count: int | None = 1,
 
 
 def numbers(little: LittleStack) -> list[int]:
-    """Answer what the events that were noted say, in the order of their notes."""
+    """Return what the events that were noted say, in the order of their notes."""
     return [event["detail"]["n"] for event in little.notes("event")]
 
 
 def calls_of_events(cloud: Cloud) -> list[str]:
-    """Answer a list that the operations which functions call are added to."""
+    """Return a list that the operations which functions call are added to."""
     made: list[str] = []
 
     def look(target: Target, _: object, function: str | None) -> None:

@@ -325,7 +325,7 @@ def test_script_that_outlasts_its_time_is_killed_with_its_children(world: World)
 
 
 def has_ended(pid: str) -> bool:
-    """Tell whether a process that was killed ends within a few seconds."""
+    """Return whether a process that was killed ends within a few seconds."""
     try:
         process = os.pidfd_open(int(pid))
     except ProcessLookupError:

@@ -29,7 +29,7 @@ class Fleet:
         app.put_plan("orders", PLAN)
 
     def back_up(self, **body: object) -> list[Document]:
-        """Answer the jobs of backups that are over, in the order they were answered."""
+        """Return the jobs of backups that are over, in the order they were answered."""
         jobs = self.app.post("/backups", {"plan": "orders", **body})
         self.app.finish()
         return [self.app.job(job) for job in jobs]

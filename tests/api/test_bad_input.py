@@ -60,13 +60,13 @@ class Orders:
         }
 
     def run(self, plan: str = "orders") -> Document:
-        """Answer the job of a backup that is over."""
+        """Return the job of a backup that is over."""
         [job] = self.app.post("/backups", {"plan": plan})
         self.app.finish()
         return self.app.job(job)
 
     def restore(self, vault: str, **more: Any) -> Document:
-        """Answer the job of a restore that is over."""
+        """Return the job of a restore that is over."""
         target = {"instance_id": self.instance}
         order = {"recovery_point": self.point["id"], "vault": vault, "target": target, **more}
         [job] = self.app.post("/restores", order)
@@ -86,7 +86,7 @@ class Orders:
 
     @property
     def restored(self) -> str | None:
-        """Answer what the restore script wrote, None when it never ran."""
+        """Return what the restore script wrote, None when it never ran."""
         directory = self.app.directory(self.instance)
         if not (directory / "restore-ran").exists():
             return None

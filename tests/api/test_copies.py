@@ -44,7 +44,7 @@ def vaults_of(app: Farshore, point: Document) -> dict[str, str]:
 
 
 def copy(app: Farshore, point: Document, vault: str) -> Document:
-    """Answer the job of a copy that is over."""
+    """Return the job of a copy that is over."""
     [job] = app.post(f"/recovery-points/{point['id']}/copies", {"vault": vault})
     app.finish()
     return app.job(job)

@@ -41,7 +41,7 @@ class Orders:
         app.put_plan("orders", PLAN)
 
     def delete(self, point: Document) -> Document:
-        """Answer the job of a deletion that is over."""
+        """Return the job of a deletion that is over."""
         answer = self.app.ask("DELETE", f"/recovery-points/{point['id']}")
         assert answer.status == 202, answer.text
         [job] = answer.document["jobs"]
@@ -49,7 +49,7 @@ class Orders:
         return self.app.job(job)
 
     def refusal(self, point: Document) -> str:
-        """Answer why a point is not deleted."""
+        """Return why a point is not deleted."""
         detail: str = self.app.ask("DELETE", f"/recovery-points/{point['id']}").problem(409)["detail"]
         prefix = f"deleting failed on {point['id']}: "
         assert detail.startswith(prefix)
@@ -150,6 +150,7 @@ def test_a_snapshot_that_an_image_uses_is_told_and_goes_once_that_is_deregistere
 
 
 def test_points_outlive_their_plan_and_can_be_deleted_without_it(orders: Orders) -> None:
+    orders.app.back_up("orders", "volumes")
     old, new = (orders.app.back_up("orders", "files") for _ in range(2))
     answer = orders.app.ask("DELETE", "/plans/orders")
     assert answer.status == 200

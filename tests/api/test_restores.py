@@ -62,13 +62,13 @@ class Orders:
         return {"instance_id": self.fresh}
 
     def restore(self, **order: object) -> Document:
-        """Answer the job of a restore that is over."""
+        """Return the job of a restore that is over."""
         [job] = self.app.post("/restores", order)
         self.app.finish()
         return self.app.job(job)
 
     def restored(self) -> bytes:
-        """Answer what was restored onto the fresh instance, and remove it."""
+        """Return what was restored onto the fresh instance, and remove it."""
         file = self.app.directory(self.fresh) / "restored"
         content = file.read_bytes()
         file.unlink()

@@ -127,7 +127,7 @@ class Deployment:
 
     @property
     def now(self) -> datetime:
-        """Tell the simulated time."""
+        """Return the simulated time."""
         return self.cloud.clock.now()
 
     def pass_time(self, **span: float) -> datetime:
@@ -191,7 +191,7 @@ class Deployment:
         self.pass_time(seconds=15)
 
     def folder(self, instance: str) -> Path:
-        """Name the directory that is an instance's disk."""
+        """Return the directory that is an instance's disk."""
         return self.cloud.ec2.directory(instance)
 
     def poke(self, job_id: str) -> None:
@@ -353,7 +353,7 @@ class Deployment:
 
 
 def _files_of(point: Document, artefact: Document, there: Iterable[str]) -> set[str]:
-    """Name the files that an artefact consists of."""
+    """Return the files that an artefact consists of."""
     if "snapshot_ids" in artefact:  # the API shows no folder; its name ends in the point's id
         manifests = {key for key in there if key.endswith(f"-{point['id']}/manifest.json")}
         return manifests or {f"the manifest of {point['id']}"}

@@ -59,7 +59,7 @@ def _point_there(app: Deployment, instance: str) -> Document:
 
 
 def _older_point(app: Deployment, instance: str) -> Document:
-    """Name the oldest point there is, and have a newer one."""
+    """Return the oldest point there is, and have a newer one."""
     older = app.points(state="AVAILABLE")[:1]
     _point_made(app, instance)
     if not older:

@@ -39,8 +39,8 @@ def test_what_is_asked_for_by_hand_displaces_nothing_scheduled_and_is_counted_by
     scheduled = {point["id"] for point in _there(app)}
     assert len(scheduled) == 2
     by_hand = [_back_up(app) for _ in range(3)]
-    assert {point["asked"] for point in by_hand} == {"request"}
-    there = {point["id"]: point["asked"] for point in _there(app)}
+    assert {point["origin"] for point in by_hand} == {"request"}
+    there = {point["id"]: point["origin"] for point in _there(app)}
     assert there == {**dict.fromkeys(scheduled, "schedule"), by_hand[-1]["id"]: "request"}
     assert app.discrepancies() == []
 
@@ -61,7 +61,7 @@ def test_a_point_is_kept_as_long_as_it_was_asked_to_be_with_its_note(app: Deploy
     assert (states[point["id"]], states[held["id"]]) == ("DELETED", "AVAILABLE")
     [manifest] = [key for key in app.keys("primary") if held["id"] in key]
     described = json.loads(app.read("primary", manifest))
-    assert (described["asked"], described["note"]) == ("request", "")
+    assert (described["origin"], described["note"]) == ("request", "")
 
 
 def test_keep_and_note_are_checked_and_belong_to_the_idempotency(app: Deployment) -> None:

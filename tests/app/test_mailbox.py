@@ -33,7 +33,7 @@ def _commands(app: Deployment) -> list[dict[str, Any]]:
 
 
 def _opened(url: str) -> tuple[int, bytes]:
-    """Say what a URL opens."""
+    """Return what a URL opens."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.netloc)
     connection.request("GET", f"{address.path}?{address.query}")
@@ -42,7 +42,7 @@ def _opened(url: str) -> tuple[int, bytes]:
 
 
 def _opened_by_history(app: Deployment) -> list[tuple[int, bytes]]:
-    """Say what the URLs in the history of commands open, all that one can GET."""
+    """Return what the URLs in the history of commands open, all that one can GET."""
     urls = [url for command in _commands(app) for url in URL.findall(json.dumps(command, default=str))]
     assert urls
     return [_opened(url) for url in urls if _opened(url)[0] != 403]

@@ -83,7 +83,7 @@ def _kept(made: list[tuple[str, datetime]], lifecycle: Lifecycle) -> set[str]:
 
 
 def _ids_in(app: Deployment, vault: str, points: list[Document]) -> set[str]:
-    """Name the points of which something lies in a vault."""
+    """Return the points of which something lies in a vault."""
     if vault != "offsite" and (snapshots := app.snapshots(vault)):
         tags = (tag for each in snapshots.values() for tag in each["Tags"])
         return {tag["Value"] for tag in tags if tag["Key"] == "farshore:recovery-point"}

@@ -48,7 +48,7 @@ def _at(operation: Operation, effect: Document, skip: int = 0) -> Document:
 
 
 def _changing(calls: Counter[Operation]) -> list[tuple[Operation, int]]:
-    """Name the first call of each operation that changes something, and the last commit.
+    """Return the first call of each operation that changes something, and the last commit.
 
     Pokes are lost, doubled and late in the tests of interruptions.
     """

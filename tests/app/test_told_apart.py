@@ -15,7 +15,7 @@ COPIED = snapshot_rule(volumes=DATA, copies=[{"vault": "dr"}])
 
 
 def volumes_of(app: Deployment, instance: str) -> dict[str, str]:
-    """Answer the data volume at each device of an instance."""
+    """Return the data volume at each device of an instance."""
     found = app.ec2().describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
     return {
         each["DeviceName"]: each["Ebs"]["VolumeId"]
@@ -25,7 +25,7 @@ def volumes_of(app: Deployment, instance: str) -> dict[str, str]:
 
 
 def tags_of(resource: Document) -> dict[str, str]:
-    """Answer the tags that say where a snapshot or volume comes from."""
+    """Return the tags that say where a snapshot or volume comes from."""
     prefix = "farshore:source-"
     tags = {each["Key"]: each["Value"] for each in resource["Tags"]}
     return {key.removeprefix(prefix): value for key, value in tags.items() if key.startswith(prefix)}

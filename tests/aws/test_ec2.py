@@ -18,12 +18,12 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def ec2(clients: Clients) -> Ec2:
-    return Ec2(clients.ec2(), HOME, once=clients.ec2(once=True))
+    return Ec2(clients.ec2(), HOME, unretried=clients.ec2(retries=False))
 
 
 @pytest.fixture
 def away(clients: Clients) -> Ec2:
-    return Ec2(clients.ec2(AWAY), AWAY, once=clients.ec2(AWAY, once=True))
+    return Ec2(clients.ec2(AWAY), AWAY, unretried=clients.ec2(AWAY, retries=False))
 
 
 def launch(cloud: Cloud, count: int = 1, **tags: str) -> list[str]:
@@ -70,7 +70,7 @@ def test_an_instance_is_told_with_its_tags_and_volumes(cloud: Cloud, ec2: Ec2) -
     assert instance.tags == {"app": "orders"}
     assert instance.availability_zone.startswith(HOME)
     assert [(volume.device, volume.boot) for volume in instance.volumes] == [
-        (instance.root_device, True),
+        ("/dev/sda1", True),
         ("/dev/sdf", False),
     ]
 

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from chalicelib.aws.clients import Clients
-from chalicelib.aws.errors import calling, translate
+from chalicelib.aws.errors import translate, translated_errors
 from chalicelib.errors import (
     Conflict,
     Denied,
@@ -80,20 +80,20 @@ def test_a_known_code_becomes_an_error_of_ours(code: str, status: int, expected:
 )
 def test_an_unknown_code_stays_loud(code: str, status: int) -> None:
     raised = answered(code, status)
-    with pytest.raises(ClientError) as loud, calling("Operation"):
+    with pytest.raises(ClientError) as loud, translated_errors("Operation"):
         raise raised
     assert loud.value is raised
 
 
 def test_the_sdks_own_exception_is_kept_as_the_cause() -> None:
     raised = answered("AccessDenied", 403)
-    with pytest.raises(Denied) as denied, calling("Operation"):
+    with pytest.raises(Denied) as denied, translated_errors("Operation"):
         raise raised
     assert denied.value.__cause__ is raised
 
 
 def test_missing_credentials_stay_loud() -> None:
-    with pytest.raises(NoCredentialsError), calling("Operation"):
+    with pytest.raises(NoCredentialsError), translated_errors("Operation"):
         raise NoCredentialsError
 
 
@@ -103,6 +103,6 @@ def test_a_port_that_nobody_listens_on_is_unavailable(monkeypatch: pytest.Monkey
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    client = Clients("eu-central-1").ec2(once=True)
-    with pytest.raises(Unavailable, match="Could not connect"), calling("DescribeInstances"):
+    client = Clients("eu-central-1").ec2(retries=False)
+    with pytest.raises(Unavailable, match="Could not connect"), translated_errors("DescribeInstances"):
         client.describe_instances()

@@ -17,7 +17,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def ssm(clients: Clients) -> Ssm:
-    return Ssm(clients.ssm(), once=clients.ssm(once=True))
+    return Ssm(clients.ssm(), unretried=clients.ssm(retries=False))
 
 
 def launch(cloud: Cloud) -> str:

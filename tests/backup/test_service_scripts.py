@@ -14,12 +14,12 @@ from chalicelib.backup.service_scripts import (
     FinishUpload,
     ReadBack,
     ReadReport,
-    Seen,
     ServiceBackup,
+    ServiceObservation,
     StartUpload,
     WriteManifest,
 )
-from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint, StoredFile
 from chalicelib.catalog.store import points, services
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.job import ADOPTION_GRACE, AnyJob
@@ -93,13 +93,15 @@ FRESH, TAKEN = LetterSeen("e1", taken=False), LetterSeen("e2", taken=True)
 OBJECT, MANIFEST = f"object {data_key(FOLDER)}", f"object {manifest_key(FOLDER)}"
 
 
-def _at_the_end(etag: str = "e1", size_bytes: int = 3, manifest_bytes: int | None = 9) -> Seen:
+def _at_the_end(etag: str = "e1", size_bytes: int = 3, manifest_bytes: int | None = 9) -> ServiceObservation:
     """Return what the last step sees of the vault."""
-    return Seen(RULE, stored=S3Object(data_key(FOLDER), size_bytes, etag), manifest_bytes=manifest_bytes)
+    return ServiceObservation(
+        RULE, stored=S3Object(data_key(FOLDER), size_bytes, etag), manifest_bytes=manifest_bytes
+    )
 
 
-def _seen(upload: str | None = None, **run: Any) -> Seen:
-    return Seen(RULE, upload, RunSeen(**run))
+def _seen(upload: str | None = None, **run: Any) -> ServiceObservation:
+    return ServiceObservation(RULE, upload, RunSeen(**run))
 
 
 def _point(state: PointState, **more: Any) -> RecoveryPoint:
@@ -119,12 +121,9 @@ def _ended(sha256: str | None = "a5") -> Finish:
     artefact = Artefact(
         "primary",
         PointState.AVAILABLE,
-        folder=FOLDER,
-        key=data_key(FOLDER),
-        etag="e1",
-        sha256=sha256,
-        parts_sha256=OVER_PARTS,
-        verified_at=NOON,
+        StoredFile(key=data_key(FOLDER), etag="e1", sha256=sha256, parts_sha256=OVER_PARTS),
+        FOLDER,
+        NOON,
     )
     point = _point(PointState.AVAILABLE, created_at=SENT_AT, size_bytes=3, artefacts={"primary": artefact})
     opens = (
@@ -234,7 +233,7 @@ def _not_made(instance: str | None) -> Finish:
         ),
     ],
 )
-def test_the_way_forward(progress: dict[str, Any], seen: Seen, expected: Any) -> None:
+def test_the_way_forward(progress: dict[str, Any], seen: ServiceObservation, expected: Any) -> None:
     assert BACKUP.decide(_job(progress), seen, NOON) == expected
 
 
@@ -372,7 +371,9 @@ def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age
         ),
     ],
 )
-def test_how_the_script_fares(progress: dict[str, Any], seen: Seen, after: Any, expected: Any) -> None:
+def test_how_the_script_fares(
+    progress: dict[str, Any], seen: ServiceObservation, after: Any, expected: Any
+) -> None:
     assert BACKUP.decide(_job(progress), seen, NOON + after) == expected
 
 
@@ -464,7 +465,7 @@ CLEANING = "cleaning up after: it failed"
         ),
     ],
 )
-def test_cleaning_up(job: AnyJob, seen: Seen, expected: Any) -> None:
+def test_cleaning_up(job: AnyJob, seen: ServiceObservation, expected: Any) -> None:
     assert BACKUP.clean_up(failed(job), seen, NOON) == expected
 
 

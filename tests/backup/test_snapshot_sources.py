@@ -11,7 +11,7 @@ def _instance(name: str, *volumes: str) -> Instance:
     attached = tuple(
         AttachedVolume(volume, f"/dev/sd{volume}", boot=volume.startswith("root")) for volume in volumes
     )
-    return Instance(name, "running", "eu-central-1a", {}, "/dev/sda1", attached)
+    return Instance(name, "running", "eu-central-1a", {}, attached)
 
 
 def _volumes(*instances: Instance) -> dict[str, Volume]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from chalicelib.aws.ec2 import AttachedVolume, Instance, Snapshot, Volume
-from chalicelib.backup.snapshot_findings import Adopt, Enlist, Seen
+from chalicelib.backup.snapshot_findings import Adopt, Enlist, SnapshotObservation
 from chalicelib.backup.snapshot_point import SnapshotProgress
 from chalicelib.backup.snapshot_sources import Call, ChosenVolume, Source
 from chalicelib.backup.snapshots import Create, Delete, SnapshotBackup, WriteManifest
@@ -63,12 +63,14 @@ def _snapshot(job: AnyJob, id: str, volume: str = "vol-1", state: str = "pending
 
 
 def _decided(job: AnyJob, *snapshots: Snapshot, candidates: tuple[Snapshot, ...] = ()) -> Any:
-    seen = Seen(SNAPSHOT_RULE, snapshots={each.id: each for each in snapshots}, candidates=candidates)
+    seen = SnapshotObservation(
+        SNAPSHOT_RULE, snapshots={each.id: each for each in snapshots}, candidates=candidates
+    )
     return BACKUP.decide(job, seen, NOON)
 
 
 def _cleaned(job: AnyJob, *candidates: Snapshot) -> Any:
-    return BACKUP.clean_up(failed(job), Seen(SNAPSHOT_RULE, candidates=candidates), NOON)
+    return BACKUP.clean_up(failed(job), SnapshotObservation(SNAPSHOT_RULE, candidates=candidates), NOON)
 
 
 def test_each_instance_is_snapshotted_with_an_intent_a_lock_and_a_turn() -> None:
@@ -141,7 +143,7 @@ def test_an_adopted_snapshot_that_is_gone_fails_the_backup() -> None:
     job = replace(job, progress=replace(job.progress, made_at=None))
     do = _decided(job, candidates=(_snapshot(job, "snap-1"),))
     job = job.went_on(BACKUP.act(job, do.action, Turn(NOON)).progress, NOON)
-    fail = BACKUP.decide(job, Seen(SNAPSHOT_RULE), NOON + LONG_AGO)
+    fail = BACKUP.decide(job, SnapshotObservation(SNAPSHOT_RULE), NOON + LONG_AGO)
     assert isinstance(fail, Fail)
     assert "snap-1 disappeared" in fail.reason
 
@@ -164,7 +166,7 @@ def test_a_volume_that_was_detached_meanwhile_fails_the_backup() -> None:
 
 def _attached(*volumes: str) -> Instance:
     devices = tuple(AttachedVolume(volume, f"/dev/{volume}", boot=False) for volume in volumes)
-    return Instance("i-1", "running", "eu-central-1a", {}, "/dev/sda1", devices)
+    return Instance("i-1", "running", "eu-central-1a", {}, devices)
 
 
 def _volume(id: str, **tags: str) -> Volume:
@@ -175,7 +177,7 @@ def test_a_volume_that_was_not_chosen_and_was_snapshotted_is_taken_in_if_the_rul
     job = _job("i-1", made={"vol-1": "snap-1"}, unlisted={"vol-8": "snap-8", "vol-9": "snap-9"})
     rule = replace(SNAPSHOT_RULE, volumes=VolumeChoice(exclude_tags={"scratch": ("*",)}))
     shown = {"vol-8": _volume("vol-8"), "vol-9": _volume("vol-9", scratch="yes")}
-    seen = Seen(rule, instances=(_attached("vol-1", "vol-8", "vol-9"),), volumes=shown)
+    seen = SnapshotObservation(rule, instances=(_attached("vol-1", "vol-8", "vol-9"),), volumes=shown)
     do = BACKUP.decide(job, seen, NOON)
     came = ChosenVolume("vol-8", "/dev/vol-8", 2, "gp3", 3000, 125, meanwhile=True)
     assert isinstance(do, Do)
@@ -189,7 +191,9 @@ def test_a_volume_that_was_not_chosen_and_was_snapshotted_is_taken_in_if_the_rul
 
 def test_a_volume_that_was_snapshotted_and_is_attached_nowhere_is_looked_for_and_then_spare() -> None:
     job = _job("i-1", made={"vol-1": "snap-1"}, unlisted={"vol-9": "snap-9"})
-    seen = Seen(SNAPSHOT_RULE, instances=(_attached("vol-1"),), volumes={"vol-9": _volume("vol-9")})
+    seen = SnapshotObservation(
+        SNAPSHOT_RULE, instances=(_attached("vol-1"),), volumes={"vol-9": _volume("vol-9")}
+    )
     assert isinstance(BACKUP.decide(job, seen, NOON), Wait)
     do = BACKUP.decide(job, seen, NOON + LONG_AGO)
     assert isinstance(do, Do)
@@ -281,13 +285,13 @@ def test_cleaning_up_tries_again_what_was_refused_and_says_so() -> None:
     assert BACKUP.leftovers(job) == ("snap-1",)
 
 
-def _listed(boot: bool, listed: set[str]) -> Seen:
+def _listed(boot: bool, listed: set[str]) -> SnapshotObservation:
     """Return an instance with a boot and two data volumes, of which EC2 lists some."""
     ids = {"vol-root": True, "vol-1": False, "vol-2": False}
     volumes = tuple(AttachedVolume(id, f"/dev/{id}", boot=is_boot) for id, is_boot in ids.items())
-    instance = Instance("i-1", "running", "a", {}, None, volumes)
+    instance = Instance("i-1", "running", "a", {}, volumes)
     there = {id: Volume(id, "in-use", "a", 1, "gp3", {}, None) for id in listed}
-    return Seen(replace(SNAPSHOT_RULE, volumes=VolumeChoice(boot)), (instance,), there)
+    return SnapshotObservation(replace(SNAPSHOT_RULE, volumes=VolumeChoice(boot)), (instance,), there)
 
 
 @pytest.mark.parametrize(
@@ -332,6 +336,6 @@ def test_a_large_point_lacks_what_any_of_its_parts_lacks() -> None:
     backup = replace(BACKUP, points=cast(Any, Shards()))
     ids = tuple(f"i-{number}" for number in range(25))
     job = backup_job(SNAPSHOT_RULE, ids, SnapshotProgress(described=True, parts_opened=3))
-    end = backup.decide(job, Seen(SNAPSHOT_RULE), NOON)
+    end = backup.decide(job, SnapshotObservation(SNAPSHOT_RULE), NOON)
     assert isinstance(end, Finish)
     assert end.reason == "3 snapshots; partial, without vol-9"

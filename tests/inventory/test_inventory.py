@@ -11,10 +11,17 @@ from chalicelib.catalog.location import Location
 from chalicelib.catalog.recovery_point import PointState
 from chalicelib.catalog.store.findings import Finding, FindingKind
 from chalicelib.errors import Unavailable
+from chalicelib.inventory.due_inventories import next_at
 from chalicelib.inventory.folders import Listing, orphan_folder
-from chalicelib.inventory.inventory import Inventory, InventoryProgress, Note, Pause, Seen, Settle
-from chalicelib.inventory.opening import next_at
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, Sight, judge
+from chalicelib.inventory.inventory import (
+    Inventory,
+    InventoryObservation,
+    InventoryProgress,
+    Note,
+    Pause,
+    Settle,
+)
+from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage, judge
 from chalicelib.inventory.volumes import VolumeSurvey
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.job import AnyJob
@@ -58,7 +65,7 @@ def test_what_is_due_was_seen_long_enough_ago_and_by_an_earlier_inventory_where_
     began_at = NOON - HOUR
     before = [_finding(NOON - seen_ago)] if seen_ago is not None else []
     known = {each.key: each for each in before}
-    judged = judge(REGION, Sight((_candidate(settlement),)), known, began_at, NOON)
+    judged = judge(REGION, SurveyPage((_candidate(settlement),)), known, began_at, NOON)
     assert judged.due == (("snap-1",) if due else ())
     [finding] = judged.findings
     assert (finding.since, finding.last_seen) == (NOON - (seen_ago or timedelta(0)), NOON)
@@ -66,9 +73,9 @@ def test_what_is_due_was_seen_long_enough_ago_and_by_an_earlier_inventory_where_
 
 def test_only_what_will_be_removed_says_when() -> None:
     removed, marked = (_candidate(Settlement(DAY, removes=removes)) for removes in (True, False))
-    told = [judge(REGION, Sight((each,)), {}, NOON, NOON).findings[0] for each in (removed, marked)]
+    told = [judge(REGION, SurveyPage((each,)), {}, NOON, NOON).findings[0] for each in (removed, marked)]
     assert [each.removed_after for each in told] == [NOON + DAY, None]
-    unsaid = judge(REGION, Sight((replace(marked, unsaid=True),)), {}, NOON, NOON)
+    unsaid = judge(REGION, SurveyPage((replace(marked, unsaid=True),)), {}, NOON, NOON)
     assert unsaid.findings == ()
 
 
@@ -78,20 +85,22 @@ def _job(**progress: Any) -> AnyJob:
 
 
 def test_a_page_is_taken_down_with_its_cursor_and_what_is_due_is_settled_before_the_next() -> None:
-    sight = Sight((_candidate(Settlement(removes=True)),), looked_at=3, cursor="more")
-    note = INVENTORY.decide(_job(), Seen(sight), NOON)
+    sight = SurveyPage((_candidate(Settlement(removes=True)),), looked_at=3, cursor="more")
+    note = INVENTORY.decide(_job(), InventoryObservation(sight), NOON)
     assert isinstance(note, Do)
     assert isinstance(note.action, Note)
     progress = note.action.progress
     assert (progress.cursor, progress.due, progress.survey, progress.looked_at) == ("more", ("snap-1",), 0, 3)
-    settle = INVENTORY.decide(_job(cursor="more", due=("snap-1",)), Seen(sight), NOON)
+    settle = INVENTORY.decide(_job(cursor="more", due=("snap-1",)), InventoryObservation(sight), NOON)
     assert isinstance(settle, Do)
     assert isinstance(settle.action, Settle)
     assert settle.intent == "removing snap-1"
 
 
 def test_what_a_second_look_does_not_show_again_is_not_settled() -> None:
-    decision = INVENTORY.decide(_job(due=("snap-1",)), Seen(Sight(untrue=((KIND, "snap-1"),))), NOON)
+    decision = INVENTORY.decide(
+        _job(due=("snap-1",)), InventoryObservation(SurveyPage(untrue=((KIND, "snap-1"),))), NOON
+    )
     assert isinstance(decision, Do)
     assert decision.intent is None
     assert decision.action == Settle((), {}, ("snap-1",), (_finding(NOON).key,))
@@ -100,11 +109,11 @@ def test_what_a_second_look_does_not_show_again_is_not_settled() -> None:
 def test_findings_that_were_not_found_again_are_dropped_at_the_end() -> None:
     old, new = _finding(NOON - DAY), replace(_finding(NOON), what="snap-2")
     unseen = replace(new, kind=FindingKind.NOT_LOOKED_AT)
-    finish = INVENTORY.decide(_job(survey=1), Seen(findings=(old, new, unseen)), NOON)
+    finish = INVENTORY.decide(_job(survey=1), InventoryObservation(findings=(old, new, unseen)), NOON)
     assert isinstance(finish, Finish)
     assert [(write.key, write.deletes) for write in finish.writes] == [(old.key, True), (unseen.key, True)]
     page = tuple(replace(old, what=f"snap-{number}") for number in range(PAGE))
-    more = INVENTORY.decide(_job(survey=1), Seen(findings=page), NOON)
+    more = INVENTORY.decide(_job(survey=1), InventoryObservation(findings=page), NOON)
     assert isinstance(more, Do)
     assert isinstance(more.action, Note)
     assert more.action.progress.cursor == page[-1].key[1]
@@ -112,21 +121,21 @@ def test_findings_that_were_not_found_again_are_dropped_at_the_end() -> None:
 
 def test_a_place_that_cannot_be_looked_at_is_looked_at_again_and_then_left_to_the_next_inventory() -> None:
     error = Unavailable("no answer", operation="DescribeSnapshots")
-    pause = INVENTORY.decide(_job(cursor="c"), Seen(unseen=error), NOON)
+    pause = INVENTORY.decide(_job(cursor="c"), InventoryObservation(unseen=error), NOON)
     assert isinstance(pause, Do)
     assert isinstance(pause.action, Pause)
     assert (pause.action.restart, "no answer" in pause.action.finding.reason) == (False, True)
-    assert isinstance(INVENTORY.decide(_job(failed_looks=6), Seen(unseen=error), NOON), Fail)
+    assert isinstance(INVENTORY.decide(_job(failed_looks=6), InventoryObservation(unseen=error), NOON), Fail)
 
 
 def test_a_survey_that_is_a_second_look_waits_for_it() -> None:
     later = VolumeSurvey(NONE, NONE, after=10 * MINUTE)
     inventory = Inventory(NONE, lambda _: (later,), lambda: NOON)
-    waits = inventory.decide(_job(suspected_at=NOON - MINUTE), Seen(), NOON)
+    waits = inventory.decide(_job(suspected_at=NOON - MINUTE), InventoryObservation(), NOON)
     assert isinstance(waits, Wait)
     assert waits.until == NOON + 9 * MINUTE
     for suspected_at in (None, NOON - 10 * MINUTE):
-        assert isinstance(inventory.decide(_job(suspected_at=suspected_at), Seen(), NOON), Do)
+        assert isinstance(inventory.decide(_job(suspected_at=suspected_at), InventoryObservation(), NOON), Do)
 
 
 @pytest.mark.parametrize(

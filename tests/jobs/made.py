@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chalicelib.aws.ssm import Invocation
-from chalicelib.catalog.recovery_point import Artefact, Lineage, PointId, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import (
+    Artefact,
+    Lineage,
+    PointId,
+    PointState,
+    RecoveryPoint,
+    SnapshotSet,
+)
 from chalicelib.catalog.store.rules import RuleId, RuleStore
 from chalicelib.jobs.job import AnyJob, AnyRequest, Intent, Job, JobState
 from chalicelib.jobs.removal import Removal
@@ -17,6 +24,7 @@ from chalicelib.plans.model import Kind, Rule, ServiceRule, SnapshotRule
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 JUST_NOW, LONG_AGO = timedelta(0), 5 * MINUTE
+IN_REGION = SnapshotSet("eu-west-1", 0)
 NONE: Any = None  # a part that nothing pure asks
 
 SNAPSHOT_RULE = SnapshotRule(name="r", lifecycle=Lifecycle(count=3), rpo=HOUR)
@@ -110,7 +118,7 @@ def point_in(*vaults: str, hours: int = 0, kind: Kind = Kind.SNAPSHOT, **artefac
     at = NOON - timedelta(hours=hours)
     artefacts = {
         vault: Artefact(
-            vault, **{"state": PointState.AVAILABLE, "folder": f"{vault}/", "region": "eu-west-1", **artefact}
+            vault, **{"state": PointState.AVAILABLE, "content": IN_REGION, "folder": f"{vault}/", **artefact}
         )
         for vault in vaults
     }

@@ -1,6 +1,7 @@
 """What is stored of a job is read back as it was, and says its version."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,15 @@ import pytest
 from chalicelib.backup.service_progress import Reported, ServiceBackupProgress
 from chalicelib.backup.snapshot_point import SnapshotProgress
 from chalicelib.backup.snapshot_sources import ChosenVolume, Source
-from chalicelib.catalog.recovery_point import Artefact, Asked, PointState, SnapshotRef
+from chalicelib.catalog.recovery_point import (
+    Artefact,
+    Origin,
+    PointState,
+    Segments,
+    SnapshotRef,
+    SnapshotSet,
+    StoredFile,
+)
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.codec import from_text, to_text
@@ -38,15 +47,22 @@ from tests.jobs.made import NOON
 REMOVAL = Removal(("a",), {"b": "why"}, NOON, 3)
 REF = SnapshotRef("snap-1", "vol-1", 8, "i-1", "/dev/sdf", "gp3", 3000, 125, True, "remark")
 VOLUME = ChosenVolume("vol-1", "/dev/sdf", 8, "gp3", 3000, 125, True, True)
-ARTEFACT = Artefact("dr", PointState.AVAILABLE, "eu-west-1", (REF,))
+SNAPSHOTS = Artefact("dr", PointState.AVAILABLE, SnapshotSet("eu-west-1", 1, (REF,)), "f/")
+FILE = Artefact(
+    "dr", PointState.AVAILABLE, StoredFile(key="k", etag="e", sha256="a", parts_sha256="b"), "f/", NOON
+)
+SEGMENTS = replace(FILE, content=Segments(segment_count=3, sha256=None, parts_sha256="b"))
 RUN = ScriptRun("i-1", "command", NOON, ("other",), "said", 2, NOON)
-TERMS = Terms(Asked.REQUEST, "why", timedelta(hours=1), True)
+TERMS = Terms(Origin.REQUEST, "why", timedelta(hours=1), True)
 VALUES = [
     BackupWork("rp-1", RuleId("rule"), ("i-1",), None, 1, True, 2, 3, TERMS, ("i-2",)),
     CopyWork("rp-1", "dr", True, 4),
     ExpireWork(Kind.SERVICE, (Release("rp-1", "dr", "why"),)),
     VolumeRestoreWork("rp-1", "dr", "eu-west-1", "eu-west-1a", 8, "io2", 200, 250, 1),
-    ServiceRestoreWork("rp-1", "azure", "i-1", ARTEFACT, 5, RuleId("rule"), ("primary",)),
+    *(
+        ServiceRestoreWork("rp-1", "azure", "i-1", artefact, 5, RuleId("rule"), ("primary",))
+        for artefact in (SNAPSHOTS, FILE, SEGMENTS)
+    ),
     SnapshotProgress(
         (Source("i-1", (VOLUME,), ("vol-2",), True),),
         {"vol-1": "snap-1"},

@@ -81,7 +81,7 @@ class Bucket:
         return self.url.partition("/bucket")[0]
 
     def address(self, number: int) -> tuple[str, str]:
-        """Name a letter: where to get it, and where to put that it was taken."""
+        """Return a letter: where to get it, and where to put that it was taken."""
         return (
             f"{self.root}/mailbox/letter/{number}?X-Amz-Signature=get",
             f"{self.root}/mailbox/letter/{number}?X-Amz-Signature=put",
@@ -116,7 +116,7 @@ class Bucket:
 
     @property
     def etag(self) -> str:
-        """Name the bytes served. S3's ETags are opaque: this one has capitals."""
+        """Return the bytes served. S3's ETags are opaque: this one has capitals."""
         return f'"{hashlib.sha256(self.served).hexdigest().upper()}"'
 
 
@@ -154,7 +154,7 @@ def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
             return int(self._query["partNumber"][0])
 
         def handle_expect_100(self) -> bool:
-            """Answer what a client asks before it sends a part."""
+            """Return what a client asks before it sends a part."""
             if bucket.refuse_unread and self._number in bucket.refuse:
                 self._refuse_unread()
                 return False

@@ -111,7 +111,7 @@ def play(app: Farshore) -> None:
 
 
 def plan() -> Document:
-    """Answer a plan with both kinds of rule, every kind of copy, and a script that fails."""
+    """Return a plan with both kinds of rule, every kind of copy, and a script that fails."""
     selection = {"tags": {"app": "orders"}}
     rules: list[Document] = [
         {"name": "blocks", "kind": "snapshot", "schedule": "cron(0 * * * ? *)", "copies": COPIES["snapshot"]},

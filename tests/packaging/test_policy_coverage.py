@@ -23,7 +23,7 @@ class Unseen:
     why: str
 
     def grants(self) -> Iterator[tuple[str, str, str]]:
-        """Name each: function, statement, action."""
+        """Return each: function, statement, action."""
         for function in self.functions:
             for action in self.actions:
                 yield function, self.sid, action

@@ -21,7 +21,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 
 def rows(*header: str) -> list[list[str]]:
-    """Find the rows of every table that begins with these columns."""
+    """Return the rows of every table that begins with these columns."""
     found: list[list[str]] = []
     for table in re.findall(r"(?:^\|.*\|\n)+", PAGE, re.MULTILINE):
         head, _, *body = [
@@ -64,7 +64,7 @@ def accepted_keys() -> set[str]:
 
 
 def is_of_a_copy(key: str) -> bool:
-    """Tell the keys of a copy's lifecycle, which the page describes once, as the rule's."""
+    """Return the keys of a copy's lifecycle, which the page describes once, as the rule's."""
     return key.startswith("rules[].copies[].lifecycle.")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.aws.ssm import Command
-from chalicelib.catalog.recovery_point import Artefact, PointState
+from chalicelib.catalog.recovery_point import Artefact, PointState, Segments, StoredFile
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.job import ADOPTION_GRACE, AnyJob, JobKind, JobRequest
@@ -32,10 +32,10 @@ from chalicelib.recovery.services import (
     BeginStaging,
     Check,
     NoteOutcome,
-    Seen,
     ServiceRestore,
+    ServiceRestoreObservation,
     ServiceRestoreProgress,
-    Stage,
+    StageSegments,
 )
 from chalicelib.recovery.staging import StagedFile
 from chalicelib.vaults.layout import mailbox_folder
@@ -57,8 +57,12 @@ from tests.jobs.made import (
 
 RESTORE = ServiceRestore(NONE, NONE, NONE, NONE, NONE, NONE)
 VERIFIED = replace(SERVICE_RULE, verify="check")
-FILE = Artefact("dr", PointState.AVAILABLE, folder="f/", key="f/data")
-SEGMENTS = Artefact("dr", PointState.AVAILABLE, folder="f/", segments=3)
+FILE = Artefact(
+    "dr", PointState.AVAILABLE, StoredFile(key="f/data", etag="e", sha256=None, parts_sha256=None), "f/"
+)
+SEGMENTS = Artefact(
+    "dr", PointState.AVAILABLE, Segments(segment_count=3, sha256=None, parts_sha256=None), "f/"
+)
 WHAT = "restore of rp-1 from dr onto i-1"
 
 HALF = StagedFile("primary", "staging/x", "u1", done=2)
@@ -87,8 +91,8 @@ def _staged(progress: Mapping[str, Any], **own: Any) -> AnyJob:
     return _job(progress, SEGMENTS, **own)
 
 
-def _seen(**run: Any) -> Seen:
-    return Seen(SERVICE_RULE, RunSeen(**run))
+def _seen(**run: Any) -> ServiceRestoreObservation:
+    return ServiceRestoreObservation(SERVICE_RULE, RunSeen(**run))
 
 
 MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
@@ -104,7 +108,7 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
         pytest.param(
             _staged({"staging": HALF}),
             _seen(),
-            Do(Stage(), "putting segments together"),
+            Do(StageSegments(), "putting segments together"),
             id="some segments are staged",
         ),
         pytest.param(
@@ -143,7 +147,7 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
         ),
         pytest.param(
             _job(SENT),
-            Seen(VERIFIED, RunSeen(invocation=said("Success", 0, stdout=PROVEN))),
+            ServiceRestoreObservation(VERIFIED, RunSeen(invocation=said("Success", 0, stdout=PROVEN))),
             Do(
                 NoteOutcome("restored 1,000 bytes onto i-1 and its verify script passed", "err"),
                 Says("ended well"),
@@ -188,7 +192,7 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
         ),
     ],
 )
-def test_the_way_forward(job: AnyJob, seen: Seen, expected: Any) -> None:
+def test_the_way_forward(job: AnyJob, seen: ServiceRestoreObservation, expected: Any) -> None:
     assert RESTORE.decide(job, seen, NOON) == expected
 
 
@@ -259,7 +263,7 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
         *(
             pytest.param(
                 _job(SENT),
-                Seen(rule, RunSeen(invocation=said("Success", 0, stdout=stdout))),
+                ServiceRestoreObservation(rule, RunSeen(invocation=said("Success", 0, stdout=stdout))),
                 MINUTE,
                 Fail(f"{WHAT}: it ended with exit code 0, and does not say that it restored"),
                 id=name,
@@ -308,7 +312,9 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
         ),
     ],
 )
-def test_how_the_scripts_fare(job: AnyJob, seen: Seen, after: Any, expected: Any) -> None:
+def test_how_the_scripts_fare(
+    job: AnyJob, seen: ServiceRestoreObservation, after: Any, expected: Any
+) -> None:
     assert RESTORE.decide(job, seen, NOON + after) == expected
 
 
@@ -386,7 +392,7 @@ OVER = Finish(f"{WHAT}: it failed")
         ),
     ],
 )
-def test_cleaning_up(job: AnyJob, seen: Seen, expected: Any) -> None:
+def test_cleaning_up(job: AnyJob, seen: ServiceRestoreObservation, expected: Any) -> None:
     assert RESTORE.clean_up(failed(job), seen, NOON) == expected
 
 

@@ -11,7 +11,14 @@ from chalicelib.catalog.recovery_point import SnapshotRef
 from chalicelib.jobs.decision import Children, Do, Fail, Finish, Wait
 from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, AnyJob, Budget, JobKind, JobRequest
 from chalicelib.jobs.work import VolumeRestoreWork
-from chalicelib.recovery.volumes import Create, Note, OpenParts, Seen, VolumeProgress, VolumeRestore
+from chalicelib.recovery.volumes import (
+    Create,
+    Note,
+    OpenParts,
+    VolumeProgress,
+    VolumeRestore,
+    VolumeRestoreObservation,
+)
 from tests.jobs.made import JUST_NOW, LONG_AGO, NONE, NOON, SECOND, Says, failed, job_of, part_of
 
 RESTORE = VolumeRestore(NONE, NONE)
@@ -28,19 +35,19 @@ def _job(**progress: Any) -> AnyJob:
     return job_of(request, VolumeProgress(**{"made_at": NOON, **progress}))
 
 
-def _seen(**states: str) -> Seen:
+def _seen(**states: str) -> VolumeRestoreObservation:
     """Show volumes in these states: `a="creating"` is vol-a."""
     volumes = {
         f"vol-{name}": Volume(f"vol-{name}", state, "eu-central-1a", 1, "gp3", {}, None)
         for name, state in states.items()
     }
-    return Seen((ONE, TWO), volumes)
+    return VolumeRestoreObservation((ONE, TWO), volumes)
 
 
-def _seen_unseen(volume: str, snapshot: str) -> Seen:
+def _seen_unseen(volume: str, snapshot: str) -> VolumeRestoreObservation:
     """Show a volume that was made of a snapshot and recorded nowhere."""
     made = Volume(volume, "available", "eu-central-1a", 1, "gp3", {}, snapshot)
-    return Seen((ONE, TWO), {volume: made})
+    return VolumeRestoreObservation((ONE, TWO), {volume: made})
 
 
 def _creating(ref: SnapshotRef, said: str, *, last: bool) -> Do[Create]:
@@ -82,7 +89,7 @@ def _creating(ref: SnapshotRef, said: str, *, last: bool) -> Do[Create]:
         ),
     ],
 )
-def test_the_way_forward(made: Mapping[str, str], seen: Seen, expected: Any) -> None:
+def test_the_way_forward(made: Mapping[str, str], seen: VolumeRestoreObservation, expected: Any) -> None:
     assert RESTORE.decide(_job(made=made), seen, NOON) == expected
 
 
@@ -121,7 +128,7 @@ def test_the_way_forward(made: Mapping[str, str], seen: Seen, expected: Any) -> 
         ),
     ],
 )
-def test_volumes_that_do_not_come_to_be(seen: Seen, after: Any, expected: Any) -> None:
+def test_volumes_that_do_not_come_to_be(seen: VolumeRestoreObservation, after: Any, expected: Any) -> None:
     assert RESTORE.decide(_job(made=BOTH), seen, NOON + after) == expected
 
 
@@ -129,7 +136,7 @@ def test_volumes_that_do_not_come_to_be(seen: Seen, after: Any, expected: Any) -
     "job", [pytest.param(_job(), id="a restore"), pytest.param(part_of(_job(), 0), id="a part of one")]
 )
 def test_a_restore_of_nothing_does_not_end_well(job: AnyJob) -> None:
-    assert RESTORE.decide(job, Seen(), NOON) == Fail("primary holds no snapshots of rp-1")
+    assert RESTORE.decide(job, VolumeRestoreObservation(), NOON) == Fail("primary holds no snapshots of rp-1")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +175,7 @@ def test_a_restore_of_nothing_does_not_end_well(job: AnyJob) -> None:
     ],
 )
 def test_a_large_restore_is_made_in_parts(opened: int, children: Children, expected: Any) -> None:
-    seen = Seen(parts=40, children=children)
+    seen = VolumeRestoreObservation(parts=40, children=children)
     assert RESTORE.decide(_job(parts_opened=opened), seen, NOON) == expected
 
 
@@ -202,7 +209,7 @@ def test_a_large_restore_is_made_in_parts(opened: int, children: Children, expec
     ],
 )
 def test_volumes_made_unseen_are_looked_for(
-    made: Mapping[str, str], seen: Seen, ago: timedelta, expected: Any
+    made: Mapping[str, str], seen: VolumeRestoreObservation, ago: timedelta, expected: Any
 ) -> None:
     assert RESTORE.clean_up(failed(_job(made=made)), seen, NOON + ago) == expected
 

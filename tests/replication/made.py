@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.catalog.recovery_point import Artefact, DueCopy, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, DueCopy, PointState, RecoveryPoint, StoredFile
 from chalicelib.catalog.store import points, services
 from chalicelib.jobs.decision import Fail, Finish
 from chalicelib.plans.model import Kind
@@ -13,14 +13,8 @@ from tests.jobs.made import NOON, Says, point_in
 
 POINT_ID = point_in().id
 LOCK = f"copy of {POINT_ID} into dr"
-FILE: dict[str, Any] = {
-    "kind": Kind.SERVICE,
-    "region": None,
-    "key": "primary/data",
-    "etag": "e1",
-    "sha256": "a5",
-    "parts_sha256": "b6",
-}
+STORED = StoredFile(key="primary/data", etag="e1", sha256="a5", parts_sha256="b6")
+FILE: dict[str, Any] = {"kind": Kind.SERVICE, "content": STORED}
 IN_DR = point_in("primary", "dr", **FILE)  # by another job's work
 
 NOTHING_TO_COPY = [
@@ -50,7 +44,7 @@ def made(point: RecoveryPoint, how: str, **artefact: Any) -> Finish:
 def not_made(point: RecoveryPoint) -> Finish:
     """Return the end of a failed copy: that is recorded, and where the lifecycle finds what it left."""
     why = f"copy of {point.id} into dr: it failed"
-    folder = "primary/" if "primary" in point.artefacts else None
+    folder = "primary/" if "primary" in point.artefacts else ""
     record = Artefact("dr", PointState.FAILED, folder=folder, reason=why, was_made=False)
     if "primary" not in point.available_in():
         return Finish(why, (points.changing(point, record, NOON),))

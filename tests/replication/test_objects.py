@@ -19,7 +19,7 @@ from chalicelib.replication.objects import (
     WriteManifest,
 )
 from tests.jobs.made import HOUR, MINUTE, NONE, NOON, Says, copy_job, failed, point_in, refused
-from tests.replication.made import FILE, IN_DR, LOCK, NOTHING_TO_COPY, made, not_made, original
+from tests.replication.made import FILE, IN_DR, LOCK, NOTHING_TO_COPY, STORED, made, not_made, original
 
 LARGEST = 1_000
 COPY = ObjectCopy(NONE, NONE, NONE, NONE, largest_copy=LARGEST)
@@ -70,10 +70,7 @@ def _job(**progress: Any) -> AnyJob:
             made(
                 POINT,
                 "1,000 bytes",
-                key="primary/data",
-                etag="e2",
-                sha256="a5",
-                parts_sha256="b6",
+                content=replace(STORED, etag="e2"),
                 verified_at=NOON - MINUTE,
             ),
             id="the manifest is written",

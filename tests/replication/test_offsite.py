@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import PointState, RecoveryPoint, Segments
 from chalicelib.jobs.decision import Do, Fail, Finish
 from chalicelib.jobs.job import AnyJob
 from chalicelib.replication.offsite import SegmentCopy, SegmentCopyProgress, SendSegments, WriteManifest
@@ -48,9 +48,7 @@ def _job(progress: SegmentCopyProgress) -> AnyJob:
             made(
                 POINT,
                 "41,943,040 bytes in 3 segments",
-                segments=3,
-                sha256="a5",
-                parts_sha256="b6",
+                content=Segments(segment_count=3, sha256="a5", parts_sha256="b6"),
                 verified_at=NOON - MINUTE,
             ),
             id="the manifest is written",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.aws.ec2 import Snapshot
-from chalicelib.catalog.recovery_point import RecoveryPoint, SnapshotRef
+from chalicelib.catalog.recovery_point import RecoveryPoint, SnapshotRef, SnapshotSet
 from chalicelib.catalog.store import points
 from chalicelib.jobs.decision import Children, Do, Fail, Finish, Wait
 from chalicelib.jobs.handler import Turn
@@ -21,8 +21,8 @@ from chalicelib.replication.regions import (
     DropShard,
     OpenParts,
     Release,
-    Seen,
     SnapshotCopy,
+    SnapshotCopyObservation,
     SnapshotCopyProgress,
     WriteManifest,
 )
@@ -48,9 +48,11 @@ DR = S3VaultConfig(kind="s3", region="eu-west-1", bucket="dr-bucket")
 COPY = SnapshotCopy(NONE, lambda vault: Destination(DR, NONE, NONE))
 
 ONE, TWO = SnapshotRef("snap-1", "vol-1", 1), SnapshotRef("snap-2", "vol-2", 1)
-POINT = point_in("primary", region="eu-central-1", snapshots=(ONE, TWO), snapshot_count=2)
-LARGE = point_in("primary", region="eu-central-1", shards=40, snapshot_count=400)
-LARGE_IN_DR = point_in("primary", "dr", region="eu-central-1", shards=40)  # by another job's work
+POINT = point_in("primary", content=SnapshotSet("eu-central-1", 2, (ONE, TWO)))
+LARGE = point_in("primary", content=SnapshotSet("eu-central-1", 400, shards=40))
+LARGE_IN_DR = point_in(
+    "primary", "dr", content=SnapshotSet("eu-central-1", 400, shards=40)
+)  # by another job's work
 SOURCE, SHARDED = POINT.artefacts["primary"], LARGE.artefacts["primary"]
 BOTH = {"snap-1": "copy-1", "snap-2": "copy-2"}
 INTENT = intended("CopySnapshot of snap-1")
@@ -76,11 +78,13 @@ def _candidate(id: str = "copy-1", source: str = "snap-1", **more: Any) -> Snaps
     return _shown(id, "pending", **{"description": described, **more})
 
 
-def _seen(point: RecoveryPoint = POINT, refs: tuple[SnapshotRef, ...] = (ONE, TWO), **more: Any) -> Seen:
-    return Seen(original(point), refs, **more)
+def _seen(
+    point: RecoveryPoint = POINT, refs: tuple[SnapshotRef, ...] = (ONE, TWO), **more: Any
+) -> SnapshotCopyObservation:
+    return SnapshotCopyObservation(original(point), refs, **more)
 
 
-def _large(*states: str, **more: Any) -> Seen:
+def _large(*states: str, **more: Any) -> SnapshotCopyObservation:
     """Show a point of 40 parts of which so many are opened, in these states."""
     children = {f"copy-part{number}": state for number, state in enumerate(states)}
     return _seen(LARGE, (), children=Children(children, **more))
@@ -129,15 +133,13 @@ def _deleting(*ids: str, reason: str) -> Do[Delete]:
             made(
                 POINT,
                 "2 snapshots",
-                region="eu-west-1",
-                snapshots=(replace(ONE, id="copy-1"), replace(TWO, id="copy-2")),
-                snapshot_count=2,
+                content=SnapshotSet("eu-west-1", 2, (replace(ONE, id="copy-1"), replace(TWO, id="copy-2"))),
             ),
             id="the manifest is written",
         ),
     ],
 )
-def test_the_way_forward(job: AnyJob, seen: Seen, expected: Any) -> None:
+def test_the_way_forward(job: AnyJob, seen: SnapshotCopyObservation, expected: Any) -> None:
     assert COPY.decide(job, seen, NOON) == expected
 
 
@@ -364,7 +366,7 @@ def test_copies_made_twice(progress: dict[str, Any], expected: Any) -> None:
         ),
     ],
 )
-def test_one_part_of_a_large_copy(job: AnyJob, seen: Seen, expected: Any) -> None:
+def test_one_part_of_a_large_copy(job: AnyJob, seen: SnapshotCopyObservation, expected: Any) -> None:
     assert COPY.decide(part_of(job, 7), seen, NOON) == expected
 
 
@@ -410,12 +412,14 @@ def test_one_part_of_a_large_copy(job: AnyJob, seen: Seen, expected: Any) -> Non
         pytest.param(
             {"parts_opened": 40, "described": True},
             _large(*["COMPLETED"] * 40),
-            made(LARGE, "400 snapshots", region="eu-west-1", shards=40, snapshot_count=400),
+            made(LARGE, "400 snapshots", content=SnapshotSet("eu-west-1", 400, shards=40)),
             id="the manifest is written",
         ),
     ],
 )
-def test_a_large_copy_is_made_in_parts(progress: dict[str, Any], seen: Seen, expected: Any) -> None:
+def test_a_large_copy_is_made_in_parts(
+    progress: dict[str, Any], seen: SnapshotCopyObservation, expected: Any
+) -> None:
     assert COPY.decide(_job(point=LARGE, **progress), seen, NOON) == expected
 
 
@@ -487,7 +491,7 @@ def test_a_large_copy_is_made_in_parts(progress: dict[str, Any], seen: Seen, exp
         pytest.param(part_of(_job(), 7), _seen(), Finish(Says("it failed")), id="a part records nothing"),
     ],
 )
-def test_cleaning_up(job: AnyJob, seen: Seen, expected: Any) -> None:
+def test_cleaning_up(job: AnyJob, seen: SnapshotCopyObservation, expected: Any) -> None:
     assert COPY.clean_up(failed(job), seen, NOON) == expected
 
 
@@ -532,7 +536,9 @@ def test_cleaning_up(job: AnyJob, seen: Seen, expected: Any) -> None:
         ),
     ],
 )
-def test_cleaning_up_after_a_large_copy(progress: dict[str, Any], seen: Seen, expected: Any) -> None:
+def test_cleaning_up_after_a_large_copy(
+    progress: dict[str, Any], seen: SnapshotCopyObservation, expected: Any
+) -> None:
     assert COPY.clean_up(failed(_job(point=LARGE, **progress)), seen, NOON) == expected
 
 

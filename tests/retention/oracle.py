@@ -41,7 +41,7 @@ class Wish:
 
 
 def must_stay(facts: Iterable[Fact], wish: Wish, now: datetime) -> set[str]:
-    """Name the points that a lifecycle must keep of those that are there."""
+    """Return the points that a lifecycle must keep of those that are there."""
     there = list(facts)
     asked = {fact.id for fact in there if fact.keep_until is not None and now < fact.keep_until}
     counted = [fact for fact in there if fact.at <= now and fact.id not in asked]
@@ -57,7 +57,7 @@ def must_stay(facts: Iterable[Fact], wish: Wish, now: datetime) -> set[str]:
 
 
 def _is_wanted(fact: Fact, counted: list[Fact], now: datetime) -> bool:
-    """Say whether a partial point may still stay: it is young, or nothing whole is newer."""
+    """Return whether a partial point may still stay: it is young, or nothing whole is newer."""
     whole_is_newer = any(each.pool in ("scheduled", "manual") and each.at > fact.at for each in counted)
     return fact.pool == "partial" and (now - fact.at < MONTH or not whole_is_newer)
 
@@ -74,7 +74,7 @@ def _by_lifecycle(pool: list[Fact], wish: Wish, now: datetime) -> set[str]:
 
 
 def _stands_for_one_of(fact: Fact, pool: list[Fact], name: str, number: int) -> bool:
-    """Say whether a point is the newest of its period, and fewer than `number` periods behind it have one."""
+    """Return whether a point is the newest of its period, with fewer than `number` later periods."""
     period = PERIODS[name]
     same = [each for each in pool if period(each.at) == period(fact.at)]
     later = {period(each.at) for each in pool if each.at > fact.at} - {period(fact.at)}

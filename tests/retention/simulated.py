@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from chalicelib.catalog.recovery_point import Artefact, Asked, Lineage, PointId, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, PointId, PointState, RecoveryPoint
 from chalicelib.catalog.store.services import LineageRecord
 from chalicelib.errors import Conflict, Unavailable
 from chalicelib.jobs.decision import Children, Do, Finish
@@ -17,7 +17,7 @@ from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.work import expire_request
 from chalicelib.plans.lifecycle import Keep, Lifecycle
 from chalicelib.plans.model import CopyTo, Kind, Rule, ServiceRule
-from chalicelib.retention.by_request import DeletionContext, deletion_request
+from chalicelib.retention.deletion import DeletionContext, deletion_request
 from chalicelib.retention.expire import Change, Delete, Expire, ExpireProgress
 from tests.jobs.made import job_of
 from tests.retention.oracle import Fact, Wish
@@ -109,13 +109,13 @@ class SimulatedWorld:
 
     # what happens
 
-    def make(self, id: str, asked: Asked, **more: Any) -> None:
+    def make(self, id: str, origin: Origin, **more: Any) -> None:
         """Make a point, in both vaults."""
         artefacts = {vault: Artefact(vault, PointState.AVAILABLE, folder=f"{id}/") for vault in VAULTS}
         at = more.pop("at", self.now)
         self.points[id] = RecoveryPoint(
             PointId(id), "s", "p", "r", Kind.SERVICE, PointState.AVAILABLE, at, at, {}, artefacts=artefacts,
-            asked=asked, **more
+            origin=origin, **more
         )  # fmt: skip
 
     def edit(self, plan: Wishes) -> None:
@@ -188,7 +188,7 @@ class SimulatedWorld:
         }
 
     def good(self, vault: str, pool: str | None = None) -> set[str]:
-        """Name the points that are good and there."""
+        """Return the points that are good and there."""
         return {
             id
             for id, fact in self.facts(vault).items()
@@ -201,4 +201,4 @@ def _pool(point: RecoveryPoint) -> str:
         return "suspect"
     if point.left_out:
         return "partial"
-    return "manual" if point.asked == "request" else "scheduled"
+    return "manual" if point.origin == "request" else "scheduled"

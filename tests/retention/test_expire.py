@@ -21,9 +21,9 @@ from chalicelib.retention.expire import (
     Change,
     Delete,
     Expire,
+    ExpireObservation,
     ExpireProgress,
     Judge,
-    Seen,
     Skip,
 )
 from chalicelib.retention.judging import Act, Judgement
@@ -49,7 +49,7 @@ def _point(hours: int = 0, **artefact: Any) -> RecoveryPoint:
 def _judged(lifecycle: Lifecycle, number: int) -> ExpireProgress:
     """Judge so many hourly points and return what is taken down."""
     rule = replace(COUNT_ONE, lifecycle=lifecycle)
-    seen = Seen(tuple(_point(hours) for hours in range(number)), rule=rule)
+    seen = ExpireObservation(tuple(_point(hours) for hours in range(number)), rule=rule)
     do = EXPIRE.decide(_job(), seen, NOON)
     assert isinstance(do, Do)
     assert isinstance(do.action, Judge)
@@ -58,7 +58,7 @@ def _judged(lifecycle: Lifecycle, number: int) -> ExpireProgress:
 
 def test_a_year_of_hourly_points_fits_in_a_jobs_record() -> None:
     progress = _judged(Lifecycle(age=timedelta(days=365)), 8_700)
-    finish = EXPIRE.decide(_job(progress), Seen(), NOON)
+    finish = EXPIRE.decide(_job(progress), ExpireObservation(), NOON)
     assert isinstance(finish, Finish)
     assert finish.reason == "kept 17400, deleted 0"
     assert len(to_text(progress)) < 300_000
@@ -78,7 +78,7 @@ def test_what_could_not_be_deleted_before_does_not_keep_the_rest_from_its_turn()
         replace(point, artefacts={**point.artefacts, "dr": stuck})
         for point in (_point(hours) for hours in range(MOST_RELEASED + 10))
     )
-    do = EXPIRE.decide(_job(), Seen(points, rule=rule), NOON)
+    do = EXPIRE.decide(_job(), ExpireObservation(points, rule=rule), NOON)
     assert isinstance(do, Do)
     judged = EXPIRE.act(_job(), do.action, Turn(NOON)).progress.judged or ()
     assert {each.vault for each in judged if not each.keep} == {"primary"}
@@ -86,14 +86,14 @@ def test_what_could_not_be_deleted_before_does_not_keep_the_rest_from_its_turn()
 
 def test_a_lineage_of_which_nothing_is_left_is_judged_once() -> None:
     progress = _judged(Lifecycle(count=1), 0)
-    finish = EXPIRE.decide(_job(progress), Seen(), NOON)
+    finish = EXPIRE.decide(_job(progress), ExpireObservation(), NOON)
     assert isinstance(finish, Finish)
     assert finish.reason == "kept 0, deleted 0"
 
 
 def _decided(point: RecoveryPoint | None, snapshots: tuple[str, ...] = ()) -> Any:
     job = _job(ExpireProgress(judged=(GONE,)))
-    return EXPIRE.decide(job, Seen(point=point, snapshots=snapshots), NOON)
+    return EXPIRE.decide(job, ExpireObservation(point=point, snapshots=snapshots), NOON)
 
 
 def test_an_artefact_is_marked_while_nothing_needs_it_and_deleted_after_that() -> None:
@@ -122,23 +122,23 @@ def test_an_artefact_that_is_gone_is_passed_over() -> None:
 
 def test_an_artefact_whose_vault_does_not_answer_is_tried_again_later() -> None:
     job = _job(ExpireProgress(judged=(GONE,), released=refused(GONE.key)))
-    wait = EXPIRE.decide(job, Seen(), NOON)
+    wait = EXPIRE.decide(job, ExpireObservation(), NOON)
     assert isinstance(wait, Wait)
     assert "an AMI uses it" in wait.reason
-    again = EXPIRE.decide(job, Seen(point=_point()), NOON + timedelta(hours=1))
+    again = EXPIRE.decide(job, ExpireObservation(point=_point()), NOON + timedelta(hours=1))
     assert isinstance(again, Do)
 
 
 def test_the_end_says_what_could_not_be_deleted() -> None:
     job = _job(ExpireProgress(judged=(GONE,), refusals={GONE.key: "an AMI uses it"}))
-    finish = EXPIRE.decide(job, Seen(), NOON)
+    finish = EXPIRE.decide(job, ExpireObservation(), NOON)
     assert isinstance(finish, Finish)
     assert "could not delete 1 yet: an AMI uses it" in finish.reason
 
 
 def _released(judgement: Judgement, point: RecoveryPoint) -> Any:
     progress = ExpireProgress(judged=(judgement,), kept=0)
-    return EXPIRE.decide(_job(progress), Seen(point=point), NOON)
+    return EXPIRE.decide(_job(progress), ExpireObservation(point=point), NOON)
 
 
 def test_what_failed_when_it_was_judged_and_is_good_by_now_is_left() -> None:
@@ -165,7 +165,7 @@ def test_what_is_not_good_cannot_be_taken_back_when_it_is_let_go_by_request() ->
     point = _point(state=PointState.FAILED)
     release = Judgement(point.id, "dr", False, "deleted by request", act=Act.EXPIRE)
     job = job_of(release_request(point, (), NOON), ExpireProgress(judged=(release,)))
-    do = replace(EXPIRE, grace=timedelta(hours=6)).decide(job, Seen(point=point), NOON)
+    do = replace(EXPIRE, grace=timedelta(hours=6)).decide(job, ExpireObservation(point=point), NOON)
     assert isinstance(do, Do)
     assert isinstance(do.action, Change)
     assert do.action.to.state is PointState.EXPIRED
@@ -182,7 +182,7 @@ def test_what_is_not_good_cannot_be_taken_back_when_it_is_let_go_by_request() ->
 )
 def test_what_the_plan_names_no_more_is_kept(rule: Rule | None, kept: set[str], why: str) -> None:
     points = tuple(point_in("primary", "dr", hours=hours) for hours in range(3))
-    do = EXPIRE.decide(_job(), Seen(points, rule=rule), NOON)
+    do = EXPIRE.decide(_job(), ExpireObservation(points, rule=rule), NOON)
     assert isinstance(do, Do)
     assert isinstance(do.action, Judge)
     judgements = do.action.judgements

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.catalog.recovery_point import Asked, Lineage, PointState, RecoveryPoint
+from chalicelib.catalog.recovery_point import Lineage, Origin, PointState, RecoveryPoint
 from chalicelib.catalog.store.services import LineageRecord
 from chalicelib.plans.lifecycle import Lifecycle
 from chalicelib.plans.model import Kind, Plan, SnapshotRule
@@ -72,7 +72,7 @@ def test_a_vault_that_is_no_longer_named_loses_nothing() -> None:
         pytest.param(_points(8), 6, False, id="a quarter"),
         pytest.param(_points(7), 5, True, id="more than a quarter"),
         pytest.param(
-            (*_points(4), *_points(8, first=50, asked=Asked.REQUEST)),
+            (*_points(4), *_points(8, first=50, origin=Origin.REQUEST)),
             3,
             False,
             id="a quarter of its pool",

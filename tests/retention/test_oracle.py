@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from chalicelib.catalog.recovery_point import Artefact, Asked, PointState
+from chalicelib.catalog.recovery_point import Artefact, Origin, PointState
 from tests.retention.oracle import Wish, must_stay
 from tests.retention.simulated import VAULTS, SimulatedWorld, Wishes
 
@@ -89,11 +89,11 @@ def _event(kind: str, id: str, random: Random) -> Callable[[SimulatedWorld], obj
     ahead = timedelta(days=random.choice([0] * 30 + [3, 400]))
     hold, wishes = random.choice([None, "audit"]), _wishes(random)
     events: dict[str, Callable[[SimulatedWorld], object]] = {
-        "scheduled": lambda world: world.make(id, Asked.SCHEDULE, at=world.now + ahead),
-        "manual": lambda world: world.make(id, Asked.REQUEST),
-        "kept": lambda world: world.make(id, Asked.REQUEST, keep_until=world.now + days),
-        "suspect": lambda world: world.make(id, Asked.RPO, suspect="20 bytes"),
-        "partial": lambda world: world.make(id, Asked.REQUEST, left_out=("i-1",)),
+        "scheduled": lambda world: world.make(id, Origin.SCHEDULE, at=world.now + ahead),
+        "manual": lambda world: world.make(id, Origin.REQUEST),
+        "kept": lambda world: world.make(id, Origin.REQUEST, keep_until=world.now + days),
+        "suspect": lambda world: world.make(id, Origin.RPO, suspect="20 bytes"),
+        "partial": lambda world: world.make(id, Origin.REQUEST, left_out=("i-1",)),
         "edit": lambda world: world.edit(wishes),
         "outsider": lambda world: world.lost.add((id, vault)),
         "outage": lambda world: world.down.symmetric_difference_update({vault}),
@@ -124,7 +124,7 @@ def _standing(world: SimulatedWorld) -> Standing:
 
 
 def _must_stay_in(world: SimulatedWorld, vault: str) -> set[str]:
-    """Name what the plan that holds now must keep of what is there and is good or can be taken back."""
+    """Return what the plan that holds now must keep of what is there and is good or can be taken back."""
     facts, wish = world.facts(vault), world.plan.of(vault)
     return must_stay(facts.values(), wish, world.now) if wish else set(facts)
 

@@ -1,4 +1,4 @@
-"""Plans in the table, each with the moment up to which every rule's schedule has been served."""
+"""Plans in the table, each with the moment up to which the runs of every rule are opened."""
 
 import heapq
 import json
@@ -12,6 +12,7 @@ from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Refused, Table
 from chalicelib.catalog.store.wake import waking
 from chalicelib.catalog.store.writes import Attr, Write
+from chalicelib.errors import NotFound
 from chalicelib.plans.model import Plan, Rule, parse_plan
 
 _GONE = "gone-plan"
@@ -19,18 +20,20 @@ _GONE = "gone-plan"
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A plan; by rule, the moment up to which its schedule has been served, and since when it keeps what it
-    keeps; when it is looked at again; the day its lifecycles were last swept.
+    """A stored plan and how far Farshore is with it.
+
+    `ran_until` has, by rule, the moment up to which its runs are opened; `kept_since`, by rule, since when it
+    keeps what it keeps. It is looked at again at `wake_at`; its lifecycles were last swept on `swept_on`.
     """
 
     plan: Plan
-    served: Mapping[str, datetime]
+    ran_until: Mapping[str, datetime]
     kept_since: Mapping[str, datetime]
     wake_at: datetime
     swept_on: str = ""
 
     def is_swept(self, now: datetime) -> bool:
-        """Say whether the plan's lifecycles have been swept on this day (UTC)."""
+        """Return whether the plan's lifecycles have been swept on this day (UTC)."""
         return self.swept_on == f"{now:%Y-%m-%d}"
 
 
@@ -43,18 +46,18 @@ class PlanStore:
     def put(self, plan: Plan, now: datetime) -> StoredPlan:
         """Store the plan, to be looked at by the next tick.
 
-        A rule that keeps its name keeps what was served; a new one is served from now on. What is let go by a
+        A rule that keeps its name goes on from its last run; a new one begins now. What is let go by a
         rule whose lifecycles have changed can be taken back for a whole grace from now on.
         """
         known = self.get(plan.name)
-        served = {rule.name: known.served.get(rule.name, now) if known else now for rule in plan.rules}
+        ran_until = {rule.name: known.ran_until.get(rule.name, now) if known else now for rule in plan.rules}
         since = {rule.name: _kept_since(rule, known) or now for rule in plan.rules}
-        stored = StoredPlan(plan, served, since, now, known.swept_on if known else "")
+        stored = StoredPlan(plan, ran_until, since, now, known.swept_on if known else "")
         put = Write(
             ("plan", plan.name),
             put={
                 "document": json.dumps(plan.to_document()),
-                "served": {rule: stamp(at) for rule, at in served.items()},
+                "ran_until": {rule: stamp(at) for rule, at in ran_until.items()},
                 "kept_since": {rule: stamp(at) for rule, at in since.items()},
                 "swept_on": stored.swept_on,
                 "format": 1,
@@ -68,6 +71,17 @@ class PlanStore:
         """Return the plan, or None."""
         item = self._table.get("plan", name)
         return _stored(item) if item else None
+
+    def require(self, name: str) -> StoredPlan:
+        """Return the plan.
+
+        Raises:
+            NotFound: there is none.
+        """
+        stored = self.get(name)
+        if stored is None:
+            raise NotFound("no such plan", resource=f"plan {name}")
+        return stored
 
     def delete(self, name: str) -> bool:
         """Remove the plan; say whether there was one. Its recovery points stay, and its name with them."""
@@ -85,16 +99,18 @@ class PlanStore:
             ((each.plan.name, each) for each in self.all()), gone, key=lambda pair: pair[0]
         )
 
-    def serve(self, plan: str, rule: str, until: datetime) -> bool:
-        """Record that the rule is served up to `until`; say whether it was (not, when the plan or rule is
-        gone)."""
+    def mark_run(self, plan: str, rule: str, until: datetime) -> bool:
+        """Record that the rule's runs are opened up to `until`.
+
+        Returns: False when the plan or the rule is gone.
+        """
         answer = self._table.update(
             "plan",
             plan,
-            "SET served.#rule = :until",
+            "SET ran_until.#rule = :until",
             names={"#rule": rule},
             values={":until": stamp(until)},
-            condition="attribute_exists(served.#rule)",
+            condition="attribute_exists(ran_until.#rule)",
         )
         return not isinstance(answer, Refused)
 
@@ -124,11 +140,11 @@ def _kept_since(rule: Rule, known: StoredPlan | None) -> datetime | None:
 
 
 def _stored(item: Item) -> StoredPlan:
-    served: dict[str, Any] = item["served"]
+    ran_until: dict[str, Any] = item["ran_until"]
     since: dict[str, Any] = item["kept_since"]
     return StoredPlan(
         plan=_parsed(item["document"]),
-        served={rule: moment(at) for rule, at in served.items()},
+        ran_until={rule: moment(at) for rule, at in ran_until.items()},
         kept_since={rule: moment(at) for rule, at in since.items()},
         wake_at=moment(item["wake_at"]),
         swept_on=item["swept_on"],

@@ -10,7 +10,7 @@ pins it.
 
 import json
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,18 +20,23 @@ from chalicelib.aws.batches import in_batches
 from chalicelib.catalog.recovery_point import (
     LINEAGE_DIGITS,
     Artefact,
-    Asked,
+    Content,
     DueCopy,
     Lineage,
+    Origin,
     PointId,
     PointState,
     RecoveryPoint,
+    Segments,
     SnapshotRef,
+    SnapshotSet,
+    StoredFile,
 )
 from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Lookup, Page, Table
 from chalicelib.catalog.store.wake import NOT_WAKING, waking
 from chalicelib.catalog.store.writes import Role, Write
+from chalicelib.errors import NotFound
 from chalicelib.plans.model import Kind
 
 _ARTEFACT = "artefact#"
@@ -57,6 +62,23 @@ class PointStore:
         item = self._table.get(*_key(point_id))
         return _point(item) if item else None
 
+    def require(self, point_id: str) -> RecoveryPoint:
+        """Return the point.
+
+        Raises:
+            NotFound: there is none.
+        """
+        point = self.get(point_id)
+        if point is None:
+            raise NotFound("no such recovery point", resource=point_id)
+        return point
+
+    def plans_with(self, service: str, rule: str) -> list[str]:
+        """Return the plans, gone or not, with points of a service and rule to restore from."""
+        listed = self._table.every(_lookup({"service": service, "rule": rule}, None))
+        found = self._table.get_all([(item["pk"], item["sk"]) for item in listed])
+        return sorted({point.plan for point in map(_point, found.values()) if point.available_in()})
+
     def get_many(self, point_ids: Iterable[str]) -> dict[str, RecoveryPoint]:
         """Return the points with these ids, strongly consistent; those that are not there are left out."""
         found = self._table.get_all({_key(point_id) for point_id in point_ids})
@@ -78,8 +100,8 @@ class PointStore:
 
     def shard(self, point: RecoveryPoint, vault: str, number: int) -> tuple[SnapshotRef, ...]:
         """Return the snapshots of one shard of an artefact; shard 0 of one that has none is all of it."""
-        artefact = point.artefacts[vault]
-        return self.stored_shard(point.id, vault, number) if artefact.shards else artefact.snapshots
+        held = point.artefacts[vault].snapshots
+        return self.stored_shard(point.id, vault, number) if held.shards else held.snapshots
 
     def stored_shard(self, point_id: str, vault: str, number: int) -> tuple[SnapshotRef, ...]:
         """Return the snapshots of a shard that has a record of its own; nothing when there is none."""
@@ -102,11 +124,9 @@ class PointStore:
 
     def snapshots(self, point: RecoveryPoint, vault: str) -> Iterator[SnapshotRef]:
         """Yield all snapshots of an artefact, however many shards they lie in."""
-        artefact = point.artefacts[vault]
-        if not artefact.shards:
-            yield from artefact.snapshots
-            return
-        keys = [_shard_key(point.id, vault, number) for number in range(artefact.shards)]
+        held = point.artefacts[vault].snapshots
+        yield from held.snapshots
+        keys = [_shard_key(point.id, vault, number) for number in range(held.shards)]
         for batch in in_batches(keys, SHARDS_AT_ONCE):
             found = self._table.get_all(batch)
             for key in batch:
@@ -264,7 +284,7 @@ def _item(point: RecoveryPoint, now: datetime) -> Item:
         "version": point.version,
         "expires_at": _forgotten_at(point, now),
         "hold": point.hold,
-        "asked": str(point.asked),
+        "origin": str(point.origin),
         "note": point.note or None,
         "keep_until": stamp(point.keep_until) if point.keep_until else None,
         "left_out": json.dumps(point.left_out) if point.left_out else None,
@@ -312,7 +332,7 @@ def _point(item: Item) -> RecoveryPoint:
             for name, due in item.items()
             if name.startswith(_DUE)
         },
-        asked=Asked(item["asked"]),
+        origin=Origin(item["origin"]),
         note=item.get("note", ""),
         keep_until=moment(item["keep_until"]) if "keep_until" in item else None,
         left_out=tuple(json.loads(item.get("left_out", "[]"))),
@@ -325,16 +345,8 @@ def _artefact_document(artefact: Artefact) -> dict[str, Any]:
     return {
         "vault": artefact.vault,
         "state": str(artefact.state),
-        "region": artefact.region,
-        "snapshots": [_ref_document(ref) for ref in artefact.snapshots],
-        "shards": artefact.shards,
-        "snapshot_count": artefact.snapshot_count,
+        "content": _content_document(artefact.content),
         "folder": artefact.folder,
-        "key": artefact.key,
-        "etag": artefact.etag,
-        "segments": artefact.segments,
-        "sha256": artefact.sha256,
-        "parts_sha256": artefact.parts_sha256,
         "verified_at": stamp(artefact.verified_at) if artefact.verified_at else None,
         "reason": artefact.reason,
         "let_go_at": stamp(artefact.let_go_at) if artefact.let_go_at else None,
@@ -347,22 +359,32 @@ def _artefact(document: dict[str, Any]) -> Artefact:
     return Artefact(
         vault=document["vault"],
         state=PointState(document["state"]),
-        region=document["region"],
-        snapshots=_refs(document["snapshots"]),
-        shards=document["shards"],
-        snapshot_count=document["snapshot_count"],
+        content=_content(document["content"]),
         folder=document["folder"],
-        key=document["key"],
-        etag=document["etag"],
-        segments=document["segments"],
-        sha256=document["sha256"],
-        parts_sha256=document["parts_sha256"],
         verified_at=moment(document["verified_at"]) if document["verified_at"] else None,
         reason=document["reason"],
         let_go_at=moment(document["let_go_at"]) if document["let_go_at"] else None,
         by_request=document["by_request"],
         was_made=document["was_made"],
     )
+
+
+def _content_document(content: Content | None) -> dict[str, Any] | None:
+    match content:
+        case SnapshotSet(region=region, snapshot_count=number, snapshots=refs, shards=shards):
+            listed = [_ref_document(ref) for ref in refs]
+            return {"snapshots": listed, "region": region, "snapshot_count": number, "shards": shards}
+        case StoredFile() | Segments():
+            return asdict(content)
+    return None
+
+
+def _content(document: dict[str, Any] | None) -> Content | None:
+    if document is None:
+        return None
+    if "snapshots" in document:
+        return SnapshotSet(**{**document, "snapshots": _refs(document["snapshots"])})
+    return Segments(**document) if "segment_count" in document else StoredFile(**document)
 
 
 def _ref_document(ref: SnapshotRef) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from botocore.exceptions import ClientError
 
 from chalicelib.aws.batches import in_batches
-from chalicelib.aws.errors import calling
+from chalicelib.aws.errors import translated_errors
 from chalicelib.catalog.store.items import Item, decoded, encode, encoded
 from chalicelib.catalog.store.writes import AS_GOOD, MOST_WRITES, Write, one_for_each_item
 from chalicelib.errors import InvalidInput, Problem, Throttled, Unavailable
@@ -81,7 +81,7 @@ class Table:
 
     def get(self, pk: str, sk: str) -> Item | None:
         """Return the item under the key, or None."""
-        with calling("GetItem", pk):
+        with translated_errors("GetItem", pk):
             answer = self.client.get_item(
                 TableName=self.name, Key={"pk": encode(pk), "sk": encode(sk)}, ConsistentRead=True
             )
@@ -89,7 +89,7 @@ class Table:
 
     def put(self, item: Item) -> None:
         """Store the item, whatever lay there."""
-        with calling("PutItem", str(item["pk"])):
+        with translated_errors("PutItem", str(item["pk"])):
             self.client.put_item(TableName=self.name, Item=encoded(item))
 
     def update(
@@ -117,7 +117,7 @@ class Table:
         if condition:
             request["ConditionExpression"] = condition
         try:
-            with calling("UpdateItem", pk):
+            with translated_errors("UpdateItem", pk):
                 answer = self.client.update_item(**request)
         except ClientError as refusal:
             if not _is_conditional(refusal):
@@ -128,7 +128,7 @@ class Table:
 
     def delete(self, pk: str, sk: str) -> bool:
         """Remove the item; say whether there was one."""
-        with calling("DeleteItem", pk):
+        with translated_errors("DeleteItem", pk):
             answer = self.client.delete_item(
                 TableName=self.name, Key={"pk": encode(pk), "sk": encode(sk)}, ReturnValues="ALL_OLD"
             )
@@ -153,7 +153,7 @@ class Table:
                     raise
         return ()
 
-    def settle(self, writes: Sequence[Write]) -> tuple[Write, ...]:
+    def commit_outcome(self, writes: Sequence[Write]) -> tuple[Write, ...]:
         """Carry out all writes or none, without those whose refusal is as good; return the others refused."""
         left = list(writes)
         while refused := self.commit(left):
@@ -166,7 +166,7 @@ class Table:
     def _transact(self, writes: Sequence[Write]) -> tuple[Write, ...]:
         steps: list[Any] = [{each.operation: {"TableName": self.name, **each.request()}} for each in writes]
         try:
-            with calling("TransactWriteItems", self.name):
+            with translated_errors("TransactWriteItems", self.name):
                 self.client.transact_write_items(TransactItems=steps)
         except ClientError as refusal:
             if refusal.response["Error"]["Code"] != "TransactionCanceledException":
@@ -182,13 +182,13 @@ class Table:
         try:
             match write.operation:
                 case "Put":
-                    with calling("PutItem", write.key[0]):
+                    with translated_errors("PutItem", write.key[0]):
                         self.client.put_item(**request)
                 case "Update":
-                    with calling("UpdateItem", write.key[0]):
+                    with translated_errors("UpdateItem", write.key[0]):
                         self.client.update_item(**request)
                 case "Delete":
-                    with calling("DeleteItem", write.key[0]):
+                    with translated_errors("DeleteItem", write.key[0]):
                         self.client.delete_item(**request)
         except ClientError as refusal:
             if _is_conditional(refusal):
@@ -212,7 +212,7 @@ class Table:
         }
         found: dict[tuple[str, str], Item] = {}
         for _ in range(READ_AT_ONCE):
-            with calling("BatchGetItem", self.name):
+            with translated_errors("BatchGetItem", self.name):
                 answer = self.client.batch_get_item(RequestItems=left)
             for item in map(decoded, answer["Responses"].get(self.name, ())):
                 found[item["pk"], item["sk"]] = item
@@ -236,7 +236,7 @@ class Table:
     def _put_batch(self, items: Sequence[Item]) -> None:
         left: Any = {self.name: [{"PutRequest": {"Item": encoded(item)}} for item in items]}
         for _ in range(READ_AT_ONCE):
-            with calling("BatchWriteItem", self.name):
+            with translated_errors("BatchWriteItem", self.name):
                 answer = self.client.batch_write_item(RequestItems=left)
             left = answer.get("UnprocessedItems")
             if not left:
@@ -265,7 +265,7 @@ class Table:
                 request["Limit"] = limit
             if start:
                 request["ExclusiveStartKey"] = start
-            with calling("Query", pk):
+            with translated_errors("Query", pk):
                 answer = self.client.query(**request)
             yield from map(decoded, answer["Items"])
             start = answer.get("LastEvaluatedKey")
@@ -285,7 +285,7 @@ class Table:
         start: Any = _opened(cursor, lookup) if cursor else None
         for _ in range(MOST_LOOKS):
             request = self._query(lookup, limit, start)
-            with calling("Query", lookup.partition):
+            with translated_errors("Query", lookup.partition):
                 answer = self.client.query(**request)
             found += map(decoded, answer["Items"])
             start = answer.get("LastEvaluatedKey")

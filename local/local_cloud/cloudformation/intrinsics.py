@@ -19,15 +19,15 @@ class Scope(Protocol):
     """What names in a template stand for."""
 
     def ref(self, name: str) -> Any:
-        """Answer what `Ref` of a parameter, a resource or a pseudo parameter is."""
+        """Return what `Ref` of a parameter, a resource or a pseudo parameter is."""
         ...
 
     def attribute(self, resource: str, name: str) -> Any:
-        """Answer an attribute of a resource."""
+        """Return an attribute of a resource."""
         ...
 
     def condition(self, name: str) -> bool:
-        """Tell whether a condition of the template holds."""
+        """Return whether a condition of the template holds."""
         ...
 
 
@@ -36,7 +36,7 @@ NOTHING = object()
 
 
 def resolve(value: Any, scope: Scope) -> Any:
-    """Answer `value` with every intrinsic function in it carried out."""
+    """Return `value` with every intrinsic function in it carried out."""
     if isinstance(value, list):
         return [item for item in (resolve(each, scope) for each in value) if item is not NOTHING]
     if not isinstance(value, Mapping):

@@ -14,7 +14,7 @@ READ = frozenset({*AS_THEY_ARE, "Id", "Prefix", "ExpirationInDays", "ExpiredObje
 
 
 def lifecycle_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer the rule as PutBucketLifecycleConfiguration takes it.
+    """Return the rule as PutBucketLifecycleConfiguration takes it.
 
     Raises:
         TemplateError: it has a member that is not read.

@@ -34,7 +34,7 @@ class Place:
 
     @property
     def physical_name(self) -> str:
-        """Answer the name of a resource whose template gives none."""
+        """Return the name of a resource whose template gives none."""
         return f"{self.stack}-{self.name}"
 
 
@@ -183,7 +183,7 @@ def make_key(workshop: Workshop, place: Place, properties: Properties) -> Create
 
 
 def make_alias(workshop: Workshop, place: Place, properties: Properties) -> Created:
-    """Name a KMS key."""
+    """Return a KMS key."""
     only(place, properties, ("AliasName", "TargetKeyId"))
     workshop.clients("kms", place.region).create_alias(**properties)
     return Created(properties["AliasName"])
@@ -308,7 +308,7 @@ def encryption_of(properties: Properties) -> dict[str, Any]:
 
 
 def ignored(service: str, region_matters: bool = True) -> Callable[[Place], Created]:
-    """Answer what stands for a resource that is known and not made."""
+    """Return what stands for a resource that is known and not made."""
 
     def stand_for(place: Place) -> Created:
         region = place.region if region_matters else ""

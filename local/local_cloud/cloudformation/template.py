@@ -81,12 +81,12 @@ class Stack:
                 self._make(name)
 
     def outputs(self) -> dict[str, Any]:
-        """Answer the stack's outputs."""
+        """Return the stack's outputs."""
         wanted = self._document.get("Outputs", {})
         return {name: resolve(output["Value"], self) for name, output in wanted.items()}
 
     def ref(self, name: str) -> Any:
-        """Answer what `Ref` of a name is."""
+        """Return what `Ref` of a name is."""
         if name in self._parameters:
             return self._parameters[name]
         if name in self._document["Resources"]:
@@ -106,14 +106,14 @@ class Stack:
         return pseudo[name]
 
     def attribute(self, resource: str, name: str) -> Any:
-        """Answer an attribute of a resource."""
+        """Return an attribute of a resource."""
         attributes = self._make(resource).attributes
         if name not in attributes:
             raise TemplateError(f"{self.plan.template.name}: the local cloud knows no {resource}.{name}")
         return attributes[name]
 
     def condition(self, name: str) -> bool:
-        """Tell whether a condition holds."""
+        """Return whether a condition holds."""
         return bool(resolve(self._document["Conditions"][name], self))
 
     def _take_parameters(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Clock:
         self._traveller = None
 
     def now(self) -> datetime:
-        """Answer the simulated time, in UTC."""
+        """Return the simulated time, in UTC."""
         return datetime.now(UTC)
 
     def advance_to(self, when: datetime) -> None:

@@ -69,7 +69,7 @@ class Match(Strict):
     event: str | None = None
 
     def fits_call(self, service: str, operation: str, caller: Caller, request: str) -> bool:
-        """Tell whether a call is meant."""
+        """Return whether a call is meant."""
         return (
             self.event is None
             and self.service in ("*", service)
@@ -132,12 +132,12 @@ class Effect(Strict):
 
     @property
     def kind(self) -> str:
-        """Answer which of them it is."""
+        """Return which of them it is."""
         return next(iter(self.model_fields_set))
 
     @property
     def behind(self) -> timedelta:
-        """Answer how long ago a read shows things as they were."""
+        """Return how long ago a read shows things as they were."""
         return self.stale or self.lag or timedelta(0)
 
 
@@ -168,7 +168,7 @@ class Fault(Strict):
         )
 
     def fits_call(self, service: str, operation: str, caller: Caller, request: str) -> bool:
-        """Tell whether it is for a call."""
+        """Return whether it is for a call."""
         kind = self.effect.kind
         if kind in FOR_FUNCTIONS and caller is not Caller.FUNCTION:
             return False
@@ -179,7 +179,7 @@ class Fault(Strict):
         return self.match.fits_call(service, operation, caller, request)
 
     def fits_event(self, detail_type: str) -> bool:
-        """Tell whether it is for an event."""
+        """Return whether it is for an event."""
         return self.match.event in (detail_type, "*")
 
 
@@ -208,7 +208,7 @@ class Faults:
             self._faults, self._met = faults, [0] * len(faults)
 
     def to_document(self) -> list[dict[str, Any]]:
-        """Answer the faults in force, with how often each was met."""
+        """Return the faults in force, with how often each was met."""
         with self._lock:
             return [
                 {**fault.model_dump(mode="json", exclude_defaults=True), "met": met}
@@ -216,18 +216,18 @@ class Faults:
             ]
 
     def for_call(self, service: str, operation: str, caller: Caller, raw: Sequence[bytes]) -> Effect | None:
-        """Answer what goes wrong with a call; `raw` is its region, address, body."""
+        """Return what goes wrong with a call; `raw` is its region, address, body."""
         if not self._faults:
             return None
         request = b"\n".join(raw).decode("utf-8", "replace")
         return self._meet(lambda fault: fault.fits_call(service, operation, caller, request))
 
     def for_event(self, detail_type: str) -> Effect | None:
-        """Answer what goes wrong with an event on its way."""
+        """Return what goes wrong with an event on its way."""
         return self._meet(lambda fault: fault.fits_event(detail_type)) if self._faults else None
 
     def staleness(self) -> timedelta:
-        """Answer how long ago a table may have to be shown as it was; zero while no fault asks for it."""
+        """Return how long ago a table may have to be shown as it was; zero while no fault asks for it."""
         return max((fault.effect.stale or timedelta(0) for fault in self._faults), default=timedelta(0))
 
     def _meet(self, fits: Callable[[Fault], bool]) -> Effect | None:

@@ -22,7 +22,7 @@ class Strand:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
         return self._over
 
     def pause(self) -> None:
@@ -57,7 +57,7 @@ _CURRENT: ContextVar[Strand | None] = ContextVar("strand", default=None)
 
 
 def current_strand() -> Strand | None:
-    """Answer the strand that this thread runs."""
+    """Return the strand that this thread runs."""
     return _CURRENT.get()
 
 

@@ -42,18 +42,18 @@ class Execution:
 
     @property
     def seconds_left(self) -> float:
-        """Answer the real seconds it may yet run."""
+        """Return the real seconds it may yet run."""
         since = self._since
         return self._seconds - (time.monotonic() - since if since is not None else 0.0)
 
     @property
     def seconds_taken(self) -> float:
-        """Answer the real seconds it has had the turn."""
+        """Return the real seconds it has had the turn."""
         return self._allowed - self.seconds_left
 
     @property
     def is_alive(self) -> bool:
-        """Tell whether it may still call AWS."""
+        """Return whether it may still call AWS."""
         return not self._killed and self.seconds_left > 0
 
     def kill(self) -> None:
@@ -96,7 +96,7 @@ class Executions:
                 execution.strand.end()
 
     def of(self, trace_header: str | None) -> Execution:
-        """Answer the invocation that makes a call; without a header, the one that had the turn last.
+        """Return the invocation that makes a call; without a header, the one that had the turn last.
 
         One that is over is answered as one that is not alive.
         """

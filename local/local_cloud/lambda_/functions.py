@@ -63,7 +63,7 @@ class Function:
 
     @property
     def arn(self) -> str:
-        """Answer the function's ARN."""
+        """Return the function's ARN."""
         return f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{self.name}"
 
 
@@ -88,7 +88,7 @@ class Context:
         self._execution = execution
 
     def get_remaining_time_in_millis(self) -> int:
-        """Answer the real milliseconds left before the timeout."""
+        """Return the real milliseconds left before the timeout."""
         return max(0, int(self._execution.seconds_left * 1000))
 
 
@@ -131,7 +131,7 @@ class Functions:
         self._functions.clear()
 
     def get(self, name_or_arn: str) -> Function:
-        """Answer a function by name or ARN.
+        """Return a function by name or ARN.
 
         Raises:
             FunctionError: it is not deployed.

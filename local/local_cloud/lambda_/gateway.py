@@ -86,7 +86,7 @@ class Gateway:
         self._api = Api("none", "none")
 
     def __call__(self, environ: WSGIEnvironment) -> Answer:
-        """Answer one request; a stage name before the path is taken off, as in the URL on AWS."""
+        """Return one request; a stage name before the path is taken off, as in the URL on AWS."""
         path = environ["RAW_URI"].partition("?")[0].removeprefix(f"/{self._api.stage}") or "/"
         body: bytes = environ["wsgi.input"].getvalue()
         if len(body) > LARGEST_BODY_BYTES:
@@ -220,12 +220,12 @@ def path_pattern(resource: str) -> re.Pattern[str]:
 
 
 def binary_types_of(definition: Mapping[str, Any]) -> frozenset[str]:
-    """Answer the content types whose bodies travel in base64."""
+    """Return the content types whose bodies travel in base64."""
     return frozenset(kind.lower() for kind in definition.get("x-amazon-apigateway-binary-media-types", ()))
 
 
 def headers_of(environ: WSGIEnvironment) -> dict[str, str]:
-    """Answer the request's headers under their usual spelling."""
+    """Return the request's headers under their usual spelling."""
     named = {name[5:]: value for name, value in environ.items() if name.startswith("HTTP_")}
     if environ.get("CONTENT_TYPE"):
         named["CONTENT_TYPE"] = environ["CONTENT_TYPE"]
@@ -233,7 +233,7 @@ def headers_of(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def multiple(query: list[tuple[str, str]]) -> dict[str, list[str]]:
-    """Answer every value of every query parameter."""
+    """Return every value of every query parameter."""
     values: dict[str, list[str]] = {}
     for name, value in query:
         values.setdefault(name, []).append(value)
@@ -241,7 +241,7 @@ def multiple(query: list[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def text_of(body: bytes, *, is_binary: bool) -> str | None:
-    """Answer a body as the event carries it."""
+    """Return a body as the event carries it."""
     if not body:
         return None
     return base64.b64encode(body).decode("ascii") if is_binary else body.decode("utf-8", "replace")

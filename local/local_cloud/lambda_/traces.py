@@ -24,7 +24,7 @@ class Trace:
     lineage: Mapping[str, int] = field(default_factory=dict)
 
     def invocations_of(self, function_arn: str) -> int:
-        """Answer how often the chain has invoked a function."""
+        """Return how often the chain has invoked a function."""
         return self.lineage.get(_short(function_arn), 0)
 
     def written(self) -> str:
@@ -44,7 +44,7 @@ def read_trace(header: str) -> Trace | None:
 
 
 def continued(causes: Sequence[Trace], function_arn: str) -> Trace:
-    """Answer the trace of a function's invocation; without causes it begins a chain.
+    """Return the trace of a function's invocation; without causes it begins a chain.
 
     Of several causes the longest chain of each function counts.
     """

@@ -40,7 +40,7 @@ Rule = Callable[[Made], Iterator[Need]]
 
 
 def needs_of(made: Made) -> Iterator[Need]:
-    """Answer all that a call needs."""
+    """Return all that a call needs."""
     rule = RULES.get((made.service, made.operation))
     assert rule is not None, f"{made}: say in {__name__} what IAM asks for it"
     return rule(made)
@@ -194,7 +194,7 @@ def making(made: Made, new: str) -> Iterator[Need]:
 
 
 def requested_tags(made: Made) -> Tags:
-    """Answer the tags that the call sets, as condition keys."""
+    """Return the tags that the call sets, as condition keys."""
     return {
         f"aws:RequestTag/{tag['Key']}": tag["Value"]
         for specification in made.params.get("TagSpecifications", ())
@@ -203,27 +203,27 @@ def requested_tags(made: Made) -> Tags:
 
 
 def resource_tags(made: Made) -> Tags:
-    """Answer the tags of the snapshot that the call names, and those it sets, as condition keys."""
+    """Return the tags of the snapshot that the call names, and those it sets, as condition keys."""
     return {**requested_tags(made), **{f"aws:ResourceTag/{key}": value for key, value in made.tags.items()}}
 
 
 def table_arn(made: Made, table: str) -> str:
-    """Answer the ARN of a table."""
+    """Return the ARN of a table."""
     return f"arn:aws:dynamodb:{made.region}:{ACCOUNT}:table/{table}"
 
 
 def bucket_arn(path: str) -> str:
-    """Answer the ARN of a bucket, or of bucket/key."""
+    """Return the ARN of a bucket, or of bucket/key."""
     return f"arn:aws:s3:::{path}"
 
 
 def snapshot_arn(region: str, snapshot: str) -> str:
-    """Answer the ARN of a snapshot, which names no account."""
+    """Return the ARN of a snapshot, which names no account."""
     return f"arn:aws:ec2:{region}::snapshot/{snapshot}"
 
 
 def regional(made: Made, resource: str) -> str:
-    """Answer the ARN of an instance or a volume."""
+    """Return the ARN of an instance or a volume."""
     return f"arn:aws:ec2:{made.region}:{ACCOUNT}:{resource}"
 
 

@@ -44,7 +44,7 @@ class Statement:
         )
 
     def allows(self, need: Need) -> bool:
-        """Tell whether the statement allows it."""
+        """Return whether the statement allows it."""
         return (
             need.action in self.actions
             and any(_matches(pattern, need.resource) for pattern in self.resources)
@@ -63,7 +63,7 @@ class Role:
     statements: tuple[Statement, ...]
 
     def allowing(self, need: Need) -> list[tuple[str, str]]:
-        """Name the statements that allow it, each with the action."""
+        """Return the statements that allow it, each with the action."""
         return [(each.sid, need.action) for each in self.statements if each.allows(need)]
 
     def grants(self) -> Iterator[tuple[str, str]]:
@@ -74,7 +74,7 @@ class Role:
 
 
 def roles_of(template: Mapping[str, Any], scope: Scope) -> dict[str, Role]:
-    """Answer the role of each function, by the function's logical name."""
+    """Return the role of each function, by the function's logical name."""
     resources = template["Resources"]
     roles = {}
     for name, resource in resources.items():

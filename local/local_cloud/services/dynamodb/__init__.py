@@ -58,7 +58,7 @@ class Past:
     service = "dynamodb"
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer what is handled here, by operation."""
+        """Return what is handled here, by operation."""
         return self.operations
 
 
@@ -180,7 +180,7 @@ class DynamoDb:
         self._orders.clear()
 
     def _order(self, region: str, name: str) -> TableOrder | None:
-        """Answer a table's order, made when it is first asked for; None if there is no such table."""
+        """Return a table's order, made when it is first asked for; None if there is no such table."""
         table = find_table(region, name)
         if table is None:
             return None
@@ -236,12 +236,12 @@ def shown_as_it_was(order: TableOrder, before: Before) -> Iterator[None]:
 
 
 def find_table(region: str, name: str) -> Any | None:
-    """Answer moto's table."""
+    """Return moto's table."""
     return moto_backend("dynamodb")[ACCOUNT][region].tables.get(name)
 
 
 def partition_asked_for(params: Mapping[str, Any], order: TableOrder) -> Any | None:
-    """Answer the partition that a Query's key condition names; None where moto has to say what is wrong."""
+    """Return the partition that a Query's key condition names; None where moto has to say what is wrong."""
     ordering = order.orderings.get(params.get("IndexName"))
     expression = params.get("KeyConditionExpression")
     if ordering is None or not expression:
@@ -260,7 +260,7 @@ def partition_asked_for(params: Mapping[str, Any], order: TableOrder) -> Any | N
 
 
 def is_plain(params: Mapping[str, Any]) -> bool:
-    """Tell whether a Query with a sound key condition holds nothing else that could be wrong.
+    """Return whether a Query with a sound key condition holds nothing else that could be wrong.
 
     Most of an idle app's queries are of this kind and find nothing; they need no answer of moto's.
     """

@@ -61,7 +61,7 @@ LOOKED_AT: defaultdict[tuple[Any, ...], dict[Any, bool]] = defaultdict(dict)
 
 
 def is_kind_of(kind: type[Any], name: str) -> bool:
-    """Tell whether a class is one of moto's kinds of node."""
+    """Return whether a class is one of moto's kinds of node."""
     key = (kind, name)
     if key not in KINDS:
         KINDS[key] = issubclass(kind, NODES[name])
@@ -95,7 +95,7 @@ def traverse(self: Any, node: Any) -> Any:
 
 
 def find_clauses(self: Any, clause_types: Any) -> list[Any]:
-    """Answer the nodes of these very types, none below another, as moto's method of this name does."""
+    """Return the nodes of these very types, none below another, as moto's method of this name does."""
     clauses = []
     for child in self.children or ():
         kind = type(child)

@@ -40,7 +40,7 @@ class History:
 
     @property
     def wanted(self) -> bool:
-        """Tell whether writes are to be remembered; if not, what was remembered is of no use any more."""
+        """Return whether writes are to be remembered; if not, what was remembered is of no use any more."""
         if self._staleness():
             return True
         self._changes.clear()
@@ -57,7 +57,7 @@ class History:
         self._changes.append(Change(now, table, primary, item))
 
     def changed_since(self, moment: datetime, table: TableOrder) -> Before:
-        """Answer the items of a table that were written after `moment`, as they were then."""
+        """Return the items of a table that were written after `moment`, as they were then."""
         before: dict[Primary, Any] = {}
         for change in self._changes:
             if change.at > moment and change.table is table:

@@ -20,7 +20,7 @@ Primary = tuple[Value, ...]
 
 
 def value_of(typed: Any) -> Value | None:
-    """Answer a key attribute (moto's DynamoType) as something that sorts as DynamoDB sorts it.
+    """Return a key attribute (moto's DynamoType) as something that sorts as DynamoDB sorts it.
 
     Strings sort by their UTF-8 bytes, which is the order of code points.
     """
@@ -30,7 +30,7 @@ def value_of(typed: Any) -> Value | None:
 
 
 def primary_of(attributes: Mapping[str, Any], key: Sequence[str]) -> Primary:
-    """Answer the key in an item's attributes (DynamoTypes)."""
+    """Return the key in an item's attributes (DynamoTypes)."""
     values = (value_of(attributes.get(name)) for name in key)
     return tuple(value for value in values if value is not None)
 
@@ -52,7 +52,7 @@ class Ordering:
         self.places[primary] = place
 
     def place_of(self, primary: Primary, attributes: Mapping[str, Any]) -> tuple[Value, Primary] | None:
-        """Answer the partition that such an item has a place in, and what it sorts by there."""
+        """Return the partition that such an item has a place in, and what it sorts by there."""
         key = primary_of(attributes, [part["AttributeName"] for part in self.schema])
         return (key[0], (*key[1:], *primary)) if len(key) == len(self.schema) else None
 
@@ -82,11 +82,11 @@ class TableOrder:
             self._place(primary_of(item.attrs, self.key), item)
 
     def is_of(self, table: Any) -> bool:
-        """Tell whether this is the order of that very table, not of one that had its name."""
+        """Return whether this is the order of that very table, not of one that had its name."""
         return self.table is table
 
     def items_in(self, index: str | None, partition: Value, before: Mapping[Primary, Any]) -> list[Any]:
-        """Answer the items (moto's) of a partition, in order; those in `before` as they were."""
+        """Return the items (moto's) of a partition, in order; those in `before` as they were."""
         ordering = self.orderings[index]
         entries = ordering.partitions.get(partition, [])
         if not before:
@@ -99,12 +99,12 @@ class TableOrder:
         return [before.get(primary) or self.items[primary] for _, primary in entries]
 
     def all_items(self, before: Mapping[Primary, Any]) -> list[Any]:
-        """Answer all items (moto's) in the order of their keys; those in `before` as they were."""
+        """Return all items (moto's) in the order of their keys; those in `before` as they were."""
         items = {**self.items, **before}
         return [items[primary] for primary in sorted(items) if items[primary] is not None]
 
     def primary_in(self, attributes: Mapping[str, Any]) -> Primary | None:
-        """Answer the key among `attributes`, as a client sends them; None where it is not whole."""
+        """Return the key among `attributes`, as a client sends them; None where it is not whole."""
         if any(name not in attributes for name in self.key):
             return None
         return primary_of({name: DynamoType(attributes[name]) for name in self.key}, self.key)

@@ -28,7 +28,7 @@ def quicken() -> None:
 
 
 def plain(value: Any) -> Any:
-    """Answer a result in Python's own types, as moto's function does whose place this takes."""
+    """Return a result in Python's own types, as moto's function does whose place this takes."""
     kind = type(value)
     if kind is DynamoType and value.type in AS_THEY_ARE:
         return {value.type: value.value}

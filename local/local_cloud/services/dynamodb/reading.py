@@ -27,7 +27,7 @@ class Reading:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Answer a Query."""
+    """Return a Query."""
     Reading.now = True
     try:
         yield
@@ -46,7 +46,7 @@ def copied(self: Any, memo: dict[int, Any]) -> Any:
 
 
 def measured(self: Any) -> int:
-    """Answer the bytes of an item."""
+    """Return the bytes of an item."""
     if not Reading.now:
         return int(SIZE(self))
     if "known_size" not in vars(self):
@@ -55,7 +55,7 @@ def measured(self: Any) -> int:
 
 
 def projected(self: Any, paths: list[list[str]]) -> Any:
-    """Answer an item with some of its attributes alone."""
+    """Return an item with some of its attributes alone."""
     if any(len(path) > 1 or path[0].endswith("]") for path in paths):
         return PROJECT(self, paths)
     twin = ITEM(self.hash_key, self.range_key, {})

@@ -29,12 +29,12 @@ def quicken() -> None:
 
 
 def text_bytes(text: str | bytes) -> int:
-    """Answer the bytes of a text in UTF-8, or of what is bytes already."""
+    """Return the bytes of a text in UTF-8, or of what is bytes already."""
     return len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode())
 
 
 def size(self: Any) -> int:
-    """Answer the bytes of an attribute's value."""
+    """Return the bytes of an attribute's value."""
     if self.type == "S":
         return text_bytes(self.value)
     if self.type == "M":
@@ -45,7 +45,7 @@ def size(self: Any) -> int:
 
 
 def bytes_of(value: Any) -> int:
-    """Answer the bytes of what an item holds under a name."""
+    """Return the bytes of what an item holds under a name."""
     return size(value) if type(value) is DynamoType else text_bytes(str(value))
 
 

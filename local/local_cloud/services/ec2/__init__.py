@@ -81,26 +81,26 @@ class Ec2:
         return self._instances.on_gone
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer all operations that are not moto's alone."""
+        """Return all operations that are not moto's alone."""
         handlers = {name: handler for part in self._parts for name, handler in part.handlers().items()}
         for operation, listing in LISTINGS.items():
             handlers[operation] = lagging(handlers[operation], listing, self._now)
         return {operation: in_our_words(handler) for operation, handler in handlers.items()}
 
     def directory(self, instance_id: str) -> Path:
-        """Answer an instance's directory."""
+        """Return an instance's directory."""
         return self._disks.instance(instance_id)
 
     def directories(self) -> dict[str, Path]:
-        """Answer the directory of every instance that is not terminated, by id."""
+        """Return the directory of every instance that is not terminated, by id."""
         return self._instances.directories()
 
     def instance_state(self, account: str, region: str, instance_id: str) -> str | None:
-        """Answer an instance's state, None where there is no such instance."""
+        """Return an instance's state, None where there is no such instance."""
         return self._instances.state(account, region, instance_id)
 
     def volume_directory(self, volume_id: str) -> Path:
-        """Answer where a volume's bytes lie now."""
+        """Return where a volume's bytes lie now."""
         return self._disks.path(volume_id)
 
     def fail(self, resource_id: str, reason: str) -> None:
@@ -114,7 +114,7 @@ class Ec2:
 
 
 def in_our_words(handler: Handler) -> Handler:
-    """Answer a dry run before `handler` does anything; make moto's errors ours."""
+    """Return a dry run before `handler` does anything; make moto's errors ours."""
 
     def handle(call: Call, pass_on: PassOn) -> Mapping[str, Any] | None:
         if call.params.get("DryRun"):

@@ -100,7 +100,7 @@ class TokenBuckets:
 
 
 def rate_of(operation: str, params: Mapping[str, Any]) -> tuple[str, Rate]:
-    """Answer an operation's bucket: its own, or the one it shares with its kind."""
+    """Return an operation's bucket: its own, or the one it shares with its kind."""
     if operation in RATES:
         return operation, RATES[operation]
     if not operation.startswith(("Describe", "Get", "List", "Search")):

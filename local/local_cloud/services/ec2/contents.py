@@ -160,14 +160,14 @@ class Contents:
         return entries
 
     def _remembered(self, seen: Seen) -> str | None:
-        """Answer the content of what looked just so when we last read it, if we still have it."""
+        """Return the content of what looked just so when we last read it, if we still have it."""
         known = self._known.get((seen.device, seen.inode))
         if known and known[0] == seen and (known[1] in self._stored or seen.kind is Kind.LINK):
             return known[1]
         return None
 
     def _read_now(self, file: Path, seen: Seen, now_ns: int, *, last: bool) -> str:
-        """Answer a file's digest, after storing its bytes, or a link's target.
+        """Return a file's digest, after storing its bytes, or a link's target.
 
         Raises:
             ChangedError: it does not look as `seen` any more, and this is not the last try.
@@ -238,7 +238,7 @@ class Contents:
         return self._blobs / digest[:2] / digest
 
     def _file_system_now_ns(self) -> int:
-        """Answer the time that a write now would be stamped with; the process's own clock is simulated."""
+        """Return the time that a write now would be stamped with; the process's own clock is simulated."""
         self._trees.mkdir(parents=True, exist_ok=True)
         probe = self._trees / "now"
         probe.write_bytes(b".")

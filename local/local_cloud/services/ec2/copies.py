@@ -45,7 +45,7 @@ class Copies:
         self._snapshots = snapshots
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer the operations done here."""
+        """Return the operations done here."""
         return {"CopySnapshot": self.copy_snapshot}
 
     def copy_snapshot(self, call: Call, _: PassOn) -> Mapping[str, Any]:
@@ -120,7 +120,7 @@ class Copies:
             self._world.tell(state.region, snapshot_copied(outcome, span, incremental=incremental))
 
     def _is_incremental(self, state: SnapshotState) -> bool:
-        """Tell whether the destination has a complete earlier copy of the same line under the same key."""
+        """Return whether the destination has a complete earlier copy of the same line under the same key."""
         return any(
             earlier.lineage == state.lineage
             and earlier.state == "completed"
@@ -142,6 +142,6 @@ class Copies:
 
 
 def _default_key(region: Region) -> str:
-    """Answer the region's key for EBS, made when first used."""
+    """Return the region's key for EBS, made when first used."""
     backend = region.backend
     return backend.default_kms_key_id or backend.modify_ebs_default_kms_key_id("")

@@ -36,7 +36,7 @@ class Disks:
         shutil.rmtree(self._volumes / volume_id, ignore_errors=True)
 
     def path(self, volume_id: str) -> Path:
-        """Answer where a volume's bytes lie now."""
+        """Return where a volume's bytes lie now."""
         return (self._volumes / volume_id).resolve()
 
     def capture(self, volume_ids: Sequence[str]) -> list[Tree]:
@@ -47,7 +47,7 @@ class Disks:
         )
 
     def instance(self, instance_id: str) -> Path:
-        """Answer an instance's directory."""
+        """Return an instance's directory."""
         return self._instances / instance_id
 
     def attach(self, volume_id: str, instance_id: str, device: str, *, root: bool) -> None:
@@ -92,5 +92,5 @@ class Disks:
 
 
 def folder_of(device: str) -> str:
-    """Name the folder in which a device appears."""
+    """Return the folder in which a device appears."""
     return device.removeprefix("/dev/")

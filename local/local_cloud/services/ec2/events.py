@@ -22,7 +22,7 @@ class Span:
     ended_at: datetime
 
     def members(self) -> dict[str, str]:
-        """Answer the two members that say so."""
+        """Return the two members that say so."""
         return {"startTime": _time(self.started_at), "endTime": _time(self.ended_at)}
 
 
@@ -38,27 +38,27 @@ class Outcome:
 
     @property
     def arn(self) -> str:
-        """Answer the snapshot's ARN."""
+        """Return the snapshot's ARN."""
         return snapshot_arn(self.region, self.snapshot_id)
 
 
 def snapshot_arn(region: str, snapshot_id: str) -> str:
-    """Name a snapshot as EBS's events do."""
+    """Return a snapshot as EBS's events do."""
     return f"arn:aws:ec2::{region}:snapshot/{snapshot_id}"
 
 
 def source_volume_arn(region: str, volume_id: str) -> str:
-    """Name the volume of a snapshot as EBS's snapshot events do."""
+    """Return the volume of a snapshot as EBS's snapshot events do."""
     return f"arn:aws:ec2::{region}:volume/{volume_id}"
 
 
 def snapshot_created(outcome: Outcome, span: Span) -> Event:
-    """Tell the end of a CreateSnapshot."""
+    """Return the end of a CreateSnapshot."""
     return _snapshot_notification("createSnapshot", outcome, span)
 
 
 def snapshots_created(outcomes: Sequence[Outcome], span: Span) -> Event:
-    """Tell the end of a CreateSnapshots."""
+    """Return the end of a CreateSnapshots."""
     failed = next((outcome for outcome in outcomes if outcome.state != "completed"), None)
     return {
         "source": "aws.ec2",
@@ -79,7 +79,7 @@ def snapshots_created(outcomes: Sequence[Outcome], span: Span) -> Event:
 
 
 def snapshot_copied(outcome: Outcome, span: Span, *, incremental: bool) -> Event:
-    """Tell the end of a CopySnapshot; belongs on the destination region's bus."""
+    """Return the end of a CopySnapshot; belongs on the destination region's bus."""
     event = _snapshot_notification("copySnapshot", outcome, span)
     if outcome.state == "completed":
         event["detail"] |= {"incremental": str(incremental).lower(), "transferType": "standard"}
@@ -97,7 +97,7 @@ def volume_changed(account: str, region: str, volume_id: str, event: str, result
 
 
 def instance_changed(account: str, region: str, instance_id: str, state: str) -> Event:
-    """Tell an instance's new state."""
+    """Return an instance's new state."""
     return {
         "source": "aws.ec2",
         "detail-type": "EC2 Instance State-change Notification",

@@ -41,7 +41,7 @@ class Image(Ami):
 
     @property
     def block_device_mappings(self) -> list[dict[str, Any]]:
-        """Answer the block devices as EC2 shows them."""
+        """Return the block devices as EC2 shows them."""
         return self.devices
 
     def settle(self, states: Sequence[SnapshotState]) -> None:
@@ -57,7 +57,7 @@ class Images:
         self._snapshots = snapshots
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer the operations done here."""
+        """Return the operations done here."""
         return {"CreateImage": self.create_image, "RegisterImage": self.register_image}
 
     def create_image(self, call: Call, _: PassOn) -> Mapping[str, Any]:
@@ -127,7 +127,7 @@ class Images:
 
 
 def _free_name(region: Region, params: Mapping[str, Any]) -> str:
-    """Answer the name of a new image, which no other of the account's may have."""
+    """Return the name of a new image, which no other of the account's may have."""
     name = str(required(params, "Name"))
     for image in region.backend.amis.values():
         if image.name == name and image.owner_id == region.account:

@@ -89,7 +89,7 @@ class InstanceListing:
     """The instances of every account and region, to look at."""
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer the operations done here."""
+        """Return the operations done here."""
         return {"DescribeInstances": self.describe_instances}
 
     def describe_instances(self, call: Call, _: PassOn) -> Mapping[str, Any]:

@@ -57,7 +57,7 @@ class Instances:
         """Told that an instance does not run any more: it stops or terminates."""
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer the operations done here."""
+        """Return the operations done here."""
         return {
             "RunInstances": self.run_instances,
             "StartInstances": self.start_instances,
@@ -132,12 +132,12 @@ class Instances:
         return {"TerminatingInstances": [_change(instance, before) for instance in changing]}
 
     def state(self, account: str, region: str, instance_id: str) -> str | None:
-        """Answer an instance's state, None where there is no such instance."""
+        """Return an instance's state, None where there is no such instance."""
         where, instance = self._known.get(instance_id, (None, None))
         return str(instance.state) if instance and where == Region(account, region) else None
 
     def directories(self) -> dict[str, Path]:
-        """Answer the directory of every instance that is not terminated, by id."""
+        """Return the directory of every instance that is not terminated, by id."""
         return {
             instance_id: self._disks.instance(instance_id)
             for instance_id, (_, instance) in self._known.items()
@@ -212,7 +212,7 @@ class Instances:
             one(region.name, instance.id)
 
     def _changing(self, call: Call, done: str, allowed: Sequence[str]) -> list[Instance]:
-        """Find the instances of a call, all of them in a state that allows the change."""
+        """Return the instances of a call, all of them in a state that allows the change."""
         found = instances_in(Region.of(call), call.params.get("InstanceIds", ()))
         for instance in found:
             if instance.state not in allowed:

@@ -40,7 +40,7 @@ class Launching:
         self._requests: dict[tuple[Region, str], str] = {}
 
     def launched(self, call: Call) -> Reservation | None:
-        """Answer what an earlier call with the same client token launched."""
+        """Return what an earlier call with the same client token launched."""
         reservation = self._requests.get((Region.of(call), call.params.get("ClientToken", "")))
         return Region.of(call).backend.reservations.get(reservation or "")
 
@@ -106,7 +106,7 @@ def _count(params: Mapping[str, Any]) -> int:
 
 
 def _template(region: Region, params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Answer the data of the launch template that is named, if one is."""
+    """Return the data of the launch template that is named, if one is."""
     if not (named := params.get("LaunchTemplate")):
         return {}
     version = region.backend._get_template_from_args(dict(named))
@@ -117,7 +117,7 @@ def _template(region: Region, params: Mapping[str, Any]) -> Mapping[str, Any]:
 def _devices(
     region: Region, image_id: str, template: Mapping[str, Any], params: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Answer the `Ebs` part of every device of a launch by device name, the root device first."""
+    """Return the `Ebs` part of every device of a launch by device name, the root device first."""
     image = region.backend.amis.get(image_id)
     root = (image.root_device_name if image else None) or ROOT_DEVICE
     devices: dict[str, dict[str, Any]] = {root: {"DeleteOnTermination": True}}
@@ -150,7 +150,7 @@ def _check_source(region: Region, device: Mapping[str, Any]) -> None:
 
 
 def _profile(params: Mapping[str, Any]) -> dict[str, str]:
-    """Answer the instance profile of a launch as moto wants it."""
+    """Return the instance profile of a launch as moto wants it."""
     named = params.get("IamInstanceProfile", {})
     names = {"Name": "iam_instance_profile_name", "Arn": "iam_instance_profile_arn"}
     return {names[key]: value for key, value in named.items() if key in names}

@@ -44,11 +44,11 @@ class Seen(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """Answer what it is."""
+        """Return what it is."""
         return KINDS[stat.S_IFMT(self.mode)]
 
     def is_older_than(self, moment_ns: int) -> bool:
-        """Tell whether its times show any change made from `moment_ns` on."""
+        """Return whether its times show any change made from `moment_ns` on."""
         return max(self.mtime_ns, self.ctime_ns) < moment_ns
 
 

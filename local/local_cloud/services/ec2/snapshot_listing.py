@@ -52,7 +52,7 @@ class SnapshotListing:
         self._states = states
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer the operations done here."""
+        """Return the operations done here."""
         return {"DescribeSnapshots": self.describe_snapshots}
 
     def describe_snapshots(self, call: Call, _: PassOn) -> Mapping[str, Any]:

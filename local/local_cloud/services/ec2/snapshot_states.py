@@ -47,28 +47,28 @@ class SnapshotState:
 
     @property
     def id(self) -> str:
-        """Answer the snapshot's id."""
+        """Return the snapshot's id."""
         return str(self.snapshot.id)
 
     @property
     def state(self) -> str:
-        """Answer `pending`, `completed` or `error`."""
+        """Return `pending`, `completed` or `error`."""
         return str(self.snapshot.status)
 
     @property
     def source_arn(self) -> str:
-        """Name what it was taken of, as EBS's events do."""
+        """Return what it was taken of, as EBS's events do."""
         if self.copied_from:
             return snapshot_arn(self.copied_from.name, self.source_id)
         return source_volume_arn(self.region.name, self.source_id)
 
     @property
     def unfinished(self) -> bool:
-        """Tell whether it counts against its volume's limit: pending, in error, deleted in progress."""
+        """Return whether it counts against its volume's limit: pending, in error, deleted in progress."""
         return self.state != "completed" or (self.deleted and not self.ended_at)
 
     def progress(self, now: datetime) -> str:
-        """Answer how far it is, as a percentage; the last one is reached on completion only."""
+        """Return how far it is, as a percentage; the last one is reached on completion only."""
         if self.state == "completed":
             return "100%"
         whole = (self.due_at - self.started_at).total_seconds()
@@ -94,20 +94,20 @@ class SnapshotStates:
         return self._states.pop(snapshot_id, None)
 
     def get(self, snapshot_id: str) -> SnapshotState | None:
-        """Answer what is known of a snapshot."""
+        """Return what is known of a snapshot."""
         return self._states.get(snapshot_id)
 
     def tree(self, snapshot_id: str) -> Tree | None:
-        """Answer what a snapshot holds."""
+        """Return what a snapshot holds."""
         state = self._states.get(snapshot_id)
         return state.tree if state else None
 
     def of(self, region: Region) -> list[SnapshotState]:
-        """Answer those of a region."""
+        """Return those of a region."""
         return [state for state in self._states.values() if state.region == region]
 
     def unfinished(self, region: Region) -> list[SnapshotState]:
-        """Answer those of a region that count against the limits of their volumes."""
+        """Return those of a region that count against the limits of their volumes."""
         left = [
             state
             for state in self._unfinished.get(region, ())
@@ -123,7 +123,7 @@ class SnapshotStates:
 
 
 def snapshot_in(region: Region, snapshot_id: str) -> Snapshot:
-    """Find a snapshot of the region.
+    """Return a snapshot of the region.
 
     Raises:
         AwsError: there is none.
@@ -140,7 +140,7 @@ def snapshot_in(region: Region, snapshot_id: str) -> Snapshot:
 
 
 def usable_snapshot(region: Region, snapshot_id: str) -> Snapshot:
-    """Find a snapshot that is complete, as its use needs it to be."""
+    """Return a snapshot that is complete, as its use needs it to be."""
     snapshot = snapshot_in(region, snapshot_id)
     if snapshot.status != "completed":
         raise AwsError("IncorrectState", f"Snapshot is in invalid state - {snapshot.status}")

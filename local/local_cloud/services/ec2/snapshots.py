@@ -59,7 +59,7 @@ class Snapshots:
         self._failures: dict[str, str] = {}
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer the operations done here."""
+        """Return the operations done here."""
         return {
             "CreateSnapshot": self.create_snapshot,
             "CreateSnapshots": self.create_snapshots,
@@ -208,7 +208,7 @@ class Snapshots:
             raise AwsError("SnapshotLimitExceeded", "Maximum allowed active snapshot limit exceeded.")
 
     def _tags(self, region: Region, volume: Volume, params: Mapping[str, Any]) -> dict[str, str]:
-        """Answer the tags of a volume's snapshot: the volume's own where asked for, and those of the call."""
+        """Return the tags of a volume's snapshot: the volume's own where asked for, and those of the call."""
         copied = tags_of(region.backend, volume.id) if params.get("CopyTagsFromSource") == "volume" else []
         own = {tag["Key"]: tag["Value"] for tag in copied if not tag["Key"].startswith("aws:")}
         tags = own | requested_tags(params, "snapshot")["snapshot"]
@@ -217,7 +217,7 @@ class Snapshots:
 
 
 def _chosen(region: Region, params: Mapping[str, Any]) -> list[Volume]:
-    """Answer the volumes of the instance that a CreateSnapshots is about, the root volume first."""
+    """Return the volumes of the instance that a CreateSnapshots is about, the root volume first."""
     specification = required(params, "InstanceSpecification")
     (instance,) = region.instances([required(specification, "InstanceId")])
     excluded = set(specification.get("ExcludeDataVolumeIds", ()))
@@ -242,7 +242,7 @@ def _chosen(region: Region, params: Mapping[str, Any]) -> list[Volume]:
 
 
 def root_volume_id(instance: Instance) -> str:
-    """Answer the id of an instance's root volume, empty if it has none."""
+    """Return the id of an instance's root volume, empty if it has none."""
     block = instance.block_device_mapping.get(instance.root_device_name)
     return block.volume_id if block else ""
 

@@ -17,12 +17,12 @@ VALUE_CHARACTERS = 256
 
 
 def tags_of(backend: EC2Backend, resource_id: str) -> list[dict[str, str]]:
-    """Answer a resource's tags as EC2 shows them. (moto's own way looks through every tag of the region.)"""
+    """Return a resource's tags as EC2 shows them. (moto's own way looks through every tag of the region.)"""
     return [{"Key": key, "Value": value} for key, value in backend.tags.get(resource_id, {}).items()]
 
 
 def requested_tags(params: Mapping[str, Any], *kinds: str) -> dict[str, dict[str, str]]:
-    """Answer the tags of `TagSpecifications` by resource type; each of `kinds`, and no other, may be named.
+    """Return the tags of `TagSpecifications` by resource type; each of `kinds`, and no other, may be named.
 
     Raises:
         AwsError: another type is named, or a tag breaks the rules.

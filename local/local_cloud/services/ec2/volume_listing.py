@@ -50,7 +50,7 @@ class VolumeListing:
         self._state = state
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer the operations done here."""
+        """Return the operations done here."""
         return {"DescribeVolumes": self.describe_volumes}
 
     def describe_volumes(self, call: Call, _: PassOn) -> Mapping[str, Any]:

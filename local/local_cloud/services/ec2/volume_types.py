@@ -62,7 +62,7 @@ def check_type(wanted: Mapping[str, Any]) -> None:
 
 
 def performance(wanted: Mapping[str, Any], size: int) -> dict[str, int | None]:
-    """Answer the IOPS and throughput of a volume of `size` GiB, as DescribeVolumes shows them.
+    """Return the IOPS and throughput of a volume of `size` GiB, as DescribeVolumes shows them.
 
     Raises:
         AwsError: the type cannot have what is wanted.

@@ -41,7 +41,7 @@ class Volumes:
         self._requests: dict[tuple[Region, str], tuple[dict[str, Any], str]] = {}
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer the operations done here."""
+        """Return the operations done here."""
         return {
             "CreateVolume": self.create_volume,
             "AttachVolume": self.attach_volume,
@@ -155,7 +155,7 @@ class Volumes:
         return {}
 
     def state(self, volume: Volume) -> str:
-        """Answer `creating`, `available` or `in-use`."""
+        """Return `creating`, `available` or `in-use`."""
         return "creating" if volume.id in self._creating else volume.status
 
     def delete(self, region: Region, volume_id: str) -> None:

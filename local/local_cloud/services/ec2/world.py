@@ -27,12 +27,12 @@ class Region:
 
     @classmethod
     def of(cls, call: Call) -> "Region":
-        """Answer where a call is made."""
+        """Return where a call is made."""
         return cls(call.account, call.region)
 
     @property
     def backend(self) -> EC2Backend:
-        """Answer moto's part of it."""
+        """Return moto's part of it."""
         return ec2_backends[self.account][self.name]
 
     def reservation_of(self, instance_id: str) -> Reservation | None:
@@ -95,7 +95,7 @@ class World:
         self.root = ground.root
 
     def now(self) -> datetime:
-        """Answer the simulated time, in whole seconds, as the answers show it."""
+        """Return the simulated time, in whole seconds, as the answers show it."""
         return self._ground.clock.now().replace(microsecond=0)
 
     def later(self, delay: timedelta, change: Callable[[], None], label: str) -> None:
@@ -118,7 +118,7 @@ def aware(moment: datetime) -> datetime:
 
 
 def required(params: Mapping[str, Any], name: str) -> Any:
-    """Answer a parameter that must be there.
+    """Return a parameter that must be there.
 
     Raises:
         AwsError: it is not.

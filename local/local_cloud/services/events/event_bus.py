@@ -159,7 +159,7 @@ class EventBus:
 
 
 def rules_of(region: str) -> dict[str, Any]:
-    """Answer moto's rules on a region's default bus, by name."""
+    """Return moto's rules on a region's default bus, by name."""
     rules: dict[str, Any] = moto_backend("events")[ACCOUNT][region].event_buses["default"].rules
     return rules
 

@@ -17,7 +17,7 @@ NextAfter = Callable[[datetime], datetime | None]
 
 
 def next_after(expression: str) -> NextAfter:
-    """Answer the function from a time to the next firing after it; None when there is none.
+    """Return the function from a time to the next firing after it; None when there is none.
 
     Raises:
         ValueError: the expression is not one EventBridge takes.
@@ -66,7 +66,7 @@ class Cron:
         )
 
     def next_after(self, after: datetime) -> datetime | None:
-        """Answer the first minute after `after` that matches."""
+        """Return the first minute after `after` that matches."""
         moment = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
         while moment.year <= max(self.years):
             if not self._matches_day(moment):

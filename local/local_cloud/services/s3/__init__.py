@@ -31,7 +31,7 @@ class S3:
     service = "s3"
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer every operation of S3: all are checked, some more than others."""
+        """Return every operation of S3: all are checked, some more than others."""
         own: dict[str, Handler] = {
             "AbortMultipartUpload": _with(lambda call: upload_of(call.params)),
             "CompleteMultipartUpload": complete_upload,

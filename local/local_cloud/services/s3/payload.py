@@ -70,7 +70,7 @@ def check_payload(environ: WSGIEnvironment, *, signed_in_header: bool) -> None:
 
 
 def decode_chunks(body: bytes) -> tuple[bytes, Mapping[str, str]]:
-    """Answer the content of an aws-chunked body, and its trailers by lower-case name."""
+    """Return the content of an aws-chunked body, and its trailers by lower-case name."""
     content, at = bytearray(), 0
     while True:
         line_end = body.find(b"\r\n", at)
@@ -144,7 +144,7 @@ def _check_checksums(environ: WSGIEnvironment, trailers: Mapping[str, str], body
 
 
 def checksums_of(environ: WSGIEnvironment) -> dict[str, str]:
-    """Answer the checksums in the headers, by name."""
+    """Return the checksums in the headers, by name."""
     sent: dict[str, Any] = {
         key.removeprefix("HTTP_").replace("_", "-").lower(): value
         for key, value in environ.items()
@@ -154,7 +154,7 @@ def checksums_of(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def _decoded(text: str, length: int) -> bytes | None:
-    """Answer what base64 `text` holds, if it is `length` bytes."""
+    """Return what base64 `text` holds, if it is `length` bytes."""
     try:
         value = base64.b64decode(text, validate=True)
     except binascii.Error:

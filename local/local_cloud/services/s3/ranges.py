@@ -14,7 +14,7 @@ from local_cloud.services.s3.store import object_at, read_range
 
 
 def get_object(call: Call, pass_on: PassOn) -> None:
-    """Answer a range of an object; whatever is not a plain range is left to moto."""
+    """Return a range of an object; whatever is not a plain range is left to moto."""
     stored = object_at(call.params["Bucket"], call.params["Key"], call.params.get("VersionId"))
     wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", call.params.get("Range", ""))
     is_plain = not any(name.startswith("Response") or name == "PartNumber" for name in call.params)
@@ -56,7 +56,7 @@ def _fill(response: Response, stored: Any, wanted: re.Match[str]) -> None:
 
 
 def _span(first: str, last: str, size: int) -> tuple[int, int]:
-    """Answer the first and the last byte meant; a first byte of `size` or more cannot be served."""
+    """Return the first and the last byte meant; a first byte of `size` or more cannot be served."""
     if not first:  # the last so many bytes
         return (max(0, size - int(last)), max(size - 1, 0)) if int(last) and size else (size, size)
     begin = int(first)

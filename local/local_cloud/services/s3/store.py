@@ -14,25 +14,25 @@ PARTITION = "aws"
 
 
 def bucket_named(name: str) -> Any | None:
-    """Answer moto's bucket, or None."""
+    """Return moto's bucket, or None."""
     return moto_backend("s3")[ACCOUNT][PARTITION].buckets.get(name)
 
 
 def region_of(bucket: Any) -> str:
-    """Answer the region a bucket is in."""
+    """Return the region a bucket is in."""
     region: str = bucket.region_name
     return region
 
 
 def object_at(bucket: str, key: str, version_id: str | None = None) -> Any | None:
-    """Answer moto's object, or None where bucket or object is missing or deleted."""
+    """Return moto's object, or None where bucket or object is missing or deleted."""
     if bucket_named(bucket) is None:
         return None
     return moto_backend("s3")[ACCOUNT][PARTITION].get_object(bucket, key, version_id=version_id)
 
 
 def upload_of(params: Mapping[str, Any]) -> Any:
-    """Answer moto's multipart upload that a call names.
+    """Return moto's multipart upload that a call names.
 
     Raises: AwsError NoSuchBucket or NoSuchUpload.
     """
@@ -51,7 +51,7 @@ def upload_of(params: Mapping[str, Any]) -> Any:
 
 
 def copy_source(params: Mapping[str, Any]) -> Any:
-    """Answer moto's object that a copy names as its source.
+    """Return moto's object that a copy names as its source.
 
     Raises: AwsError NoSuchBucket or NoSuchKey.
     """

@@ -27,13 +27,13 @@ def quicken() -> None:
 
 
 def visible_messages(self: Any) -> list[Any]:
-    """Answer the messages that can be received now, as moto's property of this name does."""
+    """Return the messages that can be received now, as moto's property of this name does."""
     now = unix_time_millis()
     return [each for each in self._messages if each.visible_at < now and each.delayed_until <= now]
 
 
 def is_retained(self: Any, queue_name: str, message: Any) -> bool:
-    """Tell whether a message is younger than its queue's retention, as moto's method of this name does."""
+    """Return whether a message is younger than its queue's retention, as moto's method of this name does."""
     retained_seconds: float = self.get_queue(queue_name).message_retention_period
     return bool(retained_seconds + message.sent_timestamp / 1000 > unix_time())
 
@@ -62,5 +62,5 @@ def copied(self: Any, _: dict[int, Any]) -> Any:
 
 
 def receipt_handle() -> str:
-    """Answer a receipt handle, as moto's function that makes one does."""
+    """Return a receipt handle, as moto's function that makes one does."""
     return mock_random.randbytes(185).translate(LOWER_CASE).decode()

@@ -128,7 +128,7 @@ class Queues:
         self._wake(queue_arn, None if messages else self._clock.now() + timedelta(seconds=1))
 
     def _stop_loops(self, mapping: SourceMapping, messages: list[Any]) -> list[Any]:
-        """Answer the messages of a batch that the function may see; dead letters are made of the others."""
+        """Return the messages of a batch that the function may see; dead letters are made of the others."""
         try:
             function = self._functions.get(mapping.function)
         except FunctionError:
@@ -161,7 +161,7 @@ class Queues:
 
 
 def next_visible_at(queue_arn: str) -> datetime | None:
-    """Answer when a queue's next message can be received; None if it is empty or gone."""
+    """Return when a queue's next message can be received; None if it is empty or gone."""
     _, _, _, region, account, name = queue_arn.split(":", 5)
     with lock_of("sqs"):
         queue = moto_backend("sqs")[account][region].queues.get(name)
@@ -201,12 +201,12 @@ def bury(queue_arn: str, ids: Collection[str]) -> None:
 
 
 def queue_name(call: Call) -> str:
-    """Answer the name of the queue that a call is about."""
+    """Return the name of the queue that a call is about."""
     return str(call.params.get("QueueUrl", "")).rpartition("/")[2]
 
 
 def trace_of(message: Any) -> Trace | None:
-    """Answer the trace of the call that sent a message."""
+    """Return the trace of the call that sent a message."""
     header = message.system_attributes.get(TRACE, {}).get("StringValue")
     return read_trace(header) if header else None
 

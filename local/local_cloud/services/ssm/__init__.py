@@ -47,7 +47,7 @@ class Ssm:
         self._commands = RunCommand(ground, self._agents, Executions(ground, directory))
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Answer what is handled here, by operation."""
+        """Return what is handled here, by operation."""
         answers: dict[str, Answer] = {
             "DescribeInstanceInformation": lambda call: self._agents.describe(call.region, call.params),
             "SendCommand": lambda call: {"Command": show_command(self._commands.send(call))},

@@ -83,7 +83,7 @@ class Agents:
         self._agents.clear()
 
     def is_registered(self, region: str, instance_id: str) -> bool:
-        """Tell whether a command can be addressed to the instance: its agent has registered once."""
+        """Return whether a command can be addressed to the instance: its agent has registered once."""
         state = self._instance_state(ACCOUNT, region, instance_id)
         return (region, instance_id) in self._agents and state in (
             "pending",
@@ -93,12 +93,12 @@ class Agents:
         )
 
     def is_online(self, region: str, instance_id: str) -> bool:
-        """Tell whether a command would reach the instance now."""
+        """Return whether a command would reach the instance now."""
         agent = self._agents.get((region, instance_id))
         return agent is not None and agent.online and self._runs(region, instance_id)
 
     def targeted(self, region: str, key: str, values: Sequence[str]) -> list[str]:
-        """Answer the registered instances that a target (`InstanceIds`, `tag:name`, `tag-key`) means."""
+        """Return the registered instances that a target (`InstanceIds`, `tag:name`, `tag-key`) means."""
         return [agent.instance_id for agent in self._found(region, [{"Key": key, "Values": values}])]
 
     def describe(self, region: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class Agents:
         return {"InstanceInformationList": listed} | ({"NextToken": token} if token else {})
 
     def _found(self, region: str, filters: Sequence[Mapping[str, Any]]) -> list[Agent]:
-        """Answer the registered agents that pass all filters, by instance id."""
+        """Return the registered agents that pass all filters, by instance id."""
         named = [set(each["Values"]) for each in filters if each["Key"] == "InstanceIds"]
         ids = (
             set.intersection(*named)
@@ -170,7 +170,7 @@ def _addresses(instance: Any) -> dict[str, str]:
 
 
 def _filters(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Answer the filters, checked; the older `InstanceInformationFilterList` means the same."""
+    """Return the filters, checked; the older `InstanceInformationFilterList` means the same."""
     older = [
         {"Key": each["key"], "Values": each["valueSet"]}
         for each in params.get("InstanceInformationFilterList", ())

@@ -108,12 +108,12 @@ class Command:
 
 
 def cut(text: str, limit: int) -> str:
-    """Answer `text`, shortened to `limit` characters as the agent does it, its mark included."""
+    """Return `text`, shortened to `limit` characters as the agent does it, its mark included."""
     return text if len(text) < limit else text[: limit - len(CUT)] + CUT
 
 
 def overall(states: Sequence[State]) -> State:
-    """Answer the state of a command from those of its invocations (MaxErrors 0, the default)."""
+    """Return the state of a command from those of its invocations (MaxErrors 0, the default)."""
     if not states:
         return State.NO_INSTANCES_IN_TAG
     if not all(state.final for state in states):
@@ -128,7 +128,7 @@ def overall(states: Sequence[State]) -> State:
 
 
 def show_command(command: Command) -> dict[str, Any]:
-    """Answer the API's Command."""
+    """Return the API's Command."""
     states = [invocation.state for invocation in command.invocations.values()]
     return {
         "CommandId": command.command_id,
@@ -153,7 +153,7 @@ def show_command(command: Command) -> dict[str, Any]:
 
 
 def show_invocation(command: Command, invocation: Invocation, *, details: bool) -> dict[str, Any]:
-    """Answer the API's CommandInvocation, with `details` its plugins."""
+    """Return the API's CommandInvocation, with `details` its plugins."""
     return {
         "CommandId": command.command_id,
         "InstanceId": invocation.instance_id,
@@ -191,7 +191,7 @@ def _merged(stdout: str, stderr: str) -> str:
 
 
 def show_step(command: Command, invocation: Invocation, step: Step) -> dict[str, Any]:
-    """Answer what GetCommandInvocation says of one step; output appears once the step has ended."""
+    """Return what GetCommandInvocation says of one step; output appears once the step has ended."""
     result = next((result for result in invocation.results if result.name == step.name), None)
     state = invocation.state if result is None else result.state
     started_at = result.started_at if result else invocation.started_at
@@ -218,5 +218,5 @@ def show_step(command: Command, invocation: Invocation, step: Step) -> dict[str,
 
 
 def iso(when: datetime) -> str:
-    """Answer `when` as SSM writes times in strings: UTC, milliseconds, `Z`."""
+    """Return `when` as SSM writes times in strings: UTC, milliseconds, `Z`."""
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03}Z"

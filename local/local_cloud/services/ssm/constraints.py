@@ -65,7 +65,7 @@ def _members(shape: Any, value: Any, path: str) -> Iterator[tuple[Shape, Any, st
 
 
 def _in_python(pattern: str) -> str:
-    """Answer a Java pattern in Python's words: the classes of letters, digits and separators differ."""
+    """Return a Java pattern in Python's words: the classes of letters, digits and separators differ."""
     return pattern.replace(r"\p{L}", r"\w").replace(r"\p{N}", r"\d").replace(r"\p{Z}", r"\s")
 
 

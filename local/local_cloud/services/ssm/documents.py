@@ -73,7 +73,7 @@ class Step:
 
 
 def find_document(account: str, region: str, name: str, version: str) -> Mapping[str, Any]:
-    """Answer the content of the document `name`; `version` is a number, `$DEFAULT` or `$LATEST`."""
+    """Return the content of the document `name`; `version` is a number, `$DEFAULT` or `$LATEST`."""
     if name in OWNED_BY_AWS:
         if version not in ("$DEFAULT", "$LATEST", "1"):
             raise AwsError("InvalidDocumentVersion", "The document version is not valid or does not exist.")
@@ -93,7 +93,7 @@ def find_document(account: str, region: str, name: str, version: str) -> Mapping
 
 
 def plan_steps(document: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> tuple[Step, ...]:
-    """Answer the scripts `document` runs with the parameters `given`, in order.
+    """Return the scripts `document` runs with the parameters `given`, in order.
 
     Raises: AwsError InvalidParameters or InvalidDocument.
     """

@@ -11,7 +11,7 @@ from local_cloud.services.ssm.commands import Command, Invocation, iso
 
 
 def command_event(command: Command) -> dict[str, Any]:
-    """Answer the event of a change of the whole command's status."""
+    """Return the event of a change of the whole command's status."""
     return {
         "source": "aws.ssm",
         "detail-type": "EC2 Command Status-change Notification",
@@ -28,7 +28,7 @@ def command_event(command: Command) -> dict[str, Any]:
 
 
 def invocation_event(command: Command, invocation: Invocation) -> dict[str, Any]:
-    """Answer the event of a change of status on one instance."""
+    """Return the event of a change of status on one instance."""
     return {
         "source": "aws.ssm",
         "detail-type": "EC2 Command Invocation Status-change Notification",

@@ -11,7 +11,7 @@ from local_cloud.services.ssm.commands import Command
 
 
 def passes(wishes: Sequence[Mapping[str, str]], command: Command, status: str) -> bool:
-    """Tell whether a command, or one of its invocations, of this (coarse) status passes every filter."""
+    """Return whether a command, or one of its invocations, of this (coarse) status passes every filter."""
     return all(_passes(wish["key"], wish["value"], command, status) for wish in wishes)
 
 

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 def page(
     items: Sequence[Item], name: Callable[[Item], str], params: Mapping[str, Any], default: int
 ) -> tuple[Sequence[Item], str | None]:
-    """Answer the page of `items` that `params` asks for, and the token of the next one; `name` is unique."""
+    """Return the page of `items` that `params` asks for, and the token of the next one; `name` is unique."""
     begin = 0
     if token := params.get("NextToken"):
         begin = _position(items, name, token) + 1

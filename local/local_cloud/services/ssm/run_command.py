@@ -70,7 +70,7 @@ class RunCommand:
         return command
 
     def get(self, call: Call) -> tuple[Command, Invocation]:
-        """Answer the command and the invocation that the call names.
+        """Return the command and the invocation that the call names.
 
         Raises: AwsError InvocationDoesNotExist; also in the moment between sending and delivery, as on AWS:
             the API's own waiter (CommandExecuted) retries on it.
@@ -84,7 +84,7 @@ class RunCommand:
         return command, invocation
 
     def listed(self, call: Call) -> list[Command]:
-        """Answer the commands of the call's region, or the one it names, newest first."""
+        """Return the commands of the call's region, or the one it names, newest first."""
         with self._lock:
             self._forget_old(self._ground.clock.now())
             commands = [each for each in self._commands.values() if each.region == call.region]

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.catalog.recovery_point import RecoveryPoint
 from chalicelib.errors import Conflict
-from chalicelib.retention.by_request import DeletionContext, deletion_request, guard
+from chalicelib.retention.deletion import DeletionContext, deletion_request, guard
 from tests.jobs.made import NOON, point_in
 
 OLD, NEW = point_in("primary", "dr", hours=2), point_in("primary", "dr", hours=1)

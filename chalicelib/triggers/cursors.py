@@ -6,12 +6,12 @@ import json
 from chalicelib.errors import InvalidInput, Problem
 
 
-def sealed_pair(first: str, second: str) -> str:
+def encode_cursor(first: str, second: str) -> str:
     """Return the cursor that holds two texts."""
     return base64.urlsafe_b64encode(json.dumps([first, second]).encode()).decode()
 
 
-def opened_pair(cursor: str | None) -> tuple[str, str]:
+def decode_cursor(cursor: str | None) -> tuple[str, str]:
     """Return the texts that a cursor holds, two empty ones when there is none.
 
     Raises:

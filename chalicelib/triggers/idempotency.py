@@ -31,7 +31,7 @@ REMEMBERED_SECONDS = 24 * 60 * 60
 LONGEST_KEY = 255
 
 
-def once(app: Farshore, request: Request, work: Callable[[], Any], status: HTTPStatus) -> Response:
+def idempotent(app: Farshore, request: Request, work: Callable[[], Any], status: HTTPStatus) -> Response:
     """Do `work` and answer with what it returns (JSON-able); under a key that was used before, answer as
     then.
 
@@ -56,15 +56,15 @@ def once(app: Farshore, request: Request, work: Callable[[], Any], status: HTTPS
         lambda_context=request.lambda_context,  # a request that dies gives its key back when its time is up
     )
 
-    def done_once(*, asked: dict[str, str]) -> Any:
+    def done_once(*, wanted: dict[str, str]) -> Any:
         return work()
 
     done_once = idempotent_function(
-        done_once, data_keyword_argument="asked", persistence_store=store, config=config
+        done_once, data_keyword_argument="wanted", persistence_store=store, config=config
     )
-    asked = {"route": request.path, "key": key, "body": _canonical(text_of(request))}
+    wanted = {"route": request.path, "key": key, "body": _canonical(text_of(request))}
     try:
-        return answer(done_once(asked=asked), status)
+        return answer(done_once(wanted=wanted), status)
     except IdempotencyValidationError:
         return problem(
             HTTPStatus.UNPROCESSABLE_ENTITY, f"Idempotency-Key {key!r} was used before with another body"
@@ -75,7 +75,7 @@ def once(app: Farshore, request: Request, work: Callable[[], Any], status: HTTPS
         )
 
 
-def occasion_of(app: Farshore, request: Request) -> str:
+def request_identity(app: Farshore, request: Request) -> str:
     """Return what makes this request one of its kind: API Gateway's id of it, or that of the first of its
     key's day."""
     key, own = key_of(request), str(request.context["requestId"])
@@ -84,14 +84,14 @@ def occasion_of(app: Farshore, request: Request) -> str:
     # Forgotten a little before the answer is, so that a key that is used anew is never taken for the old one.
     now = int(app.now().timestamp())
     kept = app.table.update(
-        "occasion",
+        "request",
         fingerprint(request.path, key),
-        "SET occasion = :own, expires_at = :until",
+        "SET request_id = :own, expires_at = :until",
         values={":own": own, ":until": now + REMEMBERED_SECONDS - 60, ":now": now},
         condition="attribute_not_exists(pk) OR expires_at < :now",
     )
     if isinstance(kept, Refused) and kept.item is not None:
-        return str(kept.item["occasion"])
+        return str(kept.item["request_id"])
     return own
 
 

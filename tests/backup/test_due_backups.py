@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from chalicelib.backup.opening import Covered, Place, cause_of, targets_of
-from chalicelib.catalog.recovery_point import Asked
+from chalicelib.backup.due_backups import Covered, Deployment, cause_of, targets_of
+from chalicelib.catalog.recovery_point import Origin
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.work import Cause, Terms, backup_request, few_of
 from chalicelib.plans.due import DueRun
@@ -21,9 +21,9 @@ SCHEDULED = SnapshotRule(
 PLAN = Plan("p", "s", Selection({"app": ("x",)}), (SNAPSHOT_RULE,))
 
 
-@pytest.mark.parametrize(("rule", "asked"), [(SCHEDULED, Asked.SCHEDULE), (SNAPSHOT_RULE, Asked.RPO)])
-def test_a_run_that_is_due_says_what_it_was_made_for(rule: Rule, asked: Asked) -> None:
-    assert cause_of(DueRun(NOON, missed=0, late=False), rule).terms == Terms(asked)
+@pytest.mark.parametrize(("rule", "origin"), [(SCHEDULED, Origin.SCHEDULE), (SNAPSHOT_RULE, Origin.RPO)])
+def test_a_run_that_is_due_says_what_it_was_made_for(rule: Rule, origin: Origin) -> None:
+    assert cause_of(DueRun(NOON, missed=0, late=False), rule).terms == Terms(origin)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_run_that_is_due_says_what_it_was_made_for(rule: Rule, asked: Asked) -
 )
 def test_what_was_not_asked_for_is_left_out_of_snapshots(rule: Rule, left_out: tuple[str, ...]) -> None:
     covered = Covered({"s": ("i-1", "i-2", "i-3"), "t": ("i-4",)}).limited_to(["i-1"])
-    [target] = targets_of(PLAN, rule, RuleId("rule"), covered, Place("test", "eu-central-1"))
+    [target] = targets_of(PLAN, rule, RuleId("rule"), covered, Deployment("test", "eu-central-1"))
     assert (target.instances, target.left_out) == (("i-1",), left_out)
     assert backup_request(target, Cause(NOON, "test")).work.left_out == left_out
 

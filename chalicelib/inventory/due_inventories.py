@@ -12,8 +12,10 @@ from chalicelib.catalog.location import Location
 from chalicelib.catalog.store.table import Table
 from chalicelib.catalog.store.wake import INVENTORY, waking
 from chalicelib.catalog.store.writes import Attr, Write
+from chalicelib.errors import InvalidInput, Problem
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import JobId
+from chalicelib.jobs.tick import DueWork
 from chalicelib.jobs.work import inventory_request
 
 # Past the turn of the day, when most schedules are due.
@@ -35,11 +37,31 @@ class Inventories:
         put = {"format": 1, **waking(at)}
         self.table.commit([Write(INVENTORY, put=put, condition=Attr("pk").not_exists())])
 
-    def open_due(self) -> None:
-        """Open the day's inventories and schedule the next day's."""
+    def run(self, due: DueWork) -> None:
+        """Open the day's inventories when they are due, and schedule the next day's."""
+        if not due.inventory:
+            return
         now = self.now()
         self.open(f"{now:%Y-%m-%d}", self.places)
         self.table.commit([Write(INVENTORY, sets=waking(next_at(now)))])
+
+    def places_of(self, region: str | None, vault: str | None) -> tuple[Location, ...]:
+        """Return the place of this region or of this vault; all of them when neither is named.
+
+        Raises:
+            InvalidInput: both are named, or one that there is none of.
+        """
+        if region is not None and vault is not None:
+            expected = "a region or a vault, not both"
+            raise InvalidInput("the inventory request", [Problem("/vault", vault, expected)])
+        for name, wanted in (("region", region), ("vault", vault)):
+            there = {getattr(place, name): place for place in self.places if getattr(place, name)}
+            if wanted is not None and wanted not in there:
+                expected = f"one of {', '.join(sorted(there))}"
+                raise InvalidInput("the inventory request", [Problem(f"/{name}", wanted, expected)])
+            if wanted is not None:
+                return (there[wanted],)
+        return self.places
 
     def open(self, cause: str, places: Iterable[Location]) -> tuple[JobId, ...]:
         """Open inventories of these places; those of one cause are opened once."""

@@ -1,13 +1,16 @@
-"""Deletes one recovery point because an operator asks for it, guarded as the lifecycle is. Pure."""
+"""Deletes one recovery point because an operator asks for it, guarded as the lifecycle is."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint
+from chalicelib.catalog.store import PlanStore, PointStore
 from chalicelib.errors import Conflict
-from chalicelib.jobs.job import AnyRequest
+from chalicelib.jobs.engine import Engine
+from chalicelib.jobs.job import AnyRequest, JobId
 from chalicelib.jobs.work import Release, release_request
+from chalicelib.retention.artefacts import ArtefactStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,37 @@ class DeletionContext:
     missing_from: Collection[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Deletions:
+    """Opens the deletions that are asked for."""
+
+    engine: Engine
+    plans: PlanStore
+    points: PointStore
+    artefacts: ArtefactStore
+    now: Callable[[], datetime]
+
+    def open(self, point_id: str) -> tuple[JobId, ...]:
+        """Open the deletion of a point in every vault.
+
+        What is said to be the newest good one is looked at first: one that is not there may go.
+
+        Raises:
+            NotFound: there is no such point.
+            Conflict: see `deletion_request`.
+        """
+        point = self.points.require(point_id)
+        stored = self.plans.get(point.plan)
+        rule = stored.plan.rule(point.rule) if stored else None
+        lineage = self.points.of_lineage(point.lineage)
+        context = DeletionContext(lineage, kept_in=rule.vaults if rule else None)
+        if guard(point, context) is not None:
+            context = replace(context, missing_from=self.artefacts.missing_from(point))
+        return self.engine.open([deletion_request(point, context, self.now())])
+
+
 def deletion_request(point: RecoveryPoint, context: DeletionContext, now: datetime) -> AnyRequest:
-    """Return the request that deletes `point` in every vault.
+    """Return the request that deletes `point` in every vault. Pure.
 
     Raises:
         Conflict: it is the newest good point of its lineage in a vault that its rule keeps points in, a job
@@ -48,8 +80,10 @@ def _refusal(point: RecoveryPoint, context: DeletionContext) -> str | None:
 
 
 def guard(point: RecoveryPoint, context: DeletionContext) -> str | None:
-    """Say where a point is the newest good one, as far as is known; what is suspect, partial or not there is
-    no good one."""
+    """Return why a point has to stay: it is the newest good one, as far as is known. Pure.
+
+    What is suspect, partial or not there is no good one.
+    """
     if point.is_flagged:
         return None
     good_in = [vault for vault in point.available_in() if vault not in context.missing_from]

@@ -5,17 +5,18 @@ vault's own lifecycle would keep it beside the points that are or should be ther
 not let go by its lifecycle (its point's `due`); one that is not good now, and may be again, is waited for.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from chalicelib.catalog.recovery_point import DueCopy, RecoveryPoint
-from chalicelib.catalog.store import PlanStore, PointStore, Table
-from chalicelib.catalog.store.due_copies import due, no_longer_due
+from chalicelib.catalog.store import PlanStore, PointStore, Table, due_copies
+from chalicelib.catalog.store.due_copies import no_longer_due
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import Conflict, FarshoreError
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest
+from chalicelib.jobs.tick import DueWork
 from chalicelib.jobs.work import copy_method, copy_request
 from chalicelib.observability import count, logger
 from chalicelib.plans.lifecycle import Point, decide_lifecycle
@@ -26,7 +27,7 @@ LOOKS_AGAIN_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class CopiesAgain:
+class CopyRetries:
     """Opens copies again. `now` is the clock, `vault_kinds` tells how each vault is filled."""
 
     engine: Engine
@@ -36,14 +37,14 @@ class CopiesAgain:
     vault_kinds: Mapping[str, str]
     now: Callable[[], datetime]
 
-    def open(self, point_ids: Iterable[str]) -> None:
+    def run(self, due: DueWork) -> None:
         """Open the copies of these points that are due now.
 
         Raises:
             FarshoreError: one could not be opened now; the others were, and it is to be tried again.
         """
         later: FarshoreError | None = None
-        for point_id in point_ids:
+        for point_id in due.points:
             try:
                 self._open(point_id)
             except FarshoreError as error:
@@ -80,7 +81,7 @@ class CopiesAgain:
             self.engine.open([request])
         except Conflict:  # the original is gone meanwhile
             return _later(point, vault, now)
-        return due(point, vault, DueCopy(point.due[vault].tries, None))
+        return due_copies.due(point, vault, DueCopy(point.due[vault].tries, None))
 
     def _request(self, point: RecoveryPoint, vault: str, tries: int) -> AnyRequest:
         """Ask for the copy's next try; one that was there, and is gone, has tries that are over."""
@@ -108,7 +109,7 @@ class CopiesAgain:
 
 def _later(point: RecoveryPoint, vault: str, now: datetime) -> tuple[Write, ...]:
     """Return the writes by which a copy is looked at again, its original not being there now."""
-    return due(point, vault, replace(point.due[vault], at=now + LOOKS_AGAIN_AFTER))
+    return due_copies.due(point, vault, replace(point.due[vault], at=now + LOOKS_AGAIN_AFTER))
 
 
 def _belongs_in(point: RecoveryPoint, vault: str) -> bool:

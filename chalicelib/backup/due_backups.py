@@ -9,22 +9,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.catalog.recovery_point import Asked, Lineage
+from chalicelib.catalog.recovery_point import Lineage, Origin
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.catalog.store.services import LineageRecord
 from chalicelib.jobs.work import Cause, Target, Terms
-from chalicelib.plans.due import GRACE, DueRun, due_by_rpo, due_run
+from chalicelib.plans.due import GRACE, TICK, DueRun, due_by_rpo, due_run
 from chalicelib.plans.model import Kind, Plan, Rule, TagName, service_of
 from chalicelib.plans.selection import ec2_filters, matches
 
-TICK = timedelta(minutes=5)
 # A service named by a tag, of which no instance was seen for so long, is not expected any more: its runs are
 # no longer missed. `GET /status` shows it as long as there are points of it.
 EXPECTED_FOR = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Deployment:
     """Where backups are made: the deployment among others in the account, and its region."""
 
     deployment: str
@@ -37,7 +36,7 @@ class Covered:
     tag; by service those that are not meant. `unseen` says why nobody could tell what there is."""
 
     services: Mapping[str, tuple[str, ...]]
-    nameless: tuple[str, ...] = ()
+    without_service: tuple[str, ...] = ()
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unseen: str = ""
 
@@ -47,7 +46,7 @@ class Covered:
         meant = {name: tuple(i for i in ids if i in wanted) for name, ids in self.services.items()}
         return Covered(
             {name: ids for name, ids in meant.items() if ids},
-            self.nameless,
+            self.without_service,
             {name: tuple(i for i in ids if i not in wanted) for name, ids in self.services.items()},
         )
 
@@ -65,14 +64,14 @@ def covered_by(plan: Plan, ec2: Ec2) -> Covered:
         if matches(plan.selection, instance.tags)
     }
     services: dict[str, list[str]] = {}
-    nameless: list[str] = []
+    without_service: list[str] = []
     for instance_id in sorted(selected):
         service = service_of(plan, selected[instance_id])
         if service is None:
-            nameless.append(instance_id)
+            without_service.append(instance_id)
         else:
             services.setdefault(service, []).append(instance_id)
-    return Covered({name: tuple(ids) for name, ids in services.items()}, tuple(nameless))
+    return Covered({name: tuple(ids) for name, ids in services.items()}, tuple(without_service))
 
 
 def due_by_schedule(rule: Rule, served_until: datetime, now: datetime) -> DueRun | None:
@@ -98,18 +97,18 @@ def next_look(plan: Plan, now: datetime) -> datetime:
 
 
 def cause_of(run: DueRun, rule: Rule) -> Cause:
-    """Say why a backup is made: its nominal time, whether late, and what was missed before it."""
+    """Return why a backup is made: its nominal time, whether late, and what was missed before it."""
     reason = f"due at {run.nominal_at:%Y-%m-%d %H:%M} UTC"
     if run.late:
         reason += ", late"
     if run.missed:
         reason += f", {run.missed} runs before it were missed"
-    asked = Asked.SCHEDULE if rule.schedule else Asked.RPO
-    return Cause(run.nominal_at, reason, late=run.late, terms=Terms(asked))
+    origin = Origin.SCHEDULE if rule.schedule else Origin.RPO
+    return Cause(run.nominal_at, reason, late=run.late, terms=Terms(origin))
 
 
 def cause_of_try(record: LineageRecord, rule: Rule, now: datetime) -> Cause:
-    """Say why a failed backup is made again. Pure."""
+    """Return why a failed backup is made again. Pure."""
     retry = record.retry
     if retry is None:
         raise ValueError(f"nothing of {record.lineage} is to be tried again")
@@ -117,10 +116,12 @@ def cause_of_try(record: LineageRecord, rule: Rule, now: datetime) -> Cause:
     run = f"the run due at {retry.nominal_at:%Y-%m-%d %H:%M} UTC"
     reason = f"try {tries + 1} of {rule.retry.attempts + 1} of {run}, after: {retry.reason}"
     late = now - retry.nominal_at > GRACE
-    return Cause(retry.nominal_at, reason, late=late, tries=tries, terms=Terms(Asked.SCHEDULE))
+    return Cause(retry.nominal_at, reason, late=late, tries=tries, terms=Terms(Origin.SCHEDULE))
 
 
-def targets_of(plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, place: Place) -> tuple[Target, ...]:
+def targets_of(
+    plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, place: Deployment
+) -> tuple[Target, ...]:
     """Return what a rule's backups are made of: one target for each service. Pure.
 
     A script runs on one instance in any case: only snapshots can lack some.

@@ -1,0 +1,64 @@
+"""Which services there are to show the status of, a page at a time, by plan and name."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+from chalicelib.catalog.store import PlanStore
+from chalicelib.catalog.store.services import ServiceRecord, ServiceStore
+from chalicelib.insight.status import service_status
+from chalicelib.plans.model import Plan, TagName
+
+After = tuple[str, str]
+"""The plan and the key of the last service of a page; two empty texts before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePages:
+    """Reads the status of services."""
+
+    plans: PlanStore
+    services: ServiceStore
+    now: Callable[[], datetime]
+
+    def page(
+        self, plan: str | None, service: str | None, after: After, limit: int
+    ) -> tuple[list[dict[str, Any]], After | None]:
+        """Return the status of at most `limit` services behind `after`, and where the next page begins."""
+        now, shown, last = self.now(), list[dict[str, Any]](), after
+        for name, of_plan, record in self._records(plan, service, after):
+            if len(shown) == limit:
+                return shown, last
+            shown.append(service_status(name, of_plan, record, now))
+            last = name, record.key
+        return shown, None
+
+    def _records(
+        self, plan: str | None, service: str | None, after: After
+    ) -> Iterator[tuple[str, Plan | None, ServiceRecord]]:
+        after_plan, after_key = after
+        for name, stored in self.plans.names():
+            if name < after_plan or plan not in (None, name):
+                continue
+            of_plan = stored.plan if stored else None
+            for record in self._of_plan(name, of_plan, service, after_key if name == after_plan else None):
+                yield name, of_plan, record
+
+    def _of_plan(
+        self, name: str, plan: Plan | None, service: str | None, after: str | None
+    ) -> Iterator[ServiceRecord]:
+        """Yield the services of a plan; of one that is gone those that still have points."""
+        if service is None:
+            records = self.services.of_plan(name, after=after)
+        else:
+            record = self.services.of_service(name, service)
+            records = iter([record] if record is not None and after is None else [])
+        first = next(records, None)
+        if first is None and plan is not None and after is None:
+            nothing = ServiceRecord("", plan.name if isinstance(plan.service, TagName) else plan.service, ())
+            yield from [nothing] if service in (None, nothing.service) else []
+        for each in chain([first] if first else [], records):
+            if plan is not None or any(any(lineage.counts.values()) for lineage in each.lineages):
+                yield each

@@ -1,0 +1,61 @@
+"""Finds the jobs that wait for what AWS says has ended, and pokes them.
+
+A job is found by the mark or tag that its artefact carries, or by its lock on the instance. So an event about
+anything else pokes nothing, and a poke because of a forged event does no harm.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from chalicelib.aws.ec2 import Ec2
+from chalicelib.aws.events import Subject
+from chalicelib.aws.queue import PokeQueue
+from chalicelib.aws.ssm import Ssm
+from chalicelib.catalog.recovery_point import TAG_JOB
+from chalicelib.jobs.claims import Claims, lock_of_instance
+from chalicelib.jobs.job import job_of_mark
+from chalicelib.observability import count, logger
+
+
+@dataclass(frozen=True, slots=True)
+class Completions:
+    """Pokes the jobs of events. `ec2` gives EC2 of a region."""
+
+    queue: PokeQueue
+    claims: Claims
+    ssm: Ssm
+    ec2: Callable[[str], Ec2]
+
+    def poke(self, found: Mapping[str, Iterable[Subject]]) -> set[str]:
+        """Poke the jobs of what the messages are about; one look-up for each kind of subject and region.
+
+        Returns: the messages whose look-up failed, to be delivered again; the others are done with.
+        """
+        messages: dict[tuple[str, str], dict[str, set[str]]] = {}
+        for message, subjects in found.items():
+            for each in subjects:
+                messages.setdefault((each.kind, each.region), {}).setdefault(each.id, set()).add(message)
+        log, failed = logger(), set[str]()
+        for (kind, region), by_id in messages.items():
+            try:
+                self.queue.poke_all(sorted(set(self._jobs_of(kind, region, sorted(by_id)))))
+            except Exception:  # one region or call that fails loses no other's events
+                log.exception("events not looked up", extra={"about": kind, "region": region})
+                count("EventsNotLookedUp", about=kind, region=region)
+                failed |= {message for those in by_id.values() for message in those}
+        return failed
+
+    def _jobs_of(self, kind: str, region: str, ids: Sequence[str]) -> Iterable[str]:
+        jobs: Iterable[str | None]
+        match kind:
+            case "snapshot":
+                jobs = (job_of_mark(each.description) for each in self.ec2(region).snapshots_by_id(ids))
+            case "volume":
+                jobs = (each.tags.get(TAG_JOB) for each in self.ec2(region).volumes(ids))
+            case "command":
+                jobs = (job_of_mark(self.ssm.comment_of(command)) for command in ids)
+            case "instance":
+                jobs = (self.claims.lock_holder(lock_of_instance(each)) for each in ids)
+            case _:
+                raise ValueError(f"no job waits for a {kind}")
+        return (job for job in jobs if job)

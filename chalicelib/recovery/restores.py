@@ -1,0 +1,159 @@
+"""Restores that somebody asks for: which point, from where, whether the target is there; and their jobs."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from chalicelib.aws.ec2 import Ec2
+from chalicelib.catalog.recovery_point import Lineage, RecoveryPoint, SnapshotRef
+from chalicelib.catalog.store import PlanStore, PointStore
+from chalicelib.catalog.store.rules import RuleStore, id_of
+from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
+from chalicelib.jobs.claims import Claims, lock_of_instance
+from chalicelib.jobs.engine import Engine
+from chalicelib.jobs.job import AnyRequest, JobId, JobKind
+from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
+from chalicelib.plans.model import Kind, Rule, ServiceRule
+from chalicelib.recovery.requests import (
+    WHAT,
+    Order,
+    artefact_to_restore,
+    newest_at,
+    plan_service_restore,
+    plan_volume_restore,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOrder:
+    """A recovery point by its id, or the newest of a service's rule (at a moment); where from and to."""
+
+    point: str | None
+    service: str | None
+    rule: str | None
+    plan: str | None
+    at: datetime | None
+    vault: str | None
+    target: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRestore:
+    """A restore that can be opened: the snapshots it makes volumes of, or the rule whose scripts it runs."""
+
+    request: AnyRequest
+    refs: tuple[SnapshotRef, ...] = ()
+    script_rule: ServiceRule | None = None
+    plan_rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Restores:
+    """Plans and opens restores. `ec2` gives EC2 of a region; `vaults` are all there are, by name.
+
+    `staging_vaults` are those in which an off-site copy may be put together, the best first.
+    """
+
+    engine: Engine
+    claims: Claims
+    points: PointStore
+    plans: PlanStore
+    rules: RuleStore
+    ec2: Callable[[str], Ec2]
+    home_region: str
+    vaults: Collection[str]
+    staging_vaults: Sequence[str]
+    now: Callable[[], datetime]
+
+    def plan(self, order: RestoreOrder, key: str) -> PlannedRestore:
+        """Return what a restore would do, with everything checked that can be; under one `key` it is one job.
+
+        Raises:
+            NotFound: there is no such point, or none of that age.
+            InvalidInput: the target is not one for this kind of point or is not there, or the vault is not
+                configured.
+            Conflict: another restore works on the instance, or more than one plan has such points.
+        """
+        if order.vault is not None and order.vault not in self.vaults:
+            expected = f"a configured vault: {', '.join(sorted(self.vaults))}"
+            raise InvalidInput(WHAT, [Problem("/vault", order.vault, expected)])
+        point = self._point(order)
+        stored = self.plans.get(point.plan)
+        artefact = artefact_to_restore(point, order.vault)
+        to = Order(order.vault, order.target, key, self.now())
+        refs: tuple[SnapshotRef, ...] = ()
+        if point.kind is Kind.SNAPSHOT:
+            refs = tuple(self.points.snapshots(point, artefact.vault))
+            request = plan_volume_restore(point, artefact, refs, to)
+        else:
+            plan = stored.plan if stored else None
+            request = plan_service_restore(point, artefact, plan, to, self.staging_vaults)
+        self._require_target(request)
+        rules = stored.plan.rules if stored else ()
+        return PlannedRestore(request, refs, self._script_rule(request, rules), rules)
+
+    def open(self, planned: PlannedRestore) -> tuple[JobId, ...]:
+        """Open a planned restore."""
+        self.rules.put(planned.plan_rules)
+        return self.engine.open([planned.request])
+
+    def snapshots_of(self, work: object) -> tuple[SnapshotRef, ...]:
+        """Return the snapshots that a job makes volumes of; none when its point is forgotten."""
+        if not isinstance(work, VolumeRestoreWork):
+            return ()
+        point = self.points.get(work.recovery_point)
+        if point is None or point.in_vault(work.vault) is None:
+            return ()
+        if work.shard is not None:
+            return self.points.shard(point, work.vault, work.shard)
+        return tuple(self.points.snapshots(point, work.vault))
+
+    def _point(self, order: RestoreOrder) -> RecoveryPoint:
+        if order.point:
+            return self.points.require(order.point)
+        named = f"service {order.service}, rule {order.rule}"
+        plans = [order.plan] if order.plan else self.points.plans_with(order.service or "", order.rule or "")
+        if len(plans) > 1:
+            why = f"plans {', '.join(plans)} have points of this service and rule; name one as `plan`"
+            raise Conflict(why, operation="restoring", resource=named)
+        lineages = [
+            Lineage(plan, order.rule or "", kind, order.service or "") for plan in plans for kind in Kind
+        ]
+        points = [point for lineage in lineages for point in self.points.of_lineage(lineage)]
+        newest = newest_at(points, order.at, order.vault)
+        if newest is None:
+            where = f" in vault {order.vault}" if order.vault else ""
+            when = f" made by {order.at:%Y-%m-%d %H:%M:%S} UTC" if order.at else ""
+            raise NotFound(f"there is no recovery point that can be restored{where}{when}", resource=named)
+        return newest
+
+    def _script_rule(self, request: AnyRequest, rules: Sequence[Rule]) -> ServiceRule | None:
+        """Return the rule whose scripts a restore runs, None for one that runs none."""
+        if not isinstance(request.work, ServiceRestoreWork):
+            return None
+        of_plan = (rule for rule in rules if id_of(rule) == request.work.rule)
+        rule = next(of_plan, None) or self.rules.get(request.work.rule)
+        return rule if isinstance(rule, ServiceRule) else None
+
+    def _require_target(self, request: AnyRequest) -> None:
+        """Check that EC2 knows the target: better refused now than failed later."""
+        match request.work:
+            case ServiceRestoreWork(instance_id=instance):
+                if not self.ec2(self.home_region).instances_by_id([instance]):
+                    expected = f"an instance of {self.home_region} that is not terminated"
+                    raise InvalidInput(WHAT, [Problem("/target/instance_id", instance, expected)])
+                self._require_free(instance, request)
+            case VolumeRestoreWork(availability_zone=zone, region=region):
+                zones = self.ec2(region).availability_zones()
+                if zone not in zones:
+                    expected = f"a zone of {region}, one of {', '.join(zones)}"
+                    raise InvalidInput(WHAT, [Problem("/target/availability_zone", zone, expected)])
+
+    def _require_free(self, instance: str, request: AnyRequest) -> None:
+        holder = self.claims.lock_holder(lock_of_instance(instance))
+        if holder is None or not holder.startswith(JobKind.RESTORE) or holder == request.id:
+            return
+        job = self.engine.jobs.get(holder)
+        if job is not None and not job.state.final:
+            raise Conflict(f"{holder} restores onto it now", operation="restoring", resource=instance)

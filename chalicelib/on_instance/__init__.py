@@ -90,13 +90,14 @@ class BackupRun:
 
 @dataclass(frozen=True, slots=True)
 class PartsToSend:
-    """Where parts are sent from number `first` on, each with its size in bytes (whole MiB) and signature:
-    part n to `{url_base}&partNumber={n}&X-Amz-Signature={signature}`. No upload has more than `last`."""
+    """Where parts are sent from number `first` on, each with its size in bytes (whole MiB), its date and its
+    signature: part n to `{url_base}&partNumber={n}&X-Amz-Date={date}&X-Amz-Signature={signature}`. No upload
+    has more than `last`."""
 
     url_base: str
     first: int
     last: int
-    parts: Sequence[tuple[int, str]]
+    parts: Sequence[tuple[int, tuple[str, str]]]
 
     def __post_init__(self) -> None:
         """Refuse what could not be sent; these are faults of ours, not of a user."""
@@ -189,7 +190,7 @@ def backup_letter(address: tuple[str, str], report_url: str, parts: PartsToSend)
     head = _letter(
         address, report=report_url, base=parts.url_base, first=str(parts.first), last=str(parts.last)
     )
-    lines = "".join(f"{size // 1048576} {signature}\n" for size, signature in parts.parts)
+    lines = "".join(f"{size // 1048576} {date} {signature}\n" for size, (date, signature) in parts.parts)
     return f"{head.removesuffix(_END)}parts\n{lines}{_END}"
 
 

@@ -131,7 +131,7 @@ read_line() { # LINE of a letter
     esac
 }
 
-# Finds the size and signature of part $number; one try. What follows the head of a letter is a line for each part
+# Finds the size, date and signature of part $number; one try. What follows the head of a letter is a line for each part
 # from $at on.
 find_part() {
     [ -z "$expired" ] || take_letter || return
@@ -143,7 +143,9 @@ find_part() {
         return
     fi
     line=${rest%%"$NEWLINE"*}
-    mib=${line% *} signature=${line#* }
+    mib=${line%% *} signature=${line##* }
+    line=${line#* }
+    date=${line%% *}
 }
 
 # S3 may refuse a part and close while it is being sent, and its answer may get lost in that. So from the second try
@@ -151,7 +153,7 @@ find_part() {
 put_part() {
     find_part || return
     : >"$BOOKS/answer"
-    call "$base&partNumber=$number&X-Amz-Signature=$signature" \
+    call "$base&partNumber=$number&X-Amz-Date=$date&X-Amz-Signature=$signature" \
         --header "Expect:$expect" --upload-file "$BOOKS/part" --output "$BOOKS/answer"
     expect=' 100-continue'
     [ "$CURL_EXIT:$STATUS" != 0:200 ] || return 0
@@ -329,8 +331,8 @@ put_report() {
 
 need_tools curl cat dd find id mkfifo mktemp rm sha256sum sleep tail tee tr wc
 run_once
-unset base signature report_url
-base='' signature='' report_url='' turn=0 at=0 last=0
+unset base date signature report_url
+base='' date='' signature='' report_url='' turn=0 at=0 last=0
 open_mailbox
 uploaded=0 hashed=0 exited='' spoilt='' OUTPUT=$WORK/out/output
 mkdir -m 700 "$WORK/out"

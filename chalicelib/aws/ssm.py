@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from chalicelib.aws.batches import in_batches
 from chalicelib.aws.errors import calling
 from chalicelib.errors import NotFound
+from chalicelib.masking import mask
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -44,6 +45,11 @@ class Invocation:
     exit_code: int | None
     stdout: str
     stderr: str
+
+    def __post_init__(self) -> None:
+        """Mask the secrets in what the instance said."""
+        object.__setattr__(self, "stdout", mask(self.stdout))
+        object.__setattr__(self, "stderr", mask(self.stderr))
 
     @property
     def finished(self) -> bool:

@@ -53,8 +53,6 @@ LAST_WORDS: Final = 600
 OUR_LINES: Final = 3  # a run says no more than that by itself
 # What a job that ended well keeps of what its scripts said.
 KEPT_WORDS: Final = 2000
-# What opens something in a presigned URL, should a script print one.
-_OPENS = re.compile(r"(X-Amz-(?:Credential|Security-Token|Signature)=)[^&\s\"']+")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -252,7 +250,7 @@ def explain_exit(exit_code: int, stderr: str) -> str:
     """Say why a run failed: what its exit code means, what the runner adds, the script's last words."""
     why = _WHY_BY_EXIT_CODE.get(exit_code, f"it ended with exit code {exit_code}")
     ours = [line.removeprefix(_OUR_LINE) for line in stderr.splitlines() if line.startswith(_OUR_LINE)]
-    return ": ".join((why, *(_shown(line, LAST_WORDS) for line in ours[-OUR_LINES:]))) + last_words(stderr)
+    return ": ".join((why, *(line[-LAST_WORDS:] for line in ours[-OUR_LINES:]))) + last_words(stderr)
 
 
 def last_words(said: str) -> str:
@@ -263,17 +261,10 @@ def last_words(said: str) -> str:
 
 
 def words_of(said: str, limit: int = KEPT_WORDS) -> str:
-    """Return the last `limit` characters of what a user's scripts said; what is not their own is left out,
-    and what would open something."""
+    """Return the last `limit` characters of what a user's scripts said; what is not their own is left out."""
     lines = (line for line in said.splitlines() if not line.startswith(_OUR_LINE))
     words = "\n".join(line for line in lines if not _SSM_LINE.fullmatch(line)).strip()
-    return _shown(words, limit)
-
-
-def _shown(said: str, limit: int) -> str:
-    """Return the end of what was said on an instance, without what would open something: a script may say
-    what looks like a line of the runner's."""
-    return _OPENS.sub(r"\1...", said)[-limit:]
+    return words[-limit:]
 
 
 def _parse_part(line: str) -> ReportedPart:

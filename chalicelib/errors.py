@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from chalicelib.masking import mask
+
 
 class FarshoreError(Exception):
-    """An error of ours: `operation` failed on `resource` (in `region`), with AWS's `code` where it has
-    one."""
+    """An error of ours: `operation` failed on `resource` (in `region`), with AWS's `code` where it has one.
+
+    `why` may quote an SDK, a driver or an instance, so secrets in it are masked.
+    """
 
     def __init__(
         self,
@@ -24,12 +28,12 @@ class FarshoreError(Exception):
         region: str | None = None,
         code: str | None = None,
     ) -> None:
-        self.why = why
+        self.why = mask(why)
         self.operation = operation
-        self.resource = resource
+        self.resource = mask(resource) if resource else resource
         self.region = region
         self.code = code
-        super().__init__(why)
+        super().__init__(self.why)
 
     def __str__(self) -> str:
         """Return what failed, on what, where, and why, leaving out what is not known."""

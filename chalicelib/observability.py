@@ -6,12 +6,15 @@ has told it.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
+import json
 import sys
 from functools import cache
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
+
+from chalicelib.masking import mask
 
 SERVICE = "farshore"
 NAMESPACE = "Farshore"
@@ -30,7 +33,27 @@ class _Stdout:
 @cache
 def logger() -> Logger:
     """Return the process's logger; facts go into `extra` or `append_keys`, not into the message."""
-    return Logger(service=SERVICE, stream=cast("IO[str]", _Stdout()), utc=True, use_rfc3339=True)
+    return Logger(
+        service=SERVICE,
+        stream=cast("IO[str]", _Stdout()),
+        utc=True,
+        use_rfc3339=True,
+        json_serializer=lambda line: json.dumps(_masked(line), default=str, ensure_ascii=False),
+    )
+
+
+def _masked(value: Any) -> Any:
+    """Mask the secrets in all texts of a log line."""
+    match value:
+        case str():
+            return mask(value)
+        case dict():
+            return {name: _masked(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_masked(each) for each in value]
+        case BaseException():
+            return mask(str(value))
+    return value
 
 
 def count(name: str, value: float = 1, **dimensions: str) -> None:

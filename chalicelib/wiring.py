@@ -249,7 +249,7 @@ class Farshore:
             (JobKind.COPY, "segments"): SegmentCopy(points, hashes, primary, self.vault, self.now),
             (JobKind.RESTORE, "volume"): VolumeRestore(points, self.ec2),
             (JobKind.RESTORE, "service"): ServiceRestore(
-                home, self.ssm, rules, self.vault, self.s3_vault, self.now
+                home, self.ssm, points, rules, self.vault, self.s3_vault, self.now
             ),
             (JobKind.EXPIRE, "lifecycle"): Expire(*parts),
             (JobKind.EXPIRE, "request"): Expire(*parts, deadline=LONGEST_GRACE + timedelta(days=2)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from chalicelib.aws.batches import in_batches
 from chalicelib.aws.errors import translated_errors
 from chalicelib.errors import NotFound
+from chalicelib.masking import mask
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -45,10 +46,23 @@ class Invocation:
     stdout: str
     stderr: str
 
+    def __post_init__(self) -> None:
+        """Mask the secrets in what the instance said."""
+        object.__setattr__(self, "stdout", mask(self.stdout))
+        object.__setattr__(self, "stderr", mask(self.stderr))
+
     @property
     def finished(self) -> bool:
         """Whether the status can change no more."""
         return self.status not in UNFINISHED
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An SSM agent that has registered: whether it answers now, and when it did last."""
+
+    online: bool
+    last_ping: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +81,19 @@ class Ssm:
         self._unretried = unretried
         self._region = client.meta.region_name
 
-    def online(self, instance_ids: Iterable[str]) -> frozenset[str]:
-        """Return which of the instances have an agent that answers now (PingStatus `Online`)."""
-        found = set[str]()
+    def agents(self, instance_ids: Iterable[str]) -> dict[str, Agent]:
+        """Return the agents of these instances that have ever registered, by instance."""
+        found = dict[str, Agent]()
         with translated_errors("DescribeInstanceInformation", None, self._region):
             paginator = self._client.get_paginator("describe_instance_information")
             for batch in in_batches(instance_ids, PAGE):
                 for page in paginator.paginate(
-                    Filters=[
-                        {"Key": "InstanceIds", "Values": batch},
-                        {"Key": "PingStatus", "Values": ["Online"]},
-                    ],
-                    PaginationConfig={"PageSize": PAGE},
+                    Filters=[{"Key": "InstanceIds", "Values": batch}], PaginationConfig={"PageSize": PAGE}
                 ):
-                    found.update(agent["InstanceId"] for agent in page["InstanceInformationList"])
-        return frozenset(found)
+                    for each in page["InstanceInformationList"]:
+                        online = each["PingStatus"] == "Online"
+                        found[each["InstanceId"]] = Agent(online, each.get("LastPingDateTime"))
+        return found
 
     def send(
         self,

@@ -25,13 +25,34 @@ fail() { # TEXT
 
 # Fetches a file of FOLDER, named relative to it.
 fetch() { # NAME DESTINATION
+    true 2>/dev/null >"$2" || unwritten "$2"
     case $folder in
         http://* | https://*)
             printf 'url = "%s/%s%s"\n' "${folder%/}" "$1" "$query" |
                 curl -q --config - --silent --show-error --fail --location --retry 3 --output "$2"
+            case $? in
+                0) ;;
+                23) unwritten "$2" ;; # https://curl.se/libcurl/c/libcurl-errors.html
+                *) unread "$1" ;;
+            esac
             ;;
-        *) cat "${folder%/}/$1" >"$2" ;;
-    esac || fail "$1 of $folder cannot be read"
+        *)
+            cat "${folder%/}/$1" >"$2" && return
+            cat "${folder%/}/$1" >/dev/null 2>&1 || unread "$1"
+            unwritten "$2"
+            ;;
+    esac
+}
+
+unread() { # NAME
+    fail "$1 of $folder cannot be read, so nothing was restored; is FOLDER right, and the vault within reach? Another \
+vault that has this recovery point serves as well"
+}
+
+unwritten() { # FILE
+    free=$(df -Pk "${1%/*}" 2>/dev/null | sed -n '2s/^.* \([0-9][0-9]*\)  *[0-9][0-9]*% .*$/, \1 KiB are free there/p')
+    fail "$1 cannot be written$free; ${size_bytes:+the backup has $size_bytes bytes, and }a segment of it is kept beside \
+OUTPUT for a while: free some room, or name an OUTPUT on a larger disk"
 }
 
 # Compares a file with what the manifest says of it.
@@ -70,7 +91,7 @@ read_manifest() {
 script opens only what is not"
     size_bytes=$(field size_bytes)
     sha256=$(field sha256)
-    parts >"$list"
+    parts >"$list" || unwritten "$list"
     if [ -z "$size_bytes" ]; then
         sha256=
     elif [ "$sha256" = null ] && [ -s "$list" ]; then
@@ -98,7 +119,7 @@ join_segments() {
         esac
         fetch "$name" "$piece"
         check "$name" "$piece" "$size_of_segment" "$sha256_of_segment"
-        cat "$piece" >>"$partial" || fail "$partial cannot be written"
+        cat "$piece" >>"$partial" || unwritten "$partial"
     done
 }
 
@@ -106,7 +127,8 @@ if [ $# -ne 2 ]; then
     say "usage: restore.sh FOLDER_OF_THE_MANIFEST OUTPUT"
     exit 2
 fi
-folder=${1%%\?*} output=$2 query=
+folder=${1%%\?*} output=$2 query='' size_bytes=''
+case $output in */*) ;; *) output=./$output ;; esac
 case $1 in http://*\?* | https://*\?*) query="?${1#*\?}" ;; *) folder=$1 ;; esac
 manifest=$output.manifest list=$output.segments piece=$output.piece partial=$output.partial
 if [ -e "$output" ]; then
@@ -116,11 +138,11 @@ fi
 trap 'fail "stopped"' HUP INT TERM
 
 read_manifest
-: >"$partial" || fail "$partial cannot be written"
+true 2>/dev/null >"$partial" || unwritten "$partial"
 if grep -q '^  "segments": \[\],\{0,1\}$' "$manifest"; then
     fetch data "$partial"
 else
-    segments >"$list"
+    segments >"$list" || unwritten "$list"
     join_segments <"$list"
 fi
 if [ "$sha256" != parts ]; then
@@ -128,10 +150,10 @@ if [ "$sha256" != parts ]; then
 else
     size=$(($(wc -c <"$partial")))
     [ "$size" -eq "$size_bytes" ] || fail "the whole is corrupt: it should have $size_bytes bytes and has $size"
-    parts >"$list"
+    parts >"$list" || unwritten "$list"
     check_parts <"$list" 3<"$partial"
 fi
-mv "$partial" "$output" || fail "$output cannot be written"
+mv "$partial" "$output" || unwritten "$output"
 rm -f "$manifest" "$list" "$piece"
 hash="SHA-256 $sha256"
 [ "$sha256" != parts ] || hash="the SHA-256 of its parts"

@@ -20,7 +20,7 @@ from botocore.exceptions import FlexibleChecksumError
 
 from chalicelib.aws.errors import translated_errors
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound, VaultMissing
-from chalicelib.vaults.part_urls import PartUrls, sign_parts
+from chalicelib.vaults.part_urls import PartUrls, shorten
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -189,20 +189,8 @@ class S3Uploads:
             return
 
     def presign_parts(self, key: str, upload_id: str, numbers: range, expires: timedelta) -> PartUrls:
-        """Presign the PUTs of these parts, at one instant. They die with the credentials that sign."""
-        signers: list[Any] = []
-
-        def remember(request_signer: Any, **_: Any) -> None:
-            signers.append(request_signer)
-
-        # The SDK tells who signs to those who listen, and in no other public way.
-        self._client.meta.events.register("before-sign.s3.UploadPart", remember)
-        try:
-            first_url = self.presign_part(key, upload_id, 1, expires)
-        finally:
-            self._client.meta.events.unregister("before-sign.s3.UploadPart", remember)
-        auth = signers[0].get_auth_instance("s3", self.region, "s3v4")
-        return sign_parts(first_url, auth.credentials.secret_key, numbers)
+        """Presign the PUTs of these parts. They die with the credentials that sign."""
+        return shorten([self.presign_part(key, upload_id, each, expires) for each in numbers], numbers.start)
 
     def presign_part(self, key: str, upload_id: str, number: int, expires: timedelta) -> str:
         """Presign the PUT of one part."""

@@ -91,7 +91,10 @@ class Bucket:
         self, number: int, sizes: Sequence[int], first: int = 1, last: int | None = None
     ) -> None:
         """Let a run send the parts from `first` on, which have these sizes."""
-        parts = [(size, f"signature-{part}-{number}") for part, size in enumerate(sizes, start=first)]
+        parts = [
+            (size, (f"date-{part}", f"signature-{part}-{number}"))
+            for part, size in enumerate(sizes, start=first)
+        ]
         to_send = PartsToSend(self.url, first, last or len(sizes), parts)
         report_url = f"{self.root}/report?X-Amz-Signature=letter-{number}"
         self.letters[number] = backup_letter(self.address(number + 1), report_url, to_send).encode()
@@ -213,7 +216,7 @@ def _serving(bucket: Bucket) -> type[BaseHTTPRequestHandler]:
             part, _, letter = query["X-Amz-Signature"][0].rpartition("-")
             if f"letter-{letter}" in bucket.spent:
                 return self._answer(403, s3_error("AccessDenied", "Request has expired"))
-            if part != f"signature-{number}":
+            if (part, query["X-Amz-Date"]) != (f"signature-{number}", [f"date-{number}"]):
                 return self._answer(403, s3_error("SignatureDoesNotMatch"))
             bucket.parts[number] = data
             if bucket.after_part:

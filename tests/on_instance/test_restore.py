@@ -177,20 +177,16 @@ def test_both_scripts_have_last_words_and_ssm_keeps_why_it_failed(instance: Inst
     assert ended.stderr.endswith("farshore: verify script exited 3\n")
 
 
-def test_what_opens_something_is_no_word_to_be_kept() -> None:
-    url = "https://b.s3/k?X-Amz-Credential=ASIA%2F1&X-Amz-Security-Token=abc&X-Amz-Signature=0123&x=1"
-    assert words_of(f"farshore: ours\n  got {url}\n") == (
-        "got https://b.s3/k?X-Amz-Credential=...&X-Amz-Security-Token=...&X-Amz-Signature=...&x=1"
-    )
+def test_the_runners_own_lines_are_no_words_of_a_script() -> None:
+    assert words_of("farshore: ours\n  theirs\nfailed to run commands: exit status 1\n") == "theirs"
     assert words_of("a" * 5000 + "b") == "a" * 1999 + "b"
 
 
-def test_what_a_script_says_in_the_runners_name_is_cut_and_opens_nothing() -> None:
-    said = "farshore: https://b.s3/k?X-Amz-Signature=0123\n" + "farshore: " + "a" * 8000
+def test_what_a_script_says_in_the_runners_name_is_cut() -> None:
+    said = "farshore: nonsense\n" + "farshore: " + "a" * 8000
     why = explain_exit(RESTORE_FAILED, said * 9 + "\nfarshore: restore script exited 1\n")
     assert why.startswith("the restore script failed: ")
     assert why.endswith("restore script exited 1")
-    assert "0123" not in why
     assert len(why) < 2000
 
 

@@ -266,3 +266,63 @@ def test_a_vault_behind_a_url_is_opened_with_its_query(kept: Kept, tmp_path: Pat
     assert (tmp_path / "output").read_bytes() == DATA
     assert refused.returncode == 1
     assert "manifest.json" in refused.stderr
+
+
+def on_a_small_disk(
+    kept: Kept, disk: Path, kibibytes: int, folder: str
+) -> "subprocess.CompletedProcess[str]":
+    """Restore to a disk of this size."""
+    mount = f"mount -t tmpfs -o size={kibibytes}k tmpfs {disk}"
+    restore = f'{" ".join(kept.shell)} {kept.root}/restore.sh "$0" {disk}/output'
+    command = f"{mount} && {restore}; code=$?; ls {disk}; exit $code"
+    ended = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", command, folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare failed" in ended.stderr or "mount: " in ended.stderr:
+        pytest.skip(f"this machine lets nobody mount a disk: {ended.stderr}")
+    return ended
+
+
+@pytest.mark.parametrize("kibibytes", [16, 200, 380], ids=["no segment", "two segments", "all but the last"])
+@pytest.mark.parametrize("place", ["a folder", "a url"])
+def test_a_full_disk_is_told_as_such_and_not_as_a_vault_that_cannot_be_read(
+    kept: Kept, tmp_path: Path, kibibytes: int, place: str
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with served(kept.root) as url:
+        folder = str(kept.folder) if place == "a folder" else f"{url}/{FOLDER}?sig=a%2Fb&se=1"
+        ended = on_a_small_disk(kept, disk, kibibytes, folder)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"{disk}/output.p" in ended.stderr
+    assert f" cannot be written, 0 KiB are free there; the backup has {len(DATA)} bytes, and" in ended.stderr
+    assert "name an OUTPUT on a larger disk" in ended.stderr
+    assert "cannot be read" not in ended.stderr
+
+
+def test_a_place_that_cannot_be_written_to_is_told_as_such(kept: Kept, tmp_path: Path) -> None:
+    ended = kept.restore(str(kept.folder), str(tmp_path / "nowhere" / "output"))
+
+    assert ended.returncode == 1
+    assert f"{tmp_path}/nowhere/output.manifest cannot be written" in ended.stderr
+
+
+def test_a_vault_that_cannot_be_read_is_told_with_what_helps(kept: Kept, tmp_path: Path) -> None:
+    for folder in (str(tmp_path / "nowhere"), "http://127.0.0.1:1/nowhere"):
+        ended = kept.restore(folder, str(tmp_path / "output"))
+        assert ended.returncode == 1
+        assert f"manifest.json of {folder} cannot be read, so nothing was restored" in ended.stderr
+        assert "Another vault that has this recovery point serves as well" in ended.stderr
+
+
+def test_an_output_without_a_folder_is_written_where_one_is(kept: Kept, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [*kept.shell, str(kept.root / "restore.sh"), str(kept.folder), "output"], cwd=tmp_path, check=False
+    )
+
+    assert ended.returncode == 0
+    assert (tmp_path / "output").read_bytes() == DATA

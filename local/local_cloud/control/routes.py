@@ -58,7 +58,7 @@ class Control:
         }
 
     def __call__(self, environ: WSGIEnvironment) -> Answer:
-        """Return one request: 404 and 405 for what there is not, 400 with the reason for bad input."""
+        """Answer one request: 404 and 405 for what there is not, 400 with the reason for bad input."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         route = self._routes.get((method, path))
         if route is None:

@@ -86,7 +86,7 @@ class Gateway:
         self._api = Api("none", "none")
 
     def __call__(self, environ: WSGIEnvironment) -> Answer:
-        """Return one request; a stage name before the path is taken off, as in the URL on AWS."""
+        """Answer one request; a stage name before the path is taken off, as in the URL on AWS."""
         path = environ["RAW_URI"].partition("?")[0].removeprefix(f"/{self._api.stage}") or "/"
         body: bytes = environ["wsgi.input"].getvalue()
         if len(body) > LARGEST_BODY_BYTES:

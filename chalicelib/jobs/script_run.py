@@ -41,6 +41,8 @@ OVERDUE: Final = DELIVERY_TIMEOUT + timedelta(minutes=5)
 # How often a running script's mailbox is looked at; a letter that was not taken is written again by then, so
 # that what it names lives for minutes when it is taken.
 LETTER_AGE: Final = timedelta(minutes=4)
+# How soon a run is looked at that was just sent: most that take longer have taken their first letter by then.
+FIRST_LOOK: Final = timedelta(seconds=10)
 # How soon a command that SSM does not show is looked for again, in its first minute.
 SHOWN_SOON: Final = timedelta(seconds=5)
 # How many instances a reason names.
@@ -290,16 +292,19 @@ def _decide_unfinished(
         return ScriptFailed(f"{run.instance} was {seen.how_gone} while command {run.command} ran")
     if due := _letter_due(run, seen, now):
         return Do(due, f"{_how_it_stands(run, seen)}; writing letter {due.number} to it")
-    pause = LETTER_AGE if seen.invocation else _look_for(run, now)
+    pause = _pause(run, seen, now)
     said = _how_it_stands(run, seen)
     if refusal := seen.refusal or run.refusal:
         pause, said = LETTER_PAUSE, f"{said}; no letter can be written to it now: {refusal}"
     return Wait(now + pause, said)
 
 
-def _look_for(run: ScriptRun, now: datetime) -> timedelta:
-    """Return how soon to look again for a command that SSM does not show: it mostly does within seconds."""
-    return SHOWN_SOON if run.sent_at is None or now < run.sent_at + AGENT_LOOK else AGENT_LOOK
+def _pause(run: ScriptRun, seen: RunSeen, now: datetime) -> timedelta:
+    """Return how soon to look at a run again, whose end an event tells: soon while it is young."""
+    young = run.sent_at is None or now < run.sent_at + AGENT_LOOK
+    if seen.invocation is None:
+        return SHOWN_SOON if young else AGENT_LOOK
+    return AGENT_LOOK if young else LETTER_AGE
 
 
 def _how_it_stands(run: ScriptRun, seen: RunSeen) -> str:
@@ -401,8 +406,8 @@ def _listed(each: Sequence[str]) -> str:
 
 
 def under_way(run: ScriptRun) -> Rest:
-    """Rest after the command is sent, until it takes a letter more."""
-    return Rest(_how_it_stands(run, RunSeen()), LETTER_AGE)
+    """Rest after the command is sent, until there is something to say of it."""
+    return Rest(_how_it_stands(run, RunSeen()), FIRST_LOOK)
 
 
 def adopted(run: ScriptRun, action: Adopt) -> ScriptRun:

@@ -172,9 +172,9 @@ def is_path(script: str) -> bool:
 
 
 def as_a_shell_reads(script: str) -> str:
-    """Return a script whose lines end in LF alone, without blanks around it: a rule that was stored by an
-    earlier version may hold another one."""
-    return _LINE_ENDS.sub("\n", script).strip()
+    """Return a script whose lines end in LF alone, without blanks or a byte order mark around it: a rule that
+    was stored by an earlier version may hold another one."""
+    return _LINE_ENDS.sub("\n", script.removeprefix("\ufeff")).strip()
 
 
 def backup_command(run: BackupRun) -> str:

@@ -1,6 +1,7 @@
 """Bad input gives a clear error on the job and in the API; nothing kept is lost, nothing half-made stays."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -316,6 +317,20 @@ def test_segments_and_manifest_changed_together_are_refused_by_the_hash_of_the_w
     assert orders.restored is None
 
 
+def test_a_restore_from_a_damaged_vault_names_the_request_that_restores_from_another(orders: Orders) -> None:
+    key = f"{orders.folder}data"
+    good = orders.app.read("primary", key)
+    orders.app.spoil("primary", key, changed(good))
+    reason = orders.restore("primary")["reason"]
+    assert "; the point is also in dr, offsite: POST /restores " in reason
+
+    [job] = orders.app.post("/restores", json.loads(reason.partition("POST /restores ")[2]))
+    orders.app.finish()
+    orders.app.spoil("primary", key, good)
+    assert orders.app.job(job)["state"] == "COMPLETED"
+    assert orders.restored == good.decode()
+
+
 @pytest.mark.parametrize("vault", ["dr", "offsite"])
 def test_while_one_vault_is_damaged_another_one_restores_byte_for_byte(orders: Orders, vault: str) -> None:
     key = f"{orders.folder}data"
@@ -354,6 +369,7 @@ def test_a_restore_from_a_container_that_does_not_exist_says_so(orders: Orders) 
         job = orders.restore("offsite")
     assert job["state"] == "FAILED"
     assert "vault offsite has no container farshore at provider local" in job["reason"]
+    assert "; the point is also in primary, dr: POST /restores " in job["reason"]
     assert orders.restored is None
 
 

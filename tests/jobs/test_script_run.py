@@ -12,6 +12,7 @@ from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.script_run import (
     AGENT_LOOK,
     AGENT_PATIENCE,
+    FIRST_LOOK,
     LETTER_AGE,
     LETTER_PAUSE,
     OVERDUE,
@@ -120,7 +121,11 @@ def test_a_run_that_was_just_sent_says_where_it_is_and_is_looked_for_soon() -> N
     assert rest.reason == (
         "the script is with SSM since 2026-11-01 12:00:00 UTC, for the agent of i-1 to take (command one)"
     )
+    assert rest.span == FIRST_LOOK
     assert _decided(SENT, RunSeen(letter=FRESH)).until == NOON + SHOWN_SOON
+    runs = RunSeen(invocation=said("InProgress"), letter=FRESH)
+    assert _decided(SENT, runs).until == NOON + AGENT_LOOK
+    assert _decided(SENT, runs, after=HOUR).until == NOON + HOUR + LETTER_AGE
     assert _decided(SENT, RunSeen(letter=FRESH), after=HOUR).until == NOON + HOUR + AGENT_LOOK
 
 

@@ -47,10 +47,9 @@ def postgresql() -> Iterator[Server]:
     """Run PostgreSQL, with a superuser `postgres`."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))[-1].parent
     with _folder("postgres") as (folder, user):
-        auth = "peer" if user else "trust"
         _run(
             user,
-            [f"{programs}/initdb", "--username=postgres", f"--auth-local={auth}", "-D", f"{folder}/data"],
+            [f"{programs}/initdb", "--username=postgres", "--auth-local=trust", "-D", f"{folder}/data"],
         )
         command = [
             f"{programs}/postgres",

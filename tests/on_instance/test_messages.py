@@ -115,7 +115,8 @@ def test_a_program_with_a_cr_in_it_is_no_script_with_windows_lines(
 
 
 @pytest.mark.parametrize(
-    "text", ["{keep}\r\n", "{keep}\r", "\n{keep}  \r\n\r\n", "./restore\r\n", "./restore \n"]
+    "text",
+    ["\ufeff{keep}\r\n", "{keep}\r\n", "{keep}\r", "\n{keep}  \r\n\r\n", "./restore\r\n", "./restore \n"],
 )
 def test_a_script_with_windows_lines_writes_no_file_with_a_cr_in_its_name(
     instance: Instance, bucket: Bucket, text: str

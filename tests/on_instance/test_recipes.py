@@ -4,7 +4,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -128,6 +128,19 @@ def test_postgresql_is_backed_up_restored_and_verified(dash: Instance, bucket: B
         assert trial.restore() == 0, trial.said  # onto a server that has none of it
         server.stop()
         assert trial.back_up() == SCRIPT_EXITED, trial.said
+
+
+@pytest.mark.integration("postgresql")
+def test_pg_dump_that_is_told_to_write_to_a_pipe_itself_is_told_what_helps(
+    dash: Instance, bucket: Bucket
+) -> None:
+    with servers.postgresql() as server:
+        script = 'pg_dump --username=postgres --format=custom --file="$2" postgres'
+        trial = Trial(replace(recipe("PostgreSQL"), script=script), dash, bucket, server.environment)
+
+        assert trial.back_up() == SCRIPT_EXITED, trial.said
+        assert "could not fsync file" in trial.said
+        assert "set `output: file` in the rule, or let the command write to its standard output" in trial.said
 
 
 @pytest.mark.integration("mariadb")

@@ -1,8 +1,9 @@
 """What runs on the users' instances: shell scripts, sent through SSM, and how to read what they answer.
 
 The scripts are data beside this module. `runner.sh` holds what both need (one run per job, how a user's
-script is started); `backup.sh` and `restore.sh` do the work. An instance needs a POSIX shell, curl and the
-coreutils, and holds no credentials of ours: it gets presigned URLs that open one object.
+script is started); `backup.sh` and `restore.sh` do the work. `contract` declares what an instance must have
+for that, and what scripts are given. An instance holds no credentials of ours: it gets presigned URLs that
+open one object.
 
 Invariant: whatever a user writes into a name or a script reaches the shell as data, quoted here and nowhere
 else.
@@ -19,6 +20,7 @@ from importlib.resources import files
 from typing import Final, Literal
 
 from chalicelib.errors import ScriptFailed
+from chalicelib.on_instance.contract import BOTH_RESTORES, Script, exports, tools
 
 # What the runner puts in the place of a letter that it has taken.
 TAKEN: Final = b"taken\n"
@@ -29,6 +31,8 @@ EMPTY_OUTPUT: Final = 11
 TRANSFER_FAILED: Final = 12
 OUTPUT_TOO_LARGE: Final = 13
 TOOL_MISSING: Final = 14
+NOT_STARTED: Final = 15
+NO_ROOM: Final = 16
 WRONG_BYTES: Final = 20
 RESTORE_FAILED: Final = 21
 VERIFY_FAILED: Final = 22
@@ -40,19 +44,33 @@ _WHY_BY_EXIT_CODE: Final = {
     TRANSFER_FAILED: "the transfer between the instance and the vault failed",
     OUTPUT_TOO_LARGE: "the backup is larger than its upload has room for",
     TOOL_MISSING: "the instance lacks a tool",
+    NOT_STARTED: "the script could not be started",
+    NO_ROOM: "the instance has no room for the files of the run",
     WRONG_BYTES: "the instance did not get the bytes that were backed up; nothing was restored",
     RESTORE_FAILED: "the restore script failed",
-    VERIFY_FAILED: "the verify script failed",
+    VERIFY_FAILED: "the restore script ended well, and the verify script failed",
     RAN_BEFORE: "this job has run on the instance before, and runs there only once",
+}
+# What to do about it, where the runner, which knows more, does not say so itself.
+_REMEDY_BY_EXIT_CODE: Final = {
+    EMPTY_OUTPUT: "it has to write to the path in $2",
+    TRANSFER_FAILED: "the instance has to reach the vault's bucket over HTTPS: look at its route, proxy, DNS"
+    " and endpoint policy",
+    OUTPUT_TOO_LARGE: "S3 takes 10,000 parts: back up less with one script",
+    TOOL_MISSING: "install it there",
+    NO_ROOM: "free some, or give the SSM agent a TMPDIR on a larger disk: a backup needs room for one part,"
+    " one with `output: file` and a restore for the whole file",
 }
 _END: Final = "end\n"
 _OUR_LINE: Final = "farshore: "
+_NOTE: Final = "farshore: note: "
 # What SSM's agent adds at the end (aws/amazon-ssm-agent, agent/plugins/runscript/runscript.go).
 _SSM_LINE = re.compile(r"failed to run commands: exit status \d+")
 LAST_WORDS: Final = 600
 OUR_LINES: Final = 3  # a run says no more than that by itself
 # What a job that ended well keeps of what its scripts said.
 KEPT_WORDS: Final = 2000
+_LINE_ENDS = re.compile(r"[ \t]*\r+\n|\r+\Z")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -153,6 +171,12 @@ def is_path(script: str) -> bool:
     return script.startswith(("/", "./")) and not any(character.isspace() for character in script)
 
 
+def as_a_shell_reads(script: str) -> str:
+    """Return a script whose lines end in LF alone, without blanks or a byte order mark around it: a rule that
+    was stored by an earlier version may hold another one."""
+    return _LINE_ENDS.sub("\n", script.removeprefix("\ufeff")).strip()
+
+
 def backup_command(run: BackupRun) -> str:
     """Write the shell text that makes one backup; its standard output is what `digest_of_report` reads."""
     assignments = {
@@ -163,7 +187,7 @@ def backup_command(run: BackupRun) -> str:
         **_first_letter(run.address),
         **_persistence(run.persistence, run.timeout),
     }
-    return _command(assignments, "backup.sh")
+    return _command(assignments, "backup.sh", (Script.BACKUP,))
 
 
 def restore_command(run: RestoreRun) -> str:
@@ -180,7 +204,7 @@ def restore_command(run: RestoreRun) -> str:
         "RANGE_BYTES": str(run.persistence.range_bytes),
         **_persistence(run.persistence, run.timeout),
     }
-    return _command(assignments, "restore.sh")
+    return _command(assignments, "restore.sh", BOTH_RESTORES)
 
 
 def backup_letter(address: tuple[str, str], report_url: str, parts: PartsToSend) -> str:
@@ -247,24 +271,30 @@ def _parse_report(stdout: str) -> BackupReport:
 
 
 def explain_exit(exit_code: int, stderr: str) -> str:
-    """Say why a run failed: what its exit code means, what the runner adds, the script's last words."""
+    """Say why a run failed: what its exit code means, what the runner adds, what to do, the script's last
+    words."""
     why = _WHY_BY_EXIT_CODE.get(exit_code, f"it ended with exit code {exit_code}")
-    ours = [line.removeprefix(_OUR_LINE) for line in stderr.splitlines() if line.startswith(_OUR_LINE)]
-    return ": ".join((why, *(line[-LAST_WORDS:] for line in ours[-OUR_LINES:]))) + last_words(stderr)
+    ours = [line for line in stderr.splitlines() if line.startswith(_OUR_LINE)]
+    facts = [line.removeprefix(_OUR_LINE)[-LAST_WORDS:] for line in ours if not line.startswith(_NOTE)]
+    remedy = _REMEDY_BY_EXIT_CODE.get(exit_code)
+    return ": ".join((why, *facts[-OUR_LINES:])) + (f"; {remedy}" if remedy else "") + last_words(stderr)
 
 
 def last_words(said: str) -> str:
-    """Quote the end of what a user's script said, as the end of a sentence; what is not its own is left
-    out."""
+    """Quote the end of what a user's script said, and what the runner noted, as the end of a sentence."""
     words = words_of(said, LAST_WORDS)
     return f"; its last words: {words}" if words else ""
 
 
 def words_of(said: str, limit: int = KEPT_WORDS) -> str:
-    """Return the last `limit` characters of what a user's scripts said; what is not their own is left out."""
-    lines = (line for line in said.splitlines() if not line.startswith(_OUR_LINE))
-    words = "\n".join(line for line in lines if not _SSM_LINE.fullmatch(line)).strip()
-    return words[-limit:]
+    """Return what the runner noted, and the end of what a user's scripts said: `limit` characters at most.
+    All else that is not their own is left out."""
+    lines = said.splitlines()
+    notes = [line.removeprefix(_OUR_LINE) for line in lines if line.startswith(_NOTE)]
+    own = (line for line in lines if not line.startswith(_OUR_LINE) and not _SSM_LINE.fullmatch(line))
+    noted = "\n".join(notes[:OUR_LINES])[:limit]
+    words = "\n".join(own).strip()[-(limit - len(noted)) :] if len(noted) < limit else ""
+    return f"{noted}\n{words}".strip()[-limit:]
 
 
 def _parse_part(line: str) -> ReportedPart:
@@ -279,15 +309,16 @@ def _not_a_report(text: str) -> ScriptFailed:
 
 
 def _script_of(variable: str, script: str) -> dict[str, str]:
-    path = is_path(script)
-    return {f"{variable}_PATH": script if path else "", f"{variable}_TEXT": "" if path else script}
+    text = as_a_shell_reads(script)
+    path = is_path(text)
+    return {f"{variable}_PATH": text if path else "", f"{variable}_TEXT": "" if path else text}
 
 
 def _persistence(persistence: Persistence, timeout: timedelta) -> dict[str, str]:
     """Let the runner give up a little before SSM ends it, so that it can say what was wrong."""
     seconds = int(timeout.total_seconds())
     return {
-        "TRY_FOR_SECONDS": str(seconds - min(60, seconds // 10)),
+        "TRY_FOR_SECONDS": str(max(1, seconds - min(60, max(2, seconds // 10)))),
         "PATIENCE_SECONDS": str(persistence.patience_seconds),
         "PAUSE_SECONDS": str(persistence.pause_seconds),
         "STALL_SECONDS": str(persistence.stall_seconds),
@@ -306,14 +337,16 @@ def _letter(address: tuple[str, str], **lines: str | None) -> str:
     return f"farshore-letter 1\n{text}{_END}"
 
 
-def _command(assignments: dict[str, str], script: str) -> str:
+def _command(assignments: dict[str, str], script: str, given: Sequence[Script]) -> str:
     """Put the assignments before the scripts; a name that the agent exports would else be exported anew."""
     here = files(__package__)
+    assignments["TOOLS"] = " ".join(tools(restore=Script.BACKUP not in given))
     return "\n".join(
         [
             f"unset {' '.join(assignments)}",
             *(f"{name}={_quoted(value)}" for name, value in assignments.items()),
-            *(_without_comments(here.joinpath(name).read_text("utf-8")) for name in ("runner.sh", script)),
+            exports(given),
+            *(_compact(here.joinpath(name).read_text("utf-8")) for name in ("runner.sh", script)),
         ]
     )
 
@@ -327,8 +360,10 @@ def _quoted(value: str) -> str:
     return re.sub(r"\{(?=\{)", "{''", shlex.quote(value))
 
 
-def _without_comments(script: str) -> str:
-    return "".join(line for line in script.splitlines(keepends=True) if not line.lstrip().startswith("#"))
+def _compact(script: str) -> str:
+    """Leave out comments and indentation, which mean nothing to a shell: SSM takes 64 KB."""
+    lines = (line.lstrip() for line in script.splitlines(keepends=True))
+    return "".join(line for line in lines if line and not line.startswith("#"))
 
 
 def _check_job(job: str) -> None:

@@ -94,7 +94,7 @@ upload() {
         number=$((number + 1))
         freshen
         insist find_part || lost "could not be sent: $WHY" || return
-        take "$mib" || return "$TRANSFER_FAILED"
+        take "$mib" || return
         size=$(size_of "$BOOKS/part")
         [ "$size" -gt 0 ] || return 0
         # Hashing takes as long as sending on a good network, so it is done meanwhile. The part is read but once, so
@@ -103,23 +103,29 @@ upload() {
         summer=$!
         expect=
         insist put_part || lost "of $size bytes could not be uploaded: $WHY" || return
-        wait "$summer" || return "$TRANSFER_FAILED"
-        read -r sum _ <"$BOOKS/sum"
-        echo "$number $size $sum" >&9
+        # shellcheck disable=SC2015 # whichever of them fails
+        wait "$summer" && read -r sum _ <"$BOOKS/sum" && echo "$number $size $sum" >&9 || unwritten || return
         [ "$size" -eq $((mib * 1048576)) ] || return 0
     done
-    take 1 || return "$TRANSFER_FAILED"
+    take 1 || return
     [ "$(size_of "$BOOKS/part")" -eq 0 ] || return $OUTPUT_TOO_LARGE
 }
 
 lost() { # WHY
     echo "farshore: part $number $1" >&2
-    return "$TRANSFER_FAILED"
+    return "$FAILED"
+}
+
+# shellcheck disable=SC2154 # root is runner.sh's
+unwritten() {
+    FAILED=$NO_ROOM
+    lost "of $mib MiB could not be kept in $root while it is sent: $(why_not_written)$(free_room)"
 }
 
 take() { # MIB
-    begin dd bs=1048576 iflag=fullblock count="$1" of="$BOOKS/part" 2>"$BOOKS/dd" && await && return
-    lost "could not be held in ${BOOKS%/*}: $(tail -n 1 "$BOOKS/dd")"
+    true >"$BOOKS/part" || unwritten || return
+    # shellcheck disable=SC2015 # whichever of them fails
+    begin dd bs=1048576 iflag=fullblock count="$1" of="$BOOKS/part" 2>"$BOOKS/dd" && await || unwritten
 }
 
 read_line() { # LINE of a letter
@@ -152,7 +158,7 @@ find_part() {
 # on S3 is asked before the part is sent.
 put_part() {
     find_part || return
-    : >"$BOOKS/answer"
+    true >"$BOOKS/answer"
     call "$base&partNumber=$number&X-Amz-Date=$date&X-Amz-Signature=$signature" \
         --header "Expect:$expect" --upload-file "$BOOKS/part" --output "$BOOKS/answer"
     expect=' 100-continue'
@@ -217,7 +223,7 @@ run_piped() {
 }
 
 run_to_file() {
-    : >"$OUTPUT"
+    true >"$OUTPUT"
     run_script
     [ "$exited" -eq 0 ] && [ -f "$OUTPUT" ] || return 0
     exec 3<"$OUTPUT"
@@ -248,16 +254,33 @@ is_held() {
     return 1
 }
 
+# Keeps the last words of descriptor 6, to be read at any time. A signal ends it, and what reads for it.
+listen() {
+    exec >/dev/null 2>&1 4>&- 7>&- 9>&-
+    hearing=
+    trap '[ -z "$hearing" ] || kill "$hearing"; exit' TERM
+    while :; do
+        dd bs=65536 count=1 of="$BOOKS/heard" <&6 &
+        hearing=$!
+        wait "$hearing" && [ -s "$BOOKS/heard" ] || return
+        cat "$BOOKS/words" "$BOOKS/heard" | tail -c $WORDS_BYTES >"$BOOKS/last"
+        mv "$BOOKS/last" "$BOOKS/words"
+    done
+}
+
 # While a script writes to a pipe, the uploader waits for what comes, and sees to the letters.
 run_script() {
     open_pipe
-    tail -c $WORDS_BYTES <&6 >"$BOOKS/words" 4>&- 6<&- 7>&- 9>&- &
+    true >"$BOOKS/words"
+    (listen) &
     listener=$!
+    started="$started $listener"
+    start_alarm
     if [ "$OUTPUT_MODE" = file ]; then
         open_events
         begin become_script
         # shellcheck disable=SC2031 # this shell's
-        started="$started $listener $begun $ticker"
+        started="$started $begun $ticker"
         close_pipe
         await
         exited=$?
@@ -265,7 +288,7 @@ run_script() {
     else
         become_script &
         begun=$!
-        started="$started $listener $begun"
+        started="$started $begun"
         close_pipe
         wait "$begun"
         exited=$?
@@ -279,23 +302,33 @@ run_script() {
     watchdog=$!
     wait "$listener" 2>/dev/null
     kill "$watchdog" 2>/dev/null
+    stop_alarm
 }
 
 become_script() {
     exec >&7 2>&1
-    become script "$SCRIPT_PATH" "$SCRIPT_TEXT" "$SERVICE" "$OUTPUT"
+    become "$SERVICE" "$OUTPUT"
 }
 
 judge() {
     case $uploaded in
         "$OUTPUT_TOO_LARGE") fail $OUTPUT_TOO_LARGE "the output is larger than its upload has room for" ;;
-        "$TRANSFER_FAILED") fail "$TRANSFER_FAILED" "the upload failed; the script exited $exited" ;;
+        "$TRANSFER_FAILED" | "$NO_ROOM") fail "$uploaded" "the upload failed; the script exited $exited" ;;
     esac
-    [ "$exited" -eq 0 ] || fail $SCRIPT_EXITED "script exited $exited"
+    [ "$exited" -eq 0 ] || fail $SCRIPT_EXITED "$(ended_as "$exited")$(wants_file)"
     [ -z "$spoilt" ] || fail $SCRIPT_EXITED "$spoilt"
     [ ! -e "$OUTPUT" ] || fail $SCRIPT_EXITED "$LATE"
     [ $((uploaded + hashed)) -eq 0 ] || fail "$TRANSFER_FAILED" "the upload was cut off ($uploaded, $hashed)"
     [ "$parts" -gt 0 ] || fail $EMPTY_OUTPUT "the script exited 0 and wrote nothing"
+}
+
+# Says what helps a script that does with its output what no pipe lets it do: sync, seek, cut.
+wants_file() {
+    [ "$OUTPUT_MODE" = pipe ] || return 0
+    case $(cat "$BOOKS/words") in
+        *fsync* | *[Ss]eek* | *truncate*) printf '%s' "; its output is a named pipe, which cannot be synced, sought or cut: \
+set \`output: file\` in the rule, or let the command write to its standard output (> \"\$2\")" ;;
+    esac
 }
 
 read_ledger() {
@@ -317,28 +350,30 @@ report() {
         done </proc/$$/fd/9
         echo end
     } >"$BOOKS/report"
-    insist put_report || fail "$TRANSFER_FAILED" "the report could not be sent: $WHY"
+    insist put_report || fail "$FAILED" "the report could not be sent: $WHY"
     sum=$(sha256sum <"$BOOKS/report")
     printf 'farshore-reported 1\nsha256 %s\nend\n' "${sum%% *}"
 }
 
 put_report() {
     [ -z "$expired" ] || take_letter || return
-    : >"$BOOKS/answer"
+    true >"$BOOKS/answer"
     call "$report_url" --header 'Expect:' --upload-file "$BOOKS/report" --output "$BOOKS/answer"
     [ "$CURL_EXIT:$STATUS" = 0:200 ] || weigh "$BOOKS/answer"
 }
 
-need_tools curl cat dd find id mkfifo mktemp rm sha256sum sleep tail tee tr wc
+# shellcheck disable=SC2086 # a list of names
+need_tools $TOOLS
 run_once
 unset base date signature report_url
 base='' date='' signature='' report_url='' turn=0 at=0 last=0
 open_mailbox
 uploaded=0 hashed=0 exited='' spoilt='' OUTPUT=$WORK/out/output
-mkdir -m 700 "$WORK/out"
+mkdir -m 700 "$WORK/out" || no_room
+prepare backup "$SCRIPT_PATH" "$SCRIPT_TEXT"
 exec 9>>"$BOOKS/ledger"
 rm "$BOOKS/ledger"
-export FARSHORE_SERVICE="$SERVICE" FARSHORE_JOB="$JOB" FARSHORE_OUTPUT="$OUTPUT"
+give
 if [ "$OUTPUT_MODE" = file ]; then run_to_file; else run_piped; fi
 cat "$BOOKS/words" >&2
 read_ledger

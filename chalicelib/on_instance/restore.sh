@@ -12,12 +12,12 @@ VERIFY_FAILED=22
 WORDS_BYTES=3072
 
 fetch() {
-    : >"$WORK/backup"
+    { true >"$WORK/backup"; } 2>/dev/null || no_room
     etag='' have=0
     while [ "$have" -lt "$SIZE_BYTES" ]; do
         end=$((have + RANGE_BYTES < SIZE_BYTES ? have + RANGE_BYTES : SIZE_BYTES))
         insist get_rest ||
-            fail "$TRANSFER_FAILED" "the backup could not be downloaded, $have of $SIZE_BYTES bytes came: $WHY"
+            fail "$FAILED" "the backup could not be downloaded, $have of $SIZE_BYTES bytes came: $WHY"
     done
     [ "$have" -eq "$SIZE_BYTES" ] || fail $WRONG_BYTES "expected $SIZE_BYTES bytes, got $have"
     if [ -n "$SHA256" ]; then
@@ -35,7 +35,7 @@ hash_of() { # FILE
 
 # The hash of the whole is not known of a file that took us long to read. All parts but the last are whole MiB.
 check_parts() {
-    insist get_list || fail "$TRANSFER_FAILED" "the list of its parts could not be downloaded: $WHY"
+    insist get_list || fail "$FAILED" "the list of its parts could not be downloaded: $WHY"
     hash_of "$BOOKS/list"
     [ "$actual" = "$PARTS_SHA256" ] || fail $WRONG_BYTES "expected SHA-256 $PARTS_SHA256 of the list of its parts, got $actual"
     exec 3<"$WORK/backup"
@@ -102,28 +102,34 @@ cut_to() { # BYTES
 }
 
 # Its words go to a file, which a server that the script starts may hold open without keeping this run waiting.
-run_script() { # NAME PATH TEXT
+run_script() {
+    true >"$BOOKS/words"
+    start_alarm
     # shellcheck disable=SC2094 # the file is named to the script, not written
-    (become "$1" "$2" "$3" "$SERVICE" "$WORK/backup") <"$WORK/backup" >"$BOOKS/words" 2>&1 &
+    (become "$SERVICE" "$WORK/backup") <"$WORK/backup" >"$BOOKS/words" 2>&1 &
     started=$!
     wait "$started"
     exited=$?
+    stop_alarm
     tail -c $WORDS_BYTES "$BOOKS/words" >&2
 }
 
-need_tools curl dd find id mkfifo mktemp rm sha256sum sleep tail tr wc
+# shellcheck disable=SC2086 # a list of names
+need_tools $TOOLS
 run_once
 unset get_url list_url
 get_url='' list_url=''
 open_mailbox
+prepare restore "$RESTORE_PATH" "$RESTORE_TEXT"
 fetch
-export FARSHORE_SERVICE="$SERVICE" FARSHORE_JOB="$JOB" FARSHORE_INPUT="$WORK/backup"
-run_script restore "$RESTORE_PATH" "$RESTORE_TEXT"
-[ "$exited" -eq 0 ] || fail $RESTORE_FAILED "restore script exited $exited"
+give
+run_script
+[ "$exited" -eq 0 ] || fail $RESTORE_FAILED "$(ended_as "$exited")"
 verified=no
 if [ -n "$VERIFY_PATH$VERIFY_TEXT" ]; then
-    run_script verify "$VERIFY_PATH" "$VERIFY_TEXT"
-    [ "$exited" -eq 0 ] || fail $VERIFY_FAILED "verify script exited $exited"
+    prepare verify "$VERIFY_PATH" "$VERIFY_TEXT"
+    run_script
+    [ "$exited" -eq 0 ] || fail $VERIFY_FAILED "$(ended_as "$exited")"
     verified=yes
 fi
 echo "farshore-restored 1"

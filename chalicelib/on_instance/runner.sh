@@ -13,19 +13,27 @@
 set -u
 
 TRANSFER_FAILED=12
-RAN_BEFORE=75
 TOOL_MISSING=14
+NOT_STARTED=15
+NO_ROOM=16
+RAN_BEFORE=75
 LONGEST_PAUSE=60
+# Of a script that still runs when its time is nearly up. SSM returns 8,000 characters, the first ones.
+EARLY_WORDS_BYTES=1500
 
 NEWLINE='
 '
+CR=$(printf '\r')
 
 # A name that the agent exports would be exported with our value.
 unset WORK BOOKS answer letter rest line next take url vault head
-WORK='' BOOKS='' letter='' expired=''
+WORK='' BOOKS='' letter='' expired='' alarm=''
+# What a run fails as whose transfer fails: the network, unless it was this instance's disk.
+FAILED=$TRANSFER_FAILED
 
 # Not a trap on EXIT: bash runs one in a child, too, that is killed before it has begun.
 finish() { # CODE
+    stop_alarm
     [ -z "$BOOKS" ] || rm -rf "$BOOKS" "${WORK:?}"/*
     exit "$1"
 }
@@ -35,35 +43,67 @@ fail() { # CODE TEXT
     finish "$1"
 }
 
+# Says what an operator should know of a run, whether it ends well or not.
+note() { # TEXT
+    printf 'farshore: note: %s\n' "$1" >&2
+}
+
 # The shell remembers where each tool is, whatever a script puts on the PATH later.
 need_tools() { # NAME...
     for tool in "$@"; do
-        hash "$tool" 2>/dev/null || fail $TOOL_MISSING "this instance has no $tool"
+        hash "$tool" 2>/dev/null || fail $TOOL_MISSING "this instance has no $tool on the PATH ($PATH)"
     done
 }
 
 # Makes the job's folder, WORK, and BOOKS. That mkdir succeeds only once is what makes the job run only once.
 run_once() {
     root=${TMPDIR:-/var/tmp}/farshore
-    (umask 077 && mkdir -p "$root") 2>/dev/null
+    why=$(umask 077 && mkdir -p "$root" 2>&1)
+    [ -e "$root" ] || [ -L "$root" ] || no_room "$why"
     # Anyone may write in /var/tmp: a folder or link that another user laid there must not be ours.
     [ -n "$(find "$root" -prune -type d -user "$(id -u)" 2>/dev/null)" ] ||
-        fail $TOOL_MISSING "this instance has no folder of our own at $root"
-    if ! (umask 077 && mkdir "$root/$JOB") 2>/dev/null; then
-        [ -d "$root/$JOB" ] || fail $TOOL_MISSING "this instance has no room at $root"
+        fail $NO_ROOM "$root is a link, or belongs to somebody else; remove it"
+    if ! why=$(umask 077 && mkdir "$root/$JOB" 2>&1); then
+        [ -d "$root/$JOB" ] || no_room "$why"
         fail $RAN_BEFORE "job $JOB has run on this instance before"
     fi
     purge "$root"
-    BOOKS=$(mktemp -d "$root/.XXXXXXXXXX") || fail $TOOL_MISSING "this instance has no room at $root"
+    BOOKS=$(mktemp -d "$root/.XXXXXXXXXX" 2>/dev/null) || no_room
     WORK=$root/$JOB started='' child=''
     exec 3</dev/null
-    if ! echo "$JOB $$ $(started_at $$)" >"$BOOKS/owner" || ! start_guard; then
-        fail $TOOL_MISSING "this instance has no room at $root"
+    if ! { echo "$JOB $$ $(started_at $$)" >"$BOOKS/owner"; } 2>/dev/null || ! start_guard; then
+        no_room
     fi
     DEADLINE=$(($(now) + TRY_FOR_SECONDS))
     trap 'stop HUP' HUP
     trap 'stop INT' INT
     trap 'stop TERM' TERM
+}
+
+# Fails because the run's own files cannot be written.
+no_room() { # WHY
+    fail $NO_ROOM "cannot write to $root: ${1:-$(why_not_written)}$(free_room)"
+}
+
+# Prints what the system says to one who writes where the run's files lie, if it refuses.
+why_not_written() {
+    probe=$({ dd if=/dev/zero bs=65536 count=1 >"${BOOKS:-$root}/probe"; } 2>&1) && probe=
+    rm -f "${BOOKS:-$root}/probe"
+    case $probe in
+        '') ;;
+        *"No space left on device"*) echo "No space left on device" ;;
+        *"uota exceeded"*) echo "Disk quota exceeded" ;;
+        *"Read-only file system"*) echo "Read-only file system" ;;
+        *) echo "the disk refuses it" ;;
+    esac
+}
+
+# Prints how much is free where the run's files lie, if this instance can tell.
+free_room() {
+    hash df 2>/dev/null || return 0
+    # shellcheck disable=SC2046 # its fields
+    set -- $(df -Pk "$root" 2>/dev/null | tail -n 1)
+    [ $# -lt 4 ] || echo "; $4 KiB are free at $root"
 }
 
 # Starts a process that outlives SIGKILL to this shell and its group, which is how SSM ends a run whose time is up, and
@@ -114,28 +154,145 @@ started_at() { # PROCESS
 
 # shellcheck disable=SC2329 # the traps call it
 stop() { # SIGNAL
-    # shellcheck disable=SC2086 # lists of process ids
-    kill $started $child 2>/dev/null
+    # shellcheck disable=SC2086 # lists of process ids; $! is one that was begun and may not be in them yet
+    kill $started $child $! 2>/dev/null
     fail 143 "stopped by SIG$1"
 }
 
-# Becomes a user's script: a path on this instance, or else a text, which may name its interpreter as a file would.
-# The text is handed to the interpreter, not executed, because the folder may be mounted noexec.
-become() { # NAME PATH TEXT ARGUMENT...
-    name=$1 path=$2 text=$3
-    shift 3
-    exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-
-    [ -z "$path" ] || exec "$path" "$@"
-    printf '%s\n' "$text" >"$WORK/$name"
-    interpreter=sh option=
-    case $text in
+# Makes a user's script ready to be started, or says why it cannot be: a path on this instance, or else a text, which may
+# name its interpreter as a file would. The text is handed to the interpreter, not executed, because the folder may be
+# mounted noexec.
+prepare() { # NAME PATH TEXT
+    name=$1 file=$2 inline='' strict='' interpreter=sh option=
+    if [ -z "$file" ]; then
+        file=$WORK/$name inline=yes
+        { printf '%s\n' "$3" >"$file"; } 2>/dev/null || no_room
+    else
+        check_file
+    fi
+    top=$(dd bs=65536 count=1 2>/dev/null <"$file" | tr '\000' '\001')
+    first=${top%%"$NEWLINE"*}
+    case $first in
+        *"$CR") refuse_cr ;;
         '#!'*)
             read -r interpreter option <<LINE
-${text#??}
+${first#??}
 LINE
+            check_interpreter
             ;;
     esac
-    exec "$interpreter" ${option:+"$option"} "$WORK/$name" "$@"
+    is_shell || return 0
+    case $top in
+        *"$(printf '\001')"*) ;; # a program, or a script with an archive behind it
+        *"$CR$NEWLINE"* | *"$CR") refuse_cr ;;
+    esac
+    [ -z "$inline" ] || be_strict
+}
+
+refuse() { # WHY
+    fail $NOT_STARTED "$name script${2:+ $2}: $1"
+}
+
+refuse_cr() {
+    refuse "its lines end in CR LF, as on Windows, and every CR would be taken for a part of the line; convert it: sed -i 's/\\r\$//' $file" "$file"
+}
+
+check_file() {
+    case $file in
+        ./*) where=" in $PWD, where the script runs (working_directory)" ;;
+        *) where= ;;
+    esac
+    if [ -d "$file" ]; then
+        refuse "it is a folder, not a script" "$file"
+    elif [ ! -e "$file" ]; then
+        refuse "there is no such file on this instance$where; put it there, or write the script's text in the plan" "$file"
+    elif [ ! -x "$file" ]; then
+        refuse "it is not executable; chmod +x $file (and its file system must not be mounted noexec)" "$file"
+    fi
+}
+
+# Sees to it that the interpreter of a script's first line is there; env looks for one on the PATH.
+check_interpreter() {
+    case $interpreter in
+        */*) [ -f "$interpreter" ] && [ -x "$interpreter" ] ;;
+        *) command -v "$interpreter" >/dev/null ;;
+    esac || refuse "its first line names $interpreter, which this instance does not have; install it or change that line" "$file"
+    [ "${interpreter##*/}" = env ] || return 0
+    for word in $option; do
+        case $word in
+            -* | *=*) continue ;;
+        esac
+        command -v "$word" >/dev/null ||
+            refuse "its first line asks env for $word, which is not on the PATH ($PATH); install it or name its path" "$file"
+        return 0
+    done
+}
+
+# Tells whether the interpreter is a shell, also one behind env or busybox.
+is_shell() {
+    case " ${interpreter##*/} $option " in
+        *" sh "* | *" ash "* | *" bash "* | *" dash "* | *" ksh "* | *" mksh "* | *" zsh "*) ;;
+        *) return 1 ;;
+    esac
+}
+
+# Lets a pipe fail when any command in it does, where the shell can.
+be_strict() {
+    if "$interpreter" ${option:+"$option"} -o pipefail -c : >/dev/null 2>&1 </dev/null; then
+        strict=yes
+        return
+    fi
+    case $top in
+        *[!\|]\|[!\|]*) note "$interpreter${option:+ $option} on this instance has no pipefail: a command of the $name script that \
+fails before a | is not noticed; begin the script with #!/bin/bash, if there is one" ;;
+    esac
+}
+
+# Becomes the script that is prepared.
+become() { # ARGUMENT...
+    exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-
+    [ -n "$inline" ] || exec "$file" "$@"
+    # shellcheck disable=SC2086 # two words or none
+    exec "$interpreter" ${option:+"$option"} ${strict:+-o pipefail} "$file" "$@"
+}
+
+# Says how a script ended, and what that may mean.
+ended_as() { # CODE
+    said=$(tail -c 4096 "$BOOKS/words")$(why_not_written)
+    case $1 in
+        126) means="a command in it cannot be executed" ;;
+        127) means="a command in it was not found; the PATH is $PATH" ;;
+        137) means="it was killed by SIGKILL; did the instance run out of memory?" ;;
+        12[89] | 1[3-5]? | 16[0-4]) means="it was killed by SIG$(kill -l "$1" 2>/dev/null)" ;;
+        *) means= ;;
+    esac
+    case $said in
+        *"No space left on device"*) means="${means:+$means; }a disk of this instance is full$(free_room)" ;;
+    esac
+    printf '%s exited %s%s' "$name script" "$1" "${means:+: $means}"
+}
+
+# Says a script's words so far when the time of this run is nearly up: SSM kills all of it then.
+start_alarm() {
+    (
+        exec 3<&- 4>&- 5<&- 6<&- 7>&- 8>&- 9>&-
+        sleeper=
+        trap '[ -z "$sleeper" ] || kill "$sleeper"; exit' TERM
+        while [ -e /proc/$$/exe ] && [ "$(now)" -lt "$DEADLINE" ]; do
+            sleep "$(time_left "$TICK_SECONDS")" >/dev/null 2>&1 &
+            sleeper=$!
+            wait $!
+        done
+        [ -e /proc/$$/exe ] || exit
+        echo "farshore: the time of this run is nearly up, and the $name script still runs" >&2
+        tail -c $EARLY_WORDS_BYTES "$BOOKS/words" >&2
+    ) &
+    alarm=$!
+}
+
+stop_alarm() {
+    [ -z "$alarm" ] || kill "$alarm" 2>/dev/null
+    alarm=
 }
 
 # Runs a command that a signal ends together with this shell; its standard input is our descriptor 3.
@@ -194,7 +351,7 @@ time_left() { # AT_MOST
 call() { # URL OPTION...
     url=$1
     shift
-    : >"$BOOKS/head"
+    true >"$BOOKS/head"
     printf 'url = "%s"\n' "$url" |
         curl -q --config - --silent --show-error --dump-header "$BOOKS/head" --connect-timeout 20 \
             --speed-limit 1024 --speed-time "$STALL_SECONDS" --max-time "$(time_left "$TRY_FOR_SECONDS")" \
@@ -227,7 +384,7 @@ answered() { # PATTERN of the field's name
 take_letter() {
     [ -n "$letter" ] || get_letter || return
     printf 'taken\n' >"$BOOKS/taken"
-    : >"$BOOKS/answer"
+    true >"$BOOKS/answer"
     call "$take" --header 'Expect:' --header "Content-MD5: $TAKEN_MD5" \
         --upload-file "$BOOKS/taken" --output "$BOOKS/answer"
     [ "$CURL_EXIT:$STATUS" = 0:200 ] || weigh_mail || return
@@ -238,7 +395,7 @@ take_letter() {
 # What the command knows is where the first letter is, and with it the vault.
 open_mailbox() {
     next=$NEXT_URL take=$TAKE_URL vault=${NEXT_URL%/mailbox/*}/
-    insist take_letter || fail "$TRANSFER_FAILED" "the letter with what this run may do could not be had: $WHY"
+    insist take_letter || fail "$FAILED" "the letter with what this run may do could not be had: $WHY"
 }
 
 get_letter() {
@@ -339,7 +496,11 @@ weigh() { # FILE: the answer's body
     WHY=$(tail -n 1 "$BOOKS/curl")
     WHY=${WHY:-the answer was cut off}
     case $CURL_EXIT in
-        2 | 3 | 4 | 23 | 26 | 27 | 60 | 77) return 2 ;; # the URL, a file, the memory, the certificates of this instance
+        23)
+            FAILED=$NO_ROOM WHY="cannot write to $root: $(why_not_written)$(free_room)"
+            return 2
+            ;;
+        2 | 3 | 4 | 26 | 27 | 60 | 77) return 2 ;; # the URL, a file, the memory, the certificates of this instance
         *) return 1 ;;
     esac
 }

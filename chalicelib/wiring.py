@@ -232,7 +232,7 @@ class Farshore:
             (JobKind.COPY, "segments"): SegmentCopy(points, hashes, primary, self.vault, self.now),
             (JobKind.RESTORE, "volume"): VolumeRestore(points, self.ec2),
             (JobKind.RESTORE, "service"): ServiceRestore(
-                home, self.ssm, rules, self.vault, self.s3_vault, self.now
+                home, self.ssm, points, rules, self.vault, self.s3_vault, self.now
             ),
             (JobKind.EXPIRE, "lifecycle"): expire,
             (JobKind.EXPIRE, "request"): expire,

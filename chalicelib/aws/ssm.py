@@ -58,6 +58,14 @@ class Invocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Agent:
+    """An SSM agent that has registered: whether it answers now, and when it did last."""
+
+    online: bool
+    last_ping: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """A command that was sent, and when."""
 
@@ -73,21 +81,19 @@ class Ssm:
         self._once = once
         self._region = client.meta.region_name
 
-    def online(self, instance_ids: Iterable[str]) -> frozenset[str]:
-        """Say which of the instances have an agent that answers now (PingStatus `Online`)."""
-        found = set[str]()
+    def agents(self, instance_ids: Iterable[str]) -> dict[str, Agent]:
+        """Return the agents of these instances that have ever registered, by instance."""
+        found = dict[str, Agent]()
         with calling("DescribeInstanceInformation", None, self._region):
             paginator = self._client.get_paginator("describe_instance_information")
             for batch in in_batches(instance_ids, PAGE):
                 for page in paginator.paginate(
-                    Filters=[
-                        {"Key": "InstanceIds", "Values": batch},
-                        {"Key": "PingStatus", "Values": ["Online"]},
-                    ],
-                    PaginationConfig={"PageSize": PAGE},
+                    Filters=[{"Key": "InstanceIds", "Values": batch}], PaginationConfig={"PageSize": PAGE}
                 ):
-                    found.update(agent["InstanceId"] for agent in page["InstanceInformationList"])
-        return frozenset(found)
+                    for each in page["InstanceInformationList"]:
+                        online = each["PingStatus"] == "Online"
+                        found[each["InstanceId"]] = Agent(online, each.get("LastPingDateTime"))
+        return found
 
     def send(
         self,

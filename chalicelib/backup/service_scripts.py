@@ -35,7 +35,7 @@ from chalicelib.catalog.store import points
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.writes import Write
-from chalicelib.errors import Conflict, IntegrityFailure, NotFound
+from chalicelib.errors import Conflict, FarshoreError, IntegrityFailure, NotFound
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
@@ -189,7 +189,17 @@ class ServiceBackup:
     def _observe_run(self, job: ServiceJob) -> RunSeen:
         mailbox = self._mailbox(job) if job.failure is None else None
         machines = Machines(self.ssm, self.ec2)
-        return observe_run(machines, mailbox, job, job.progress.run, job.work.instances)
+        seen = observe_run(machines, mailbox, job, job.progress.run, job.work.instances)
+        runs = seen.invocation is not None and not seen.invocation.finished
+        return replace(seen, uploaded_bytes=self._uploaded(job)) if runs and job.failure is None else seen
+
+    def _uploaded(self, job: ServiceJob) -> int | None:
+        """Return how many bytes S3 holds of the upload; None where it does not say: that ends no run."""
+        try:
+            held = self.primary.uploaded_parts(key_of(job), job.progress.upload or "")
+        except FarshoreError:
+            return None
+        return sum(part.size_bytes for part in held)
 
     def decide(self, job: ServiceJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Choose an instance, open the upload, run the script, close and read back, describe."""
@@ -400,7 +410,7 @@ def _unlike(held: Sequence[int], reported: Sequence[int]) -> str | None:
     """Say where the sizes of the parts that S3 holds begin to differ from those reported."""
     for number, (there, said) in enumerate(zip_longest(held, reported, fillvalue=0), start=1):
         if there != said:
-            return f"S3 holds {there} bytes of part {number}, the runner sent {said}"
+            return f"S3 holds {there:,} bytes of part {number}, the instance says that it sent {said:,}"
     return None
 
 
@@ -412,9 +422,9 @@ def _not_as_read(job: ServiceJob, seen: Seen) -> str | None:
     """Say what is wrong with what lies in the vault by now; None: the object is the one read back."""
     stored, where = seen.stored, f"primary:{key_of(job)}"
     if stored is None:
-        return f"{where} is gone since it was read back"
+        return f"{where} is gone since it was read back; who or what deletes in this bucket?"
     if (stored.etag, stored.size_bytes) != (job.progress.etag, reported(job).size_bytes):
-        return f"{where} was replaced since it was read back"
+        return f"{where} was replaced since it was read back; who or what writes in this bucket?"
     if not seen.manifest_bytes:
-        return f"{where} has lost its manifest"
+        return f"{where} has lost its manifest; who or what deletes in this bucket?"
     return None

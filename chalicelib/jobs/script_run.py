@@ -8,13 +8,13 @@ sent until it has ended, also when it is stopped. A mailbox that cannot be reach
 is under way: only the run knows whether it needs one more letter, and says so itself.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from chalicelib.aws.ec2 import Ec2, Instance
-from chalicelib.aws.ssm import DELIVERY_TIMEOUT, Command, Invocation, Ssm
+from chalicelib.aws.ssm import DELIVERY_TIMEOUT, Agent, Command, Invocation, Ssm
 from chalicelib.errors import Conflict, FarshoreError
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Do, Fail, Rest, Wait, look_again
@@ -41,6 +41,12 @@ OVERDUE: Final = DELIVERY_TIMEOUT + timedelta(minutes=5)
 # How often a running script's mailbox is looked at; a letter that was not taken is written again by then, so
 # that what it names lives for minutes when it is taken.
 LETTER_AGE: Final = timedelta(minutes=4)
+# How soon a run is looked at that was just sent: most that take longer have taken their first letter by then.
+FIRST_LOOK: Final = timedelta(seconds=10)
+# How soon a command that SSM does not show is looked for again, in its first minute.
+SHOWN_SOON: Final = timedelta(seconds=5)
+# How many instances a reason names.
+NAMED: Final = 5
 # When a letter that could not be written is tried again.
 LETTER_PAUSE: Final = timedelta(minutes=1)
 
@@ -65,17 +71,19 @@ class ScriptRun:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The instances a script could run on: those that run, and those of them whose SSM agent is online."""
+    """The instances a script could run on: those that run, the SSM agents among them that have registered,
+    and how the others stand (`stopped` ..., or `gone`)."""
 
     running: tuple[str, ...] = ()
-    online: frozenset[str] = frozenset()
+    agents: Mapping[str, Agent] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RunSeen:
     """What SSM and EC2 show of a run: instances to choose from, commands that may be the job's, how the one
-    that is followed stands (None: SSM shows none yet), whether and how its instance went meanwhile, and the
-    last letter."""
+    that is followed stands (None: SSM shows none yet), whether and how its instance went meanwhile, the
+    last letter, and how many bytes are uploaded (None: that was not looked at)."""
 
     candidates: Candidates = field(default_factory=Candidates)
     commands: tuple[Command, ...] = ()
@@ -84,6 +92,7 @@ class RunSeen:
     how_gone: str = "stopped or terminated"
     letter: LetterSeen | None = None
     refusal: str = ""
+    uploaded_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +168,11 @@ def observe_run(
     """
     ssm, ec2 = machines.ssm, machines.ec2
     if run.instance is None:
-        running = tuple(each.id for each in ec2.instances_by_id(wanted) if each.state == "running")
-        return RunSeen(Candidates(running, ssm.online(running) if running else frozenset()))
+        states = dict.fromkeys(wanted, "gone")
+        states |= {each.id: each.state for each in ec2.instances_by_id(states)}
+        running = tuple(instance for instance, state in states.items() if state == "running")
+        others = {instance: state for instance, state in states.items() if state != "running"}
+        return RunSeen(Candidates(running, ssm.agents(running) if running else {}, others))
     if run.command is None:
         commands = _commands(ssm, job) if job.intent is not None else ()
         return RunSeen(commands=commands, letter=_last_letter(mailbox, run))
@@ -209,7 +221,11 @@ def decide_run(
         others = [each for each in seen.commands if each.id not in (run.command, *run.refused)]
         if others:
             return Do(Adopt(others[0], refused=run.command), f"the job ran before, as command {others[0].id}")
-        return ScriptFailed("the script of this job ran before and left no result")
+        return ScriptFailed(
+            f"the script of this job ran before on {run.instance}, and nothing is known of how that"
+            " ended; what it"
+            " may have left there is not taken for a result"
+        )
     if seen.invocation.status == "Success":
         return Ended(seen.invocation.stdout, words_of(seen.invocation.stderr))
     return ScriptFailed(why_it_failed(seen.invocation, timeout), seen.invocation.exit_code)
@@ -267,16 +283,40 @@ def _decide_unfinished(
     run: ScriptRun, seen: RunSeen, now: datetime, timeout: timedelta
 ) -> Do[RunAction] | Wait | ScriptFailed:
     if run.sent_at is not None and now > run.sent_at + timeout + OVERDUE:
-        return ScriptFailed(f"command {run.command} has not ended {timeout + OVERDUE} after it was sent")
+        return ScriptFailed(
+            f"SSM has not said how command {run.command} ended, {render_duration(timeout + OVERDUE)}"
+            " after it was"
+            f" sent; look whether the script still runs on {run.instance}"
+        )
     if seen.instance_gone:
         return ScriptFailed(f"{run.instance} was {seen.how_gone} while command {run.command} ran")
     if due := _letter_due(run, seen, now):
-        return Do(due, f"writing letter {due.number} to command {run.command}")
-    status = seen.invocation.status if seen.invocation else "SSM does not show it yet"
-    pause = LETTER_AGE if seen.invocation else AGENT_LOOK
+        return Do(due, f"{_how_it_stands(run, seen)}; writing letter {due.number} to it")
+    pause = _pause(run, seen, now)
+    said = _how_it_stands(run, seen)
     if refusal := seen.refusal or run.refusal:
-        pause, status = LETTER_PAUSE, f"{status}; no letter can be written to it now: {refusal}"
-    return Wait(now + pause, f"command {run.command} on {run.instance}: {status}")
+        pause, said = LETTER_PAUSE, f"{said}; no letter can be written to it now: {refusal}"
+    return Wait(now + pause, said)
+
+
+def _pause(run: ScriptRun, seen: RunSeen, now: datetime) -> timedelta:
+    """Return how soon to look at a run again, whose end an event tells: soon while it is young."""
+    young = run.sent_at is None or now < run.sent_at + AGENT_LOOK
+    if seen.invocation is None:
+        return SHOWN_SOON if young else AGENT_LOOK
+    return AGENT_LOOK if young else LETTER_AGE
+
+
+def _how_it_stands(run: ScriptRun, seen: RunSeen) -> str:
+    """Say what a script does that has not ended."""
+    since = f" since {run.sent_at:%Y-%m-%d %H:%M:%S} UTC" if run.sent_at else ""
+    command = f"command {run.command}"
+    if seen.invocation is None or seen.invocation.status in ("Pending", "Delayed"):
+        return f"the script is with SSM{since}, for the agent of {run.instance} to take ({command})"
+    if seen.invocation.status == "Cancelling":
+        return f"the script on {run.instance} is being stopped ({command})"
+    uploaded = "" if seen.uploaded_bytes is None else f", {seen.uploaded_bytes:,} bytes are uploaded"
+    return f"the script runs on {run.instance}{since}{uploaded} ({command})"
 
 
 def still_stopping(run: ScriptRun, seen: RunSeen, now: datetime, timeout: timedelta) -> Wait | None:
@@ -326,23 +366,48 @@ def _decide_instance(job: AnyJob, candidates: Candidates, now: datetime) -> Do[R
     """
     there = sorted(candidates.running)
     for instance in there:
-        if instance in candidates.online:
+        agent = candidates.agents.get(instance)
+        if agent is not None and agent.online:
             return Do(Choose(instance), f"runs on {instance}")
-    waited_for = f"the SSM agent of {', '.join(there)}" if there else "an instance that runs"
+    why = _no_agent(there, candidates.agents) if there else _none_runs(candidates.others)
     if now < job.created_at + AGENT_PATIENCE:
-        return Wait(now + AGENT_LOOK, f"waiting for {waited_for}")
-    patience = render_duration(AGENT_PATIENCE)
-    if not there:
-        return Fail(f"no instance of it was running within {patience}")
-    return Fail(
-        f"{waited_for} was not online within {patience} (is the agent installed and running there, and has"
-        " the instance's role the policy AmazonSSMManagedInstanceCore?)"
+        return Wait(now + AGENT_LOOK, f"waiting for {why}")
+    return Fail(f"waited {render_duration(AGENT_PATIENCE)} for {why}")
+
+
+def _none_runs(others: Mapping[str, str]) -> str:
+    states = _listed([f"{instance} is {state}" for instance, state in sorted(others.items())])
+    return f"an instance that runs: {states or 'there is none'}; start one"
+
+
+def _no_agent(running: Sequence[str], agents: Mapping[str, Agent]) -> str:
+    """Name the agents that a script waits for, and say of each whether it is missing or offline."""
+    how = []
+    for instance in running:
+        agent = agents.get(instance)
+        if agent is None:
+            how.append(f"{instance}, which has never registered")
+        else:
+            last = f" since {agent.last_ping:%Y-%m-%d %H:%M} UTC" if agent.last_ping else ""
+            how.append(f"{instance}, which is offline{last}")
+    asks = (
+        "is the agent installed and running, has the instance's role the policy"
+        " AmazonSSMManagedInstanceCore, and"
+        " has it a way to SSM?"
+        if any(instance not in agents for instance in running)
+        else "is the agent running, and has the instance a way to SSM?"
     )
+    return f"the SSM agent of {_listed(how)} ({asks})"
+
+
+def _listed(each: Sequence[str]) -> str:
+    shown = "; ".join(each[:NAMED])
+    return f"{shown}; and {len(each) - NAMED} more" if len(each) > NAMED else shown
 
 
 def under_way(run: ScriptRun) -> Rest:
-    """Rest after the command is sent, until it takes a letter more."""
-    return Rest(f"command {run.command} on {run.instance} was sent", LETTER_AGE)
+    """Rest after the command is sent, until there is something to say of it."""
+    return Rest(_how_it_stands(run, RunSeen()), FIRST_LOOK)
 
 
 def adopted(run: ScriptRun, action: Adopt) -> ScriptRun:
@@ -359,10 +424,18 @@ def why_it_failed(invocation: Invocation, timeout: timedelta) -> str:
     how = (invocation.details or invocation.status).replace(" ", "")
     if how == "ExecutionTimedOut":
         return (
-            f"it ran longer than its timeout of {render_duration(timeout)} and was stopped{last_words(said)}"
+            f"it ran longer than its timeout of {render_duration(timeout)} and was stopped; if it takes"
+            " that long,"
+            f" raise `timeout` in the rule{last_words(said)}"
         )
     if how == "DeliveryTimedOut":
-        return f"the SSM agent did not take the command within {render_duration(DELIVERY_TIMEOUT)}"
+        return (
+            f"the SSM agent did not take the command within {render_duration(DELIVERY_TIMEOUT)}; is the"
+            " instance"
+            " overloaded, or the agent hung?"
+        )
+    if how == "Cancelled":
+        return f"somebody cancelled the command in SSM{last_words(said)}"
     if how == "Failed" and invocation.exit_code is not None:
         return explain_exit(invocation.exit_code, said)
     return f"SSM ended it as {how}{last_words(said)}"

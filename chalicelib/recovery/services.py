@@ -7,20 +7,23 @@ and only then runs the script. A file that lies off-site in segments is first pu
 what was backed up never reach a restore script.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from urllib.parse import quote
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
+from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import IntegrityFailure
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
-from chalicelib.jobs.job import Job
+from chalicelib.jobs.job import Job, JobState
 from chalicelib.jobs.removal import TRIES_AT_END, Removal, remove
 from chalicelib.jobs.script_run import (
     INTENT,
@@ -82,10 +85,11 @@ RestoreJob = Job[ServiceRestoreWork, ServiceRestoreProgress]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The rule, and the run of its scripts."""
+    """The rule, the run of its scripts; and when the file could not be had, the other vaults that have it."""
 
     rule: ServiceRule
     run: RunSeen = field(default_factory=RunSeen)
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ class ServiceRestore:
 
     ec2: Ec2
     ssm: Ssm
+    points: PointStore
     rules: RuleStore
     vaults: Callable[[str], Vault]
     s3_vaults: Callable[[str], S3Vault]
@@ -131,6 +136,8 @@ class ServiceRestore:
     def observe(self, job: RestoreJob, children: Children) -> Seen:
         """Look only at what the job's next step depends on."""
         seen, progress = Seen(self._rule(job)), job.progress
+        if job.failure is not None and not _is_fetchable(job):
+            seen = replace(seen, elsewhere=self._elsewhere(job))
         failed_sure = job.failure is not None and job.intent is None and progress.run.command is None
         if progress.outcome is not None or failed_sure:
             return seen
@@ -138,7 +145,15 @@ class ServiceRestore:
             return seen
         mailbox = self._mailbox(job) if job.failure is None else None
         machines, wanted = Machines(self.ssm, self.ec2), [job.work.instance_id]
-        return replace(seen, run=observe_run(machines, mailbox, job, progress.run, wanted))
+        seen = replace(seen, run=observe_run(machines, mailbox, job, progress.run, wanted))
+        ended = seen.run.invocation
+        lacked = ended is not None and ended.exit_code in (WRONG_BYTES, TRANSFER_FAILED)
+        return replace(seen, elsewhere=self._elsewhere(job)) if lacked else seen
+
+    def _elsewhere(self, job: RestoreJob) -> tuple[str, ...]:
+        """Return the other vaults that have the point, the best first."""
+        point = self.points.get(job.work.recovery_point)
+        return tuple(vault for vault in point.available_in() if vault != job.work.vault) if point else ()
 
     def decide(self, job: RestoreJob, seen: Seen, now: datetime) -> Decision[Action]:
         """Stage or check the file, wait for the instance, run the scripts, remove what they were given."""
@@ -150,10 +165,13 @@ class ServiceRestore:
         match decide_run(job, job.progress.run, seen.run, now, seen.rule.timeout):
             case Ended(stdout=stdout, said=said):
                 if not is_restored(stdout, job.work.size_bytes, verified=bool(seen.rule.verify)):
-                    return Fail(f"{_what(job)}: it ended with exit code 0, and does not say that it restored")
+                    why = "it ended with exit code 0, and does not say that it restored"
+                    return Fail(
+                        f"{_what(job)}: {why}; see in SSM what command {job.progress.run.command} printed"
+                    )
                 return Do(NoteOutcome(_success(job, seen.rule), said), "the scripts have ended well")
             case ScriptFailed() as failure:
-                return Fail(f"{_what(job)}: {_run_error(job, failure)}")
+                return Fail(f"{_what(job)}: {_run_error(job, failure, seen.elsewhere)}")
             case Fail(reason=reason):
                 return Fail(f"{_what(job)}: {reason}")
             case step:
@@ -165,7 +183,11 @@ class ServiceRestore:
         over = job.progress.outcome is not None
         stops = None if over else still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
         cleaning = clean_up_run(job, seen.run.commands, self._made(job), stops, now)
-        return cleaning or Finish(reason if reason.startswith("restore of") else f"{_what(job)}: {reason}")
+        if cleaning:
+            return cleaning
+        if job.failure and job.failure.outcome is JobState.FAILED and not _is_fetchable(job):
+            reason = f"{reason}; {_from_elsewhere(job, seen.elsewhere)}"
+        return Finish(reason if reason.startswith("restore of") else f"{_what(job)}: {reason}")
 
     def abandon(self, job: RestoreJob, now: datetime) -> tuple[Write, ...]:
         """Record nothing."""
@@ -343,11 +365,26 @@ def _what(job: RestoreJob) -> str:
     return f"restore of {job.work.recovery_point} from {job.work.vault} onto {job.work.instance_id}"
 
 
-def _run_error(job: RestoreJob, failure: ScriptFailed) -> str:
-    """Say why the run failed; name what it fetched when that was the fault."""
+def _run_error(job: RestoreJob, failure: ScriptFailed, elsewhere: Sequence[str]) -> str:
+    """Say why the run failed; when what it fetched was the fault, name that and where else it is."""
     if failure.exit_code not in (WRONG_BYTES, TRANSFER_FAILED):
         return failure.reason
-    return f"{job.work.vault}:{job.work.artefact.key or job.work.artefact.folder}: {failure.reason}"
+    fetched = f"{job.work.vault}:{job.work.artefact.key or job.work.artefact.folder}"
+    return f"{fetched}: {failure.reason}; {_from_elsewhere(job, elsewhere)}"
+
+
+def _from_elsewhere(job: RestoreJob, elsewhere: Sequence[str]) -> str:
+    """Name the other vaults that have the point, and the request that restores it from the best of them."""
+    if not elsewhere:
+        return "no other vault has this point; an older one may do: GET /recovery-points?service=" + quote(
+            job.service
+        )
+    request = {
+        "recovery_point": job.work.recovery_point,
+        "vault": elsewhere[0],
+        "target": {"instance_id": job.work.instance_id},
+    }
+    return f"the point is also in {', '.join(elsewhere)}: POST /restores {json.dumps(request)}"
 
 
 def _success(job: RestoreJob, rule: ServiceRule) -> str:

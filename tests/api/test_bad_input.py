@@ -1,6 +1,7 @@
 """Bad input gives a clear error on the job and in the API; nothing kept is lost, nothing half-made stays."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -172,21 +173,29 @@ def test_a_plan_that_cannot_be_served_is_refused_and_the_stored_one_stays(
         (
             "echo 'pg_dump: no such database' >&2; exit 3",
             {},
-            "the backup script failed: script exited 3; its last words: pg_dump: no such database",
+            "the backup script failed: backup script exited 3; its last words: pg_dump: no such database",
         ),
         ("true", {}, "the backup script wrote nothing to its output"),
         (
             'head -c 20000000 /dev/zero > "$2"; echo the disk is gone; kill -9 $$',
             {},
-            "the backup script failed: script exited 137; its last words: ",
+            "the backup script failed: backup script exited 137: it was killed by SIGKILL; did the",
         ),
-        ("/opt/none/backup", {}, "/opt/none/backup: not found"),
+        (
+            "/opt/none/backup",
+            {},
+            "the script could not be started: backup script /opt/none/backup: there is no such file",
+        ),
         (
             'printf half > "$2"; sleep 60',
             {"timeout": "5s"},
             "it ran longer than its timeout of 5s and was stopped",
         ),
-        ('printf half > "$2"; exit 3', {"output": "file"}, "the backup script failed: script exited 3"),
+        (
+            'printf half > "$2"; exit 3',
+            {"output": "file"},
+            "the backup script failed: backup script exited 3",
+        ),
         ("true", {"working_directory": "/nowhere"}, "No such file or directory: /nowhere"),
     ],
     ids=[
@@ -217,8 +226,8 @@ def test_a_script_that_fails_makes_a_failed_job_that_says_why_and_no_point(
 @pytest.mark.parametrize(
     ("stopped", "why"),
     [
-        (False, "the SSM agent of {} was not online within 15m (is the agent installed"),
-        (True, "no instance of it was running within 15m"),
+        (False, "waited 15m for the SSM agent of {}, which has never registered (is the agent installed"),
+        (True, "waited 15m for an instance that runs: "),
     ],
     ids=["no-agent", "stopped"],
 )
@@ -308,6 +317,20 @@ def test_segments_and_manifest_changed_together_are_refused_by_the_hash_of_the_w
     assert orders.restored is None
 
 
+def test_a_restore_from_a_damaged_vault_names_the_request_that_restores_from_another(orders: Orders) -> None:
+    key = f"{orders.folder}data"
+    good = orders.app.read("primary", key)
+    orders.app.spoil("primary", key, changed(good))
+    reason = orders.restore("primary")["reason"]
+    assert "; the point is also in dr, offsite: POST /restores " in reason
+
+    [job] = orders.app.post("/restores", json.loads(reason.partition("POST /restores ")[2]))
+    orders.app.finish()
+    orders.app.spoil("primary", key, good)
+    assert orders.app.job(job)["state"] == "COMPLETED"
+    assert orders.restored == good.decode()
+
+
 @pytest.mark.parametrize("vault", ["dr", "offsite"])
 def test_while_one_vault_is_damaged_another_one_restores_byte_for_byte(orders: Orders, vault: str) -> None:
     key = f"{orders.folder}data"
@@ -346,6 +369,7 @@ def test_a_restore_from_a_container_that_does_not_exist_says_so(orders: Orders) 
         job = orders.restore("offsite")
     assert job["state"] == "FAILED"
     assert "vault offsite has no container farshore at provider local" in job["reason"]
+    assert "; the point is also in primary, dr: POST /restores " in job["reason"]
     assert orders.restored is None
 
 
@@ -358,9 +382,9 @@ def test_a_restore_from_a_container_that_does_not_exist_says_so(orders: Orders) 
         ),
         (
             {"verify": "echo 'row 7 is wrong'; false"},
-            "the verify script failed: verify script exited 1; its last words: row 7 is wrong",
+            "and the verify script failed: verify script exited 1; its last words: row 7 is wrong",
         ),
-        ({"restore": "/opt/none"}, "/opt/none: not found"),
+        ({"restore": "/opt/none"}, "restore script /opt/none: there is no such file on this instance"),
     ],
 )
 def test_a_restore_script_that_fails_makes_a_failed_job_that_says_why(
@@ -376,7 +400,7 @@ def test_a_restore_onto_an_instance_without_an_agent_says_so(orders: Orders) -> 
     job = orders.restore("primary", target={"instance_id": instance})
     orders.app.ec2().terminate_instances(InstanceIds=[instance])
     assert job["state"] == "FAILED"
-    assert f"the SSM agent of {instance} was not online within 15m" in job["reason"]
+    assert f"waited 15m for the SSM agent of {instance}, which has never registered" in job["reason"]
 
 
 def test_a_backup_whose_object_cannot_be_read_back_is_thrown_away(orders: Orders) -> None:

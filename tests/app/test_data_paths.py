@@ -74,8 +74,16 @@ def test_what_is_recorded_of_a_file_is_what_its_bytes_are(app: Deployment) -> No
 @pytest.mark.parametrize(
     ("name", "at", "why"),
     [
-        ("data", ("PutObject", "manifest.json"), "data is gone since it was read back"),
-        ("manifest.json", ("HeadObject", "/data"), "data has lost its manifest"),
+        (
+            "data",
+            ("PutObject", "manifest.json"),
+            "data is gone since it was read back; who or what deletes in this bucket?",
+        ),
+        (
+            "manifest.json",
+            ("HeadObject", "/data"),
+            "data has lost its manifest; who or what deletes in this bucket?",
+        ),
     ],
 )
 def test_a_file_that_is_deleted_before_its_point_is_recorded_makes_none(

@@ -62,6 +62,24 @@ def test_a_script_that_runs_is_stopped_by_a_cancel_and_leaves_no_upload(app: Dep
     assert app.discrepancies() == []
 
 
+def test_a_job_says_since_when_its_script_runs_and_how_much_is_uploaded(app: Deployment) -> None:
+    script = 'head -c 9000000 /dev/zero > "$2"; echo > began; while [ ! -e go ]; do sleep 0.1; done'
+    instance = _ready(app, service_rule(script=script, timeout="1h"))
+    job = app.back_up("orders")
+    said: list[str] = []
+
+    def look() -> None:
+        said.append(app.job(job)["reason"])
+        (app.folder(instance) / "go").touch()
+
+    app.once_written(instance, "began", look, minutes=1)
+    _finish(app)
+    [reason] = said
+    assert f"the script is with SSM since {app.job(job)['created_at'][:10]} " in reason
+    assert f"for the agent of {instance} to take" in reason
+    assert app.job(job)["state"] == "COMPLETED"
+
+
 def test_a_copy_is_cancelled_and_its_snapshots_go_and_its_slot_is_free(app: Deployment) -> None:
     _, point = _point(app, snapshot_rule())
     job = app.copy(point, "dr")

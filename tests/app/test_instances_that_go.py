@@ -58,8 +58,8 @@ def test_an_instance_that_was_stopped_and_started_again_unseen_runs_the_script_n
 ) -> None:
     instance, job_id = _running(app, "backup")
     app.faults({"match": {"event": GOING}, "effect": {"drop": True}})
-    app.once_written(instance, "began", lambda: _stop(app, instance), seconds=20)
-    app.pass_time(seconds=30)
+    app.once_written(instance, "began", lambda: _stop(app, instance), seconds=2)
+    app.pass_time(seconds=6)
     app.ec2().start_instances(InstanceIds=[instance])
     app.pass_time(minutes=6)
     _has_failed(app, job_id, f"{instance} was stopped and started again while command", minutes=6)

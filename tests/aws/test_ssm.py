@@ -38,10 +38,11 @@ def send(ssm: Ssm, instance_id: str, script: str, comment: str = "farshore job-1
 
 def test_an_agent_is_offline_at_first(cloud: Cloud, ssm: Ssm) -> None:
     fresh = launch(cloud)
-    assert ssm.online([fresh]) == frozenset()
+    assert ssm.agents([fresh]) == {}
     cloud.advance(MINUTE)
-    assert ssm.online([fresh, "i-0123456789abcdef0"]) == {fresh}
-    assert ssm.online([]) == frozenset()
+    found = ssm.agents([fresh, "i-0123456789abcdef0"])
+    assert {instance: agent.online for instance, agent in found.items()} == {fresh: True}
+    assert ssm.agents([]) == {}
 
 
 def test_a_command_for_an_instance_without_agent_is_refused(cloud: Cloud, ssm: Ssm) -> None:

@@ -57,6 +57,7 @@ from tests.jobs.made import (
     backup_job,
     failed,
     intended,
+    online,
     refused,
     said,
 )
@@ -152,7 +153,7 @@ def _not_made(instance: str | None) -> Finish:
     [
         pytest.param(
             {},
-            _seen(candidates=Candidates(("i-2", "i-1"), frozenset({"i-1"}))),
+            _seen(candidates=Candidates(("i-2", "i-1"), online("i-1"))),
             Do(Choose("i-1"), "runs on i-1"),
             id="an instance is chosen",
         ),
@@ -217,19 +218,28 @@ def _not_made(instance: str | None) -> Finish:
         pytest.param(
             DESCRIBED,
             _seen(),
-            Fail(f"backup of s: primary:{data_key(FOLDER)} is gone since it was read back"),
+            Fail(
+                f"backup of s: primary:{data_key(FOLDER)} is gone since it was read back; who or what"
+                " deletes in this bucket?"
+            ),
             id="an outsider has deleted the object",
         ),
         pytest.param(
             DESCRIBED,
             _at_the_end(etag="e2"),
-            Fail(f"backup of s: primary:{data_key(FOLDER)} was replaced since it was read back"),
+            Fail(
+                f"backup of s: primary:{data_key(FOLDER)} was replaced since it was read back; who or"
+                " what writes in this bucket?"
+            ),
             id="an outsider has replaced the object",
         ),
         pytest.param(
             DESCRIBED,
             _at_the_end(manifest_bytes=None),
-            Fail(f"backup of s: primary:{data_key(FOLDER)} has lost its manifest"),
+            Fail(
+                f"backup of s: primary:{data_key(FOLDER)} has lost its manifest; who or what deletes in"
+                " this bucket?"
+            ),
             id="an outsider has deleted the manifest",
         ),
     ],
@@ -285,9 +295,11 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
 def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age: Any, expected: Any) -> None:
     decided = BACKUP.decide(_job(SENT), _seen(invocation=said("InProgress"), letter=letter), NOON + age)
     if expected is None:
-        assert decided == Wait(NOON + age + LETTER_AGE, "command cmd-1 on i-1: InProgress")
+        assert decided == Wait(
+            NOON + age + LETTER_AGE, "the script runs on i-1 since 2026-11-01 11:59:00 UTC (command cmd-1)"
+        )
     else:
-        assert decided == Do(expected, f"writing letter {expected.number} to command cmd-1")
+        assert decided == Do(expected, Says(f"; writing letter {expected.number} to it"))
 
 
 @pytest.mark.parametrize(
@@ -297,42 +309,45 @@ def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age
             {},
             _seen(candidates=Candidates(("i-1",))),
             0 * MINUTE,
-            Wait(NOON + AGENT_LOOK, "waiting for the SSM agent of i-1"),
+            Wait(NOON + AGENT_LOOK, Says("waiting for the SSM agent of i-1, which has never registered")),
             id="no agent is online yet",
         ),
         pytest.param(
             {},
             _seen(candidates=Candidates(("i-1",))),
             AGENT_PATIENCE,
-            Fail(Says("backup of s on i-1, i-2: the SSM agent of i-1 was not online within 15m")),
+            Fail(Says("backup of s on i-1, i-2: waited 15m for the SSM agent of i-1")),
             id="no agent comes online",
         ),
         pytest.param(
             {},
             _seen(),
             AGENT_PATIENCE,
-            Fail("backup of s on i-1, i-2: no instance of it was running within 15m"),
+            Fail(Says("backup of s on i-1, i-2: waited 15m for an instance that runs")),
             id="no instance runs",
         ),
         pytest.param(
             SENT,
             _seen(letter=FRESH),
             0 * MINUTE,
-            Wait(NOON + AGENT_LOOK, "command cmd-1 on i-1: SSM does not show it yet"),
+            Wait(NOON + AGENT_LOOK, Says("the script is with SSM since")),
             id="the command is not visible yet",
         ),
         pytest.param(
             SENT,
             _seen(invocation=said("InProgress"), letter=FRESH),
             MINUTE,
-            Wait(NOON + MINUTE + LETTER_AGE, "command cmd-1 on i-1: InProgress"),
+            Wait(
+                NOON + MINUTE + LETTER_AGE,
+                "the script runs on i-1 since 2026-11-01 11:59:00 UTC (command cmd-1)",
+            ),
             id="the script runs",
         ),
         pytest.param(
             SENT,
             _seen(invocation=said("InProgress")),
             HOUR + OVERDUE,
-            Fail(Says("backup of s on i-1: command cmd-1 has not ended")),
+            Fail(Says("backup of s on i-1: SSM has not said how command cmd-1 ended")),
             id="SSM has lost the command",
         ),
         pytest.param(
@@ -367,7 +382,11 @@ def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age
             SENT,
             _seen(invocation=said("Failed", RAN_BEFORE)),
             MINUTE,
-            Fail(Says("backup of s on i-1: the script of this job ran before and left no result")),
+            Fail(
+                Says(
+                    Says("backup of s on i-1: the script of this job ran before on i-1, and nothing is known")
+                )
+            ),
             id="it ran before and left nothing",
         ),
     ],

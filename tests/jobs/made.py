@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chalicelib.aws.ssm import Invocation
+from chalicelib.aws.ssm import Agent, Invocation
 from chalicelib.catalog.recovery_point import Artefact, Lineage, PointId, PointState, RecoveryPoint
 from chalicelib.catalog.store.rules import RuleId, RuleStore
 from chalicelib.jobs.job import AnyJob, AnyRequest, Intent, Job, JobState
@@ -98,6 +98,11 @@ def intended(name: str, ago: timedelta = JUST_NOW) -> Intent:
 def refused(*ids: str, ago: timedelta = JUST_NOW) -> Removal:
     """Return a removal to which these were refused once, so long before noon."""
     return Removal(refused=dict.fromkeys(ids, "an AMI uses it"), tried_at=NOON - ago, tries=1)
+
+
+def online(*instances: str) -> dict[str, Agent]:
+    """Return the agents of instances that answer."""
+    return {instance: Agent(online=True, last_ping=NOON) for instance in instances}
 
 
 def said(status: str, exit_code: int | None = None, details: str = "", stdout: str = "out") -> Invocation:

@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
-from chalicelib.aws.ssm import Command
+from chalicelib.aws.ssm import Agent, Command, Invocation
 from chalicelib.jobs.decision import Do, Fail, Wait
 from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.script_run import (
+    AGENT_LOOK,
     AGENT_PATIENCE,
+    FIRST_LOOK,
     LETTER_AGE,
     LETTER_PAUSE,
     OVERDUE,
+    SHOWN_SOON,
     Adopt,
     Candidates,
     Choose,
@@ -26,10 +29,11 @@ from chalicelib.jobs.script_run import (
     adopted,
     decide_run,
     still_stopping,
+    under_way,
 )
 from chalicelib.on_instance import RAN_BEFORE
 from chalicelib.vaults.mailbox import LetterSeen
-from tests.jobs.made import HOUR, NOON, copy_job, intended, point_in, said
+from tests.jobs.made import HOUR, NOON, copy_job, intended, online, point_in, said
 
 CHOSEN = ScriptRun("i-1", letter=1, letter_at=NOON)
 SENT = ScriptRun("i-1", "one", NOON, letter=1, letter_at=NOON + HOUR)
@@ -50,11 +54,11 @@ def _decided(
     ("candidates", "after", "expected"),
     [
         (
-            Candidates(("i-2", "i-1"), frozenset({"i-1", "i-2"})),
+            Candidates(("i-2", "i-1"), online("i-1", "i-2")),
             timedelta(0),
             Do(Choose("i-1"), "runs on i-1"),
         ),
-        (Candidates(("i-2", "i-1"), frozenset({"i-2"})), timedelta(0), Do(Choose("i-2"), "runs on i-2")),
+        (Candidates(("i-2", "i-1"), online("i-2")), timedelta(0), Do(Choose("i-2"), "runs on i-2")),
         (Candidates(("i-1",)), timedelta(0), Wait),
         (Candidates(), timedelta(0), Wait),
         (Candidates(("i-1",)), AGENT_PATIENCE, Fail),
@@ -66,6 +70,82 @@ def test_an_instance_with_an_agent_is_chosen_or_waited_for(
 ) -> None:
     decided = _decided(ScriptRun(), RunSeen(candidates), after=after)
     assert decided == expected if isinstance(expected, Do) else isinstance(decided, expected)
+
+
+OFFLINE = Agent(online=False, last_ping=NOON - HOUR)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "said"),
+    [
+        pytest.param(
+            Candidates((), {}, {"i-2": "gone", "i-1": "stopped"}),
+            "an instance that runs: i-1 is stopped; i-2 is gone; start one",
+            id="none runs",
+        ),
+        pytest.param(Candidates(), "an instance that runs: there is none; start one", id="there is none"),
+        pytest.param(
+            Candidates(("i-1",)),
+            "the SSM agent of i-1, which has never registered (is the agent installed and running, has the"
+            " instance's role the policy AmazonSSMManagedInstanceCore, and has it a way to SSM?)",
+            id="the agent is missing",
+        ),
+        pytest.param(
+            Candidates(("i-1",), {"i-1": OFFLINE}),
+            "the SSM agent of i-1, which is offline since 2026-11-01 11:00 UTC (is the agent running,"
+            " and has the"
+            " instance a way to SSM?)",
+            id="the agent is offline",
+        ),
+        pytest.param(
+            Candidates(tuple(f"i-{number}" for number in range(1, 9)), {"i-1": OFFLINE}),
+            "the SSM agent of i-1, which is offline since 2026-11-01 11:00 UTC; i-2, which has never"
+            " registered; "
+            "i-3, which has never registered; i-4, which has never registered; i-5, which has never"
+            " registered; "
+            "and 3 more (is the agent installed",
+            id="many",
+        ),
+    ],
+)
+def test_what_a_script_waits_for_is_told(candidates: Candidates, said: str) -> None:
+    waits = _decided(ScriptRun(), RunSeen(candidates))
+    fails = _decided(ScriptRun(), RunSeen(candidates), after=AGENT_PATIENCE)
+
+    assert waits.reason.startswith(f"waiting for {said}")
+    assert fails.reason.startswith(f"waited 15m for {said}")
+
+
+def test_a_run_that_was_just_sent_says_where_it_is_and_is_looked_for_soon() -> None:
+    rest = under_way(SENT)
+    assert rest.reason == (
+        "the script is with SSM since 2026-11-01 12:00:00 UTC, for the agent of i-1 to take (command one)"
+    )
+    assert rest.span == FIRST_LOOK
+    assert _decided(SENT, RunSeen(letter=FRESH)).until == NOON + SHOWN_SOON
+    runs = RunSeen(invocation=said("InProgress"), letter=FRESH)
+    assert _decided(SENT, runs).until == NOON + AGENT_LOOK
+    assert _decided(SENT, runs, after=HOUR).until == NOON + HOUR + LETTER_AGE
+    assert _decided(SENT, RunSeen(letter=FRESH), after=HOUR).until == NOON + HOUR + AGENT_LOOK
+
+
+def test_a_time_out_is_told_with_the_last_words_and_what_to_do() -> None:
+    stderr = "farshore: the time of this run is nearly up, and the backup script still runs\ntable 3 of 9\n"
+    invocation = Invocation("TimedOut", "Execution Timed Out", None, "", stderr)
+    failure = _decided(SENT, RunSeen(invocation=invocation))
+    assert failure.reason == (
+        "it ran longer than its timeout of 1h and was stopped; if it takes that long, raise `timeout` in"
+        " the rule;"
+        " its last words: table 3 of 9"
+    )
+
+
+def test_a_password_in_the_last_words_is_not_in_the_reason() -> None:
+    stderr = "mysqldump -phunter2 orders: refused\nfarshore: backup script exited 2\n"
+    failure = _decided(SENT, RunSeen(invocation=Invocation("Failed", "Failed", 10, "", stderr)))
+    assert failure.reason == (
+        "the backup script failed: backup script exited 2; its last words: mysqldump -p*** orders: refused"
+    )
 
 
 def test_the_script_is_sent_with_an_intent_and_the_instance_locked() -> None:
@@ -98,9 +178,9 @@ def test_a_letter_is_written_that_is_fresh_and_not_taken(
     for age in (LETTER_AGE, timedelta(0)):
         decided = _decided(run, RunSeen(invocation=invocation, letter=letter), after=at + age)
         if letter is FRESH and not age:
-            assert decided == Wait(NOON + at + LETTER_AGE, "command one on i-1: InProgress") or (
-                decided.action == Send()
-            )
+            assert decided == Wait(
+                NOON + at + LETTER_AGE, "the script runs on i-1 since 2026-11-01 12:00:00 UTC (command one)"
+            ) or (decided.action == Send())
         else:
             assert decided.action == WriteLetter(number, replaces)
 
@@ -126,8 +206,21 @@ def test_a_mailbox_that_cannot_be_reached_is_tried_again_and_ends_no_run() -> No
 @pytest.mark.parametrize(
     ("seen", "after", "kind", "words"),
     [
-        (RunSeen(invocation=said("InProgress"), letter=FRESH), HOUR, Wait, "InProgress"),
-        (RunSeen(letter=FRESH), timedelta(0), Wait, "SSM does not show it yet"),
+        (
+            RunSeen(invocation=said("InProgress"), letter=FRESH, uploaded_bytes=123_456_789),
+            HOUR,
+            Wait,
+            "the script runs on i-1 since 2026-11-01 12:00:00 UTC, 123,456,789 bytes are uploaded"
+            " (command one)",
+        ),
+        (
+            RunSeen(invocation=said("Pending"), letter=FRESH),
+            HOUR,
+            Wait,
+            "the script is with SSM since 2026-11-01 12:00:00 UTC, for the agent of i-1 to take (command"
+            " one)",
+        ),
+        (RunSeen(letter=FRESH), timedelta(0), Wait, "the script is with SSM since"),
         (
             RunSeen(invocation=said("InProgress"), instance_gone=True),
             HOUR,
@@ -140,7 +233,12 @@ def test_a_mailbox_that_cannot_be_reached_is_tried_again_and_ends_no_run() -> No
             ScriptFailed,
             "i-1 was terminated",
         ),
-        (RunSeen(invocation=said("InProgress")), HOUR + OVERDUE * 2, ScriptFailed, "has not ended"),
+        (
+            RunSeen(invocation=said("InProgress")),
+            HOUR + OVERDUE * 2,
+            ScriptFailed,
+            "SSM has not said how command one ended",
+        ),
         (RunSeen(invocation=said("Success", 0)), HOUR, Ended, "out"),
         (RunSeen(invocation=said("Failed", 10)), HOUR, ScriptFailed, "the backup script failed"),
         (
@@ -150,8 +248,13 @@ def test_a_mailbox_that_cannot_be_reached_is_tried_again_and_ends_no_run() -> No
             "its timeout of 1h",
         ),
         (RunSeen(invocation=said("TimedOut", None, "DeliveryTimedOut")), HOUR, ScriptFailed, "did not take"),
-        (RunSeen(invocation=said("Cancelled")), HOUR, ScriptFailed, "SSM ended it as Cancelled"),
-        (RunSeen(invocation=said("Failed", RAN_BEFORE)), HOUR, ScriptFailed, "left no result"),
+        (RunSeen(invocation=said("Cancelled")), HOUR, ScriptFailed, "somebody cancelled the command"),
+        (
+            RunSeen(invocation=said("Failed", RAN_BEFORE)),
+            HOUR,
+            ScriptFailed,
+            "nothing is known of how that ended",
+        ),
     ],
 )
 def test_how_a_run_stands(seen: RunSeen, after: timedelta, kind: type, words: str) -> None:

@@ -10,7 +10,7 @@ from chalicelib.aws.ssm import Command
 from chalicelib.catalog.recovery_point import Artefact, PointState
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
-from chalicelib.jobs.job import ADOPTION_GRACE, AnyJob, JobKind, JobRequest
+from chalicelib.jobs.job import ADOPTION_GRACE, AnyJob, JobKind, JobRequest, JobState
 from chalicelib.jobs.removal import Removal
 from chalicelib.jobs.script_run import (
     AGENT_LOOK,
@@ -51,11 +51,12 @@ from tests.jobs.made import (
     failed,
     intended,
     job_of,
+    online,
     refused,
     said,
 )
 
-RESTORE = ServiceRestore(NONE, NONE, NONE, NONE, NONE, NONE)
+RESTORE = ServiceRestore(NONE, NONE, NONE, NONE, NONE, NONE, NONE)
 VERIFIED = replace(SERVICE_RULE, verify="check")
 FILE = Artefact("dr", PointState.AVAILABLE, folder="f/", key="f/data")
 SEGMENTS = Artefact("dr", PointState.AVAILABLE, folder="f/", segments=3)
@@ -115,13 +116,13 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
         ),
         pytest.param(
             _job(CHECKED),
-            _seen(candidates=Candidates(("i-1",), frozenset({"i-1"}))),
+            _seen(candidates=Candidates(("i-1",), online("i-1"))),
             Do(Choose("i-1"), "runs on i-1"),
             id="the object is there",
         ),
         pytest.param(
             _staged({"staging": WHOLE}),
-            _seen(candidates=Candidates(("i-1",), frozenset({"i-1"}))),
+            _seen(candidates=Candidates(("i-1",), online("i-1"))),
             Do(Choose("i-1"), "runs on i-1"),
             id="the segments are one object",
         ),
@@ -232,21 +233,24 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
             _job(CHECKED),
             _seen(),
             AGENT_PATIENCE,
-            Fail(f"{WHAT}: no instance of it was running within 15m"),
+            Fail(Says(f"{WHAT}: waited 15m for an instance that runs")),
             id="the instance does not run",
         ),
         pytest.param(
             _job(SENT),
             _seen(invocation=said("InProgress"), letter=FRESH),
             MINUTE,
-            Wait(NOON + MINUTE + LETTER_AGE, "command cmd-1 on i-1: InProgress"),
+            Wait(
+                NOON + MINUTE + LETTER_AGE,
+                "the script runs on i-1 since 2026-11-01 12:00:00 UTC (command cmd-1)",
+            ),
             id="the script runs",
         ),
         pytest.param(
             _job(SENT),
             _seen(invocation=said("InProgress")),
             HOUR + OVERDUE + MINUTE,
-            Fail(Says(f"{WHAT}: command cmd-1 has not ended")),
+            Fail(Says(f"{WHAT}: SSM has not said how command cmd-1 ended")),
             id="SSM has lost the command",
         ),
         pytest.param(
@@ -261,7 +265,9 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
                 _job(SENT),
                 Seen(rule, RunSeen(invocation=said("Success", 0, stdout=stdout))),
                 MINUTE,
-                Fail(f"{WHAT}: it ended with exit code 0, and does not say that it restored"),
+                Fail(
+                    Says(f"{WHAT}: it ended with exit code 0, and does not say that it restored; see in SSM")
+                ),
                 id=name,
             )
             for name, rule, stdout in (
@@ -282,7 +288,7 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
             _job(SENT),
             _seen(invocation=said("Failed", VERIFY_FAILED)),
             MINUTE,
-            Fail(Says(f"{WHAT}: the verify script failed")),
+            Fail(Says(f"{WHAT}: the restore script ended well, and the verify script failed")),
             id="the verify script failed",
         ),
         pytest.param(
@@ -314,12 +320,13 @@ def test_how_the_scripts_fare(job: AnyJob, seen: Seen, after: Any, expected: Any
 
 CLEANING = "cleaning up after: it failed"
 OVER = Finish(f"{WHAT}: it failed")
+NOWHERE_ELSE = Finish(Says(f"{WHAT}: it failed; no other vault has this point; an older one may do"))
 
 
 @pytest.mark.parametrize(
     ("job", "seen", "expected"),
     [
-        pytest.param(_job({}), _seen(), OVER, id="nothing was begun"),
+        pytest.param(_job({}), _seen(), NOWHERE_ELSE, id="nothing was begun"),
         pytest.param(_job(CHOSEN), _seen(), OVER, id="nothing was sent"),
         pytest.param(
             _job(CHOSEN, intent=intended("SendCommand")),
@@ -390,8 +397,45 @@ def test_cleaning_up(job: AnyJob, seen: Seen, expected: Any) -> None:
     assert RESTORE.clean_up(failed(job), seen, NOON) == expected
 
 
+FROM_AZURE = (
+    'the point is also in azure, primary: POST /restores {"recovery_point": "rp-1", "vault": "azure",'
+    ' "target": {"instance_id": "i-1"}}'
+)
+
+
+@pytest.mark.parametrize("code", [WRONG_BYTES, TRANSFER_FAILED])
+def test_a_file_that_cannot_be_had_is_told_with_the_vaults_that_have_it(code: int) -> None:
+    seen = replace(_seen(invocation=said("Failed", code)), elsewhere=("azure", "primary"))
+    decided = RESTORE.decide(_job(SENT), seen, NOON + MINUTE)
+    assert isinstance(decided, Fail)
+    assert decided.reason.startswith(f"{WHAT}: dr:f/data: ")
+    assert decided.reason.endswith(f"; {FROM_AZURE}")
+
+
+def test_a_vault_that_cannot_be_read_is_told_with_the_vaults_that_have_the_point() -> None:
+    seen = replace(_seen(), elsewhere=("azure", "primary"))
+    for job in (_job({}), _staged({}), _staged({"staging": HALF, "removal": Removal(removed=(STAGED,))})):
+        finish = RESTORE.clean_up(failed(job, "checking failed on dr:f/data: it is not there"), seen, NOON)
+        assert finish == Finish(f"{WHAT}: checking failed on dr:f/data: it is not there; {FROM_AZURE}")
+
+
+def test_a_script_that_fails_is_not_told_with_other_vaults() -> None:
+    seen = replace(_seen(invocation=said("Failed", RESTORE_FAILED)), elsewhere=("azure",))
+    assert "azure" not in str(RESTORE.decide(_job(SENT), seen, NOON + MINUTE))
+    assert "azure" not in str(
+        RESTORE.clean_up(failed(_job(CHOSEN)), replace(_seen(), elsewhere=("azure",)), NOON)
+    )
+
+
+def test_a_restore_that_was_cancelled_is_not_told_with_other_vaults() -> None:
+    job = failed(_job({}))
+    assert job.failure is not None
+    cancelled = replace(job, failure=replace(job.failure, outcome=JobState.CANCELLED))
+    assert RESTORE.clean_up(cancelled, replace(_seen(), elsewhere=("azure",)), NOON) == OVER
+
+
 def test_a_reason_that_names_the_restore_does_not_name_it_twice() -> None:
-    finish = RESTORE.clean_up(failed(_job({}), f"{WHAT}: the restore script failed"), _seen(), NOON)
+    finish = RESTORE.clean_up(failed(_job(CHOSEN), f"{WHAT}: the restore script failed"), _seen(), NOON)
     assert finish == Finish(f"{WHAT}: the restore script failed")
 
 

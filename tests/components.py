@@ -11,6 +11,9 @@ from collections.abc import Mapping
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "azurite": ("azurite-blob",),
     "busybox": ("busybox",),
+    "mariadb": ("mariadb-dump", "mariadb-install-db"),
+    "postgresql": ("pg_dump", "pg_createcluster"),
+    "redis": ("redis-server", "redis-cli"),
     "swift": (
         "swift-proxy-server",
         "swift-account-server",

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from local_cloud.services.dynamodb.order import Primary, TableOrder
-from local_cloud.services.dynamodb.reading import written
 
 Before = Mapping[Primary, Any]
 """Items (moto's) as they were, by key; None is one that was not there."""
@@ -51,10 +50,7 @@ class History:
         now = self._now()
         while self._changes and self._changes[0].at < now - self._staleness():
             self._changes.popleft()
-        item = copy.deepcopy(table.items.get(primary))
-        if item is not None:
-            written(item)
-        self._changes.append(Change(now, table, primary, item))
+        self._changes.append(Change(now, table, primary, copy.deepcopy(table.items.get(primary))))
 
     def changed_since(self, moment: datetime, table: TableOrder) -> Before:
         """Return the items of a table that were written after `moment`, as they were then."""

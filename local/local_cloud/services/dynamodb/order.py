@@ -12,8 +12,6 @@ from typing import Any
 
 from moto.dynamodb.models.dynamo_type import DynamoType
 
-from local_cloud.services.dynamodb.reading import written
-
 Value = str | Decimal
 Primary = tuple[Value, ...]
 """A table's key of an item: its partition key, and its sort key where the table has one."""
@@ -126,7 +124,6 @@ class TableOrder:
             ordering.remove(primary)
 
     def _place(self, primary: Primary, item: Any) -> None:
-        written(item)
         self.items[primary] = item
         for ordering in self.orderings.values():
             ordering.put(primary, item.attrs)

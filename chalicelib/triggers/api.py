@@ -56,7 +56,7 @@ def _request() -> Request:
 def list_plans() -> Response:
     """List the plans."""
     query = query_of(_request(), "limit", "cursor")
-    named = {stored.plan.name: stored.plan.to_document() for stored in farshore().plans.all()}
+    named = {stored.plan.name: stored.plan.document() for stored in farshore().plans.all()}
     return answer(page_of(named, query))
 
 
@@ -65,7 +65,7 @@ def list_plans() -> Response:
 def get_plan(name: str) -> Response:
     """Show a plan."""
     query_of(_request())
-    return answer(_plan(unquote(name)).to_document())
+    return answer(_plan(unquote(name)).document())
 
 
 @blueprint.route("/plans/{name}", methods=["PUT"], authorizer=SIGNED, content_types=ANY_CONTENT)
@@ -82,7 +82,7 @@ def put_plan(name: str) -> Response:
     if document["name"] != unquote(name):
         expected = f"the name in the path, {unquote(name)!r}"
         raise InvalidInput("the plan", [Problem("/name", document["name"], expected)])
-    plan = parse_plan(document, vaults=app.vault_kinds)
+    plan = parse_plan(document, vaults=app.vault_kinds, now=app.now())
     covered = covered_by(plan, app.home_ec2)
     stored = app.plans.get(plan.name)
     forecast = app.forecaster.of(plan, stored.plan if stored else None)
@@ -94,8 +94,8 @@ def put_plan(name: str) -> Response:
     app.plans.put(plan, app.now())
     app.inventories.schedule()
     app.services.note_selected(plan.name, covered.services, app.now())
-    warnings = warnings_of(plan, covered.services, covered.without_service)
-    return answer({**plan.to_document(), "warnings": warnings, **would})
+    warnings = warnings_of(plan, covered.services, covered.without_service, app.now())
+    return answer({**plan.document(), "warnings": warnings, **would})
 
 
 @blueprint.route("/plans/{name}", methods=["DELETE"], authorizer=SIGNED)

@@ -23,6 +23,7 @@ from chalicelib.jobs.work import (
 )
 from chalicelib.plans.durations import parse_duration
 from chalicelib.plans.model import Kind, Plan, ServiceRule
+from chalicelib.plans.values import PRIMARY
 from chalicelib.recovery.requests import (
     WHAT,
     Order,
@@ -214,7 +215,7 @@ def copy(app: "Farshore", point: RecoveryPoint, vault: Any, key: str) -> AnyRequ
         Conflict: the point has no original to copy from, or is there already or soon.
     """
     vault_kinds = app.vault_kinds
-    others = sorted(name for name in vault_kinds if name != "primary")
+    others = sorted(name for name in vault_kinds if name != PRIMARY)
     if vault not in others:
         problem = Problem("/vault", vault, f"a configured vault: {', '.join(others) or 'there is none'}")
         raise InvalidInput("the body", [problem])
@@ -222,7 +223,7 @@ def copy(app: "Farshore", point: RecoveryPoint, vault: Any, key: str) -> AnyRequ
         raise InvalidInput(
             "the body", [Problem("/vault", vault, "an S3 vault: snapshots off-site are not supported yet")]
         )
-    if "primary" not in point.available_in():
+    if PRIMARY not in point.available_in():
         raise Conflict(f"it is {point.state} and not in primary", operation="copying", resource=point.id)
     if vault in point.available_in():
         raise Conflict(f"it is in {vault} already", operation="copying", resource=point.id)
@@ -232,7 +233,7 @@ def copy(app: "Farshore", point: RecoveryPoint, vault: Any, key: str) -> AnyRequ
             f"what is left of it in {vault} is being deleted", operation="copying", resource=point.id
         )
     request = copy_request(point, vault, copy_method(point.kind, vault_kinds[vault]), cause=key, due=False)
-    pinned = [job for job in point.pins.get("primary", ()) if job != request.id]
+    pinned = [job for job in point.pins.get(PRIMARY, ()) if job != request.id]
     for job in (found for job_id in sorted(pinned) if (found := app.jobs.get(job_id))):
         if getattr(job.work, "vault", None) == vault and job.kind == request.kind and not job.state.final:
             why = f"{job.id} copies it into {vault} already"
@@ -262,7 +263,7 @@ def restore(app: "Farshore", asked: RestoreAsked, key: str) -> AnyRequest:
         planned = plan_volume_restore(point, artefact, refs, order)
     else:
         in_s3 = (name for name, kind in app.vault_kinds.items() if kind == "s3")
-        staging_vaults = sorted(in_s3, key=lambda name: (name != "primary", name))
+        staging_vaults = sorted(in_s3, key=lambda name: (name != PRIMARY, name))
         planned = plan_service_restore(
             point, artefact, stored.plan if stored else None, order, staging_vaults
         )

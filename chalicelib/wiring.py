@@ -37,6 +37,7 @@ from chalicelib.jobs.job import JobKind
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, JobTypes
+from chalicelib.plans.values import PRIMARY
 from chalicelib.recovery.restores import Restores
 from chalicelib.recovery.services import ServiceRestore
 from chalicelib.recovery.volumes import VolumeRestore
@@ -54,7 +55,7 @@ from chalicelib.retention.forecast import Forecaster
 from chalicelib.retention.holds import Holds
 from chalicelib.retention.plan_changes import PlanChanges
 from chalicelib.retention.sweep import LifecycleSweep
-from chalicelib.settings import PRIMARY, OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
+from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
 

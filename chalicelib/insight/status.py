@@ -12,6 +12,7 @@ from chalicelib.insight.documents import rfc3339
 from chalicelib.plans.durations import render_duration
 from chalicelib.plans.model import Plan
 from chalicelib.plans.objectives import achieved_rpo
+from chalicelib.plans.values import PRIMARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def _rows(plan: Plan | None, record: ServiceRecord) -> Iterator[Row]:
     for rule in plan.rules if plan else ():
         lineage = Lineage(plan.name if plan else "", rule.name, rule.kind, record.service)
         of_rule = known.get((rule.name, rule.kind), LineageRecord(lineage))
-        for vault in sorted(rule.vaults, key=lambda name: (name != "primary", name)):
+        for vault in sorted(rule.vaults, key=lambda name: (name != PRIMARY, name)):
             shown.add((rule.name, rule.kind, vault))
             yield Row(of_rule, vault, wanted=True)
     for (name, kind), of_rule in known.items():

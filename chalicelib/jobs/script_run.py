@@ -26,7 +26,7 @@ from chalicelib.jobs.job import (
     may_have_been_made,
 )
 from chalicelib.on_instance import RAN_BEFORE, explain_exit, last_words, words_of
-from chalicelib.plans.durations import render_duration
+from chalicelib.plans.durations import in_words
 from chalicelib.vaults.layout import mailbox_folder
 from chalicelib.vaults.mailbox import LetterSeen, Mailbox
 
@@ -331,7 +331,7 @@ def _decide_instance(job: AnyJob, candidates: Candidates, now: datetime) -> Do[R
     waited_for = f"the SSM agent of {', '.join(there)}" if there else "an instance that runs"
     if now < job.created_at + AGENT_PATIENCE:
         return Wait(now + AGENT_LOOK, f"waiting for {waited_for}")
-    patience = render_duration(AGENT_PATIENCE)
+    patience = in_words(AGENT_PATIENCE)
     if not there:
         return Fail(f"no instance of it was running within {patience}")
     return Fail(
@@ -358,11 +358,9 @@ def why_it_failed(invocation: Invocation, timeout: timedelta) -> str:
     said = invocation.stderr.strip() or invocation.stdout.strip()
     how = (invocation.details or invocation.status).replace(" ", "")
     if how == "ExecutionTimedOut":
-        return (
-            f"it ran longer than its timeout of {render_duration(timeout)} and was stopped{last_words(said)}"
-        )
+        return f"it ran longer than its timeout of {in_words(timeout)} and was stopped{last_words(said)}"
     if how == "DeliveryTimedOut":
-        return f"the SSM agent did not take the command within {render_duration(DELIVERY_TIMEOUT)}"
+        return f"the SSM agent did not take the command within {in_words(DELIVERY_TIMEOUT)}"
     if how == "Failed" and invocation.exit_code is not None:
         return explain_exit(invocation.exit_code, said)
     return f"SSM ended it as {how}{last_words(said)}"

@@ -19,6 +19,7 @@ from importlib.resources import files
 from typing import Final, Literal
 
 from chalicelib.errors import ScriptFailed
+from chalicelib.plans.values import is_path
 
 # What the runner puts in the place of a letter that it has taken.
 TAKEN: Final = b"taken\n"
@@ -147,11 +148,6 @@ class BackupReport:
     size_bytes: int
     sha256: str
     parts: tuple[ReportedPart, ...]
-
-
-def is_path(script: str) -> bool:
-    """Return whether a script is a path on the instance: one word that starts with `/` or `./`."""
-    return script.startswith(("/", "./")) and not any(character.isspace() for character in script)
 
 
 def backup_command(run: BackupRun) -> str:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError, to_jsonable_python
 
 from chalicelib.errors import InvalidInput, Problem
 
@@ -51,9 +51,10 @@ class _NeverNull:
 Maybe = Annotated[T | None, _NeverNull()]
 
 
-def worded(expected: str) -> Any:
-    """Return the field's annotation that says, in words, what belongs there; editors show it, too."""
-    return Field(json_schema_extra={"errorMessage": expected})
+def worded(expected: str, *, title: str | None = None) -> Any:
+    """Return the annotation that says in words what belongs at a key, and what its type is called; editors
+    show both."""
+    return Field(title=title, json_schema_extra={"errorMessage": expected})
 
 
 class Declared(BaseModel):
@@ -63,8 +64,10 @@ class Declared(BaseModel):
 
     # Keys that are understood and refused until their capability is there, and what each will say.
     later: ClassVar[Mapping[str, str]] = {}
+    # The key that tells a model from its siblings: it is required, and has but one value.
+    variant_key: ClassVar[str] = "kind"
     # Whether a value that stands under an unknown key may be a secret, and is not repeated.
-    secret: ClassVar[bool] = False
+    hides_values: ClassVar[bool] = False
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
@@ -106,7 +109,7 @@ class Declared(BaseModel):
             raise InvalidInput(what, problems_of(error, document, cls)) from None
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON-able values, every default filled in; what is absent is left out."""
+        """Return it as JSON-able values, every default filled in; what says nothing is left out."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
@@ -184,31 +187,48 @@ def schema_of(model: AnyModel) -> dict[str, Any]:
 class _Schema(GenerateJsonSchema):
     """pydantic's schema without titles made of names, and without null, which no key may be."""
 
+    def sort(self, value: Any, parent_key: str | None = None) -> Any:
+        """Return the schema in the order of its declaration."""
+        return value
+
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Return that no field gets a title."""
         return False
 
     def default_schema(self, schema: Any) -> dict[str, Any]:
-        """Return a schema with its default, unless that is to be absent."""
-        made = super().default_schema(schema)
-        if "default" in made and made["default"] is None:
-            del made["default"]
-        return made
+        """Return a schema with its default as a document has it, unless that is to be absent."""
+        made = self.generate_inner(schema["schema"])
+        value = _default(schema)
+        return made if value is None else {**made, "default": value}
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
         """Return a model's schema; a key that tells it from its siblings is required."""
         made = super().model_schema(schema)
         made.pop("title", None)
-        tags = [key for key, inner in made.get("properties", {}).items() if "const" in inner]
+        properties, tag = made.get("properties", {}), getattr(schema["cls"], "variant_key", "")
+        tags = [tag] if "const" in properties.get(tag, {}) else []
         for key in tags:
             made["properties"][key].pop("default", None)
         if tags or "required" in made:
             made["required"] = [*made.get("required", ()), *tags]
         if later := getattr(schema["cls"], "later", None):
             made["x-later"] = dict(later)
-        if getattr(schema["cls"], "secret", False):
+        if getattr(schema["cls"], "hides_values", False):
             made["x-secret"] = True
         return made
+
+
+def _default(schema: Any) -> Any:
+    """Return the default of a key, None where it is absent or made of other keys."""
+    value = schema.get("default")
+    if "default_factory" in schema and not schema.get("default_factory_takes_data"):
+        value = schema["default_factory"]()
+    while "serialization" not in schema and "schema" in schema:
+        schema = schema["schema"]
+    if isinstance(value, Declared):
+        return value.document()
+    write = schema.get("serialization", {}).get("function", to_jsonable_python)
+    return None if value is None else write(value)
 
 
 def resolved(whole: Schema, schema: Schema) -> Schema:
@@ -248,11 +268,19 @@ def _step(whole: Schema, spot: _Spot, part: str | int) -> _Spot:
     if part == "[key]":
         mapping = resolved(whole, spot.parent.schema if spot.parent else {})
         return replace(spot, schema=mapping.get("propertyNames", {"errorMessage": _TEXT_KEY}))
-    inner = schema.get("items", {}) if isinstance(part, int) else _property(schema, part)
+    is_mapping, is_list = isinstance(spot.value, Mapping), isinstance(spot.value, list | tuple)
+    if isinstance(part, int) and not is_list and not (is_mapping and part in spot.value):
+        return spot  # one, where a list may be
+    inner = _items(whole, schema) if is_list else _property(schema, part)
     return _Spot((*spot.place, part), value_at(spot.value, (part,)), inner, parent=spot)
 
 
-def _property(schema: Schema, part: str) -> Schema:
+def _items(whole: Schema, schema: Schema) -> Schema:
+    options = [schema, *(resolved(whole, each) for each in schema.get("anyOf", ()))]
+    return next((each["items"] for each in options if "items" in each), {})
+
+
+def _property(schema: Schema, part: str | int) -> Schema:
     found = schema.get("properties", {}).get(part)
     if found is None:
         found = next(iter(schema.get("patternProperties", {}).values()), schema.get("additionalProperties"))
@@ -323,7 +351,7 @@ def expectation(schema: Schema) -> str:
     """Return in words what a schema asks for: those it was given, else its type and bounds."""
     words = schema.get("errorMessage") or _plain_words(schema)
     examples = schema.get("examples", ())
-    return f"{words}, such as {_flow(examples[0])}" if examples else words
+    return f"{words}, such as {flow(examples[0])}" if examples else words
 
 
 def _plain_words(schema: Schema) -> str:
@@ -340,10 +368,10 @@ def _plain_words(schema: Schema) -> str:
         case "boolean":
             return "true or false"
         case "array":
-            return f"a list{_span(schema, 'Items')}"
+            return f"a list{_span(schema, 'Items').replace(' from ', ' of ')}"
         case "object":
             required = schema.get("required", ())
-            return f"a mapping with {', '.join(required)}" if required else "a mapping"
+            return f"a mapping with {listed(required, 'and')}" if required else "a mapping"
         case "string" | None if "maxLength" in schema:
             return f"a text of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
     return "a text"
@@ -362,23 +390,23 @@ def _span(schema: Schema, suffix: str) -> str:
     return f" from {least:,} to {most:,}"
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """Write an example as YAML's flow style does, on one line."""
     match value:
         case Mapping():
-            return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+            return "{" + ", ".join(f"{key}: {flow(inner)}" for key, inner in value.items()) + "}"
         case list() | tuple():
-            return "[" + ", ".join(map(_flow, value)) + "]"
+            return "[" + ", ".join(map(flow, value)) + "]"
         case str():
             quoted = not value or value[0] in "*&!%@`\"'[]{}#|>" or ": " in value or value in _WORDS
             return json.dumps(value, ensure_ascii=False) if quoted else value
     return json.dumps(value)
 
 
-def listed(words: Iterable[Any]) -> str:
-    """Return alternatives as `a, b or c`."""
+def listed(words: Iterable[Any], joint: str = "or") -> str:
+    """Return words as `a, b or c`."""
     *first, last = map(str, words)
-    return f"{', '.join(first)} or {last}" if first else last
+    return f"{', '.join(first)} {joint} {last}" if first else last
 
 
 def near(text: Any, known: Iterable[str]) -> str:
@@ -397,6 +425,7 @@ def pointer(place: Place) -> str:
 
 def shown(value: Any) -> Any:
     """Return a value as JSON can carry it, and short."""
+    value = list(value) if isinstance(value, tuple) else value
     try:
         text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):

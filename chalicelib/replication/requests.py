@@ -10,7 +10,7 @@ from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest, JobId
 from chalicelib.jobs.work import copy_method, copy_request
 from chalicelib.plans.model import Kind
-from chalicelib.replication.point_copy import SOURCE_VAULT
+from chalicelib.plans.values import PRIMARY
 
 WHAT = "the copy request"
 
@@ -40,7 +40,7 @@ class CopyRequests:
         return self.engine.open([request])
 
     def _require_vault(self, point: RecoveryPoint, vault: str) -> None:
-        others = sorted(name for name in self.vault_kinds if name != SOURCE_VAULT)
+        others = sorted(name for name in self.vault_kinds if name != PRIMARY)
         if vault not in others:
             expected = f"a configured vault: {', '.join(others) or 'there is none'}"
             raise InvalidInput(WHAT, [Problem("/vault", vault, expected)])
@@ -49,7 +49,7 @@ class CopyRequests:
             raise InvalidInput(WHAT, [Problem("/vault", vault, expected)])
 
     def _require_no_other(self, point: RecoveryPoint, vault: str, request: AnyRequest) -> None:
-        pinned = sorted(job for job in point.pins.get(SOURCE_VAULT, ()) if job != request.id)
+        pinned = sorted(job for job in point.pins.get(PRIMARY, ()) if job != request.id)
         for job in self.engine.jobs.get_many(pinned).values():
             if getattr(job.work, "vault", None) == vault and job.kind == request.kind and not job.state.final:
                 why = f"{job.id} copies it into {vault} already"
@@ -58,8 +58,8 @@ class CopyRequests:
 
 def _require_copyable(point: RecoveryPoint, vault: str) -> None:
     left, why = point.in_vault(vault), ""
-    if SOURCE_VAULT not in point.available_in():
-        why = f"it is {point.state} and not in {SOURCE_VAULT}"
+    if PRIMARY not in point.available_in():
+        why = f"it is {point.state} and not in {PRIMARY}"
     elif vault in point.available_in():
         why = f"it is in {vault} already"
     elif left is not None and left.state is PointState.EXPIRED:

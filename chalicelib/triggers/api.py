@@ -55,7 +55,7 @@ def _request() -> Request:
 def list_plans() -> Response:
     """List the plans."""
     query = query_of(_request(), "limit", "cursor")
-    named = {stored.plan.name: stored.plan.to_document() for stored in farshore().plans.all()}
+    named = {stored.plan.name: stored.plan.document() for stored in farshore().plans.all()}
     return answer(page_of(named, query))
 
 
@@ -64,7 +64,7 @@ def list_plans() -> Response:
 def get_plan(name: str) -> Response:
     """Show a plan."""
     query_of(_request())
-    return answer(farshore().plans.require(unquote(name)).plan.to_document())
+    return answer(farshore().plans.require(unquote(name)).plan.document())
 
 
 @blueprint.route("/plans/{name}", methods=["PUT"], authorizer=SIGNED, content_types=ANY_CONTENT)
@@ -81,15 +81,15 @@ def put_plan(name: str) -> Response:
     if document["name"] != unquote(name):
         expected = f"the name in the path, {unquote(name)!r}"
         raise InvalidInput("the plan", [Problem("/name", document["name"], expected)])
-    plan = parse_plan(document, vaults=app.vault_kinds)
+    plan = parse_plan(document, vaults=app.vault_kinds, now=app.now())
     covered = covered_by(plan, app.home_ec2)
     if dry_run:
         forecast = app.plan_changes.forecast(plan)
         shown = preview(plan, covered.services, covered.without_service, app.now())
         return answer({**shown, **forecast_document(forecast), "confirm": forecast.confirm})
     forecast = app.plan_changes.store(plan, covered.services, confirmed)
-    warnings = warnings_of(plan, covered.services, covered.without_service)
-    return answer({**plan.to_document(), "warnings": warnings, **forecast_document(forecast)})
+    warnings = warnings_of(plan, covered.services, covered.without_service, app.now())
+    return answer({**plan.document(), "warnings": warnings, **forecast_document(forecast)})
 
 
 @blueprint.route("/plans/{name}", methods=["DELETE"], authorizer=SIGNED)

@@ -184,7 +184,7 @@ def test_a_plan_that_cannot_be_served_is_refused_and_the_stored_one_stays(
         (
             'printf half > "$2"; sleep 60',
             {"timeout": "5s"},
-            "it ran longer than its timeout of 5s and was stopped",
+            "it ran longer than its timeout of 5 seconds and was stopped",
         ),
         ('printf half > "$2"; exit 3', {"output": "file"}, "the backup script failed: script exited 3"),
         ("true", {"working_directory": "/nowhere"}, "No such file or directory: /nowhere"),
@@ -217,8 +217,8 @@ def test_a_script_that_fails_makes_a_failed_job_that_says_why_and_no_point(
 @pytest.mark.parametrize(
     ("stopped", "why"),
     [
-        (False, "the SSM agent of {} was not online within 15m (is the agent installed"),
-        (True, "no instance of it was running within 15m"),
+        (False, "the SSM agent of {} was not online within 15 minutes (is the agent installed"),
+        (True, "no instance of it was running within 15 minutes"),
     ],
     ids=["no-agent", "stopped"],
 )
@@ -376,7 +376,7 @@ def test_a_restore_onto_an_instance_without_an_agent_says_so(orders: Orders) -> 
     job = orders.restore("primary", target={"instance_id": instance})
     orders.app.ec2().terminate_instances(InstanceIds=[instance])
     assert job["state"] == "FAILED"
-    assert f"the SSM agent of {instance} was not online within 15m" in job["reason"]
+    assert f"the SSM agent of {instance} was not online within 15 minutes" in job["reason"]
 
 
 def test_a_backup_whose_object_cannot_be_read_back_is_thrown_away(orders: Orders) -> None:

@@ -172,7 +172,7 @@ def test_a_dry_run_shows_what_is_covered_and_when_and_stores_nothing(app: Farsho
     assert answer.status == 200
     preview = answer.document
     assert preview["covers"] == [{"service": "db-1", "instance_ids": [instance]}]
-    assert preview["next_runs"]["by-age"] == ["whenever the newest point would be older than 2h"]
+    assert preview["next_runs"]["by-age"] == ["whenever the newest point would be older than 2 hours"]
     assert [run[10:] for run in preview["next_runs"]["daily"]] == ["T03:00:00Z"] * 3
     assert preview["plan"]["rules"][0]["timezone"] == "UTC"
     assert [nameless in warning for warning in preview["warnings"]] == [True]

@@ -28,7 +28,8 @@ class Shape(StrEnum):
 
 
 class Box(Declared):
-    secret = True
+    hides_values = True
+    variant_key = "shape"
     shape: Literal[Shape.SQUARE] = Shape.SQUARE
     sides: Annotated[
         tuple[Annotated[int, Field(ge=1, le=1_000)], ...], Field(strict=False, max_length=4)
@@ -36,6 +37,7 @@ class Box(Declared):
 
 
 class Ball(Declared):
+    variant_key = "shape"
     shape: Literal[Shape.ROUND] = Shape.ROUND
     radius: Annotated[float, Field(gt=0)]
 
@@ -78,8 +80,8 @@ def told(document: Any, context: Any = None) -> dict[str, tuple[Any, str]]:
         (WHOLE | {"count": 1.0}, "/count", 1.0, "a whole number"),
         (WHOLE | {"things": []}, "/things", [], "a list of at least 1"),
         (WHOLE | {"things": {}}, "/things", {}, "a list of at least 1"),
-        (WHOLE | {"things": [3]}, "/things/0", 3, "a mapping with shape: round or square"),
-        (WHOLE | {"things": [{}]}, "/things/0/shape", None, "required: round or square"),
+        (WHOLE | {"things": [3]}, "/things/0", 3, "a mapping with shape: square or round"),
+        (WHOLE | {"things": [{}]}, "/things/0/shape", None, "required: square or round"),
         (WHOLE | {"things": [{"shape": "squar"}]}, "/things/0/shape", "squar", "did you mean square?"),
         (WHOLE | {"things": [{"shape": "round"}]}, "/things/0/radius", None, "required: a number"),
         (WHOLE | {"naem": 1}, "/naem", 1, "did you mean name?; the keys here are count, heavy"),
@@ -89,7 +91,7 @@ def told(document: Any, context: Any = None) -> dict[str, tuple[Any, str]]:
         (WHOLE | {"name": "\ud800"}, "/name", "\ud800", "surrogate"),
         (WHOLE | {4: 1}, "/4", 4, "keys are texts"),
         (WHOLE | {"heavy": True, "count": 3}, "/count", 3, "heavy or count, not both"),
-        ([], "", [], "a mapping with name, things"),
+        ([], "", [], "a mapping with name and things"),
     ],
 )
 def test_each_kind_of_fault_has_its_words(document: Any, pointer: str, value: Any, says: str) -> None:
@@ -112,7 +114,7 @@ def test_ties_are_told_beside_faults_of_types() -> None:
         "/count": "heavy or count, not both",
         "/heavy": "true or false",
         "/name": "a name that is free",
-        "/things/0/shape": "required: round or square",
+        "/things/0/shape": "required: square or round",
     }
 
 

@@ -56,7 +56,7 @@ from tests.jobs.made import (
 )
 
 RESTORE = ServiceRestore(NONE, NONE, NONE, NONE, NONE, NONE)
-VERIFIED = replace(SERVICE_RULE, verify="check")
+VERIFIED = SERVICE_RULE.model_copy(update={"verify": "check"})
 FILE = Artefact("dr", PointState.AVAILABLE, folder="f/", key="f/data")
 SEGMENTS = Artefact("dr", PointState.AVAILABLE, folder="f/", segments=3)
 WHAT = "restore of rp-1 from dr onto i-1"
@@ -232,7 +232,7 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
             _job(CHECKED),
             _seen(),
             AGENT_PATIENCE,
-            Fail(f"{WHAT}: no instance of it was running within 15m"),
+            Fail(f"{WHAT}: no instance of it was running within 15 minutes"),
             id="the instance does not run",
         ),
         pytest.param(

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.catalog.recovery_point import Lineage, Origin, PointState, RecoveryPoint
 from chalicelib.catalog.store.services import LineageRecord
-from chalicelib.plans.lifecycle import Lifecycle
+from chalicelib.plans.lifecycle import Lifecycle, Manual
 from chalicelib.plans.model import Kind, Plan, SnapshotRule
 from chalicelib.plans.rules import CopyTo
 from chalicelib.plans.selection import Selection
@@ -18,15 +18,16 @@ from chalicelib.retention.forecast import Forecaster, LeftBehind, is_much, left_
 from tests.jobs.made import HOUR, NOON, point_in
 
 DAY = timedelta(days=1)
+MANY = Manual(count=50)
 
 
 def _rule(count: int, name: str = "r", *vaults: str, **more: Any) -> SnapshotRule:
-    copies = tuple(CopyTo(vault) for vault in vaults)
+    copies = tuple(CopyTo(vault=vault) for vault in vaults)
     return SnapshotRule(name=name, lifecycle=Lifecycle(count=count, **more), rpo=HOUR, copies=copies)
 
 
 def _plan(*rules: SnapshotRule) -> Plan:
-    return Plan("p", "s", Selection({"app": ("x",)}), rules)
+    return Plan(name="p", service="s", selection=Selection(tags={"app": ("x",)}), rules=rules)
 
 
 def _points(number: int, *vaults: str, first: int = 0, **more: Any) -> tuple[RecoveryPoint, ...]:
@@ -83,7 +84,7 @@ def test_a_vault_that_is_no_longer_named_loses_nothing() -> None:
     ],
 )
 def test_more_than_a_quarter_is_much(points: tuple[RecoveryPoint, ...], count: int, much: bool) -> None:
-    losses = tuple(losses_of(points, _rule(count, manual=50), _rule(100, manual=50), DAY, NOON))
+    losses = tuple(losses_of(points, _rule(count, manual=MANY), _rule(100, manual=MANY), DAY, NOON))
     assert is_much(losses, points) is much
 
 

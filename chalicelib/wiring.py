@@ -14,7 +14,7 @@ from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.queue import PokeQueue
 from chalicelib.aws.secrets import Secrets
 from chalicelib.aws.ssm import Ssm
-from chalicelib.backup.due_backups import Deployment
+from chalicelib.backup.due_backups import Deployment, covered_by
 from chalicelib.backup.requests import BackupRequests
 from chalicelib.backup.service_scripts import ServiceBackup
 from chalicelib.backup.snapshots import SnapshotBackup
@@ -26,6 +26,8 @@ from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
+from chalicelib.insight.known_names import KnownNames
+from chalicelib.insight.lists import Lists
 from chalicelib.insight.service_pages import ServicePages
 from chalicelib.inventory.due_inventories import Inventories
 from chalicelib.inventory.inventory import Inventory
@@ -268,7 +270,12 @@ class Farshore:
     def plan_changes(self) -> PlanChanges:
         """What stores and removes plans."""
         return PlanChanges(
-            self.plans, self.services, self.forecaster, lambda: self.inventories.schedule(), self.now
+            self.plans,
+            self.services,
+            self.forecaster,
+            lambda plan: covered_by(plan, self.home_ec2),
+            lambda: self.inventories.schedule(),
+            self.now,
         )
 
     @cached_property
@@ -304,9 +311,12 @@ class Farshore:
         )
 
     @cached_property
-    def service_pages(self) -> ServicePages:
-        """What shows how services stand."""
-        return ServicePages(self.plans, self.services, self.now)
+    def lists(self) -> Lists:
+        """What lists what there is."""
+        regions = {place.region for place in self.places if place.region}
+        names = KnownNames(self.plans, self.services, self.points, self.jobs, self.settings.vaults, regions)
+        pages = ServicePages(self.plans, self.services, self.now)
+        return Lists(self.plans, self.points, self.jobs, self.findings, pages, names)
 
     @cached_property
     def slot_healer(self) -> SlotHealer:

@@ -15,6 +15,7 @@ from chalicelib.plans.lifecycle import Lifecycle
 from chalicelib.plans.model import Plan
 from chalicelib.plans.rules import BaseRule, CopyTo, ServiceRule, SnapshotRule
 from chalicelib.settings import Bucket, OffsiteVaultConfig, S3VaultConfig, Settings
+from docs import api, openapi
 
 HERE = Path(__file__).parent
 _MARKED = re.compile(r"(<!-- keys: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -49,13 +50,17 @@ def _rows_below(whole: Schema, schema: Schema, place: str, without: frozenset[st
 
 
 def _type(schema: Schema) -> str:
-    if "title" in schema:
-        return str(schema["title"])
     if "const" in schema or "enum" in schema:
         return listed(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if "title" in schema:
+        return str(schema["title"])
+    if schema.get("anyOf", ())[1:] == [{"type": "null"}]:
+        return f"{_type(schema['anyOf'][0])} or null"
     match schema.get("type"):
         case "boolean":
             return "`true` or `false`"
+        case "integer" if "maximum" in schema:
+            return f"{schema['minimum']:,} to {schema['maximum']:,}"
         case "array":
             return f"list of at most {schema['maxItems']}" if "maxItems" in schema else "list"
         case "object":
@@ -103,6 +108,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "s3": lambda: _table(keys_of(S3VaultConfig)),
     "libcloud": lambda: _table(keys_of(OffsiteVaultConfig)),
     "buckets": lambda: _table(keys_of(Bucket)),
+    **api.tables(keys_of, _table),
 }
 
 
@@ -125,7 +131,7 @@ def written() -> dict[Path, str]:
     """Return the text of each file that is written from the declarations."""
     pages = [page for page in sorted(HERE.glob("*.md")) if _MARKED.search(page.read_text("utf-8"))]
     texts = {page: with_tables(page.read_text("utf-8")) for page in pages}
-    return {**texts, HERE / "plan.schema.json": plan_schema()}
+    return {**texts, HERE / "plan.schema.json": plan_schema(), openapi.WHERE: openapi.text()}
 
 
 if __name__ == "__main__":

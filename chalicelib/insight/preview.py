@@ -5,9 +5,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
 
-from chalicelib.insight.documents import rfc3339
+from chalicelib.catalog.values import rfc3339
 from chalicelib.plans.durations import in_words
 from chalicelib.plans.model import Plan, Rule, ServiceRule
 from chalicelib.plans.objectives import longest_gap
@@ -78,15 +77,3 @@ def next_runs(rule: Rule, now: datetime) -> list[str]:
     if rule.times is None:
         return [f"whenever the newest point would be older than {in_words(rule.rpo or timedelta())}"]
     return [rfc3339(at) for at in islice(rule.times.after(now), RUNS_SHOWN)]
-
-
-def preview(
-    plan: Plan, services: Mapping[str, Sequence[str]], without_service: Sequence[str], now: datetime
-) -> dict[str, Any]:
-    """Return the whole preview as JSON-able values. Pure."""
-    return {
-        "plan": plan.document(),
-        "covers": [{"service": name, "instance_ids": list(ids)} for name, ids in sorted(services.items())],
-        "next_runs": {rule.name: next_runs(rule, now) for rule in plan.rules},
-        "warnings": warnings_of(plan, services, without_service, now),
-    }

@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.catalog.store.services import LineageRecord, ServiceRecord
-from chalicelib.insight.documents import rfc3339
+from chalicelib.insight.documents import FlaggedAnswer, RpoAnswer, StatusAnswer, StatusRow
 from chalicelib.plans.durations import render_duration
 from chalicelib.plans.model import Plan
 from chalicelib.plans.objectives import achieved_rpo
@@ -24,8 +24,8 @@ class Row:
     wanted: bool
 
 
-def service_status(plan: str, stored: Plan | None, record: ServiceRecord, now: datetime) -> dict[str, Any]:
-    """Return one service's status under a plan, None when that is gone, as JSON-able values.
+def service_status(plan: str, stored: Plan | None, record: ServiceRecord, now: datetime) -> StatusAnswer:
+    """Return one service's status under a plan, None when that is gone.
 
     The achieved RPO counts points whose bytes were read back and found right; it is met where that is young
     enough and every vault that the plan names has a point as young.
@@ -35,22 +35,21 @@ def service_status(plan: str, stored: Plan | None, record: ServiceRecord, now: d
     verified = ((each.verified_at, True) for each in lineages if each.verified_at)
     achieved = achieved_rpo(verified, now)
     newest = max((each.newest_at for each in lineages if each.newest_at), default=None)
-    return {
-        "plan": plan,
-        "service": record.service,
-        "points": _counts(lineages),
-        "newest_at": rfc3339(newest) if newest else None,
-        "rpo": {
-            "objective": render_duration(objective) if objective else None,
-            "achieved": render_duration(achieved) if achieved is not None else None,
-            "met": achieved is not None and achieved <= objective and not _behind(rows, objective, now)
-            if objective
-            else None,
-        },
-        "rules": [_row_document(row, now) for row in rows],
-        "says": list(_says(plan, stored, record, rows)),
+    met = achieved is not None and objective is not None and achieved <= objective
+    return StatusAnswer(
+        plan=plan,
+        service=record.service,
+        points=_counts(lineages),
+        newest_at=newest,
+        rpo=RpoAnswer(
+            objective=render_duration(objective) if objective else None,
+            achieved=render_duration(achieved) if achieved is not None else None,
+            met=met and not _behind(rows, objective, now) if objective else None,
+        ),
+        rules=tuple(_row_answer(row, now) for row in rows),
+        says=tuple(_says(plan, stored, record, rows)),
         **_flagged(lineages),
-    }
+    )
 
 
 def _rows(plan: Plan | None, record: ServiceRecord) -> Iterator[Row]:
@@ -69,19 +68,19 @@ def _rows(plan: Plan | None, record: ServiceRecord) -> Iterator[Row]:
                 yield Row(of_rule, vault, wanted=False)
 
 
-def _row_document(row: Row, now: datetime) -> dict[str, Any]:
+def _row_answer(row: Row, now: datetime) -> StatusRow:
     newest, lineage = row.record.newest.get(row.vault), row.record.lineage
-    return {
-        "rule": lineage.rule,
-        "kind": str(lineage.kind),
-        "vault": row.vault,
-        "wanted": row.wanted,
-        "points": row.record.counts.get(row.vault, 0),
-        "newest_at": rfc3339(newest.at) if newest else None,
-        "verified_at": rfc3339(newest.verified_at) if newest and newest.verified_at else None,
-        "age": render_duration(now - newest.at) if newest and newest.at <= now else None,
-        "copies_due": row.record.awaited.get(row.vault, 0),
-    }
+    return StatusRow(
+        rule=lineage.rule,
+        kind=lineage.kind,
+        vault=row.vault,
+        wanted=row.wanted,
+        points=row.record.counts.get(row.vault, 0),
+        newest_at=newest.at if newest else None,
+        verified_at=newest.verified_at if newest else None,
+        age=render_duration(now - newest.at) if newest and newest.at <= now else None,
+        copies_due=row.record.awaited.get(row.vault, 0),
+    )
 
 
 def _behind(rows: Sequence[Row], objective: Any, now: datetime) -> bool:
@@ -123,20 +122,20 @@ def _says(plan: str, stored: Plan | None, record: ServiceRecord, rows: Sequence[
 
 def _flagged(lineages: tuple[LineageRecord, ...]) -> Mapping[str, Any]:
     """Return what is wrong with the last points of a service's rules, where something is."""
-    rows = [
-        {
-            "rule": each.lineage.rule,
-            "kind": str(each.lineage.kind),
-            "recovery_point": each.flagged.point,
-            "reason": each.flagged.why,
-        }
+    rows = tuple(
+        FlaggedAnswer(
+            rule=each.lineage.rule,
+            kind=each.lineage.kind,
+            recovery_point=each.flagged.point,
+            reason=each.flagged.why,
+        )
         for each in lineages
         if each.flagged is not None
-    ]
+    )
     return {"flagged": rows} if rows else {}
 
 
-def _counts(lineages: tuple[LineageRecord, ...]) -> Mapping[str, Mapping[str, int]]:
+def _counts(lineages: tuple[LineageRecord, ...]) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
     for record in lineages:
         for vault, number in record.counts.items():

@@ -2,17 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.catalog.store import PointStore
+from chalicelib.catalog.values import VaultName
 from chalicelib.errors import Conflict, InvalidInput, Problem
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest, JobId
 from chalicelib.jobs.work import copy_method, copy_request
+from chalicelib.plans.declared import Declared, near
 from chalicelib.plans.model import Kind
 from chalicelib.plans.values import PRIMARY
 
 WHAT = "the copy request"
+
+
+class CopyOrder(Declared):
+    """A copy of a recovery point."""
+
+    vault: Annotated[VaultName, Field(description="the vault that the point is copied into")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +34,15 @@ class CopyRequests:
     points: PointStore
     vault_kinds: Mapping[str, str]
 
-    def open(self, point_id: str, vault: str, key: str) -> tuple[JobId, ...]:
-        """Open the copy of a point into `vault`; under the same `key` the same one.
+    def open(self, point_id: str, order: CopyOrder, key: str) -> tuple[JobId, ...]:
+        """Open the copy of a point; under the same `key` the same one.
 
         Raises:
             NotFound: there is no such point.
             InvalidInput: there is no such vault to copy into, or it cannot hold this kind of point.
             Conflict: the point has no original to copy from, or is there already or soon.
         """
-        point = self.points.require(point_id)
+        point, vault = self.points.require(point_id), order.vault
         self._require_vault(point, vault)
         _require_copyable(point, vault)
         method = copy_method(point.kind, self.vault_kinds[vault])
@@ -42,7 +53,7 @@ class CopyRequests:
     def _require_vault(self, point: RecoveryPoint, vault: str) -> None:
         others = sorted(name for name in self.vault_kinds if name != PRIMARY)
         if vault not in others:
-            expected = f"a configured vault: {', '.join(others) or 'there is none'}"
+            expected = f"a configured vault{near(vault, others)}; there are {', '.join(others) or 'none'}"
             raise InvalidInput(WHAT, [Problem("/vault", vault, expected)])
         if point.kind is Kind.SNAPSHOT and self.vault_kinds[vault] != "s3":
             expected = "an S3 vault: snapshots off-site are not supported yet"

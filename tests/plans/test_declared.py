@@ -45,7 +45,7 @@ class Ball(Declared):
 class Crate(Declared):
     later: ClassVar = {"lid": "closes it"}
 
-    name: Annotated[str, worded("a short name"), Field(max_length=4, examples=["tea"])]
+    name: Annotated[str, worded("a short name", title="name"), Field(max_length=4, examples=["tea"])]
     label: str = Field(default_factory=lambda given: given["name"])
     heavy: Maybe[bool] = None
     count: Maybe[int] = None

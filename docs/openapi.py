@@ -15,7 +15,9 @@ from chalicelib.plans.reading import LARGEST_BYTES
 from chalicelib.triggers.http import JSON, PROBLEM, YAML
 from chalicelib.triggers.idempotency import LONGEST_KEY
 from chalicelib.triggers.routes import ROUTES, AnyRoute
+from docs.examples import examples
 
+EXAMPLES = tuple(examples())
 WHERE = Path(__file__).parents[1] / "chalicelib" / "triggers" / "openapi.json"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _NAMED = {
@@ -130,9 +132,11 @@ def _operation(route: AnyRoute, schemas: dict[str, Any]) -> dict[str, Any]:
     if parameters := [*_in_path(route), *_in_query(route), *_in_headers(route)]:
         operation["parameters"] = parameters
     if route.has_body:
-        schema = {"schema": _schema(route.body, schemas)}
+        schema = {"schema": _body(route, schemas)}
+        shown = [each.document for each in EXAMPLES if each.route is route and each.status < 300]
         required = "required" in _declared(route.body)
-        operation["requestBody"] = {"required": required, "content": {JSON: schema, YAML[0]: schema}}
+        content = {JSON: schema | _examples(shown), YAML[0]: schema}
+        operation["requestBody"] = {"required": required, "content": content}
     operation["responses"] = {
         str(int(status)): answer for status, answer in sorted(_responses(route, schemas).items())
     }
@@ -187,21 +191,31 @@ def _responses(route: AnyRoute, schemas: dict[str, Any]) -> dict[HTTPStatus, Any
         bad[HTTPStatus.CONFLICT] = "; ".join(filter(None, (route.refused, working)))
     if route.once:
         bad[HTTPStatus.UNPROCESSABLE_ENTITY] = "the `Idempotency-Key` was used before with another body"
-    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    gateway = {"schema": {"type": "object", "properties": {"message": {"type": "string"}}}}
     return {
-        **{status: _good(status, models, schemas) for status, models in good.items()},
-        **{
-            status: {
-                "description": why,
-                "content": {JSON: gateway} if status is HTTPStatus.FORBIDDEN else {PROBLEM: problem},
-            }
-            for status, why in bad.items()
-        },
+        **{status: _good(route, status, models, schemas) for status, models in good.items()},
+        **{status: {"description": why, "content": _problem(route, status)} for status, why in bad.items()},
     }
 
 
-def _good(status: HTTPStatus, models: list[type[Declared] | None], schemas: dict[str, Any]) -> dict[str, Any]:
+def _problem(route: AnyRoute, status: HTTPStatus) -> dict[str, Any]:
+    if status is HTTPStatus.FORBIDDEN:
+        return {JSON: {"schema": {"type": "object", "properties": {"message": {"type": "string"}}}}}
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {PROBLEM: schema | _answered(route, status)}
+
+
+def _answered(route: AnyRoute, status: HTTPStatus) -> dict[str, Any]:
+    return _examples([each.answer for each in EXAMPLES if each.route is route and each.status == status])
+
+
+def _examples(values: list[Any]) -> dict[str, Any]:
+    named = {str(number): {"value": value} for number, value in enumerate(values, 1)}
+    return {"examples": named} if named else {}
+
+
+def _good(
+    route: AnyRoute, status: HTTPStatus, models: list[type[Declared] | None], schemas: dict[str, Any]
+) -> dict[str, Any]:
     described = [_schema(model, schemas) for model in models if model is not None]
     words = " ".join((model.__doc__ or "").partition("\n")[0] for model in models if model is not None)
     answer: dict[str, Any] = {"description": words or status.phrase}
@@ -209,8 +223,20 @@ def _good(status: HTTPStatus, models: list[type[Declared] | None], schemas: dict
         schema = (
             described[0] if len(described) == 1 else {"anyOf": described} if described else {"type": "object"}
         )
-        answer["content"] = {JSON: {"schema": schema}}
+        answer["content"] = {JSON: {"schema": schema} | _answered(route, status)}
     return answer
+
+
+def _body(route: AnyRoute, schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return a reference to the schema of a body; what stands in the path need not stand in it again."""
+    reference = _schema(route.body, schemas)
+    named = set(_PARAMETER.findall(route.path)) & set(route.body.model_fields)
+    if not named:
+        return reference
+    whole = schemas[route.body.__name__]
+    name = f"{route.body.__name__}Body"
+    schemas[name] = {**whole, "required": [key for key in whole["required"] if key not in named]}
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _schema(model: type[Declared], schemas: dict[str, Any]) -> dict[str, Any]:

@@ -152,3 +152,23 @@ def test_a_key_that_is_empty_or_too_long_is_refused(app: Farshore, key: str) -> 
         key if len(key) <= 200 else f"{key[:200]}...",
         "1 to 255 characters",
     )
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "UpdateItem", "DeleteItem"])
+def test_while_dynamodb_throttles_a_request_with_a_key_is_a_503_and_is_done_once_later(
+    app: Farshore, operation: str
+) -> None:
+    before, key = count(app, "backup"), f"throttled {operation}"
+    error = {"code": "ProvisionedThroughputExceededException", "status": 400, "message": "slow down"}
+    match = {"service": "dynamodb", "operation": operation, "caller": "function"}
+    # What is refused gives its key back, and that is a call of its own.
+    body = {**BACKUP, "rule": "none"} if operation == "DeleteItem" else BACKUP
+    app.cloud.faults.replace([{"match": match, "effect": {"error": error}}])
+    problem = app.ask("POST", "/backups", body, key=key).problem(503)
+    app.cloud.faults.replace([])
+    assert "ProvisionedThroughputExceededException" in problem["detail"]
+    app.cloud.advance(timedelta(seconds=30))  # no request is worked on for longer
+    [job] = app.post("/backups", BACKUP, key=f"{key} again" if operation == "DeleteItem" else key)
+    app.finish()
+    assert app.job(job)["state"] == "COMPLETED"
+    assert count(app, "backup") == before + 1

@@ -14,7 +14,7 @@ from chalicelib.aws.volume_types import DEFAULT_TYPE, GP3_THROUGHPUT, VOLUME_TYP
 from chalicelib.catalog.recovery_point import SnapshotRef
 from chalicelib.errors import Problem
 from chalicelib.jobs.work import VolumeRestoreWork
-from chalicelib.plans.declared import near
+from chalicelib.plans.words import near
 
 
 @dataclass(frozen=True, slots=True)

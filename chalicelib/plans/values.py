@@ -21,8 +21,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from chalicelib.plans.declared import SURROGATES, near, worded
+from chalicelib.plans.declared import worded
 from chalicelib.plans.schedule import Schedule, zone_named
+from chalicelib.plans.words import SURROGATES, near
 
 # The vault that every recovery point is made in.
 PRIMARY = "primary"

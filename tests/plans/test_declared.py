@@ -9,17 +9,10 @@ import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
 from chalicelib.errors import InvalidInput
-from chalicelib.plans.declared import (
-    MOST_PROBLEMS,
-    Declared,
-    Fault,
-    Maybe,
-    listed,
-    problems_of,
-    schema_of,
-    shown,
-    worded,
-)
+from chalicelib.plans.declared import Declared, Fault, Maybe, worded
+from chalicelib.plans.problems import MOST_PROBLEMS, problems_of
+from chalicelib.plans.schema import schema_of
+from chalicelib.plans.words import listed, shown
 
 
 class Shape(StrEnum):

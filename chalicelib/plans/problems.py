@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from chalicelib.errors import Problem
+from chalicelib.plans.declared import AGAIN, LATER, TIE
 from chalicelib.plans.schema import AnyModel, schema_of
 from chalicelib.plans.words import (
     SURROGATES,
@@ -29,9 +30,6 @@ from chalicelib.plans.words import (
 
 # So many problems are told; one more says how many there are beside them.
 MOST_PROBLEMS = 100
-# The types of errors of ours: of keys that are wrong together, and one that is raised once more beside those.
-TIE, AGAIN = "tie", "again"
-LATER = "not supported yet; leave it out"
 _NO_VALUE = "has no value: write one, or leave the key out"
 _TEXT_KEY = "keys are texts: quote it"
 

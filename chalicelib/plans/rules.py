@@ -13,11 +13,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 
-from chalicelib.plans.declared import Declared, Fault, Maybe, worded
+from chalicelib.plans.declared import LATER, Declared, Fault, Maybe, worded
 from chalicelib.plans.durations import Duration
 from chalicelib.plans.expect import Expect
 from chalicelib.plans.lifecycle import Lifecycle, LifecycleKey
-from chalicelib.plans.problems import LATER
 from chalicelib.plans.schedule import Schedule
 from chalicelib.plans.selection import VolumeChoice
 from chalicelib.plans.values import (

@@ -70,7 +70,8 @@ def _span(schema: Schema, suffix: str) -> str:
     least, most = schema.get(f"min{suffix}"), schema.get(f"max{suffix}")
     match least, most:
         case None, None:
-            return ""
+            above = schema.get("exclusiveMinimum")
+            return "" if above is None else f" above {above:,}"
         case None, most:
             return f" of at most {most:,}"
         case least, None:

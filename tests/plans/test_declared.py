@@ -76,7 +76,7 @@ def told(document: Any, context: Any = None) -> dict[str, tuple[Any, str]]:
         (WHOLE | {"things": [3]}, "/things/0", 3, "a mapping with shape: square or round"),
         (WHOLE | {"things": [{}]}, "/things/0/shape", None, "required: square or round"),
         (WHOLE | {"things": [{"shape": "squar"}]}, "/things/0/shape", "squar", "did you mean square?"),
-        (WHOLE | {"things": [{"shape": "round"}]}, "/things/0/radius", None, "required: a number"),
+        (WHOLE | {"things": [{"shape": "round"}]}, "/things/0/radius", None, "required: a number above 0"),
         (WHOLE | {"naem": 1}, "/naem", 1, "did you mean name?; the keys here are count, heavy"),
         (WHOLE | {"lid": 1}, "/lid", 1, "not supported yet"),
         (WHOLE | {"a/b~c": 1}, "/a~1b~0c", 1, "an unknown key"),

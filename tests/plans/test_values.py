@@ -87,6 +87,12 @@ def test_a_schedule_whose_years_are_over_is_refused(schedule: str) -> None:
     assert Plan.model_validate(document).rules[0].schedule == schedule
 
 
+@pytest.mark.parametrize("written", ["1 hour", "3600", 3600, "1h30m", "-1h", "1.5h", "", "60s", True, ["1h"]])
+def test_a_duration_is_one_number_and_one_unit_within_its_bounds(written: Any) -> None:
+    words = "a duration from 5m to 3650d: a whole number and one of s, m, h, d, such as 90s, 15m, 1h or 30d"
+    assert refusal(plan(rpo=written)) == words
+
+
 @pytest.mark.parametrize("zone", ["pst", "PST", "CEST", "BST"])
 def test_an_abbreviation_is_no_zone(zone: str) -> None:
     assert "abbreviations such as PST are none" in refusal(plan(timezone=zone))

@@ -117,6 +117,13 @@ def test_a_hundred_problems_are_told_and_the_rest_counted() -> None:
     assert found[""][1] == "29,900 more problems are not listed: mend these first"
 
 
+def test_an_errors_text_is_short_however_many_problems_it_has() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Crate.read(WHOLE | {f"k{number}": 1 for number in range(300)}, "the crate")
+    assert str(refused.value).startswith("reading the crate failed: /k0: 1 - an unknown key")
+    assert str(refused.value).endswith("; and 91 more")
+
+
 def test_defaults_are_filled_in_and_what_is_absent_left_out() -> None:
     crate = Crate.read(WHOLE, "the crate")
     document = crate.document()

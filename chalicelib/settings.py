@@ -127,9 +127,9 @@ class Settings(Declared):
     # The quota may have been raised for an account (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html).
     copy_slots: Annotated[
         int,
+        Field(ge=1),
         BeforeValidator(_count),
         Field(
-            ge=1,
             alias="FARSHORE_COPY_SLOTS",
             title="whole number",
             description="snapshot copies at once per destination region",

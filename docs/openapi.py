@@ -10,8 +10,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from chalicelib.plans.declared import Declared, schema_of
+from chalicelib.plans.declared import Declared
 from chalicelib.plans.reading import LARGEST_BYTES
+from chalicelib.plans.schema import schema_of
 from chalicelib.triggers.http import JSON, PROBLEM, YAML
 from chalicelib.triggers.idempotency import LONGEST_KEY
 from chalicelib.triggers.routes import ROUTES, AnyRoute

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chalicelib.plans.declared import Declared, Schema, flow, listed, resolved, schema_of
+from chalicelib.plans.declared import Declared
 from chalicelib.plans.lifecycle import Lifecycle
 from chalicelib.plans.model import Plan
 from chalicelib.plans.rules import BaseRule, CopyTo, ServiceRule, SnapshotRule
+from chalicelib.plans.schema import schema_of
+from chalicelib.plans.words import Schema, flow, listed, resolved
 from chalicelib.settings import Bucket, OffsiteVaultConfig, S3VaultConfig, Settings
 from docs import api, openapi
 

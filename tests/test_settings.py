@@ -88,6 +88,54 @@ def test_an_unknown_key_is_refused_without_showing_what_may_be_a_secret() -> Non
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "pointer", "says"),
+    [
+        ("FARSHORE_COPY_SLOTS", "0x3", "", "a whole number of at least 1"),
+        ("FARSHORE_COPY_SLOTS", "0", "", "a whole number of at least 1"),
+        ("FARSHORE_GRACE", "8d", "", "a duration from 0d to 7d"),
+        ("FARSHORE_REQUEST_BUCKETS", "[]", "", "a mapping"),
+        ("FARSHORE_REQUEST_BUCKETS", "{", "", "JSON: "),
+        ("FARSHORE_REQUEST_BUCKETS", '{"C": {"size": 0, "refill_per_second": 5}}', "/C/size", "at least 1"),
+        ("FARSHORE_REQUEST_BUCKETS", '{"C": {"size": 1, "refill": 5}}', "/C/refill", "an unknown key"),
+        (
+            "FARSHORE_REQUEST_BUCKETS",
+            '{"C": {"size": 1, "refill_per_second": 0}}',
+            "/C/refill_per_second",
+            "above 0",
+        ),
+    ],
+)
+def test_each_setting_says_what_would_be_right(name: str, text: str, pointer: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        settings_with({"primary": PRIMARY}, **{name: text})
+    found = {problem.pointer: problem.expected for problem in refused.value.problems}
+    assert says in found[f"/{name}{pointer}"]
+
+
+def test_what_is_not_set_has_its_default() -> None:
+    settings = settings_with({"primary": PRIMARY}, FARSHORE_COPY_SLOTS="", FARSHORE_REQUEST_BUCKETS="{}")
+    assert (settings.copy_slots, settings.grace, settings.buckets) == (20, timedelta(days=1), {})
+
+
+@pytest.mark.parametrize(
+    ("vault", "pointer", "says"),
+    [
+        (PRIMARY | {"kind": "libclod"}, "/dr/kind", "s3 or libcloud; did you mean libcloud?"),
+        (AZURE | {"region": "eu-west-1"}, "/dr/region", "belongs where kind is s3"),
+        (AZURE | {"credentials": None}, "/dr/credentials", "has no value"),
+        (PRIMARY | {"region": "EU"}, "/dr/region", "a region of AWS, such as eu-west-1"),
+    ],
+)
+def test_each_fault_of_a_vault_says_what_would_be_right(
+    vault: dict[str, Any], pointer: str, says: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        settings_with({"primary": PRIMARY, "dr": vault | {"bucket": "b-two"} if "bucket" in vault else vault})
+    found = {problem.pointer: problem.expected for problem in refused.value.problems}
+    assert says in found[f"/FARSHORE_VAULTS{pointer}"]
+
+
 def test_every_missing_variable_is_named_at_once() -> None:
     with pytest.raises(InvalidInput) as refused:
         read_settings({"FARSHORE_STAGE": "prod", "FARSHORE_TABLE": ""})

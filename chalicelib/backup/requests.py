@@ -16,8 +16,9 @@ from chalicelib.catalog.values import PlanName, Remark, RuleName
 from chalicelib.errors import Conflict, InvalidInput, Problem
 from chalicelib.jobs.job import JobId
 from chalicelib.jobs.work import Cause, Terms
-from chalicelib.plans.declared import Declared, Maybe, near, worded
+from chalicelib.plans.declared import Declared, Maybe, worded
 from chalicelib.plans.durations import parse_duration
+from chalicelib.plans.words import near
 
 WHAT = "the backup request"
 

@@ -13,8 +13,8 @@ from chalicelib.catalog.store import PlanStore, PointStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import InvalidInput, Problem
 from chalicelib.jobs.store import JobStore
-from chalicelib.plans.declared import near
 from chalicelib.plans.model import Plan, TagName
+from chalicelib.plans.words import near
 
 # So many names are told; the nearest is looked for among as many services as are read for it.
 MOST_NAMED = 20

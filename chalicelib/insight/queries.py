@@ -18,8 +18,9 @@ from chalicelib.catalog.values import (
     number,
 )
 from chalicelib.jobs.job import JobKind, JobState
-from chalicelib.plans.declared import Declared, Fault, Maybe, listed, near, worded
+from chalicelib.plans.declared import Declared, Fault, Maybe, worded
 from chalicelib.plans.model import Kind
+from chalicelib.plans.words import listed, near
 
 MOST_ITEMS = 500
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic_core import core_schema
 
-DURATION = "a duration is a whole number and one of s, m, h, d, such as 90s, 15m, 1h or 30d"
+_WRITTEN = "a whole number and one of s, m, h, d, such as 90s, 15m, 1h or 30d"
 LONGEST = timedelta(days=36_500)
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _WORDS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
@@ -38,19 +38,23 @@ class Duration:
             "type": "string",
             "pattern": f"^{_GRAMMAR.pattern}$",
             "title": f"duration, {self._bounds}",
-            "errorMessage": f"from {self._bounds}: {DURATION}",
+            "errorMessage": self._words,
         }
 
     @property
     def _bounds(self) -> str:
         return f"{render_duration(self.least)} to {render_duration(self.most)}"
 
+    @property
+    def _words(self) -> str:
+        return f"a duration from {self._bounds}: {_WRITTEN}"
+
     def _read(self, value: object) -> timedelta:
-        if isinstance(value, timedelta):
-            value = render_duration(value)
-        if not isinstance(value, str):
-            raise ValueError(f"from {self._bounds}: {DURATION}")  # noqa: TRY004 - pydantic reads this one
-        return parse_duration(value, least=self.least, most=self.most)
+        text = render_duration(value) if isinstance(value, timedelta) else str(value)
+        try:
+            return parse_duration(text, least=self.least, most=self.most)
+        except ValueError:
+            raise ValueError(self._words) from None
 
 
 def parse_duration(
@@ -63,7 +67,7 @@ def parse_duration(
     """
     found = _GRAMMAR.fullmatch(text)
     if found is None:
-        raise ValueError(DURATION)
+        raise ValueError(f"a duration is {_WRITTEN}")
     seconds = int(found[1]) * _UNITS[found[2]]
     if not least.total_seconds() <= seconds <= most.total_seconds():
         raise ValueError(f"a duration from {render_duration(least)} to {render_duration(most)}")

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from chalicelib.errors import InvalidInput, Problem
-from chalicelib.plans.declared import MOST_PROBLEMS, SURROGATES, Fault, Place, pointer, shown
+from chalicelib.plans.declared import Fault
+from chalicelib.plans.problems import MOST_PROBLEMS
+from chalicelib.plans.words import SURROGATES, Place, pointer, shown
 
 LARGEST_BYTES = 256 * 1024
 DEEPEST = 32

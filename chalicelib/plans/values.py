@@ -21,8 +21,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from chalicelib.plans.declared import SURROGATES, near, worded
+from chalicelib.plans.declared import worded
 from chalicelib.plans.schedule import Schedule, zone_named
+from chalicelib.plans.words import SURROGATES, near
 
 # The vault that every recovery point is made in.
 PRIMARY = "primary"
@@ -96,19 +97,19 @@ def _quoted(value: object) -> object:
 def _script(text: str, info: ValidationInfo) -> str:
     # An editor's CRLF would become part of the last word of each line, a file's name for example.
     text = text.replace("\r\n", "\n")
-    if is_path(text.strip()):
-        text = text.strip()
-    if not text.strip() or "\0" in text:
+    words = text.strip()
+    if is_path(words):
+        return words
+    if not words or "\0" in text:
         raise ValueError(_SCRIPT_WORDS)
     if len(_encoded(text)) > MOST_SCRIPT_BYTES:
         raise ValueError(
             f"at most {MOST_SCRIPT_BYTES} bytes; put a longer script on the instance and give its path"
         )
-    if sent(info) and text.startswith(("/", "./")) and not is_path(text) and "\n" not in text.strip():
-        path, _, words = text.strip().partition(" ")
+    if sent(info) and words.startswith(("/", "./")) and "\n" not in words:
         raise ValueError(
             "a path is one word; to pass arguments write an inline script of two lines, #!/bin/sh and "
-            f'exec {path} {words} "$@"'
+            f'exec {words} "$@"'
         )
     return text
 

@@ -17,8 +17,9 @@ from chalicelib.jobs.claims import Claims, lock_of_instance
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest, JobId, JobKind
 from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
-from chalicelib.plans.declared import Declared, Fault, Maybe, near
+from chalicelib.plans.declared import Declared, Fault, Maybe
 from chalicelib.plans.model import Kind, Rule, ServiceRule
+from chalicelib.plans.words import near
 from chalicelib.recovery.requests import (
     WHAT,
     Order,

@@ -13,9 +13,10 @@ from chalicelib.errors import Conflict, InvalidInput, Problem
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest, JobId
 from chalicelib.jobs.work import copy_method, copy_request
-from chalicelib.plans.declared import Declared, near
+from chalicelib.plans.declared import Declared
 from chalicelib.plans.model import Kind
 from chalicelib.plans.values import PRIMARY
+from chalicelib.plans.words import near
 
 WHAT = "the copy request"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chalicelib.plans.declared import listed
 from chalicelib.plans.model import Plan, Rule
+from chalicelib.plans.words import listed
 from chalicelib.retention.forecast import Forecast, LeftBehind
 
 # So many names are told of what there may be thousands of.
@@ -92,9 +92,9 @@ def _points_let_go(forecast: Forecast) -> Iterator[str]:
     by_vault = Counter(loss.vault for loss in forecast.losses if loss.newly)
     if by_vault:
         total = _count(by_vault.total(), "recovery point")
-        where = listed(f"{number:,} in {vault}" for vault, number in sorted(by_vault.items()))
+        counts = (f"{number:,} in {vault}" for vault, number in sorted(by_vault.items()))
         yield (
-            f"{total} that the stored plan keeps are let go ({where.replace(' or ', ' and ')}); "
+            f"{total} that the stored plan keeps are let go ({listed(counts, 'and')}); "
             "they can be taken back, or the plan put back, until the grace is over"
         )
 

@@ -31,8 +31,9 @@ from chalicelib.insight.documents import (
 )
 from chalicelib.insight.queries import FindingQuery, JobQuery, PlanQuery, PointQuery, StatusQuery
 from chalicelib.jobs.job import JobId
-from chalicelib.plans.declared import Declared, shown
+from chalicelib.plans.declared import Declared
 from chalicelib.plans.model import Plan, parse_plan
+from chalicelib.plans.words import shown
 from chalicelib.recovery.restores import RestoreOrder
 from chalicelib.replication.requests import CopyOrder
 from chalicelib.triggers import routes

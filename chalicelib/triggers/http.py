@@ -26,8 +26,9 @@ from chalicelib.errors import (
     VaultMissing,
 )
 from chalicelib.observability import count, logger
-from chalicelib.plans.declared import Declared, shown
+from chalicelib.plans.declared import Declared
 from chalicelib.plans.reading import LARGEST_BYTES, load_document
+from chalicelib.plans.words import shown
 from chalicelib.triggers.routes import B, Q, Route
 
 JSON = "application/json"
@@ -41,8 +42,6 @@ ANY_CONTENT = ["*/*"]
 # No name or id of ours is as long, and DynamoDB takes no sort key that is longer.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 LONGEST_TEXT_BYTES = 1024
-# Of a long list of faults, so many are in the sentence; `errors` has them all.
-MOST_IN_DETAIL = 5
 
 
 class UnknownContent(InvalidInput):
@@ -148,9 +147,7 @@ def problem_of(error: FarshoreError) -> Response:
         {"pointer": each.pointer, "value": shown(each.value), "expected": each.expected}
         for each in error.problems
     ]
-    first = "; ".join(map(str, error.problems[:MOST_IN_DETAIL]))
-    more = f"; and {len(errors) - MOST_IN_DETAIL} more" if len(errors) > MOST_IN_DETAIL else ""
-    return problem(status, f"{error.operation} failed: {first}{more}", errors=errors)
+    return problem(status, str(error), errors=errors)
 
 
 def problem(status: HTTPStatus, detail: str, **more: Any) -> Response:

@@ -9,17 +9,10 @@ import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
 from chalicelib.errors import InvalidInput
-from chalicelib.plans.declared import (
-    MOST_PROBLEMS,
-    Declared,
-    Fault,
-    Maybe,
-    listed,
-    problems_of,
-    schema_of,
-    shown,
-    worded,
-)
+from chalicelib.plans.declared import Declared, Fault, Maybe, worded
+from chalicelib.plans.problems import MOST_PROBLEMS, problems_of
+from chalicelib.plans.schema import schema_of
+from chalicelib.plans.words import listed, shown
 
 
 class Shape(StrEnum):
@@ -83,7 +76,7 @@ def told(document: Any, context: Any = None) -> dict[str, tuple[Any, str]]:
         (WHOLE | {"things": [3]}, "/things/0", 3, "a mapping with shape: square or round"),
         (WHOLE | {"things": [{}]}, "/things/0/shape", None, "required: square or round"),
         (WHOLE | {"things": [{"shape": "squar"}]}, "/things/0/shape", "squar", "did you mean square?"),
-        (WHOLE | {"things": [{"shape": "round"}]}, "/things/0/radius", None, "required: a number"),
+        (WHOLE | {"things": [{"shape": "round"}]}, "/things/0/radius", None, "required: a number above 0"),
         (WHOLE | {"naem": 1}, "/naem", 1, "did you mean name?; the keys here are count, heavy"),
         (WHOLE | {"lid": 1}, "/lid", 1, "not supported yet"),
         (WHOLE | {"a/b~c": 1}, "/a~1b~0c", 1, "an unknown key"),
@@ -122,6 +115,13 @@ def test_a_hundred_problems_are_told_and_the_rest_counted() -> None:
     found = told(WHOLE | {f"k{number}": 1 for number in range(30_000)})
     assert len(found) == MOST_PROBLEMS + 1
     assert found[""][1] == "29,900 more problems are not listed: mend these first"
+
+
+def test_an_errors_text_is_short_however_many_problems_it_has() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Crate.read(WHOLE | {f"k{number}": 1 for number in range(300)}, "the crate")
+    assert str(refused.value).startswith("reading the crate failed: /k0: 1 - an unknown key")
+    assert str(refused.value).endswith("; and 91 more")
 
 
 def test_defaults_are_filled_in_and_what_is_absent_left_out() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -249,3 +250,34 @@ def test_deleting_day_by_day_leaves_what_one_look_back_would(days: int, daily: i
     assert {each.id for each in held} == set(
         kept(decide_lifecycle(everything, lifecycle, end, complete=True))
     )
+
+
+@pytest.mark.parametrize(
+    ("zone", "stay"),
+    [
+        ("UTC", ["2026-11-22T08:30", "2026-11-21T23:30"]),
+        ("Europe/Berlin", ["2026-11-22T08:30", "2026-11-21T22:30"]),
+        ("America/New_York", ["2026-11-22T08:30", "2026-11-21T23:30"]),
+    ],
+)
+def test_days_are_those_of_the_rules_zone(zone: str, stay: list[str]) -> None:
+    found = decide_lifecycle(
+        points("2026-11-22T08:30", "2026-11-21T23:30", "2026-11-21T22:30"),
+        Lifecycle(keep=Keep(daily=2)),
+        NOW,
+        complete=True,
+        zone=ZoneInfo(zone),
+    )
+    assert kept(found) == stay
+
+
+def test_an_hour_that_comes_twice_is_two() -> None:
+    twice = points("2026-10-25T01:30", "2026-10-25T00:30", "2026-10-24T23:30")
+    found = decide_lifecycle(
+        twice, Lifecycle(keep=Keep(hourly=2)), NOW, complete=True, zone=ZoneInfo("Europe/Berlin")
+    )
+    assert [(each.keep, "2026-10-25T02" in each.reason) for each in found] == [
+        (True, True),
+        (True, True),
+        (False, False),
+    ]

@@ -22,6 +22,7 @@ from chalicelib.plans.model import (
     service_of,
 )
 from chalicelib.plans.objectives import Objectives
+from chalicelib.plans.reading import load_document
 from chalicelib.plans.selection import Selection, VolumeChoice
 from chalicelib.plans.values import is_path
 
@@ -287,7 +288,8 @@ def test_plan_written_back_is_the_plan(document: dict[str, Any]) -> None:
     plan = parsed(document)
     written = plan.document()
     assert parsed(json.loads(json.dumps(written))) == plan
-    assert parsed(yaml.safe_load(yaml.safe_dump(written))) == plan
+    assert parsed(load_document(json.dumps(written), is_yaml=True)) == plan
+    assert Plan.model_validate(written) == plan
     assert parsed(written).document() == written
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import InvalidInput, Problem
-from chalicelib.plans.declared import MOST_PROBLEMS
+from chalicelib.plans.problems import MOST_PROBLEMS
 from chalicelib.plans.reading import DEEPEST, LARGEST_BYTES, load_document
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.catalog.recovery_point import Lineage, Origin, PointState, RecoveryPoint
 from chalicelib.catalog.store.services import LineageRecord
-from chalicelib.plans.lifecycle import Lifecycle, Manual
+from chalicelib.plans.lifecycle import Keep, Lifecycle, Manual
 from chalicelib.plans.model import Kind, Plan, SnapshotRule
 from chalicelib.plans.rules import CopyTo
 from chalicelib.plans.selection import Selection
@@ -47,6 +47,18 @@ def test_what_a_stricter_lifecycle_lets_go_is_told_with_its_reason() -> None:
     losses = tuple(losses_of(points, _rule(2), _rule(9), DAY, NOON))
     assert [(loss.point, loss.made) for loss in losses] == [(p.id, p.created_at) for p in points[2:]]
     assert {loss.reason for loss in losses} == {"no longer kept by count 2, min_keep 1"}
+
+
+@pytest.mark.parametrize(("zone", "lost"), [("UTC", 22), ("Asia/Tokyo", 13)])
+def test_days_of_a_lifecycle_are_those_of_its_rules_zone(zone: str, lost: int) -> None:
+    points = {hours: point_in("primary", hours=hours) for hours in (0, 13, 22)}
+    rule = SnapshotRule(name="r", lifecycle=Lifecycle(keep=Keep(daily=2)), rpo=HOUR, timezone=zone)
+    losses = losses_of(tuple(points.values()), rule, None, DAY, NOON)
+    assert [loss.point for loss in losses] == [points[lost].id]
+
+
+def test_a_plan_whose_zone_changes_keeps_something_else() -> None:
+    assert _rule(2).retention != _rule(2).model_copy(update={"timezone": "Asia/Tokyo"}).retention
 
 
 def test_what_the_stored_plan_lets_go_too_is_told_and_is_not_new() -> None:

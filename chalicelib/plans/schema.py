@@ -26,7 +26,10 @@ class _Schema(GenerateJsonSchema):
     """pydantic's schema without titles made of names, and without null, which no key may be."""
 
     def sort(self, value: Any, parent_key: str | None = None) -> Any:
-        """Return the schema in the order of its declaration."""
+        """Return the schema in the order of its declaration, and what it refers to by name: which of those is
+        built first differs."""
+        if parent_key is None and "$defs" in value:
+            return {**value, "$defs": dict(sorted(value["$defs"].items()))}
         return value
 
     def field_title_should_be_set(self, schema: Any) -> bool:

@@ -4,15 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
 
-from chalicelib.insight.documents import (
-    ArtefactAnswer,
-    FindingAnswer,
-    JobAnswer,
-    PointAnswer,
-    StatusAnswer,
-    StatusRow,
-    VolumeAnswer,
-)
+from chalicelib.insight.finding_answers import FindingAnswer
+from chalicelib.insight.job_answers import JobAnswer
+from chalicelib.insight.point_answers import ArtefactAnswer, PointAnswer
+from chalicelib.insight.status import StatusAnswer, StatusRow
+from chalicelib.insight.volume_answers import VolumeAnswer
 from chalicelib.plans.declared import Declared
 from chalicelib.triggers.plan_answers import PlanPreview
 from chalicelib.triggers.routes import PUT_PLAN, ROUTES, AnyRoute, Nothing

@@ -75,6 +75,11 @@ Flag = Annotated[bool, BeforeValidator(_flag), worded("true or false", title="`t
 Count = Annotated[int, Field(ge=0), BeforeValidator(number)]
 
 
+def says(description: str) -> Any:
+    """Return the annotation that says what a key is."""
+    return Field(description=description)
+
+
 class Answer(Declared):
     """What the API answers: the keys that were given, also those that are null; a key that may be absent is
     there only where there is something to say."""

@@ -9,19 +9,14 @@ from chalicelib.catalog.store import PlanStore, PointStore
 from chalicelib.catalog.store.findings import FindingStore
 from chalicelib.catalog.values import Answer
 from chalicelib.insight.cursors import decode_cursor, encode_cursor
-from chalicelib.insight.documents import (
-    FindingPage,
-    JobPage,
-    PlanPage,
-    PointPage,
-    StatusPage,
-    finding_answer,
-    job_answer,
-    point_answer,
-)
+from chalicelib.insight.finding_answers import FindingPage, finding_answer
+from chalicelib.insight.job_answers import JobPage, job_answer
 from chalicelib.insight.known_names import KnownNames
+from chalicelib.insight.plan_page import PlanPage
+from chalicelib.insight.point_answers import PointPage, point_answer
 from chalicelib.insight.queries import FindingQuery, JobQuery, ListQuery, PlanQuery, PointQuery, StatusQuery
 from chalicelib.insight.service_pages import ServicePages
+from chalicelib.insight.status import StatusPage
 from chalicelib.jobs.store import JobStore
 
 

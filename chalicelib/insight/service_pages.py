@@ -8,9 +8,8 @@ from itertools import chain
 from chalicelib.catalog.store import PlanStore
 from chalicelib.catalog.store.services import ServiceRecord, ServiceStore
 from chalicelib.insight.cursors import decode_cursor, encode_cursor
-from chalicelib.insight.documents import StatusAnswer, StatusPage
 from chalicelib.insight.queries import StatusQuery
-from chalicelib.insight.status import service_status
+from chalicelib.insight.status import StatusAnswer, StatusPage, service_status
 from chalicelib.plans.model import Plan, TagName
 
 

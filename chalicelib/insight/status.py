@@ -4,15 +4,77 @@ achieved, and whatever an operator should know of it. Pure."""
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.catalog.store.services import LineageRecord, ServiceRecord
-from chalicelib.insight.documents import FlaggedAnswer, RpoAnswer, StatusAnswer, StatusRow
+from chalicelib.catalog.values import Answer, Moment, says
+from chalicelib.plans.declared import Maybe
 from chalicelib.plans.durations import render_duration
-from chalicelib.plans.model import Plan
+from chalicelib.plans.model import Kind, Plan
 from chalicelib.plans.objectives import achieved_rpo
 from chalicelib.plans.values import PRIMARY
+
+
+class RpoAnswer(Answer):
+    """A service's RPO, as promised and as achieved."""
+
+    objective: Annotated[str | None, says("what the plan promises; null where it promises nothing")]
+    achieved: Annotated[
+        str | None,
+        says("the age of the newest point whose bytes were read back, and of which nothing is doubted"),
+    ]
+    met: Annotated[
+        bool | None,
+        says("whether that is young enough, and every vault the plan names has a point as young"),
+    ]
+
+
+class StatusRow(Answer):
+    """A rule's points of a service in one vault."""
+
+    rule: Annotated[str, says("the rule")]
+    kind: Annotated[Kind, says("its kind")]
+    vault: Annotated[str, says("the vault")]
+    wanted: Annotated[bool, says("whether the plan still wants points there; what it does not is kept")]
+    points: Annotated[int, says("how many can be restored from there")]
+    newest_at: Annotated[Moment | None, says("when the newest was made")]
+    verified_at: Annotated[Moment | None, says("when the newest verified one was made")]
+    age: Annotated[str | None, says("how old the newest is")]
+    copies_due: Annotated[int, says("how many copies failed and are made again")]
+
+
+class FlaggedAnswer(Answer):
+    """The last point of a rule, which is suspect or partial."""
+
+    rule: Annotated[str, says("the rule")]
+    kind: Annotated[Kind, says("its kind")]
+    recovery_point: Annotated[str, says("the point")]
+    reason: Annotated[str, says("what is wrong with it")]
+
+
+class StatusAnswer(Answer):
+    """How a service of a plan stands."""
+
+    plan: Annotated[str, says("the plan")]
+    service: Annotated[str, says("the service")]
+    points: Annotated[dict[str, dict[str, int]], says("how many points can be restored, by kind and vault")]
+    newest_at: Annotated[Moment | None, says("when the newest point was made")]
+    rpo: Annotated[RpoAnswer, says("the RPO as promised and as achieved")]
+    rules: Annotated[tuple[StatusRow, ...], says("each rule in each vault")]
+    says: Annotated[
+        tuple[str, ...], says("sentences: runs that were missed, what is tried again and when, what is gone")
+    ]
+    flagged: Annotated[
+        Maybe[tuple[FlaggedAnswer, ...]], says("the last points of rules, where they are suspect or partial")
+    ] = None
+
+
+class StatusPage(Answer):
+    """A page of services, by plan and name."""
+
+    items: Annotated[tuple[StatusAnswer, ...], says("the services")]
+    cursor: Annotated[str | None, says("what continues behind them; null on the last page")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,23 +13,13 @@ from chalice.app import Blueprint, IAMAuthorizer, Request, Response
 
 from chalicelib.backup.requests import BackupOrder
 from chalicelib.errors import InvalidInput, Problem
-from chalicelib.insight.documents import (
-    FindingPage,
-    JobAnswer,
-    JobPage,
-    JobsAnswer,
-    PlanPage,
-    PointAnswer,
-    PointPage,
-    RestoreAnswer,
-    RestorePreview,
-    StatusPage,
-    job_answer,
-    point_answer,
-    restore_answer,
-    restore_preview,
-)
+from chalicelib.insight.finding_answers import FindingPage
+from chalicelib.insight.job_answers import JobAnswer, JobPage, JobsAnswer, job_answer
+from chalicelib.insight.plan_page import PlanPage
+from chalicelib.insight.point_answers import PointAnswer, PointPage, point_answer
 from chalicelib.insight.queries import FindingQuery, JobQuery, PlanQuery, PointQuery, StatusQuery
+from chalicelib.insight.restore_answers import RestoreAnswer, RestorePreview, restore_answer, restore_preview
+from chalicelib.insight.status import StatusPage
 from chalicelib.jobs.job import JobId
 from chalicelib.plans.declared import Declared
 from chalicelib.plans.model import Plan, parse_plan

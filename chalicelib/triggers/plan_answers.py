@@ -5,10 +5,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import Field
-
-from chalicelib.catalog.values import Answer, Moment, present
-from chalicelib.insight.documents import AsStored
+from chalicelib.catalog.values import Answer, Moment, present, says
+from chalicelib.insight.plan_page import AsStored
 from chalicelib.insight.preview import next_runs, warnings_of
 from chalicelib.plans.declared import Maybe
 from chalicelib.plans.model import Kind, Plan
@@ -19,58 +17,54 @@ MOST_SHOWN = 1_000
 MOST_CHANGES = 500
 
 
-def _says(description: str) -> Any:
-    return Field(description=description)
-
-
 class LossAnswer(Answer):
     """A point that a plan lets go in a vault."""
 
-    point: Annotated[str, _says("the recovery point")]
-    made: Annotated[Moment, _says("when it was made")]
-    vault: Annotated[str, _says("the vault it goes from")]
-    reason: Annotated[str, _says("why it is not kept")]
+    point: Annotated[str, says("the recovery point")]
+    made: Annotated[Moment, says("when it was made")]
+    vault: Annotated[str, says("the vault it goes from")]
+    reason: Annotated[str, says("why it is not kept")]
 
 
 class LeftBehindAnswer(Answer):
     """Points that a plan says nothing of any more: they are kept."""
 
-    rule: Annotated[str, _says("the rule they were made by")]
-    kind: Annotated[Kind, _says("its kind then")]
-    services: Annotated[int, _says("of how many services they are")]
-    points: Annotated[dict[str, int], _says("how many there are in each vault")]
+    rule: Annotated[str, says("the rule they were made by")]
+    kind: Annotated[Kind, says("its kind then")]
+    services: Annotated[int, says("of how many services they are")]
+    points: Annotated[dict[str, int], says("how many there are in each vault")]
 
 
 class StaysBehind(Answer):
     """What a plan that was removed leaves."""
 
-    stays_behind: Annotated[tuple[LeftBehindAnswer, ...], _says("the recovery points that stay")]
+    stays_behind: Annotated[tuple[LeftBehindAnswer, ...], says("the recovery points that stay")]
 
 
 class CoveredAnswer(Answer):
     """A service that a plan covers."""
 
-    service: Annotated[str, _says("the service")]
-    instance_ids: Annotated[tuple[str, ...], _says("its instances")]
+    service: Annotated[str, says("the service")]
+    instance_ids: Annotated[tuple[str, ...], says("its instances")]
 
 
 class ChangeAnswer(Answer):
     """A key of a plan that changes."""
 
-    key: Annotated[str, _says("the key, with the names of rules and vaults: `rules.nightly.lifecycle.count`")]
-    before: Annotated[Any, _says("its value in the stored plan; null: it is not there")]
-    after: Annotated[Any, _says("its value in the new one; null: it is not there")]
+    key: Annotated[str, says("the key, with the names of rules and vaults: `rules.nightly.lifecycle.count`")]
+    before: Annotated[Any, says("its value in the stored plan; null: it is not there")]
+    after: Annotated[Any, says("its value in the new one; null: it is not there")]
 
 
 _Warnings = Annotated[
-    tuple[str, ...], _says("what is allowed and yet likely a mistake, and what the change costs")
+    tuple[str, ...], says("what is allowed and yet likely a mistake, and what the change costs")
 ]
 _Losses = Annotated[
-    tuple[LossAnswer, ...], _says(f"the good points that its lifecycles let go, the first {MOST_SHOWN:,}")
+    tuple[LossAnswer, ...], says(f"the good points that its lifecycles let go, the first {MOST_SHOWN:,}")
 ]
-_Stays = Annotated[tuple[LeftBehindAnswer, ...], _says("what the plan says nothing of any more, and is kept")]
-_NotShown = Annotated[Maybe[int], _says("how many more of `would_delete` there are")]
-_NotJudged = Annotated[Maybe[str], _says("how many services were too many to look at")]
+_Stays = Annotated[tuple[LeftBehindAnswer, ...], says("what the plan says nothing of any more, and is kept")]
+_NotShown = Annotated[Maybe[int], says("how many more of `would_delete` there are")]
+_NotJudged = Annotated[Maybe[str], says("how many services were too many to look at")]
 
 
 class StoredPlan(Plan):
@@ -86,17 +80,17 @@ class StoredPlan(Plan):
 class PlanPreview(Answer):
     """What storing a plan would do."""
 
-    plan: Annotated[AsStored, _says("the plan with every default filled in")]
-    covers: Annotated[tuple[CoveredAnswer, ...], _says("the services and instances it covers now")]
-    next_runs: Annotated[dict[str, tuple[str, ...]], _says("by rule, when it runs next")]
+    plan: Annotated[AsStored, says("the plan with every default filled in")]
+    covers: Annotated[tuple[CoveredAnswer, ...], says("the services and instances it covers now")]
+    next_runs: Annotated[dict[str, tuple[str, ...]], says("by rule, when it runs next")]
     warnings: _Warnings
     changes: Annotated[
         tuple[ChangeAnswer, ...],
-        _says(f"in what it differs from the stored plan, the first {MOST_CHANGES} keys"),
+        says(f"in what it differs from the stored plan, the first {MOST_CHANGES} keys"),
     ]
     would_delete: _Losses
     stays_behind: _Stays
-    confirm: Annotated[int, _says("how many points `?confirm=` has to say; 0: it need not be given")]
+    confirm: Annotated[int, says("how many points `?confirm=` has to say; 0: it need not be given")]
     not_shown: _NotShown = None
     not_judged: _NotJudged = None
 

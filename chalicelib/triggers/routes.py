@@ -12,19 +12,13 @@ from pydantic import Field
 
 from chalicelib.backup.requests import BackupOrder
 from chalicelib.catalog.values import Count, Flag, RegionName, Remark, VaultName
-from chalicelib.insight.documents import (
-    FindingPage,
-    JobAnswer,
-    JobPage,
-    JobsAnswer,
-    PlanPage,
-    PointAnswer,
-    PointPage,
-    RestoreAnswer,
-    RestorePreview,
-    StatusPage,
-)
+from chalicelib.insight.finding_answers import FindingPage
+from chalicelib.insight.job_answers import JobAnswer, JobPage, JobsAnswer
+from chalicelib.insight.plan_page import PlanPage
+from chalicelib.insight.point_answers import PointAnswer, PointPage
 from chalicelib.insight.queries import FindingQuery, JobQuery, PlanQuery, PointQuery, StatusQuery
+from chalicelib.insight.restore_answers import RestoreAnswer, RestorePreview
+from chalicelib.insight.status import StatusPage
 from chalicelib.plans.declared import Declared, Fault, Maybe
 from chalicelib.plans.model import Plan
 from chalicelib.recovery.restores import RestoreOrder

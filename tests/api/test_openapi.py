@@ -99,7 +99,9 @@ def test_every_example_of_a_key_is_right() -> None:
         assert not faults(schema, example), (schema, example)
 
 
-@pytest.mark.parametrize("example", examples(), ids=lambda each: f"{each.method} {each.path} {each.status}")
+@pytest.mark.parametrize(
+    "example", list(examples()), ids=lambda each: f"{each.method} {each.path} {each.status}"
+)
 def test_every_example_of_the_page_is_what_its_models_say(example: Example) -> None:
     route = example.route
     operation = DESCRIBED["paths"][route.path][route.method.lower()]

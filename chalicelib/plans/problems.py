@@ -178,4 +178,5 @@ def _unknown_key(whole: Schema, spot: _Spot, value: Any) -> Problem:
             name = union["discriminator"]["propertyName"]
             return _problem(spot, value, f"belongs where {name} is {tag}; leave it out")
     known = sorted(mapping.get("properties", ()))
-    return _problem(spot, value, f"an unknown key{near(key, known)}; the keys here are {', '.join(known)}")
+    here = f"the keys here are {', '.join(known)}" if known else "there are no keys here"
+    return _problem(spot, value, f"an unknown key{near(key, known)}; {here}")

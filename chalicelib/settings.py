@@ -87,11 +87,12 @@ class OffsiteVaultConfig(Declared):
     ] = Field(default_factory=dict)
 
 
-VaultName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+VaultName = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9-]{0,62}$"),
+    worded("a vault's name: 1 to 63 lower-case letters, digits and -, beginning with a letter"),
+]
 VaultConfig = S3VaultConfig | OffsiteVaultConfig
-_VaultNames = worded(
-    "a vault's name: 1 to 63 lower-case letters, digits and -, beginning with a letter", title="vault"
-)
 
 
 def _count(text: object) -> object:
@@ -113,10 +114,7 @@ class Settings(Declared):
         Text, Field(alias="FARSHORE_JOBS_QUEUE_URL", description="the queue of jobs; the stack sets it")
     ]
     vaults: Annotated[
-        dict[
-            Annotated[VaultName, _VaultNames],
-            Annotated[VaultConfig, Field(discriminator="kind")],
-        ],
+        dict[VaultName, Annotated[VaultConfig, Field(discriminator="kind")]],
         worded(_VAULTS, title="JSON, see below"),
         Field(
             alias="FARSHORE_VAULTS",

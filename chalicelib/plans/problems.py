@@ -58,9 +58,8 @@ def problems_of(error: ValidationError, document: Any, model: AnyModel) -> list[
     for each in error.errors(include_url=False):
         context = each.get("ctx", {})
         kind = context["type"] if each["type"] == AGAIN else each["type"]
-        # Of these two the first is told at what it is made from, the other where the items are wrong.
-        if kind == "default_factory_not_called" or (kind == "too_short" and each["input"]):
-            continue
+        if kind == "default_factory_not_called" or _is_of_its_items(kind, each["input"], context):
+            continue  # told at what it is made from
         place = _place(whole, spots, each["loc"], kind)
         if kind == TIE or place not in found:
             found[place] = (each["loc"], (kind, each["input"], context))
@@ -72,6 +71,11 @@ def problems_of(error: ValidationError, document: Any, model: AnyModel) -> list[
         left = f"{len(found) - len(told):,} more problems are not listed: mend these first"
         problems.append(Problem("", None, left))
     return problems
+
+
+def _is_of_its_items(kind: str, value: Any, context: Mapping[str, Any]) -> bool:
+    """Return whether a list is too short only because items of it are wrong."""
+    return kind == "too_short" and len(value) >= int(context["min_length"])
 
 
 def _place(whole: Schema, spots: dict[Place, _Spot], loc: Place, kind: str) -> Place:
@@ -97,12 +101,13 @@ def _step(whole: Schema, spot: _Spot, part: str | int) -> _Spot:
     options = schema.get("discriminator", {}).get("mapping", {})
     if part in options:
         return replace(spot, schema={"$ref": options[part]}, union=schema)
-    if isinstance(part, str) and part.startswith("("):  # the tag of a union that has no key of its own
+    is_mapping, is_list = isinstance(spot.value, Mapping), isinstance(spot.value, list | tuple)
+    is_union = "oneOf" in schema or "anyOf" in schema
+    if is_union and isinstance(part, str) and part.startswith("("):  # the tag of one without a key for it
         return replace(spot, schema=_fitting(whole, schema, spot.value))
-    if part == "[key]":
+    if part == "[key]" and not (is_mapping and part in spot.value):
         mapping = resolved(whole, spot.parent.schema if spot.parent else {})
         return replace(spot, schema=mapping.get("propertyNames", {"errorMessage": _TEXT_KEY}))
-    is_mapping, is_list = isinstance(spot.value, Mapping), isinstance(spot.value, list | tuple)
     if isinstance(part, int) and not is_list and not (is_mapping and part in spot.value):
         return spot  # one, where a list may be
     inner = _items(whole, schema) if is_list else _property(schema, part)

@@ -45,6 +45,7 @@ class Crate(Declared):
     things: Annotated[
         tuple[Annotated[Box | Ball, Field(discriminator="shape")], ...], Field(strict=False, min_length=1)
     ]
+    pair: Maybe[Annotated[tuple[str, ...], Field(strict=False, min_length=2, max_length=3)]] = None
     marks: dict[Annotated[str, Field(max_length=3)], str] = Field(default_factory=dict)
 
     @classmethod
@@ -81,6 +82,11 @@ def told(document: Any, context: Any = None) -> dict[str, tuple[Any, str]]:
         (WHOLE | {"lid": 1}, "/lid", 1, "not supported yet"),
         (WHOLE | {"a/b~c": 1}, "/a~1b~0c", 1, "an unknown key"),
         (WHOLE | {"marks": {"long": "x"}}, "/marks/long", "long", "a text of 0 to 3 characters"),
+        (WHOLE | {"marks": {"(a)": 5}}, "/marks/(a)", 5, "a text"),
+        (WHOLE | {"(text)": 5}, "/(text)", 5, "an unknown key; the keys here are count"),
+        (WHOLE | {"[key]": 5}, "/[key]", 5, "an unknown key; the keys here are count"),
+        (WHOLE | {"pair": ["a"]}, "/pair", ["a"], "a list of 2 to 3"),
+        (WHOLE | {"pair": ["a", 1]}, "/pair/1", 1, "a text"),
         (WHOLE | {"name": "\ud800"}, "/name", "\ud800", "surrogate"),
         (WHOLE | {4: 1}, "/4", 4, "keys are texts"),
         (WHOLE | {"heavy": True, "count": 3}, "/count", 3, "heavy or count, not both"),

@@ -9,13 +9,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WHEELS := $(VENV)/wheels
 TEMPLATE := build/package/sam.json
-CODE := app.py chalicelib local tests $(wildcard demo benchmarks)
+CODE := app.py chalicelib local tests docs $(wildcard demo benchmarks)
 SOURCES := app.py $(shell find chalicelib -type f -not -name '*.pyc') $(wildcard .chalice/*.json) requirements.txt
 SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn test package local demo figures transfer bench-snapshots clean
+.PHONY: help setup format check lint types imports shell cfn test docs package local demo figures transfer bench-snapshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ cfn: $(TEMPLATE) ## the packaged template and the DR region's
 test: $(TEMPLATE) ## the tests, in parallel; ARGS="-k words" picks some
 	$(call say,pytest)
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+docs: $(READY) ## write the tables of keys and the editors' schema from the declarations
+	@$(BIN)/python -m docs.write
 
 package: $(TEMPLATE) ## the template and the zip that are deployed, in build/package; needs no network
 	@ls -l $(<D) | awk 'NR > 1 {printf "  $(<D)/%-16s %6.2f MB\n", $$NF, $$5 / 1e6}'

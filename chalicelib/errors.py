@@ -75,6 +75,10 @@ class Permanent(FarshoreError):
     """The same call will never succeed unchanged."""
 
 
+# So many problems are in an error's text; `problems` has them all.
+_PROBLEMS_SAID = 10
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One fault of an input: where (`pointer`, RFC 6901), the value met, and what would be right."""
@@ -92,7 +96,10 @@ class InvalidInput(Permanent):
 
     def __init__(self, what: str, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("; ".join(str(problem) for problem in self.problems), operation=f"reading {what}")
+        said = [str(problem) for problem in self.problems[:_PROBLEMS_SAID]]
+        if len(self.problems) > len(said):
+            said.append(f"and {len(self.problems) - len(said)} more")
+        super().__init__("; ".join(said), operation=f"reading {what}")
 
 
 class NotFound(Permanent):

@@ -14,7 +14,7 @@ from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.queue import PokeQueue
 from chalicelib.aws.secrets import Secrets
 from chalicelib.aws.ssm import Ssm
-from chalicelib.backup.due_backups import Deployment
+from chalicelib.backup.due_backups import Deployment, covered_by
 from chalicelib.backup.opener import BackupOpener
 from chalicelib.backup.requests import BackupRequests
 from chalicelib.backup.service_scripts import ServiceBackup
@@ -27,6 +27,8 @@ from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
+from chalicelib.insight.known_names import KnownNames
+from chalicelib.insight.lists import Lists
 from chalicelib.insight.service_pages import ServicePages
 from chalicelib.inventory.due_inventories import Inventories
 from chalicelib.inventory.inventory import Inventory
@@ -40,6 +42,7 @@ from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, JobTypes
 from chalicelib.jobs.tick import DuePokes, Tick, TickPart
+from chalicelib.plans.values import PRIMARY
 from chalicelib.recovery.restores import Restores
 from chalicelib.recovery.services import ServiceRestore
 from chalicelib.recovery.volumes import VolumeRestore
@@ -57,14 +60,7 @@ from chalicelib.retention.forecast import Forecaster
 from chalicelib.retention.holds import Holds
 from chalicelib.retention.plan_changes import PlanChanges
 from chalicelib.retention.sweep import LifecycleSweep
-from chalicelib.settings import (
-    LONGEST_GRACE,
-    PRIMARY,
-    OffsiteVaultConfig,
-    S3VaultConfig,
-    Settings,
-    read_settings,
-)
+from chalicelib.settings import LONGEST_GRACE, OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
 
@@ -277,7 +273,12 @@ class Farshore:
     def plan_changes(self) -> PlanChanges:
         """What stores and removes plans."""
         return PlanChanges(
-            self.plans, self.services, self.forecaster, lambda: self.inventories.schedule(), self.now
+            self.plans,
+            self.services,
+            self.forecaster,
+            lambda plan: covered_by(plan, self.home_ec2),
+            lambda: self.inventories.schedule(),
+            self.now,
         )
 
     @cached_property
@@ -313,9 +314,12 @@ class Farshore:
         )
 
     @cached_property
-    def service_pages(self) -> ServicePages:
-        """What shows how services stand."""
-        return ServicePages(self.plans, self.services, self.now)
+    def lists(self) -> Lists:
+        """What lists what there is."""
+        regions = {place.region for place in self.places if place.region}
+        names = KnownNames(self.plans, self.services, self.points, self.jobs, self.settings.vaults, regions)
+        pages = ServicePages(self.plans, self.services, self.now)
+        return Lists(self.plans, self.points, self.jobs, self.findings, pages, names)
 
     @cached_property
     def copy_regions(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib.errors import InvalidInput
-from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig, read_settings, read_vaults
+from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
 
 PRIMARY = {"kind": "s3", "region": "eu-central-1", "bucket": "farshore-home"}
 DR = {"kind": "s3", "region": "eu-west-1", "bucket": "farshore-dr", "kms_key": "alias/dr"}
@@ -21,16 +21,25 @@ AZURE = {
 }
 
 
+def settings_with(document: Any, **more: str) -> Settings:
+    environ = {"FARSHORE_STAGE": "s", "FARSHORE_TABLE": "t", "FARSHORE_JOBS_QUEUE_URL": "q"}
+    vaults = document if isinstance(document, str) else json.dumps(document)
+    return read_settings({**environ, "FARSHORE_VAULTS": vaults, **more})
+
+
 def faults(document: Any) -> dict[str, Any]:
     with pytest.raises(InvalidInput) as refused:
-        read_vaults(document if isinstance(document, str) else json.dumps(document))
-    return {problem.pointer: problem.value for problem in refused.value.problems}
+        settings_with(document)
+    return {
+        problem.pointer.removeprefix("/FARSHORE_VAULTS"): problem.value for problem in refused.value.problems
+    }
 
 
 def test_every_kind_of_vault_is_read() -> None:
-    primary, vaults = read_vaults(json.dumps({"primary": PRIMARY, "dr": DR, "azure": AZURE}))
+    settings = settings_with({"primary": PRIMARY, "dr": DR, "azure": AZURE})
+    vaults = settings.vaults
     assert (
-        primary
+        settings.primary
         == vaults["primary"]
         == S3VaultConfig(kind="s3", region="eu-central-1", bucket="farshore-home")
     )
@@ -46,8 +55,9 @@ def test_every_kind_of_vault_is_read() -> None:
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        ("", {"": ""}),
+        ("", {"": None}),
         ("{", {"": "{"}),
+        ('{"primary": {}, "primary": {}}', {"/primary": None}),
         ([], {"": []}),
         ({}, {"/primary": None}),
         ({"primary": AZURE}, {"/primary/kind": "libcloud"}),
@@ -71,16 +81,66 @@ def test_a_faulty_vaults_document_is_refused_with_pointers(
 
 def test_an_unknown_key_is_refused_without_showing_what_may_be_a_secret() -> None:
     document = {"primary": PRIMARY, "azure": AZURE | {"secret": "hunter2"}}
-    with pytest.raises(InvalidInput, match="no such key; there are kind, provider, container") as refused:
-        read_vaults(json.dumps(document))
+    with pytest.raises(
+        InvalidInput, match="an unknown key; the keys here are container, credentials"
+    ) as refused:
+        settings_with(document)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "pointer", "says"),
+    [
+        ("FARSHORE_COPY_SLOTS", "0x3", "", "a whole number of at least 1"),
+        ("FARSHORE_COPY_SLOTS", "0", "", "a whole number of at least 1"),
+        ("FARSHORE_GRACE", "8d", "", "a duration from 0d to 7d"),
+        ("FARSHORE_REQUEST_BUCKETS", "[]", "", "a mapping"),
+        ("FARSHORE_REQUEST_BUCKETS", "{", "", "JSON: "),
+        ("FARSHORE_REQUEST_BUCKETS", '{"C": {"size": 0, "refill_per_second": 5}}', "/C/size", "at least 1"),
+        ("FARSHORE_REQUEST_BUCKETS", '{"C": {"size": 1, "refill": 5}}', "/C/refill", "an unknown key"),
+        (
+            "FARSHORE_REQUEST_BUCKETS",
+            '{"C": {"size": 1, "refill_per_second": 0}}',
+            "/C/refill_per_second",
+            "above 0",
+        ),
+    ],
+)
+def test_each_setting_says_what_would_be_right(name: str, text: str, pointer: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        settings_with({"primary": PRIMARY}, **{name: text})
+    found = {problem.pointer: problem.expected for problem in refused.value.problems}
+    assert says in found[f"/{name}{pointer}"]
+
+
+def test_what_is_not_set_has_its_default() -> None:
+    settings = settings_with({"primary": PRIMARY}, FARSHORE_COPY_SLOTS="", FARSHORE_REQUEST_BUCKETS="{}")
+    assert (settings.copy_slots, settings.grace, settings.buckets) == (20, timedelta(days=1), {})
+
+
+@pytest.mark.parametrize(
+    ("vault", "pointer", "says"),
+    [
+        (PRIMARY | {"kind": "libclod"}, "/dr/kind", "s3 or libcloud; did you mean libcloud?"),
+        (AZURE | {"region": "eu-west-1"}, "/dr/region", "belongs where kind is s3"),
+        (AZURE | {"credentials": None}, "/dr/credentials", "has no value"),
+        (PRIMARY | {"region": "EU"}, "/dr/region", "a region of AWS, such as eu-west-1"),
+    ],
+)
+def test_each_fault_of_a_vault_says_what_would_be_right(
+    vault: dict[str, Any], pointer: str, says: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        settings_with({"primary": PRIMARY, "dr": vault | {"bucket": "b-two"} if "bucket" in vault else vault})
+    found = {problem.pointer: problem.expected for problem in refused.value.problems}
+    assert says in found[f"/FARSHORE_VAULTS{pointer}"]
 
 
 def test_every_missing_variable_is_named_at_once() -> None:
     with pytest.raises(InvalidInput) as refused:
         read_settings({"FARSHORE_STAGE": "prod", "FARSHORE_TABLE": ""})
     pointers = [problem.pointer for problem in refused.value.problems]
-    assert pointers == ["/FARSHORE_TABLE", "/FARSHORE_JOBS_QUEUE_URL", "/FARSHORE_VAULTS"]
+    assert pointers == ["/FARSHORE_JOBS_QUEUE_URL", "/FARSHORE_TABLE", "/FARSHORE_VAULTS"]
 
 
 def test_the_home_region_is_the_primary_vaults() -> None:

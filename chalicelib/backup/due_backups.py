@@ -76,7 +76,7 @@ def covered_by(plan: Plan, ec2: Ec2) -> Covered:
 
 def due_by_schedule(rule: Rule, served_until: datetime, now: datetime) -> DueRun | None:
     """Return the run of a scheduled rule that is due: the latest since it was last served. Pure."""
-    return due_run(rule.schedule, served_until, now) if rule.schedule else None
+    return due_run(rule.times, served_until, now) if rule.times else None
 
 
 def due_by_age(rule: Rule, newest: datetime | None, now: datetime) -> DueRun | None:
@@ -92,7 +92,7 @@ def next_look(plan: Plan, now: datetime) -> datetime:
     if any(rule.rpo is not None for rule in plan.rules):
         return now
     midnight = datetime.combine(now.date() + timedelta(days=1), time(), now.tzinfo)
-    runs = (rule.schedule.next_after(now) for rule in plan.rules if rule.schedule)
+    runs = (rule.times.next_after(now) for rule in plan.rules if rule.times)
     return min(midnight, *(run for run in runs if run is not None))
 
 
@@ -114,7 +114,7 @@ def cause_of_try(record: LineageRecord, rule: Rule, now: datetime) -> Cause:
         raise ValueError(f"nothing of {record.lineage} is to be tried again")
     tries = retry.tries + 1
     run = f"the run due at {retry.nominal_at:%Y-%m-%d %H:%M} UTC"
-    reason = f"try {tries + 1} of {rule.retry.attempts + 1} of {run}, after: {retry.reason}"
+    reason = f"try {tries + 1} of {rule.attempts + 1} of {run}, after: {retry.reason}"
     late = now - retry.nominal_at > GRACE
     return Cause(retry.nominal_at, reason, late=late, tries=tries, terms=Terms(Origin.SCHEDULE))
 

@@ -21,6 +21,7 @@ from chalicelib.jobs.work import BackupWork, copy_method, copy_request, expire_r
 from chalicelib.plans.due import next_try
 from chalicelib.plans.expect import Expect, doubt
 from chalicelib.plans.model import Kind, Rule
+from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.layout import point_folder
 
 BackupJob = Job[BackupWork, Any]
@@ -62,7 +63,7 @@ def point_without_artefacts(
 
 def record_of(point: RecoveryPoint, now: datetime) -> tuple[Write, ...]:
     """Return the record of a point that is made."""
-    arrived = services.arriving(point, point.artefacts["primary"])
+    arrived = services.arriving(point, point.artefacts[PRIMARY])
     return (points.settling(point, now), *arrived, services.flagging(point))
 
 

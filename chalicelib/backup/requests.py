@@ -3,33 +3,81 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.backup.due_backups import Covered, covered_by
 from chalicelib.backup.opener import BackupOpener
 from chalicelib.catalog.recovery_point import Origin
 from chalicelib.catalog.store import PlanStore
+from chalicelib.catalog.values import PlanName, Remark, RuleName
 from chalicelib.errors import Conflict, InvalidInput, Problem
 from chalicelib.jobs.job import JobId
 from chalicelib.jobs.work import Cause, Terms
+from chalicelib.plans.declared import Declared, Maybe, worded
+from chalicelib.plans.durations import parse_duration
+from chalicelib.plans.words import near
 
 WHAT = "the backup request"
 
 
-@dataclass(frozen=True, slots=True)
-class BackupOrder:
-    """Backups of a plan: of all its rules and instances, or of those named.
+_KEEP = "a duration from 1 minute to 36500 days, or true to hold it"
 
-    Their points carry `note`, and are kept for `keep` whatever their lifecycle says, or `held` until the hold
-    is taken away.
-    """
 
-    plan: str
-    rule: str | None = None
-    instance_ids: tuple[str, ...] | None = None
-    note: str = ""
-    keep: timedelta | None = None
-    held: bool = False
+def _keep(value: object) -> timedelta | Literal[True]:
+    """Read how long a point is to be kept: a duration, or true for as long as it is held."""
+    if value is True:
+        return value
+    try:
+        return parse_duration(value if isinstance(value, str) else "", least=timedelta(minutes=1))
+    except ValueError as fault:
+        raise ValueError(f"{_KEEP}, such as 30d") from fault
+
+
+class BackupOrder(Declared):
+    """Backups of a plan, now: of all its rules and instances, or of those named."""
+
+    plan: Annotated[PlanName, Field(description="the plan")]
+    rule: Annotated[
+        Maybe[RuleName], Field(description="only this rule of it; all of its rules when left out")
+    ] = None
+    instance_ids: Annotated[
+        Maybe[tuple[Annotated[str, worded("the id of an instance", title="instance id")], ...]],
+        Field(
+            strict=False,
+            min_length=1,
+            max_length=10_000,
+            examples=[["i-0123456789abcdef0"]],
+            description="only these of the instances it selects; all of them when left out. Snapshots of a "
+            "part of a service are a *partial* point",
+        ),
+    ] = None
+    keep: Annotated[
+        timedelta | Literal[True] | None,
+        PlainValidator(_keep),
+        WithJsonSchema(
+            {
+                "anyOf": [{"type": "string", "pattern": "^[0-9]+[smhd]$"}, {"const": True}],
+                "title": "duration, or `true`",
+                "errorMessage": _KEEP,
+                "examples": ["30d"],
+            }
+        ),
+        Field(
+            description="how long the point is kept from now on, whatever its lifecycle says; `true` holds it"
+        ),
+    ] = None
+    note: Annotated[
+        Maybe[Remark], Field(description="shown with the point", examples=["before the upgrade"])
+    ] = None
+
+    @property
+    def terms(self) -> Terms:
+        """What the points carry of the order."""
+        kept_for = self.keep if isinstance(self.keep, timedelta) else None
+        return Terms(Origin.REQUEST, self.note or "", kept_for, self.keep is True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +100,16 @@ class BackupRequests:
         plan = self.plans.require(order.plan).plan
         rules = [rule for rule in plan.rules if order.rule in (None, rule.name)]
         if not rules:
-            expected = f"a rule of plan {plan.name!r}: {', '.join(rule.name for rule in plan.rules)}"
+            names = [rule.name for rule in plan.rules]
+            expected = f"a rule of plan {plan.name}{near(order.rule, names)}; there are {', '.join(names)}"
             raise InvalidInput(WHAT, [Problem("/rule", order.rule, expected)])
         covered = _limited(order, covered_by(plan, self.ec2))
         ids = self.opener.rule_ids(plan)
         targets = [
             target for rule in rules for target in self.opener.targets(plan, rule, ids[rule.name], covered)
         ]
-        terms = Terms(Origin.REQUEST, order.note, order.keep, order.held)
-        return self.opener.open(targets, Cause(self.now(), "asked for through the API", key=key, terms=terms))
+        cause = Cause(self.now(), "asked for through the API", key=key, terms=order.terms)
+        return self.opener.open(targets, cause)
 
 
 def _limited(order: BackupOrder, covered: Covered) -> Covered:

@@ -14,6 +14,7 @@ from chalicelib.jobs.script_run import ScriptRun
 from chalicelib.jobs.work import BackupWork
 from chalicelib.on_instance import BackupReport
 from chalicelib.plans.model import ServiceRule
+from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.layout import data_key
 from chalicelib.vaults.manifest import Manifest, PartHash
 
@@ -92,7 +93,7 @@ def point_of(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint
     """Return the point with the object that was read back."""
     report = reported(job)
     artefact = Artefact(
-        vault="primary",
+        vault=PRIMARY,
         state=PointState.AVAILABLE,
         content=StoredFile(
             key=key_of(job),
@@ -107,7 +108,7 @@ def point_of(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint
         new_point(job, PointState.AVAILABLE, "", rule),
         created_at=_taken_at(job),
         size_bytes=report.size_bytes,
-        artefacts={"primary": artefact},
+        artefacts={PRIMARY: artefact},
         suspect=job.progress.suspect,
     )
 

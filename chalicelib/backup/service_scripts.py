@@ -71,6 +71,7 @@ from chalicelib.on_instance import (
     parse_report,
 )
 from chalicelib.plans.model import Kind, ServiceRule
+from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.layout import MAX_PARTS, manifest_key, part_sizes
 from chalicelib.vaults.mailbox import ADDRESS_LIVES, WRITES_LIVE, Mailbox
 from chalicelib.vaults.manifest import identity, to_json
@@ -225,7 +226,7 @@ class ServiceBackup:
         point = point_of(job, seen.rule, now)
         writes = record_of(point, now)
         opens = follow_ups(job, point, seen.rule, self.vault_kinds, now)
-        said = f"{point.size_bytes:,} bytes, {named(point.artefacts['primary'])}"
+        said = f"{point.size_bytes:,} bytes, {named(point.artefacts[PRIMARY])}"
         return Finish(f"{said}; {point.flag}" if point.is_flagged else said, writes, opens)
 
     def _decide_run(self, job: ServiceJob, seen: ServiceObservation, now: datetime) -> Decision[Action]:

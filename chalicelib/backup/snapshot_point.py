@@ -13,6 +13,7 @@ from chalicelib.jobs.job import Job
 from chalicelib.jobs.point_manifest import INSTANCES_NAMED, snapshots_of, source_of_snapshots
 from chalicelib.jobs.removal import Removal
 from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork
+from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.manifest import Manifest
 
 GIB = 1024**3
@@ -128,9 +129,9 @@ def _remarks(refs: Iterable[SnapshotRef]) -> dict[str, dict[str, str]]:
 
 
 def _artefact(job: SnapshotJob, content: SnapshotSet) -> Artefact:
-    return Artefact("primary", PointState.AVAILABLE, content, folder_of(job))
+    return Artefact(PRIMARY, PointState.AVAILABLE, content, folder_of(job))
 
 
 def _finished(point: RecoveryPoint, artefact: Artefact, refs: Iterable[SnapshotRef]) -> RecoveryPoint:
     size_bytes = sum(ref.size_gib for ref in refs) * GIB
-    return replace(point, size_bytes=size_bytes, artefacts={"primary": artefact})
+    return replace(point, size_bytes=size_bytes, artefacts={PRIMARY: artefact})

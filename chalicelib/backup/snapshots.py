@@ -67,6 +67,7 @@ from chalicelib.jobs.removal import remove
 from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part, few_of
 from chalicelib.plans.model import Rule
 from chalicelib.plans.selection import VolumeChoice
+from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.manifest import to_json
 from chalicelib.vaults.vault import Vault
@@ -160,13 +161,13 @@ class SnapshotBackup:
     def _observe_parts(self, job: SnapshotJob, seen: SnapshotObservation) -> SnapshotObservation:
         if job.failure is not None:
             number = job.progress.shards_cleaned
-            shard = self.points.stored_shard(job.work.recovery_point, "primary", number)
+            shard = self.points.stored_shard(job.work.recovery_point, PRIMARY, number)
             return replace(seen, shard=shard)
         if job.progress.parts_opened < parts_of(job.work):
             return replace(seen, listed=self.lists.get(job.work.listed or ""))
         if job.progress.described:
             stored = (
-                self.points.stored_shard(job.work.recovery_point, "primary", number)
+                self.points.stored_shard(job.work.recovery_point, PRIMARY, number)
                 for number in range(parts_of(job.work))
             )
             return replace(seen, missing=self.ec2.not_completed(ref.id for refs in stored for ref in refs))
@@ -214,7 +215,7 @@ class SnapshotBackup:
         refs = refs_of(job)
         if job.work.shard is not None:
             lacking = job.progress.left_out
-            shard = points.adding_shard(job.work.recovery_point, "primary", job.work.shard, refs, lacking)
+            shard = points.adding_shard(job.work.recovery_point, PRIMARY, job.work.shard, refs, lacking)
             return Finish(f"{len(refs)} snapshots", (shard,))
         if not job.progress.described:
             return Do(WriteManifest(), "writing the manifest")
@@ -225,7 +226,7 @@ class SnapshotBackup:
 
     def _finished(self, job: SnapshotJob, point: RecoveryPoint, rule: Rule, now: datetime) -> Finish:
         opens = follow_ups(job, point, rule, self.vault_kinds, now)
-        said = f"{point.artefacts['primary'].snapshots.snapshot_count} snapshots"
+        said = f"{point.artefacts[PRIMARY].snapshots.snapshot_count} snapshots"
         return Finish(f"{said}; {point.flag}" if point.is_flagged else said, record_of(point, now), opens)
 
     def _decide_parts(self, job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Decision[Action]:
@@ -323,7 +324,7 @@ class SnapshotBackup:
                 removal = remove(progress.removal, snapshots, self.ec2.delete_snapshot, job.updated_at)
                 return Step(replace(progress, removal=removal))
             case DropShard(number=number):
-                dropped = points.dropping_shard(job.work.recovery_point, "primary", number)
+                dropped = points.dropping_shard(job.work.recovery_point, PRIMARY, number)
                 removal = replace(progress.removal, removed=())
                 return Step(replace(progress, shards_cleaned=number + 1, removal=removal), (dropped,))
 
@@ -362,14 +363,14 @@ class SnapshotBackup:
             yield from refs_of(job)
             return
         for number in range(parts_of(job.work)):
-            yield from self.points.stored_shard(job.work.recovery_point, "primary", number)
+            yield from self.points.stored_shard(job.work.recovery_point, PRIMARY, number)
 
     def _left_out(self, job: SnapshotJob) -> tuple[str, ...]:
         """Return what the point lacks of its service, in whichever part."""
         asked, lacking = job.work.left_out, list(job.progress.left_out)
         if job.work.listed is not None:
             id, parts = job.work.recovery_point, range(parts_of(job.work))
-            lacking = [name for n in parts for name in self.points.lacking_in_shard(id, "primary", n)]
+            lacking = [name for n in parts for name in self.points.lacking_in_shard(id, PRIMARY, n)]
         return (*asked, *few_of(lacking))
 
 

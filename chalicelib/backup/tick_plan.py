@@ -88,11 +88,11 @@ def plan_tick(view: PlanAtTick, retries: Iterable[LineageRecord]) -> tuple[Plann
 def rule_to_try(plan: Plan, record: LineageRecord, now: datetime) -> Rule | None:
     """Return the rule of a run that is to be tried again; None when that is of no use any more."""
     rule, retry = plan.rule(record.lineage.rule), record.retry
-    if rule is None or rule.kind is not record.lineage.kind or rule.schedule is None:
+    if rule is None or rule.kind is not record.lineage.kind or rule.times is None:
         return None
-    if retry is None or record.due_job != retry.job or retry.tries >= rule.retry.attempts:
+    if retry is None or record.due_job != retry.job or retry.tries >= rule.attempts:
         return None
-    following = rule.schedule.next_after(retry.nominal_at)
+    following = rule.times.next_after(retry.nominal_at)
     return rule if following is None or now < following else None
 
 

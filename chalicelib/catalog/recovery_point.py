@@ -11,6 +11,7 @@ from chalicelib.errors import IntegrityFailure
 from chalicelib.ids import fingerprint
 from chalicelib.plans.lifecycle import Pool
 from chalicelib.plans.model import Kind
+from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.layout import manifest_key, segment_key
 
 PointId = NewType("PointId", str)
@@ -285,7 +286,7 @@ class RecoveryPoint:
     def available_in(self) -> tuple[str, ...]:
         """Return the names of the vaults it can be restored from, `primary` first."""
         names = (name for name, artefact in self.artefacts.items() if artefact.state is PointState.AVAILABLE)
-        return tuple(sorted(names, key=lambda name: (name != "primary", name)))
+        return tuple(sorted(names, key=lambda name: (name != PRIMARY, name)))
 
     @property
     def lineage(self) -> "Lineage":

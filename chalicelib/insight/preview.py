@@ -1,21 +1,22 @@
 """What a plan would do: which services and instances it covers now, when each rule runs next, and what
 looks wrong."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
 
-from chalicelib.insight.documents import rfc3339
-from chalicelib.plans.durations import render_duration
-from chalicelib.plans.model import Plan, Rule
+from chalicelib.catalog.values import rfc3339
+from chalicelib.plans.durations import in_words
+from chalicelib.plans.model import Plan, Rule, ServiceRule
+from chalicelib.plans.objectives import longest_gap
+from chalicelib.plans.values import is_path
 
 RUNS_SHOWN = 3
-LOOK_AHEAD = timedelta(days=366)
 
 
 def warnings_of(
-    plan: Plan, services: Mapping[str, Sequence[str]], without_service: Sequence[str]
+    plan: Plan, services: Mapping[str, Sequence[str]], without_service: Sequence[str], now: datetime
 ) -> list[str]:
     """Return what is allowed and yet is likely a mistake. Pure."""
     warnings = []
@@ -27,23 +28,52 @@ def warnings_of(
             f"{len(without_service)} instances lack the tag that names their service and are not backed up: "
             + ", ".join(without_service[:10])
         )
-    return warnings
+    return [*warnings, *_unmet_objective(plan, now), *_hidden_failures(plan)]
+
+
+def _unmet_objective(plan: Plan, now: datetime) -> Iterator[str]:
+    """Tell that no rule runs as often as the objective asks for."""
+    wanted = plan.objectives.rpo
+    gaps = {rule.name: longest_gap(rule.times, now) if rule.times else rule.rpo for rule in plan.rules}
+    known = {name: gap for name, gap in gaps.items() if gap is not None}
+    if wanted is None or not known:
+        return
+    best = min(known, key=lambda name: known[name])
+    if known[best] > wanted:
+        yield (
+            f"objectives.rpo is {in_words(wanted)}, and no rule runs as often: two runs of {best} are up to "
+            f"{in_words(known[best])} apart; have a rule run more often, or promise less"
+        )
+
+
+def _hidden_failures(plan: Plan) -> Iterator[str]:
+    """Tell where a command that fails at the head of a pipe goes unseen."""
+    for rule in plan.rules:
+        if not isinstance(rule, ServiceRule):
+            continue
+        for key, script in (("script", rule.script), ("restore", rule.restore), ("verify", rule.verify)):
+            if script and _pipes_blindly(script):
+                yield (
+                    f"{key} of rule {rule.name} has a pipe: sh sees only the last command of it fail; begin "
+                    "with #!/bin/bash and set -o pipefail, or write to a file between the two"
+                )
+
+
+def _pipes_blindly(script: str) -> bool:
+    """Return whether a text for sh has a pipe, and never says pipefail."""
+    first = script.split("\n", 1)[0]
+    other_language = first.startswith("#!") and not first.rstrip().endswith("sh")
+    if is_path(script) or other_language or "pipefail" in script:
+        return False
+    words = shlex.shlex(script, posix=True, punctuation_chars="|&;()<>")
+    try:
+        return any(word in ("|", "|&") for word in words)
+    except ValueError:  # quotes that a shell reads otherwise: here-documents, for example
+        return False
 
 
 def next_runs(rule: Rule, now: datetime) -> list[str]:
     """Return when the rule runs next (RFC 3339), or how often when it follows its RPO. Pure."""
-    if rule.schedule is None:
-        return [f"whenever the newest point would be older than {render_duration(rule.rpo or timedelta())}"]
-    return [rfc3339(at) for at in islice(rule.schedule.between(now, now + LOOK_AHEAD), RUNS_SHOWN)]
-
-
-def preview(
-    plan: Plan, services: Mapping[str, Sequence[str]], without_service: Sequence[str], now: datetime
-) -> dict[str, Any]:
-    """Return the whole preview as JSON-able values. Pure."""
-    return {
-        "plan": plan.to_document(),
-        "covers": [{"service": name, "instance_ids": list(ids)} for name, ids in sorted(services.items())],
-        "next_runs": {rule.name: next_runs(rule, now) for rule in plan.rules},
-        "warnings": warnings_of(plan, services, without_service),
-    }
+    if rule.times is None:
+        return [f"whenever the newest point would be older than {in_words(rule.rpo or timedelta())}"]
+    return [rfc3339(at) for at in islice(rule.times.after(now), RUNS_SHOWN)]

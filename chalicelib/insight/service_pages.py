@@ -4,15 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import Any
 
 from chalicelib.catalog.store import PlanStore
 from chalicelib.catalog.store.services import ServiceRecord, ServiceStore
-from chalicelib.insight.status import service_status
+from chalicelib.insight.cursors import decode_cursor, encode_cursor
+from chalicelib.insight.queries import StatusQuery
+from chalicelib.insight.status import StatusAnswer, StatusPage, service_status
 from chalicelib.plans.model import Plan, TagName
-
-After = tuple[str, str]
-"""The plan and the key of the last service of a page; two empty texts before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +21,19 @@ class ServicePages:
     services: ServiceStore
     now: Callable[[], datetime]
 
-    def page(
-        self, plan: str | None, service: str | None, after: After, limit: int
-    ) -> tuple[list[dict[str, Any]], After | None]:
-        """Return the status of at most `limit` services behind `after`, and where the next page begins."""
-        now, shown, last = self.now(), list[dict[str, Any]](), after
-        for name, of_plan, record in self._records(plan, service, after):
-            if len(shown) == limit:
-                return shown, last
+    def page(self, query: StatusQuery) -> StatusPage:
+        """Return the status of the next services."""
+        now, shown, last = self.now(), list[StatusAnswer](), ("", "")
+        after_plan, after_key = decode_cursor(query.cursor, 2)
+        for name, of_plan, record in self._records(query.plan, query.service, (after_plan, after_key)):
+            if len(shown) == query.limit:
+                return StatusPage(items=tuple(shown), cursor=encode_cursor(*last))
             shown.append(service_status(name, of_plan, record, now))
             last = name, record.key
-        return shown, None
+        return StatusPage(items=tuple(shown), cursor=None)
 
     def _records(
-        self, plan: str | None, service: str | None, after: After
+        self, plan: str | None, service: str | None, after: tuple[str, str]
     ) -> Iterator[tuple[str, Plan | None, ServiceRecord]]:
         after_plan, after_key = after
         for name, stored in self.plans.names():

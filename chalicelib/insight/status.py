@@ -4,14 +4,77 @@ achieved, and whatever an operator should know of it. Pure."""
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.catalog.store.services import LineageRecord, ServiceRecord
-from chalicelib.insight.documents import rfc3339
+from chalicelib.catalog.values import Answer, Moment, says
+from chalicelib.plans.declared import Maybe
 from chalicelib.plans.durations import render_duration
-from chalicelib.plans.model import Plan
+from chalicelib.plans.model import Kind, Plan
 from chalicelib.plans.objectives import achieved_rpo
+from chalicelib.plans.values import PRIMARY
+
+
+class RpoAnswer(Answer):
+    """A service's RPO, as promised and as achieved."""
+
+    objective: Annotated[str | None, says("what the plan promises; null where it promises nothing")]
+    achieved: Annotated[
+        str | None,
+        says("the age of the newest point whose bytes were read back, and of which nothing is doubted"),
+    ]
+    met: Annotated[
+        bool | None,
+        says("whether that is young enough, and every vault the plan names has a point as young"),
+    ]
+
+
+class StatusRow(Answer):
+    """A rule's points of a service in one vault."""
+
+    rule: Annotated[str, says("the rule")]
+    kind: Annotated[Kind, says("its kind")]
+    vault: Annotated[str, says("the vault")]
+    wanted: Annotated[bool, says("whether the plan still wants points there; what it does not is kept")]
+    points: Annotated[int, says("how many can be restored from there")]
+    newest_at: Annotated[Moment | None, says("when the newest was made")]
+    verified_at: Annotated[Moment | None, says("when the newest verified one was made")]
+    age: Annotated[str | None, says("how old the newest is")]
+    copies_due: Annotated[int, says("how many copies failed and are made again")]
+
+
+class FlaggedAnswer(Answer):
+    """The last point of a rule, which is suspect or partial."""
+
+    rule: Annotated[str, says("the rule")]
+    kind: Annotated[Kind, says("its kind")]
+    recovery_point: Annotated[str, says("the point")]
+    reason: Annotated[str, says("what is wrong with it")]
+
+
+class StatusAnswer(Answer):
+    """How a service of a plan stands."""
+
+    plan: Annotated[str, says("the plan")]
+    service: Annotated[str, says("the service")]
+    points: Annotated[dict[str, dict[str, int]], says("how many points can be restored, by kind and vault")]
+    newest_at: Annotated[Moment | None, says("when the newest point was made")]
+    rpo: Annotated[RpoAnswer, says("the RPO as promised and as achieved")]
+    rules: Annotated[tuple[StatusRow, ...], says("each rule in each vault")]
+    says: Annotated[
+        tuple[str, ...], says("sentences: runs that were missed, what is tried again and when, what is gone")
+    ]
+    flagged: Annotated[
+        Maybe[tuple[FlaggedAnswer, ...]], says("the last points of rules, where they are suspect or partial")
+    ] = None
+
+
+class StatusPage(Answer):
+    """A page of services, by plan and name."""
+
+    items: Annotated[tuple[StatusAnswer, ...], says("the services")]
+    cursor: Annotated[str | None, says("what continues behind them; null on the last page")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +86,8 @@ class Row:
     wanted: bool
 
 
-def service_status(plan: str, stored: Plan | None, record: ServiceRecord, now: datetime) -> dict[str, Any]:
-    """Return one service's status under a plan, None when that is gone, as JSON-able values.
+def service_status(plan: str, stored: Plan | None, record: ServiceRecord, now: datetime) -> StatusAnswer:
+    """Return one service's status under a plan, None when that is gone.
 
     The achieved RPO counts points whose bytes were read back and found right; it is met where that is young
     enough and every vault that the plan names has a point as young.
@@ -34,22 +97,21 @@ def service_status(plan: str, stored: Plan | None, record: ServiceRecord, now: d
     verified = ((each.verified_at, True) for each in lineages if each.verified_at)
     achieved = achieved_rpo(verified, now)
     newest = max((each.newest_at for each in lineages if each.newest_at), default=None)
-    return {
-        "plan": plan,
-        "service": record.service,
-        "points": _counts(lineages),
-        "newest_at": rfc3339(newest) if newest else None,
-        "rpo": {
-            "objective": render_duration(objective) if objective else None,
-            "achieved": render_duration(achieved) if achieved is not None else None,
-            "met": achieved is not None and achieved <= objective and not _behind(rows, objective, now)
-            if objective
-            else None,
-        },
-        "rules": [_row_document(row, now) for row in rows],
-        "says": list(_says(plan, stored, record, rows)),
+    met = achieved is not None and objective is not None and achieved <= objective
+    return StatusAnswer(
+        plan=plan,
+        service=record.service,
+        points=_counts(lineages),
+        newest_at=newest,
+        rpo=RpoAnswer(
+            objective=render_duration(objective) if objective else None,
+            achieved=render_duration(achieved) if achieved is not None else None,
+            met=met and not _behind(rows, objective, now) if objective else None,
+        ),
+        rules=tuple(_row_answer(row, now) for row in rows),
+        says=tuple(_says(plan, stored, record, rows)),
         **_flagged(lineages),
-    }
+    )
 
 
 def _rows(plan: Plan | None, record: ServiceRecord) -> Iterator[Row]:
@@ -59,7 +121,7 @@ def _rows(plan: Plan | None, record: ServiceRecord) -> Iterator[Row]:
     for rule in plan.rules if plan else ():
         lineage = Lineage(plan.name if plan else "", rule.name, rule.kind, record.service)
         of_rule = known.get((rule.name, rule.kind), LineageRecord(lineage))
-        for vault in sorted(rule.vaults, key=lambda name: (name != "primary", name)):
+        for vault in sorted(rule.vaults, key=lambda name: (name != PRIMARY, name)):
             shown.add((rule.name, rule.kind, vault))
             yield Row(of_rule, vault, wanted=True)
     for (name, kind), of_rule in known.items():
@@ -68,19 +130,19 @@ def _rows(plan: Plan | None, record: ServiceRecord) -> Iterator[Row]:
                 yield Row(of_rule, vault, wanted=False)
 
 
-def _row_document(row: Row, now: datetime) -> dict[str, Any]:
+def _row_answer(row: Row, now: datetime) -> StatusRow:
     newest, lineage = row.record.newest.get(row.vault), row.record.lineage
-    return {
-        "rule": lineage.rule,
-        "kind": str(lineage.kind),
-        "vault": row.vault,
-        "wanted": row.wanted,
-        "points": row.record.counts.get(row.vault, 0),
-        "newest_at": rfc3339(newest.at) if newest else None,
-        "verified_at": rfc3339(newest.verified_at) if newest and newest.verified_at else None,
-        "age": render_duration(now - newest.at) if newest and newest.at <= now else None,
-        "copies_due": row.record.awaited.get(row.vault, 0),
-    }
+    return StatusRow(
+        rule=lineage.rule,
+        kind=lineage.kind,
+        vault=row.vault,
+        wanted=row.wanted,
+        points=row.record.counts.get(row.vault, 0),
+        newest_at=newest.at if newest else None,
+        verified_at=newest.verified_at if newest else None,
+        age=render_duration(now - newest.at) if newest and newest.at <= now else None,
+        copies_due=row.record.awaited.get(row.vault, 0),
+    )
 
 
 def _behind(rows: Sequence[Row], objective: Any, now: datetime) -> bool:
@@ -122,20 +184,20 @@ def _says(plan: str, stored: Plan | None, record: ServiceRecord, rows: Sequence[
 
 def _flagged(lineages: tuple[LineageRecord, ...]) -> Mapping[str, Any]:
     """Return what is wrong with the last points of a service's rules, where something is."""
-    rows = [
-        {
-            "rule": each.lineage.rule,
-            "kind": str(each.lineage.kind),
-            "recovery_point": each.flagged.point,
-            "reason": each.flagged.why,
-        }
+    rows = tuple(
+        FlaggedAnswer(
+            rule=each.lineage.rule,
+            kind=each.lineage.kind,
+            recovery_point=each.flagged.point,
+            reason=each.flagged.why,
+        )
         for each in lineages
         if each.flagged is not None
-    ]
+    )
     return {"flagged": rows} if rows else {}
 
 
-def _counts(lineages: tuple[LineageRecord, ...]) -> Mapping[str, Mapping[str, int]]:
+def _counts(lineages: tuple[LineageRecord, ...]) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
     for record in lineages:
         for vault, number in record.counts.items():

@@ -20,7 +20,7 @@ from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.inventory.proof import point_ids
 from chalicelib.inventory.survey import PAGE, SECOND_LOOK_AFTER, Candidate, Settlement, SurveyPage
-from chalicelib.settings import PRIMARY
+from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.vault import Vault
 

@@ -8,7 +8,7 @@ from chalicelib.catalog.location import Location
 from chalicelib.catalog.store.findings import Finding, FindingKind, noting
 from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.job import AnyJob
-from chalicelib.settings import PRIMARY
+from chalicelib.plans.values import PRIMARY
 
 # A job's last commit has room for so many; the inventory adds the others from the job's own record.
 NOTED_AT_ONCE = 40

@@ -26,11 +26,11 @@ _RACES = 20
 
 # Per account and region. https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
 BUCKETS: Mapping[str, Bucket] = {
-    "CreateSnapshot": Bucket(100, 5),
-    "CreateSnapshots": Bucket(100, 5),
-    "DeleteSnapshot": Bucket(100, 5),
-    "CreateVolume": Bucket(100, 5),
-    "CopySnapshot": Bucket(50, 5),
+    "CreateSnapshot": Bucket(size=100, refill_per_second=5),
+    "CreateSnapshots": Bucket(size=100, refill_per_second=5),
+    "DeleteSnapshot": Bucket(size=100, refill_per_second=5),
+    "CreateVolume": Bucket(size=100, refill_per_second=5),
+    "CopySnapshot": Bucket(size=50, refill_per_second=5),
 }
 
 

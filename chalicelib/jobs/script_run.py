@@ -26,7 +26,7 @@ from chalicelib.jobs.job import (
     may_have_been_made,
 )
 from chalicelib.on_instance import RAN_BEFORE, explain_exit, last_words, words_of
-from chalicelib.plans.durations import render_duration
+from chalicelib.plans.durations import in_words
 from chalicelib.vaults.layout import mailbox_folder
 from chalicelib.vaults.mailbox import LetterSeen, Mailbox
 
@@ -284,8 +284,7 @@ def _decide_unfinished(
 ) -> Do[RunAction] | Wait | ScriptFailed:
     if run.sent_at is not None and now > run.sent_at + timeout + OVERDUE:
         return ScriptFailed(
-            f"SSM has not said how command {run.command} ended, {render_duration(timeout + OVERDUE)}"
-            " after it was"
+            f"SSM has not said how command {run.command} ended, {in_words(timeout + OVERDUE)} after it was"
             f" sent; look whether the script still runs on {run.instance}"
         )
     if seen.instance_gone:
@@ -372,7 +371,7 @@ def _decide_instance(job: AnyJob, candidates: Candidates, now: datetime) -> Do[R
     why = _no_agent(there, candidates.agents) if there else _none_runs(candidates.others)
     if now < job.created_at + AGENT_PATIENCE:
         return Wait(now + AGENT_LOOK, f"waiting for {why}")
-    return Fail(f"waited {render_duration(AGENT_PATIENCE)} for {why}")
+    return Fail(f"waited {in_words(AGENT_PATIENCE)} for {why}")
 
 
 def _none_runs(others: Mapping[str, str]) -> str:
@@ -392,8 +391,7 @@ def _no_agent(running: Sequence[str], agents: Mapping[str, Agent]) -> str:
             how.append(f"{instance}, which is offline{last}")
     asks = (
         "is the agent installed and running, has the instance's role the policy"
-        " AmazonSSMManagedInstanceCore, and"
-        " has it a way to SSM?"
+        " AmazonSSMManagedInstanceCore, and has it a way to SSM?"
         if any(instance not in agents for instance in running)
         else "is the agent running, and has the instance a way to SSM?"
     )
@@ -424,15 +422,13 @@ def why_it_failed(invocation: Invocation, timeout: timedelta) -> str:
     how = (invocation.details or invocation.status).replace(" ", "")
     if how == "ExecutionTimedOut":
         return (
-            f"it ran longer than its timeout of {render_duration(timeout)} and was stopped; if it takes"
-            " that long,"
-            f" raise `timeout` in the rule{last_words(said)}"
+            f"it ran longer than its timeout of {in_words(timeout)} and was stopped; if it takes"
+            f" that long, raise `timeout` in the rule{last_words(said)}"
         )
     if how == "DeliveryTimedOut":
         return (
-            f"the SSM agent did not take the command within {render_duration(DELIVERY_TIMEOUT)}; is the"
-            " instance"
-            " overloaded, or the agent hung?"
+            f"the SSM agent did not take the command within {in_words(DELIVERY_TIMEOUT)}; is the"
+            " instance overloaded, or the agent hung?"
         )
     if how == "Cancelled":
         return f"somebody cancelled the command in SSM{last_words(said)}"

@@ -14,6 +14,7 @@ from chalicelib.aws.volume_types import DEFAULT_TYPE, GP3_THROUGHPUT, VOLUME_TYP
 from chalicelib.catalog.recovery_point import SnapshotRef
 from chalicelib.errors import Problem
 from chalicelib.jobs.work import VolumeRestoreWork
+from chalicelib.plans.words import near
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ def planned_volume(ref: SnapshotRef, wanted: Wanted) -> PlannedVolume:
 def problems_of(refs: Iterable[SnapshotRef], wanted: Wanted) -> list[Problem]:
     """Return what EBS cannot make as it is asked for: for each key of the target the first fault."""
     if wanted.type is not None and wanted.type not in VOLUME_TYPES:
-        return [Problem("/target/type", wanted.type, f"an EBS volume type: {', '.join(VOLUME_TYPES)}")]
+        expected = f"an EBS volume type: {', '.join(VOLUME_TYPES)}{near(wanted.type, VOLUME_TYPES)}"
+        return [Problem("/target/type", wanted.type, expected)]
     found: dict[str, Problem] = {}
     for ref in refs:
         for problem in _problems(ref, wanted):

@@ -14,6 +14,7 @@ from chalicelib.catalog.store.instances import name_of
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobKind, JobRequest
 from chalicelib.plans.model import Kind
+from chalicelib.plans.values import PRIMARY
 
 # A snapshot backup of more instances than this is made by child jobs, each of as many.
 INSTANCES_PER_JOB = 10
@@ -272,7 +273,7 @@ def copy_request(
         key=(point.id, vault, cause, *again),
         work=CopyWork(point.id, vault, due),
         reason=", ".join((f"copy of {point.id} into {vault}", *again)),
-        pins=((point.id, "primary"),),
+        pins=((point.id, PRIMARY),),
     )
 
 

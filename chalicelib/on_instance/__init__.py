@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 from chalicelib.errors import ScriptFailed
 from chalicelib.on_instance.contract import BOTH_RESTORES, Script, exports, tools
+from chalicelib.plans.values import is_path
 
 # What the runner puts in the place of a letter that it has taken.
 TAKEN: Final = b"taken\n"
@@ -164,11 +165,6 @@ class BackupReport:
     size_bytes: int
     sha256: str
     parts: tuple[ReportedPart, ...]
-
-
-def is_path(script: str) -> bool:
-    """Return whether a script is a path on the instance: one word that starts with `/` or `./`."""
-    return script.startswith(("/", "./")) and not any(character.isspace() for character in script)
 
 
 def as_a_shell_reads(script: str) -> str:

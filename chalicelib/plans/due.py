@@ -66,10 +66,10 @@ def next_try(rule: Rule, nominal_at: datetime, tries: int, now: datetime) -> dat
     None when it was tried often enough, or when the next run is due before; and for a rule that follows its
     RPO, of which a run is due again by itself.
     """
-    if rule.schedule is None or tries >= rule.retry.attempts:
+    if rule.times is None or rule.retry is None or tries >= rule.attempts:
         return None
     at = now + rule.retry.pause * 2**tries
-    following = rule.schedule.next_after(nominal_at)
+    following = rule.times.next_after(nominal_at)
     return at if following is None or at < following else None
 
 

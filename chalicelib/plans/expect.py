@@ -5,20 +5,29 @@ never what others are measured by, so a week of such files is doubted to the las
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median_low
+from typing import Annotated
+
+from pydantic import Field
+
+from chalicelib.plans.declared import Declared, Maybe, worded
+from chalicelib.plans.values import Shrink
 
 # Of so many good backups the median is taken: one odd size among them moves it little.
 MEASURED_BY = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Expect:
-    """The least bytes a backup has (None: any number will do), and by how many percent it may be smaller than
-    those before it (None: by any)."""
+class Expect(Declared):
+    """What size a backup has; another one is *suspect*."""
 
-    min_bytes: int | None = None
-    shrink: int | None = 50
+    min_bytes: Annotated[
+        Maybe[Annotated[int, Field(ge=1), worded("a whole number of bytes, 1 or more", title="bytes")]],
+        Field(description="at least so many bytes"),
+    ] = None
+    shrink: Annotated[
+        Shrink,
+        Field(description="at most so much smaller than the median of the last five good backups"),
+    ] = 50
 
 
 def doubt(expect: Expect, size_bytes: int, before: Sequence[int]) -> str:
@@ -26,7 +35,7 @@ def doubt(expect: Expect, size_bytes: int, before: Sequence[int]) -> str:
     before it, the newest first."""
     if expect.min_bytes is not None and size_bytes < expect.min_bytes:
         return f"{size_bytes:,} bytes, less than the {expect.min_bytes:,} expected (expect.min_bytes)"
-    if expect.shrink is None or not before:
+    if not before:
         return ""
     measure = median_low(before[:MEASURED_BY])
     if size_bytes * 100 >= measure * (100 - expect.shrink):

@@ -2,7 +2,7 @@
 
 It decides and deletes nothing. The rules are those of restic's `forget`: each of `hourly`, `daily`, `weekly`,
 `monthly` and `yearly` keeps the newest point of each of the last n periods *that have a point*, so that a
-pause in the backups erodes nothing. Periods are UTC; weeks are ISO 8601 weeks.
+pause in the backups erodes nothing. Periods are those of the rule's time zone; weeks are ISO 8601 weeks.
 
 Points of a vault fall into pools, and a point displaces only points of its own pool: those that a schedule or
 an RPO asked for; those asked for by hand; partial ones; suspect ones, which displace nothing at all.
@@ -13,17 +13,21 @@ incomplete list lets nothing go; a point dated in the future, or one that failed
 place.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
+from typing import Annotated, Any
 
-from chalicelib.plans.durations import render_duration
+from pydantic import Field
+
+from chalicelib.plans.declared import Declared, Fault, Maybe, worded
+from chalicelib.plans.durations import Duration, in_words
+from chalicelib.plans.values import Amount
 
 FAILED_POINTS_STAY = timedelta(days=1)
 # A suspect point waits so long to be confirmed; a partial one is kept no longer once a whole one is newer.
 FLAGGED_POINTS_STAY = timedelta(days=30)
-MANUAL_POINTS = 5
 
 
 class Pool(StrEnum):
@@ -38,27 +42,65 @@ class Pool(StrEnum):
 WHOLE = (Pool.SCHEDULED, Pool.MANUAL)
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """How many hours, days, weeks, months and years keep their newest point."""
-
-    hourly: int = 0
-    daily: int = 0
-    weekly: int = 0
-    monthly: int = 0
-    yearly: int = 0
+_AT_LEAST_ONE = "a mapping with at least one of hourly, daily, weekly, monthly and yearly, such as {daily: 7}"
+_EXACTLY_ONE = (
+    "a mapping with exactly one of keep, count and age, such as {count: 7} or {keep: {daily: 7, weekly: 5}}"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Lifecycle:
-    """Exactly one of `keep`, `count` and `age`; and `min_keep` newest good points whatever they say. Of those
-    asked for by hand the newest `manual` are kept."""
+class Keep(Declared):
+    """How many hours, days, weeks, months and years *that have a point* keep their newest one."""
 
-    keep: Keep | None = None
-    count: int | None = None
-    age: timedelta | None = None
-    min_keep: int = 1
-    manual: int = MANUAL_POINTS
+    hourly: Annotated[Maybe[Amount], Field(description="hours")] = None
+    daily: Annotated[Maybe[Amount], Field(description="days")] = None
+    weekly: Annotated[Maybe[Amount], Field(description="ISO 8601 weeks, Monday to Sunday")] = None
+    monthly: Annotated[Maybe[Amount], Field(description="months")] = None
+    yearly: Annotated[Maybe[Amount], Field(description="years")] = None
+
+    @classmethod
+    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
+        """Yield that nothing would be kept."""
+        if not given:
+            yield (), _AT_LEAST_ONE
+
+
+class Manual(Declared):
+    """What is kept of the points asked for by hand."""
+
+    count: Annotated[Amount, Field(description="the newest so many")] = 5
+
+
+class Lifecycle(Declared):
+    """What is kept and for how long: exactly one of `keep`, `count`, `age`; and `min_keep` of the newest."""
+
+    keep: Annotated[
+        Maybe[Annotated[Keep, worded(_AT_LEAST_ONE, title="mapping")]],
+        Field(description="the newest point of each of the last so many periods *that have a point*"),
+    ] = None
+    count: Annotated[Maybe[Amount], Field(description="the newest so many points")] = None
+    age: Annotated[
+        Maybe[Annotated[timedelta, Duration(timedelta(minutes=1))]],
+        Field(description="points younger than this"),
+    ] = None
+    min_keep: Annotated[
+        Amount, Field(description="so many of the newest points stay, whatever the rest says")
+    ] = 1
+    manual: Annotated[
+        Manual,
+        Field(
+            description="what is kept of the points asked for by hand (`POST /backups`)",
+            examples=[{"count": 5}],
+        ),
+    ] = Field(default_factory=Manual)
+
+    @classmethod
+    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
+        """Yield that it is not said once what is kept."""
+        if sum(key in given for key in ("keep", "count", "age")) != 1:
+            yield (), _EXACTLY_ONE
+
+
+LifecycleKey = Annotated[Lifecycle, worded(_EXACTLY_ONE, title="mapping")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +128,15 @@ class Verdict:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What points are judged by."""
+
+    lifecycle: Lifecycle
+    now: datetime
+    zone: tzinfo
+
+
 _PERIODS: dict[str, Callable[[datetime], str]] = {
     "hourly": lambda at: at.strftime("%Y-%m-%dT%H"),
     "daily": lambda at: at.strftime("%Y-%m-%d"),
@@ -96,10 +147,10 @@ _PERIODS: dict[str, Callable[[datetime], str]] = {
 
 
 def decide_lifecycle(
-    points: Sequence[Point], lifecycle: Lifecycle, now: datetime, *, complete: bool
+    points: Sequence[Point], lifecycle: Lifecycle, now: datetime, *, complete: bool, zone: tzinfo = UTC
 ) -> tuple[Verdict, ...]:
     """Judge every point of one rule in one vault, newest first; `complete` False says some may be missing
-    from the list."""
+    from the list. Hours, days, weeks, months and years are those of `zone`."""
     newest_first = sorted(points, key=lambda point: (point.at, point.id), reverse=True)
     if not complete:
         return tuple(
@@ -112,11 +163,12 @@ def decide_lifecycle(
             pools[point.pool].append(point)
     newest = max((point.at for pool in WHOLE for point in pools[pool]), default=None)
     partial = [point for point in pools[Pool.PARTIAL] if not _is_outdated(point, newest, now)]
+    frame = _Frame(lifecycle, now, zone)
     reasons = {
-        **_reasons(pools[Pool.SCHEDULED], lifecycle, now, "good"),
+        **_reasons(pools[Pool.SCHEDULED], frame, "good"),
         **_of_manual(pools[Pool.MANUAL], lifecycle),
-        **_reasons(partial, lifecycle, now, "partial"),
-        **_of_suspects(pools[Pool.SUSPECT], lifecycle, now),
+        **_reasons(partial, frame, "partial"),
+        **_of_suspects(pools[Pool.SUSPECT], frame),
     }
     return tuple(_verdict(point, reasons.get(point.id, []), lifecycle, now) for point in newest_first)
 
@@ -137,19 +189,19 @@ def _is_outdated(partial: Point, newest_whole: datetime | None, now: datetime) -
 
 def _of_manual(manual: Sequence[Point], lifecycle: Lifecycle) -> dict[str, list[str]]:
     """Why points asked for by hand stay: they are counted by themselves."""
-    wanted = lifecycle.manual
+    wanted = lifecycle.manual.count
     return {
         point.id: [f"{number} of {wanted} asked for by hand (manual)"]
         for number, point in enumerate(manual[:wanted], 1)
     }
 
 
-def _of_suspects(suspects: Sequence[Point], lifecycle: Lifecycle, now: datetime) -> dict[str, list[str]]:
+def _of_suspects(suspects: Sequence[Point], frame: _Frame) -> dict[str, list[str]]:
     """Why suspect points stay: nothing takes their place while they wait; later they are judged as others."""
-    waiting = [point for point in suspects if now - point.at < FLAGGED_POINTS_STAY]
-    why = f"it is suspect, and waits {render_duration(FLAGGED_POINTS_STAY)} to be confirmed"
-    left = [point for point in suspects if now - point.at >= FLAGGED_POINTS_STAY]
-    return _reasons(left, lifecycle, now, "suspect") | {point.id: [why] for point in waiting}
+    waiting = [point for point in suspects if frame.now - point.at < FLAGGED_POINTS_STAY]
+    why = f"it is suspect, and waits {in_words(FLAGGED_POINTS_STAY)} to be confirmed"
+    left = [point for point in suspects if frame.now - point.at >= FLAGGED_POINTS_STAY]
+    return _reasons(left, frame, "suspect") | {point.id: [why] for point in waiting}
 
 
 def _verdict(point: Point, reasons: list[str], lifecycle: Lifecycle, now: datetime) -> Verdict:
@@ -162,12 +214,12 @@ def _verdict(point: Point, reasons: list[str], lifecycle: Lifecycle, now: dateti
     elif not point.good and now - point.at < FAILED_POINTS_STAY:
         reasons = [
             *reasons,
-            f"it failed, and is left to be looked at for {render_duration(FAILED_POINTS_STAY)}",
+            f"it failed, and is left to be looked at for {in_words(FAILED_POINTS_STAY)}",
         ]
     if reasons:
         return Verdict(point.id, True, "; ".join(reasons))
     if not point.good:
-        return Verdict(point.id, False, f"it failed more than {render_duration(FAILED_POINTS_STAY)} ago")
+        return Verdict(point.id, False, f"it failed more than {in_words(FAILED_POINTS_STAY)} ago")
     return Verdict(point.id, False, _why_not(point, lifecycle))
 
 
@@ -176,16 +228,17 @@ def _why_not(point: Point, lifecycle: Lifecycle) -> str:
         case Pool.SCHEDULED:
             return f"no longer kept by {describe(lifecycle)}"
         case Pool.MANUAL:
-            return f"asked for by hand, and no longer kept by manual count {lifecycle.manual}"
+            return f"asked for by hand, and no longer kept by manual count {lifecycle.manual.count}"
         case pool:
             return f"it is {pool}, and no longer kept by {describe(lifecycle)}"
 
 
-def _reasons(good: Sequence[Point], lifecycle: Lifecycle, now: datetime, which: str) -> dict[str, list[str]]:
+def _reasons(good: Sequence[Point], frame: _Frame, which: str) -> dict[str, list[str]]:
     """Why each point of a pool stays, by id; what stays for no reason is not named."""
     reasons: dict[str, list[str]] = {}
-    for point_id, reason in _claims(good, lifecycle, now):
+    for point_id, reason in _claims(good, frame):
         reasons.setdefault(point_id, []).append(reason)
+    lifecycle = frame.lifecycle
     for number, point in enumerate(good[: max(1, lifecycle.min_keep)], 1):
         why = (
             f"{number} of the newest {lifecycle.min_keep} (min_keep)"
@@ -196,36 +249,41 @@ def _reasons(good: Sequence[Point], lifecycle: Lifecycle, now: datetime, which: 
     return reasons
 
 
-def _claims(good: Sequence[Point], lifecycle: Lifecycle, now: datetime) -> Iterator[tuple[str, str]]:
+def _claims(good: Sequence[Point], frame: _Frame) -> Iterator[tuple[str, str]]:
+    lifecycle = frame.lifecycle
     if lifecycle.count is not None:
         for number, point in enumerate(good[: lifecycle.count], 1):
             yield point.id, f"{number} of {lifecycle.count} (count)"
     if lifecycle.age is not None:
         for point in good:
-            if now - point.at < lifecycle.age:
-                yield point.id, f"younger than {render_duration(lifecycle.age)} (age)"
+            if frame.now - point.at < lifecycle.age:
+                yield point.id, f"younger than {in_words(lifecycle.age)} (age)"
     if lifecycle.keep is not None:
         for name, wanted in kept_periods(lifecycle.keep):
-            yield from _newest_of_each(good, name, wanted)
+            yield from _newest_of_each(good, name, wanted, frame.zone)
 
 
-def _newest_of_each(good: Iterable[Point], name: str, wanted: int) -> Iterator[tuple[str, str]]:
+def _newest_of_each(good: Iterable[Point], name: str, wanted: int, zone: tzinfo) -> Iterator[tuple[str, str]]:
     """Claim the newest point of each of the newest `wanted` periods that have one; `good` comes newest
     first."""
-    seen: set[str] = set()
+    seen: set[tuple[str, timedelta | None]] = set()
     for point in good:
-        period = _PERIODS[name](point.at.astimezone(UTC))
+        local = point.at.astimezone(zone)
+        label = _PERIODS[name](local)
+        # An hour that comes twice, when clocks go back, is two hours.
+        period = label, local.utcoffset() if name == "hourly" else None
         if period in seen:
             continue
         if len(seen) == wanted:
             return
         seen.add(period)
-        yield point.id, f"{name} {len(seen)} of {wanted} ({period})"
+        yield point.id, f"{name} {len(seen)} of {wanted} ({label})"
 
 
 def kept_periods(keep: Keep) -> list[tuple[str, int]]:
     """List the periods that keep something, shortest first, with how many they keep."""
-    return [(field.name, getattr(keep, field.name)) for field in fields(keep) if getattr(keep, field.name)]
+    counts = ((name, getattr(keep, name)) for name in _PERIODS)
+    return [(name, count) for name, count in counts if count]
 
 
 def describe(lifecycle: Lifecycle) -> str:
@@ -233,7 +291,7 @@ def describe(lifecycle: Lifecycle) -> str:
     if lifecycle.count is not None:
         kept = f"count {lifecycle.count}"
     elif lifecycle.age is not None:
-        kept = f"age {render_duration(lifecycle.age)}"
+        kept = f"age {in_words(lifecycle.age)}"
     else:
         kept = ", ".join(f"{name} {wanted}" for name, wanted in kept_periods(lifecycle.keep or Keep()))
     return f"{kept}, min_keep {lifecycle.min_keep}"

@@ -1,35 +1,30 @@
 """What the user declares: a plan, as the rest of Farshore knows it.
 
-`parse_plan` makes it from a document and refuses what is wrong, all of it at once; `to_document` writes it
-back, with every default filled in. Invariant: `parse_plan(plan.to_document())` is the plan.
+Invariant: `Plan.model_validate(plan.document())` is the plan.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ValidationError
+from pydantic import Discriminator, Field, Tag
 
 from chalicelib.errors import InvalidInput, Problem
-from chalicelib.plans.document import PlanShape, TagShape
+from chalicelib.plans.declared import Declared, Fault, worded
 from chalicelib.plans.objectives import Objectives
-from chalicelib.plans.problems import find_problems
 from chalicelib.plans.rules import (
+    AnyRule,
     CopyTo,
     Kind,
     Rule,
     ServiceRule,
     SnapshotRule,
-    build_rule,
-    is_path,
-    patterns_document,
-    present,
-    read_patterns,
     read_rule,
-    rendered,
-    rule_document,
+    repeated,
 )
 from chalicelib.plans.selection import Selection
+from chalicelib.plans.values import AsSent, Name, ServiceName, TagKey
 
 __all__ = [
     "CopyTo",
@@ -39,84 +34,115 @@ __all__ = [
     "ServiceRule",
     "SnapshotRule",
     "TagName",
-    "is_path",
     "parse_plan",
     "read_rule",
-    "rule_document",
     "service_of",
 ]
 
+# A plan is one item of DynamoDB, of 400 KB at most, with the times of its rules beside it:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+LARGEST_PLAN_BYTES = 350 * 1024
 
-@dataclass(frozen=True, slots=True)
-class TagName:
+
+class TagName(Declared):
     """Services are named by the value of this tag."""
 
-    tag: str
+    tag: Annotated[
+        TagKey,
+        Field(
+            description="one service per value of this tag; an instance without the tag, or with an empty "
+            "one, has no service and is left out"
+        ),
+    ]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A selection of instances and the rules for them; rule names are unique in it."""
+def _text_or_tag(value: Any) -> str:
+    return "(tag)" if isinstance(value, dict | TagName) else "(text)"
 
-    name: str
-    service: str | TagName
-    selection: Selection
-    rules: tuple[Rule, ...]
-    objectives: Objectives = field(default_factory=Objectives)
+
+AnyService = Annotated[
+    Annotated[ServiceName, Tag("(text)")] | Annotated[TagName, Tag("(tag)")],
+    Discriminator(_text_or_tag),
+    worded(
+        "a service's name on one line, or {tag: KEY} for one service per value of that tag",
+        title="text, or `{tag: KEY}`",
+    ),
+]
+
+
+class Plan(Declared):
+    """A selection of instances and the rules for them."""
+
+    later: ClassVar = {
+        "on_launch": "restore a service, or back it up, when an instance starts",
+        "on_terminate": "back a service up before its instance goes",
+    }
+
+    name: Annotated[Name, Field(description="the plan's name")]
+    service: Annotated[
+        AnyService,
+        Field(
+            description="the lineage the recovery points belong to, which outlives every instance",
+            json_schema_extra={"x-default": "the plan's name"},
+        ),
+    ] = Field(default_factory=lambda given: given["name"])
+    selection: Annotated[
+        Selection, Field(description="which instances", examples=[{"tags": {"app": "orders"}}])
+    ]
+    objectives: Annotated[
+        Objectives,
+        Field(
+            exclude_if=lambda promised: not promised.document(),
+            description="what is promised, to set beside what is achieved; one that no rule can meet is "
+            "warned of",
+            examples=[{"rpo": "1h", "rto": "30m"}],
+        ),
+    ] = Field(default_factory=Objectives)
+    rules: Annotated[
+        tuple[AnyRule, ...],
+        Field(
+            strict=False,
+            min_length=1,
+            max_length=100,
+            title="list of 1 to 100 rules",
+            description="what is made of the selected instances; each has a name of its own",
+        ),
+    ]
 
     def rule(self, name: str) -> Rule | None:
         """Return a rule by its name."""
         return next((rule for rule in self.rules if rule.name == name), None)
 
-    def to_document(self) -> dict[str, Any]:
-        """Write the plan as JSON-able values, with every default filled in."""
-        return present(
-            name=self.name,
-            service={"tag": self.service.tag} if isinstance(self.service, TagName) else self.service,
-            selection=present(
-                tags=patterns_document(self.selection.tags),
-                exclude_tags=patterns_document(self.selection.exclude_tags),
-            ),
-            objectives=present(rpo=rendered(self.objectives.rpo), rto=rendered(self.objectives.rto)),
-            rules=[rule_document(rule) for rule in self.rules],
-        )
+    @classmethod
+    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
+        """Yield the rules that have the name of one before them."""
+        yield from repeated(given, "rules", "name", "every rule of a plan has a name of its own")
 
 
-def parse_plan(document: Mapping[str, Any], *, vaults: Mapping[str, str] | None) -> Plan:
-    """Read a plan; `vaults` are the configured ones, by name their kind (`s3`, `libcloud`), None to take
-    the vaults of a stored plan as they are.
+def parse_plan(document: Any, *, vaults: Mapping[str, str], now: datetime) -> Plan:
+    """Read a plan as it is sent; `vaults` are the configured ones, by name their kind (`s3`, `libcloud`).
 
     Raises:
         InvalidInput: with every problem found.
     """
-    if not isinstance(document, Mapping):
-        raise InvalidInput(
-            "plan", [Problem("", document, "a plan is a mapping with name, selection and rules")]
-        )
-    given = dict(document)
-    try:
-        shape, errors = PlanShape.model_validate(given), []
-    except ValidationError as error:
-        shape, errors = None, error.errors(include_url=False)
-    problems = find_problems(given, errors, vaults)
-    if shape is None or problems:
-        raise InvalidInput("plan", problems)
-    return Plan(
-        name=shape.name,
-        service=TagName(shape.service.tag)
-        if isinstance(shape.service, TagShape)
-        else shape.service or shape.name,
-        selection=Selection(read_patterns(shape.selection.tags), read_patterns(shape.selection.exclude_tags)),
-        rules=tuple(build_rule(rule) for rule in shape.rules),
-        objectives=Objectives(shape.objectives.rpo, shape.objectives.rto),
-    )
+    plan = Plan.read(document, "plan", AsSent(vaults, now))
+    size = len(plan_text(plan).encode())
+    if size > LARGEST_PLAN_BYTES:
+        why = f"at most {LARGEST_PLAN_BYTES:,} bytes: put long scripts on the instance, or write two plans"
+        raise InvalidInput("plan", [Problem("", f"{size:,} bytes with its defaults", why)])
+    return plan
+
+
+def plan_text(plan: Plan) -> str:
+    """Return a plan as it is stored."""
+    return json.dumps(plan.document(), ensure_ascii=False)
 
 
 def service_of(plan: Plan, tags: Mapping[str, str]) -> str | None:
     """Return the service an instance with these tags belongs to; None when it lacks the tag, or the tag is
     empty."""
     match plan.service:
-        case TagName(tag):
+        case TagName(tag=tag):
             return tags.get(tag) or None
         case name:
             return name

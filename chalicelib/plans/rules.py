@@ -1,32 +1,36 @@
 """What a rule says: its kind, when it runs, what it makes, how long that is kept and where it is copied.
 
-Frozen values, read from the shapes of `document` and written back as JSON-able values with every default
-filled in. Invariant: `read_rule(rule_document(rule)) == rule`, so a job may carry the rule it was opened
-under.
+Invariant: `read_rule(rule.document()) == rule`, so a job may carry the rule it was opened under.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta, tzinfo
 from enum import StrEnum
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter
 
-from chalicelib.plans.document import (
-    AnyRuleShape,
-    CopyShape,
-    ExpectShape,
-    LifecycleShape,
-    ServiceRuleShape,
-    SnapshotRuleShape,
-)
-from chalicelib.plans.durations import render_duration
+from chalicelib.plans.declared import LATER, Declared, Fault, Maybe, worded
+from chalicelib.plans.durations import Duration
 from chalicelib.plans.expect import Expect
-from chalicelib.plans.lifecycle import Keep, Lifecycle, kept_periods
+from chalicelib.plans.lifecycle import Lifecycle, LifecycleKey
 from chalicelib.plans.schedule import Schedule
-from chalicelib.plans.selection import Patterns, VolumeChoice
+from chalicelib.plans.selection import VolumeChoice
+from chalicelib.plans.values import (
+    PRIMARY,
+    AsSent,
+    CopyVault,
+    Directory,
+    Expression,
+    Name,
+    Script,
+    Zone,
+)
+
+_WHEN = 'required: "cron(...)" or "rate(...)", such as "cron(15 2 * * ? *)"'
 
 
 class Kind(StrEnum):
@@ -36,214 +40,253 @@ class Kind(StrEnum):
     SERVICE = "service"
 
 
-@dataclass(frozen=True, slots=True)
-class CopyTo:
+class CopyTo(Declared):
     """A copy of each recovery point into `vault`; without a lifecycle of its own it has the rule's."""
 
-    vault: str
-    lifecycle: Lifecycle | None = None
+    later: ClassVar = {"encrypt_to": "public keys an off-site copy is encrypted for"}
+
+    vault: Annotated[
+        CopyVault,
+        Field(description="where to: a vault that is configured, other than `primary`; each only once"),
+    ]
+    lifecycle: Annotated[
+        Maybe[LifecycleKey],
+        Field(
+            description="what is kept in that vault; without it, what the rule's says",
+            json_schema_extra={"x-default": "the rule's"},
+        ),
+    ] = None
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often a failed backup is tried again within its period, and the first pause; each one is twice the
-    one before."""
+class Retry(Declared):
+    """How a scheduled run that failed is tried again before the next one is due."""
 
-    attempts: int = 3
-    pause: timedelta = timedelta(minutes=15)
+    attempts: Annotated[int, Field(ge=0, le=10, title="0 to 10", description="how often; 0 for never")] = 3
+    pause: Annotated[
+        timedelta,
+        Duration(timedelta(minutes=1), timedelta(days=1)),
+        Field(description="how long after the first failure; twice as long after each other one"),
+    ] = timedelta(minutes=15)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseRule:
-    """What rules of both kinds have; exactly one of `schedule` and `rpo` is set."""
+class BaseRule(Declared):
+    """What rules of both kinds have. Exactly one of `schedule` and `rpo` is there."""
 
-    name: str
-    lifecycle: Lifecycle
-    schedule: Schedule | None = None
-    rpo: timedelta | None = None
-    retry: Retry = field(default_factory=Retry)
-    copies: tuple[CopyTo, ...] = ()
+    later: ClassVar = {"hooks": "quiesce and resume an application around a snapshot"}
+
+    name: Annotated[Name, Field(description="unique in the plan")]
+    kind: Annotated[
+        Kind,
+        Field(
+            title="`snapshot` or `service`",
+            description="EBS snapshots of the volumes, or a file that a script makes; see below for the keys "
+            "of each",
+        ),
+    ]
+    schedule: Annotated[
+        Maybe[Expression],
+        Field(
+            description="when it runs; a schedule whose years are over is refused",
+            json_schema_extra={"x-default": "exactly one of `schedule` and `rpo`"},
+        ),
+    ] = None
+    timezone: Annotated[
+        Zone,
+        Field(
+            description="the clock that `cron(...)` reads, and that the hours, days, weeks, months and years "
+            "of `lifecycle.keep` are of; `rate(...)` counts elapsed time in any zone"
+        ),
+    ] = "UTC"
+    rpo: Annotated[
+        Maybe[Annotated[timedelta, Duration(timedelta(minutes=5), timedelta(days=3_650))]],
+        Field(
+            description="runs where the newest point would otherwise grow older than this before the next "
+            "tick; no less than 5m, the time between two ticks",
+            json_schema_extra={"x-default": "exactly one of `schedule` and `rpo`"},
+        ),
+    ] = None
+    retry: Annotated[
+        Maybe[Retry],
+        Field(
+            description="a run that failed is tried again before the next one is due, see below; not with an "
+            "`rpo`, whose rule runs again by itself",
+            examples=[{"attempts": 3, "pause": "15m"}],
+            json_schema_extra={"x-default": "`{attempts: 3, pause: 15m}`"},
+        ),
+    ] = Field(default_factory=lambda given: Retry() if given.get("schedule") else None)
+    lifecycle: Annotated[LifecycleKey, Field(description="what is kept, see below")]
+    copies: Annotated[
+        tuple[Annotated[CopyTo, Field(examples=[{"vault": "dr"}])], ...],
+        Field(
+            strict=False,
+            max_length=20,
+            exclude_if=operator.not_,
+            description="the vaults each recovery point is copied to",
+            examples=[[{"vault": "dr"}]],
+        ),
+    ] = ()
 
     @property
-    def timezone(self) -> str | None:
-        """The schedule's time zone; None for a rule that follows its RPO."""
-        return self.schedule.timezone if self.schedule else None
+    def times(self) -> Schedule | None:
+        """When the schedule runs; None for a rule that follows its RPO."""
+        return Schedule.parse(self.schedule, self.timezone) if self.schedule else None
+
+    @property
+    def attempts(self) -> int:
+        """How often a scheduled run that failed is tried again."""
+        return self.retry.attempts if self.retry else 0
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of its schedule and of the periods of its lifecycles."""
+        return ZoneInfo(self.timezone)
 
     @property
     def vaults(self) -> frozenset[str]:
         """The vaults that the rule keeps points in."""
-        return frozenset(("primary", *(copy.vault for copy in self.copies)))
+        return frozenset((PRIMARY, *(copy.vault for copy in self.copies)))
 
     @property
-    def retention(self) -> Mapping[str, Lifecycle]:
-        """What the rule keeps, by vault."""
-        return {vault: self.lifecycle_in(vault) for vault in self.vaults}
+    def retention(self) -> Mapping[str, tuple[Lifecycle, str]]:
+        """What the rule keeps, by vault, and the time zone of its periods."""
+        return {vault: (self.lifecycle_in(vault), self.timezone) for vault in self.vaults}
 
     def lifecycle_in(self, vault: str) -> Lifecycle:
         """Return what holds in a vault: the copy's own lifecycle, else the rule's."""
         own = next((copy.lifecycle for copy in self.copies if copy.vault == vault), None)
         return own or self.lifecycle
 
+    @classmethod
+    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
+        """Yield what is wrong with when it runs, and vaults that are named twice."""
+        if "schedule" in given and "rpo" in given:
+            yield ("rpo",), "a rule has exactly one of schedule and rpo: leave one out"
+        if "schedule" not in given and "rpo" not in given:
+            yield ("schedule",), f"{_WHEN}; or rpo, such as 1h"
+        if given.get("retry") is not None and "schedule" not in given:
+            why = "leave it out: a rule that follows its RPO runs again by itself until it is met"
+            yield ("retry",), why
+        yield from repeated(given, "copies", "vault", "a rule copies into a vault once")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+def repeated(given: Mapping[str, Any], key: str, name: str, expected: str) -> Iterator[Fault]:
+    """Yield the items of a list that have the name of one before them."""
+    items = given.get(key)
+    seen: set[str] = set()
+    for number, item in enumerate(items if isinstance(items, Sequence) else ()):
+        value = item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+        if isinstance(value, str):
+            if value in seen:
+                yield (key, number, name), expected
+            seen.add(value)
+
+
 class SnapshotRule(BaseRule):
     """EBS snapshots of an instance's volumes."""
 
-    kind: ClassVar[Kind] = Kind.SNAPSHOT
-    volumes: VolumeChoice = field(default_factory=VolumeChoice)
+    kind: Annotated[Literal[Kind.SNAPSHOT], Field(description="EBS snapshots of the instances' volumes")] = (
+        Kind.SNAPSHOT
+    )
+    volumes: Annotated[
+        VolumeChoice,
+        Field(
+            description="which of the instance's volumes",
+            examples=[{"boot": False, "exclude_tags": {"scratch": "true"}}],
+        ),
+    ] = Field(default_factory=VolumeChoice)
+
+    @classmethod
+    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
+        """Yield copies into another cloud, too, which snapshots have none of."""
+        yield from super().ties(given, context)
+        copies = given.get("copies")
+        for number, copy in enumerate(copies if isinstance(copies, list) else ()):
+            vault = copy.get("vault") if isinstance(copy, Mapping) else None
+            kinds = context.vaults if isinstance(context, AsSent) else {}
+            if isinstance(vault, str) and kinds.get(vault) == "libcloud":
+                why = "copies of snapshots into another cloud are not supported yet: name an S3 vault"
+                yield ("copies", number, "vault"), why
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _one(value: object) -> object:
+    if value == "each":
+        raise ValueError(f"target: each is {LATER}, or say one")
+    return value
+
+
 class ServiceRule(BaseRule):
-    """A file that the user's script makes; each script is a path or a text (`is_path` tells)."""
+    """A file that the user's script makes."""
 
-    kind: ClassVar[Kind] = Kind.SERVICE
-    script: str
-    restore: str | None = None
-    verify: str | None = None
-    target: Literal["one"] = "one"
-    timeout: timedelta = timedelta(hours=1)
-    output: Literal["pipe", "file"] = "pipe"
-    working_directory: str | None = None
-    expect: Expect = field(default_factory=Expect)
+    kind: Annotated[Literal[Kind.SERVICE], Field(description="a file that a script makes")] = Kind.SERVICE
+    script: Annotated[
+        Script,
+        Field(description="makes the backup: `SCRIPT <service> <output>`, exit code 0 and at least one byte"),
+    ]
+    restore: Annotated[
+        Maybe[Script],
+        Field(description="brings it back: the file comes on standard input and as a path"),
+    ] = None
+    verify: Annotated[
+        Maybe[Script],
+        Field(description="runs after a restore; its exit code is the proof; only beside `restore`"),
+    ] = None
+    target: Annotated[
+        Literal["one"],
+        BeforeValidator(_one),
+        Field(description="one representative instance of each service runs the script"),
+    ] = "one"
+    timeout: Annotated[
+        timedelta,
+        Duration(timedelta(seconds=1), timedelta(hours=48)),
+        Field(
+            description="the script is ended and the job fails when it runs longer; tries over a bad network "
+            "end a little before; SSM ends none before 5s, and none may run longer than 48 hours"
+        ),
+    ] = timedelta(hours=1)
+    output: Annotated[
+        Literal["pipe", "file"],
+        Field(
+            description="`pipe`: uploaded while it is written; `file`: for a script that must seek in its "
+            "output, or puts another file in its place. The backup ends when the script has exited and "
+            "nothing holds its output open"
+        ),
+    ] = "pipe"
+    working_directory: Annotated[
+        Maybe[Directory],
+        Field(
+            description="where the script runs",
+            json_schema_extra={"x-default": "the SSM agent's"},
+        ),
+    ] = None
+    expect: Annotated[
+        Expect,
+        Field(
+            description="what size a backup has; another one is *suspect*, see below",
+            examples=[{"min_bytes": 1_000_000, "shrink": "50%"}],
+        ),
+    ] = Field(default_factory=Expect)
+
+    @classmethod
+    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
+        """Yield a proof of a restore that there is none of, too."""
+        yield from super().ties(given, context)
+        if given.get("verify") is not None and "restore" not in given:
+            yield ("verify",), "verify runs after restore: say restore too, or leave it out"
 
 
 Rule = SnapshotRule | ServiceRule
-
-
-def is_path(script: str) -> bool:
-    """Return whether a script is a path on the instance: one word that begins with / or ./"""
-    return script.startswith(("/", "./")) and len(script.split()) == 1 and script == script.strip()
+AnyRule = Annotated[
+    Rule,
+    Field(discriminator="kind"),
+    worded("a mapping with name, kind, schedule or rpo, and lifecycle", title="rule"),
+]
 
 
 def read_rule(document: Mapping[str, Any]) -> Rule:
-    """Read one rule that `rule_document` wrote; any other document is for `parse_plan` to judge."""
-    return build_rule(_rule_reader().validate_python(document))
+    """Read one rule as it was stored."""
+    return _rules().validate_python(document)
 
 
 @cache
-def _rule_reader() -> TypeAdapter[AnyRuleShape]:
-    return TypeAdapter(AnyRuleShape)
-
-
-def rule_document(rule: Rule) -> dict[str, Any]:
-    """Write one rule as it stands in its plan's document; `read_rule` reads it back."""
-    document = present(
-        name=rule.name,
-        kind=rule.kind.value,
-        schedule=rule.schedule and rule.schedule.expression,
-        timezone=rule.timezone,
-        rpo=rendered(rule.rpo),
-    )
-    match rule:
-        case SnapshotRule(volumes=volumes):
-            document["volumes"] = present(
-                boot=volumes.boot, exclude_tags=patterns_document(volumes.exclude_tags)
-            )
-        case ServiceRule():
-            document |= present(
-                script=rule.script,
-                restore=rule.restore,
-                verify=rule.verify,
-                target=rule.target,
-                timeout=rendered(rule.timeout),
-                output=rule.output,
-                working_directory=rule.working_directory,
-                expect=_expect_document(rule.expect),
-            )
-    return document | present(
-        lifecycle=_lifecycle_document(rule.lifecycle),
-        retry=_retry_document(rule.retry) if rule.schedule else None,
-        copies=[
-            present(vault=copy.vault, lifecycle=copy.lifecycle and _lifecycle_document(copy.lifecycle))
-            for copy in rule.copies
-        ],
-    )
-
-
-def build_rule(shape: AnyRuleShape) -> Rule:
-    """Make a rule of a shape that was found right."""
-    when = Schedule.parse(shape.schedule, shape.timezone or "UTC") if shape.schedule else None
-    lifecycle = _lifecycle(shape.lifecycle)
-    retry = Retry(shape.retry.attempts, shape.retry.pause)
-    copies = tuple(_copy(copy) for copy in shape.copies)
-    match shape:
-        case SnapshotRuleShape():
-            return SnapshotRule(
-                name=shape.name,
-                lifecycle=lifecycle,
-                schedule=when,
-                rpo=shape.rpo,
-                retry=retry,
-                copies=copies,
-                volumes=VolumeChoice(shape.volumes.boot, read_patterns(shape.volumes.exclude_tags)),
-            )
-        case ServiceRuleShape():
-            return ServiceRule(
-                name=shape.name,
-                lifecycle=lifecycle,
-                schedule=when,
-                rpo=shape.rpo,
-                retry=retry,
-                copies=copies,
-                script=shape.script,
-                restore=shape.restore,
-                verify=shape.verify,
-                target=shape.target,
-                timeout=shape.timeout,
-                output=shape.output,
-                working_directory=shape.working_directory,
-                expect=_expect(shape.expect),
-            )
-
-
-def _copy(shape: CopyShape) -> CopyTo:
-    return CopyTo(shape.vault, _lifecycle(shape.lifecycle) if shape.lifecycle else None)
-
-
-def _lifecycle(shape: LifecycleShape) -> Lifecycle:
-    keep = Keep(**shape.keep.model_dump(exclude_none=True)) if shape.keep else None
-    return Lifecycle(keep, shape.count, shape.age, shape.min_keep, shape.manual.count)
-
-
-def _expect(shape: ExpectShape) -> Expect:
-    return Expect(shape.min_bytes, shape.shrink)
-
-
-def _expect_document(expect: Expect) -> dict[str, Any]:
-    shrink = "off" if expect.shrink is None else f"{expect.shrink}%"
-    return present(min_bytes=expect.min_bytes, shrink=shrink)
-
-
-def read_patterns(tags: Mapping[str, list[str]]) -> Patterns:
-    """Take patterns from a shape."""
-    return {key: tuple(values) for key, values in tags.items()}
-
-
-def _lifecycle_document(lifecycle: Lifecycle) -> dict[str, Any]:
-    return present(
-        keep=dict(kept_periods(lifecycle.keep)) if lifecycle.keep else None,
-        count=lifecycle.count,
-        age=rendered(lifecycle.age),
-        min_keep=lifecycle.min_keep,
-        manual={"count": lifecycle.manual},
-    )
-
-
-def _retry_document(retry: Retry) -> dict[str, Any]:
-    return {"attempts": retry.attempts, "pause": rendered(retry.pause)}
-
-
-def patterns_document(patterns: Patterns) -> dict[str, str | list[str]]:
-    """Write patterns: one alone as a text, more as a list."""
-    return {key: values[0] if len(values) == 1 else list(values) for key, values in patterns.items()}
-
-
-def rendered(duration: timedelta | None) -> str | None:
-    """Write a duration that may be absent."""
-    return None if duration is None else render_duration(duration)
-
-
-def present(**keys: Any) -> dict[str, Any]:
-    """Leave out the keys that say nothing."""
-    return {key: value for key, value in keys.items() if value is not None and value not in ({}, [])}
+def _rules() -> TypeAdapter[Rule]:
+    return TypeAdapter(AnyRule)

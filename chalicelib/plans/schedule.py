@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from itertools import takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -28,6 +28,7 @@ _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": tim
 _LONGEST_RATE = timedelta(days=36_500)
 # The longest a zone has skipped at once: a whole day (Pacific/Apia, 30 December 2011), and some slack.
 _LONGEST_SKIP = timedelta(hours=25)
+_LONGEST_ABBREVIATION = 5
 _HELP = 'write "cron(minutes hours day-of-month month day-of-week year)" or "rate(n minutes|hours|days)"'
 
 
@@ -67,13 +68,14 @@ class Schedule:
 
     def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """Yield the instants in `(after, until]`, ascending, in UTC."""
-        return takewhile(lambda instant: instant <= until, self._instants(after))
+        return takewhile(lambda instant: instant <= until, self.after(after))
 
     def next_after(self, instant: datetime) -> datetime | None:
         """Return the first instant later than `instant`; None when the schedule's years are over."""
-        return next(self._instants(instant), None)
+        return next(self.after(instant), None)
 
-    def _instants(self, after: datetime) -> Iterator[datetime]:
+    def after(self, after: datetime) -> Iterator[datetime]:
+        """Yield the instants later than `after`, ascending, in UTC; those of a rate have no end."""
         match self.pattern:
             case Rate() as rate:
                 return rate.instants(after)
@@ -87,11 +89,13 @@ def zone_named(name: str) -> ZoneInfo:
     Raises:
         ValueError: unknown; its text names the nearest that exist.
     """
-    if name in _zone_names():
+    if name == "UTC" or name in _zone_names():
         return ZoneInfo(name)
     folded = {zone.lower(): zone for zone in _zone_names()}
     near = difflib.get_close_matches(name.lower(), folded, n=1)
     hint = f"; did you mean {folded[near[0]]}?" if near else ""
+    if len(name) <= _LONGEST_ABBREVIATION and name.lower() not in folded:
+        hint = "; abbreviations such as PST are none: name a city of the zone, America/Los_Angeles"
     raise ValueError(f"not a time zone of the IANA database, such as UTC or Europe/Berlin{hint}")
 
 
@@ -101,6 +105,7 @@ def _zone_names() -> frozenset[str]:
     return frozenset(available_timezones()) - {"localtime", "Factory"}
 
 
+@lru_cache(maxsize=1024)
 def _pattern(expression: str, anchor: datetime) -> Cron | Rate:
     kind, _, rest = expression.strip().partition("(")
     if not rest.endswith(")"):

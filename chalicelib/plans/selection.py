@@ -8,39 +8,61 @@ Invariant: `ec2_filters` never leaves out an instance that `matches` accepts; it
 """
 
 import fnmatch
+import operator
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Annotated
 
-Patterns = Mapping[str, tuple[str, ...]]
+from pydantic import Field
+
+from chalicelib.plans.declared import Declared
+from chalicelib.plans.values import TagPatterns
 
 # EC2 User Guide, "List and filter your resources": 50 filters, and 200 values of one filter, in one request.
 _MOST_FILTERS = 50
 _MOST_VALUES = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Declared):
     """Instances that have every tag of `tags`, in one of its values, and no tag of `exclude_tags`."""
 
-    tags: Patterns
-    exclude_tags: Patterns = field(default_factory=dict)
+    tags: Annotated[
+        TagPatterns,
+        Field(
+            min_length=1,
+            description="an instance has **all** of these keys, each with **one** of its values; "
+            "none at all would select everything, and is refused",
+        ),
+    ]
+    exclude_tags: Annotated[
+        TagPatterns,
+        Field(
+            exclude_if=operator.not_,
+            description="an instance with **any** of these is left out, whatever `tags` says",
+        ),
+    ] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeChoice:
+class VolumeChoice(Declared):
     """Volumes of an instance: with or without the boot volume, and none that has a tag of `exclude_tags`."""
 
-    boot: bool = True
-    exclude_tags: Patterns = field(default_factory=dict)
+    boot: Annotated[
+        bool, Field(description="with the boot volume or without, as in EC2's CreateSnapshots")
+    ] = True
+    exclude_tags: Annotated[
+        TagPatterns,
+        Field(
+            exclude_if=operator.not_,
+            description="volumes with **any** of these are left out; where more than 40 data volumes of an "
+            "instance are, each other one is taken by a call of its own",
+        ),
+    ] = Field(default_factory=dict)
 
 
 def matches(selection: Selection, tags: Mapping[str, str]) -> bool:
-    """Return whether an instance with these tags is selected; no `tags` in the selection selects nothing."""
-    return (
-        bool(selection.tags)
-        and all(_has(tags, key, patterns) for key, patterns in selection.tags.items())
-        and not any(_has(tags, key, patterns) for key, patterns in selection.exclude_tags.items())
+    """Return whether an instance with these tags is selected."""
+    return all(_has(tags, key, patterns) for key, patterns in selection.tags.items()) and not any(
+        _has(tags, key, patterns) for key, patterns in selection.exclude_tags.items()
     )
 
 

@@ -3,23 +3,77 @@
 A dry run is this plan, shown and not opened.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, Segments, SnapshotRef
 from chalicelib.catalog.store.rules import RuleId, id_of
+from chalicelib.catalog.values import InstanceRef
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.jobs.job import AnyRequest, Budget, JobKind, JobRequest
 from chalicelib.jobs.volume_plan import Wanted, problems_of
 from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
+from chalicelib.plans.declared import Declared, Fault, Maybe, worded
 from chalicelib.plans.model import Plan, ServiceRule
 
 WHAT = "the restore request"
-# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html
-_INSTANCE_ID = re.compile(r"i-[0-9a-f]{8}([0-9a-f]{9})?")
+_OF_VOLUMES = ("availability_zone", "size", "type", "iops", "throughput")
+
+
+class RestoreTarget(Declared):
+    """Where a restore goes: for a service backup an instance, for snapshots a zone and the volumes' kind."""
+
+    instance_id: Annotated[
+        Maybe[InstanceRef],
+        Field(
+            description="of a service backup: an instance of the home region; when it is stopped or its SSM "
+            "agent is not online, it is waited for 15 minutes"
+        ),
+    ] = None
+    availability_zone: Annotated[
+        Maybe[str],
+        worded("an availability zone of the vault's region", title="zone"),
+        Field(
+            min_length=1,
+            max_length=64,
+            examples=["eu-west-1a"],
+            description="of snapshots: where the volumes are made, in the region of the vault",
+        ),
+    ] = None
+    size: Annotated[
+        Maybe[int],
+        worded("GiB, at least the snapshot's", title="GiB"),
+        Field(ge=1, le=65_536, examples=[100], description="of snapshots: the size of each volume"),
+    ] = None
+    type: Annotated[
+        Maybe[str],
+        worded("an EBS volume type", title="EBS volume type"),
+        Field(
+            min_length=1, max_length=32, examples=["gp3"], description="of snapshots: the type of each volume"
+        ),
+    ] = None
+    iops: Annotated[
+        Maybe[int],
+        worded("IOPS", title="IOPS"),
+        Field(ge=1, le=1_000_000, examples=[3000], description="of snapshots: the IOPS of each volume"),
+    ] = None
+    throughput: Annotated[
+        Maybe[int],
+        worded("MiB/s", title="MiB/s"),
+        Field(ge=1, le=100_000, examples=[125], description="of snapshots: the throughput of each volume"),
+    ] = None
+
+    @classmethod
+    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
+        """Yield that a target is an instance or volumes."""
+        if "instance_id" in given:
+            yield from (
+                ((key,), "not beside instance_id: leave it out") for key in _OF_VOLUMES if key in given
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +81,7 @@ class Order:
     """A restore as it was asked for; `key` makes it one of its kind, `vault` None leaves the choice to us."""
 
     vault: str | None
-    target: Mapping[str, Any]
+    target: RestoreTarget
     key: str
     now: datetime
 
@@ -55,15 +109,16 @@ def plan_volume_restore(
         InvalidInput: the target is not one for snapshots, or EBS cannot make the volumes so.
     """
     target, region = order.target, artefact.snapshots.region
-    problems = _unknown(target, ("availability_zone", "size", "type", "iops", "throughput"))
-    zone = target.get("availability_zone")
-    if not isinstance(zone, str) or not zone.startswith(region) or zone == region:
-        expected = f"a zone of {region}, where vault {artefact.vault} keeps the snapshots, e.g. {region}a"
+    problems, zone = [], target.availability_zone
+    if target.instance_id is not None:
+        expected = "nothing: the point is of snapshots, whose target is an availability_zone"
+        problems.append(Problem("/target/instance_id", target.instance_id, expected))
+    if zone is None or not zone.startswith(region) or zone == region:
+        expected = f"a zone of {region}, where vault {artefact.vault} keeps the snapshots, such as {region}a"
         problems.append(Problem("/target/availability_zone", zone, expected))
-    wrong = _wrong_types(target, max((ref.size_gib for ref in refs), default=1))
-    if problems or wrong:
-        raise InvalidInput(WHAT, [*problems, *wrong])
-    wanted = Wanted(target.get("size"), target.get("type"), target.get("iops"), target.get("throughput"))
+    if problems:
+        raise InvalidInput(WHAT, problems)
+    wanted = Wanted(target.size, target.type, target.iops, target.throughput)
     if impossible := problems_of(refs, wanted):
         raise InvalidInput(WHAT, impossible)
     work = VolumeRestoreWork(
@@ -78,20 +133,6 @@ def plan_volume_restore(
     )
     reason = f"restore of {point.id} from {artefact.vault} to {zone}"
     return _request(point, "volume", order, work, reason, Budget("CreateVolume", region))
-
-
-def _wrong_types(target: Mapping[str, Any], largest: int) -> list[Problem]:
-    """Return the values of a target that can be right for no volume."""
-    numbers = {"size": f"GiB, at least the snapshot's {largest}", "iops": "IOPS", "throughput": "MiB/s"}
-    problems = [
-        Problem(f"/target/{name}", value, expected)
-        for name, expected in numbers.items()
-        if (value := target.get(name)) is not None
-        and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
-    ]
-    if target.get("type") is not None and not isinstance(target["type"], str):
-        problems.append(Problem("/target/type", target["type"], "an EBS volume type, e.g. gp3"))
-    return problems
 
 
 def artefact_to_restore(point: RecoveryPoint, vault: str | None) -> Artefact:
@@ -144,23 +185,28 @@ def plan_service_restore(
     Raises:
         InvalidInput: the target is not one for a service, or there is no script that restores it.
     """
-    target = order.target
-    problems = _unknown(target, ("instance_id",))
-    instance = target.get("instance_id")
-    if not isinstance(instance, str) or not _INSTANCE_ID.fullmatch(instance):
-        problems.append(
-            Problem("/target/instance_id", instance, "the id of an instance, e.g. i-0123456789abcdef0")
+    instance = order.target.instance_id
+    given = order.target.document()
+    problems = [
+        Problem(
+            f"/target/{name}", given[name], "nothing: the point is a file, whose target is an instance_id"
         )
+        for name in given
+        if name != "instance_id"
+    ]
+    if instance is None:
+        expected = "the id of an instance, such as i-0123456789abcdef0"
+        problems.append(Problem("/target/instance_id", None, expected))
     rule = _rule_for(point, plan)
     if rule is None:
         expected = f"a `restore` script in rule {point.rule!r} of plan {point.plan!r}"
         problems.append(Problem("/recovery_point", point.id, expected))
-    if problems or rule is None:
+    if problems or rule is None or instance is None:
         raise InvalidInput(WHAT, problems)
     work = ServiceRestoreWork(
         recovery_point=point.id,
         vault=artefact.vault,
-        instance_id=str(instance),
+        instance_id=instance,
         artefact=artefact,
         size_bytes=point.size_bytes,
         rule=rule,
@@ -176,14 +222,6 @@ def _rule_for(point: RecoveryPoint, plan: Plan | None) -> RuleId | None:
     if isinstance(rule, ServiceRule) and rule.restore:
         return id_of(rule)
     return RuleId(point.source["rule"]) if point.source.get("restore") else None
-
-
-def _unknown(target: Mapping[str, Any], known: Sequence[str]) -> list[Problem]:
-    return [
-        Problem(f"/target/{name}", target[name], f"no such key here; a target has {', '.join(known)}")
-        for name in target
-        if name not in known
-    ]
 
 
 def _request(

@@ -1,23 +1,29 @@
 """Restores that somebody asks for: which point, from where, whether the target is there; and their jobs."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.catalog.recovery_point import Lineage, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store import PlanStore, PointStore
 from chalicelib.catalog.store.rules import RuleStore, id_of
+from chalicelib.catalog.values import Moment, PlanName, PointRef, RuleName, ServiceName, VaultName
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.jobs.claims import Claims, lock_of_instance
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest, JobId, JobKind
 from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
+from chalicelib.plans.declared import Declared, Fault, Maybe
 from chalicelib.plans.model import Kind, Rule, ServiceRule
+from chalicelib.plans.words import near
 from chalicelib.recovery.requests import (
     WHAT,
     Order,
+    RestoreTarget,
     artefact_to_restore,
     newest_at,
     plan_service_restore,
@@ -25,17 +31,46 @@ from chalicelib.recovery.requests import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreOrder:
+class RestoreOrder(Declared):
     """A recovery point by its id, or the newest of a service's rule (at a moment); where from and to."""
 
-    point: str | None
-    service: str | None
-    rule: str | None
-    plan: str | None
-    at: datetime | None
-    vault: str | None
-    target: Mapping[str, Any]
+    recovery_point: Annotated[Maybe[PointRef], Field(description="what to restore; or, instead:")] = None
+    service: Annotated[
+        Maybe[ServiceName],
+        Field(
+            description="with `rule`: the newest point of this rule for this service that can be restored; a "
+            "suspect or partial one only where there is no other"
+        ),
+    ] = None
+    rule: Annotated[Maybe[RuleName], Field(description="the rule that made it")] = None
+    plan: Annotated[
+        Maybe[PlanName],
+        Field(description="with `service` and `rule`: the plan, where several have such points"),
+    ] = None
+    at: Annotated[
+        Maybe[Moment], Field(description="with `service` and `rule`: the newest point that was made by then")
+    ] = None
+    vault: Annotated[
+        Maybe[VaultName],
+        Field(
+            description="from where; when left out, `primary` if the point is there, or else another vault "
+            "that has it"
+        ),
+    ] = None
+    target: Annotated[
+        RestoreTarget,
+        Field(description="where to", examples=[{"instance_id": "i-0123456789abcdef0"}]),
+    ]
+    dry_run: Annotated[bool, Field(description="answer 200 with what `would` be done, and do nothing")] = (
+        False
+    )
+
+    @classmethod
+    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
+        """Yield that it is not said in one way what to restore."""
+        by_id, by_rule = "recovery_point" in given, {"service", "rule"} <= given.keys()
+        if by_id == by_rule or (by_id and given.keys() & {"service", "rule", "plan", "at"}):
+            yield (), "either `recovery_point`, or `service` and `rule` and perhaps `plan` and `at`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +111,8 @@ class Restores:
             Conflict: another restore works on the instance, or more than one plan has such points.
         """
         if order.vault is not None and order.vault not in self.vaults:
-            expected = f"a configured vault: {', '.join(sorted(self.vaults))}"
+            names = sorted(self.vaults)
+            expected = f"a configured vault{near(order.vault, names)}; there are {', '.join(names)}"
             raise InvalidInput(WHAT, [Problem("/vault", order.vault, expected)])
         point = self._point(order)
         stored = self.plans.get(point.plan)
@@ -110,8 +146,8 @@ class Restores:
         return tuple(self.points.snapshots(point, work.vault))
 
     def _point(self, order: RestoreOrder) -> RecoveryPoint:
-        if order.point:
-            return self.points.require(order.point)
+        if order.recovery_point is not None:
+            return self.points.require(order.recovery_point)
         named = f"service {order.service}, rule {order.rule}"
         plans = [order.plan] if order.plan else self.points.plans_with(order.service or "", order.rule or "")
         if len(plans) > 1:

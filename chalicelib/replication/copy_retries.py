@@ -21,7 +21,8 @@ from chalicelib.jobs.work import copy_method, copy_request
 from chalicelib.observability import count, logger
 from chalicelib.plans.lifecycle import Point, decide_lifecycle
 from chalicelib.plans.model import Rule
-from chalicelib.replication.point_copy import SOURCE_VAULT, may_come_back
+from chalicelib.plans.values import PRIMARY
+from chalicelib.replication.point_copy import may_come_back
 
 LOOKS_AGAIN_AFTER = timedelta(hours=1)
 
@@ -70,7 +71,7 @@ class CopyRetries:
         """Open a copy if it is wanted; return what notes it, or that it is due no more, or later."""
         if not self._is_wanted(point, rule, vault, now):
             return no_longer_due(point, vault)
-        if SOURCE_VAULT in point.available_in():
+        if PRIMARY in point.available_in():
             return self._begun(point, vault, now)
         return _later(point, vault, now) if may_come_back(point) else no_longer_due(point, vault)
 
@@ -103,7 +104,7 @@ class CopyRetries:
             Point(each.id, each.created_at, good=True, pool=each.pool, kept_until=each.keep_until)
             for each in beside
         ]
-        verdicts = decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True)
+        verdicts = decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True, zone=rule.zone)
         return point.hold is not None or any(each.keep for each in verdicts if each.id == point.id)
 
 

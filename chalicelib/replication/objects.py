@@ -18,6 +18,7 @@ from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import Job
 from chalicelib.jobs.removal import Removal, remove
 from chalicelib.jobs.work import CopyWork
+from chalicelib.plans.values import PRIMARY
 from chalicelib.replication.point_copy import (
     Original,
     being_let_go,
@@ -245,5 +246,5 @@ class ObjectCopy:
 
 
 def _key(original: Original) -> str:
-    source = original.point.in_vault("primary")
+    source = original.point.in_vault(PRIMARY)
     return source.content.key if source and isinstance(source.content, StoredFile) else ""

@@ -22,11 +22,11 @@ from chalicelib.jobs.decision import Fail, Finish, Wait
 from chalicelib.jobs.job import LOST_EVENT_AFTER, Job, JobState
 from chalicelib.jobs.point_manifest import manifest_of, source_of_file
 from chalicelib.jobs.work import CopyWork
+from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.manifest import Manifest, PartHash, check_describes, from_json
 from chalicelib.vaults.vault import Vault
 
-SOURCE_VAULT = "primary"
 # A copy that failed is tried again after this, and after twice as long each time.
 FIRST_PAUSE = timedelta(minutes=10)
 LONGEST_PAUSE = timedelta(days=1)
@@ -55,7 +55,7 @@ def find_original(points: PointStore, job: CopyJob) -> Original:
         NotFound: the catalog has no such point.
     """
     point = points.require(job.work.recovery_point)
-    source = point.in_vault(SOURCE_VAULT)
+    source = point.in_vault(PRIMARY)
     return Original(point, source if source is not None and source.state is PointState.AVAILABLE else None)
 
 
@@ -66,8 +66,8 @@ def lock_of(job: CopyJob) -> str:
 
 def source_gone(original: Original) -> Fail:
     """Fail a copy whose original is gone."""
-    state = original.point.in_vault(SOURCE_VAULT)
-    return Fail(f"the original is {state.state if state else 'missing'} in {SOURCE_VAULT}")
+    state = original.point.in_vault(PRIMARY)
+    return Fail(f"the original is {state.state if state else 'missing'} in {PRIMARY}")
 
 
 def being_let_go(original: Original, vault: str, now: datetime) -> Wait | None:
@@ -106,7 +106,7 @@ def failure_writes(job: CopyJob, original: Original | None, now: datetime) -> tu
     left = original.point.in_vault(job.work.vault)
     if left is not None and left.state in (PointState.EXPIRED, PointState.MISSING):
         return again
-    begun = original.point.in_vault(SOURCE_VAULT)
+    begun = original.point.in_vault(PRIMARY)
     failure = Artefact(
         vault=job.work.vault,
         state=PointState.FAILED,
@@ -130,7 +130,7 @@ def _again(job: CopyJob, original: Original, now: datetime) -> tuple[Write, ...]
 
 def may_come_back(point: RecoveryPoint) -> bool:
     """Return whether an original that is not good now may be again: it is in its grace, or missing."""
-    source = point.in_vault(SOURCE_VAULT)
+    source = point.in_vault(PRIMARY)
     return source is not None and (source.in_grace or source.state is PointState.MISSING)
 
 

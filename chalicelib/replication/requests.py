@@ -2,17 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.catalog.store import PointStore
+from chalicelib.catalog.values import VaultName
 from chalicelib.errors import Conflict, InvalidInput, Problem
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest, JobId
 from chalicelib.jobs.work import copy_method, copy_request
+from chalicelib.plans.declared import Declared
 from chalicelib.plans.model import Kind
-from chalicelib.replication.point_copy import SOURCE_VAULT
+from chalicelib.plans.values import PRIMARY
+from chalicelib.plans.words import near
 
 WHAT = "the copy request"
+
+
+class CopyOrder(Declared):
+    """A copy of a recovery point."""
+
+    vault: Annotated[VaultName, Field(description="the vault that the point is copied into")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +35,15 @@ class CopyRequests:
     points: PointStore
     vault_kinds: Mapping[str, str]
 
-    def open(self, point_id: str, vault: str, key: str) -> tuple[JobId, ...]:
-        """Open the copy of a point into `vault`; under the same `key` the same one.
+    def open(self, point_id: str, order: CopyOrder, key: str) -> tuple[JobId, ...]:
+        """Open the copy of a point; under the same `key` the same one.
 
         Raises:
             NotFound: there is no such point.
             InvalidInput: there is no such vault to copy into, or it cannot hold this kind of point.
             Conflict: the point has no original to copy from, or is there already or soon.
         """
-        point = self.points.require(point_id)
+        point, vault = self.points.require(point_id), order.vault
         self._require_vault(point, vault)
         _require_copyable(point, vault)
         method = copy_method(point.kind, self.vault_kinds[vault])
@@ -40,16 +52,16 @@ class CopyRequests:
         return self.engine.open([request])
 
     def _require_vault(self, point: RecoveryPoint, vault: str) -> None:
-        others = sorted(name for name in self.vault_kinds if name != SOURCE_VAULT)
+        others = sorted(name for name in self.vault_kinds if name != PRIMARY)
         if vault not in others:
-            expected = f"a configured vault: {', '.join(others) or 'there is none'}"
+            expected = f"a configured vault{near(vault, others)}; there are {', '.join(others) or 'none'}"
             raise InvalidInput(WHAT, [Problem("/vault", vault, expected)])
         if point.kind is Kind.SNAPSHOT and self.vault_kinds[vault] != "s3":
             expected = "an S3 vault: snapshots off-site are not supported yet"
             raise InvalidInput(WHAT, [Problem("/vault", vault, expected)])
 
     def _require_no_other(self, point: RecoveryPoint, vault: str, request: AnyRequest) -> None:
-        pinned = sorted(job for job in point.pins.get(SOURCE_VAULT, ()) if job != request.id)
+        pinned = sorted(job for job in point.pins.get(PRIMARY, ()) if job != request.id)
         for job in self.engine.jobs.get_many(pinned).values():
             if getattr(job.work, "vault", None) == vault and job.kind == request.kind and not job.state.final:
                 why = f"{job.id} copies it into {vault} already"
@@ -58,8 +70,8 @@ class CopyRequests:
 
 def _require_copyable(point: RecoveryPoint, vault: str) -> None:
     left, why = point.in_vault(vault), ""
-    if SOURCE_VAULT not in point.available_in():
-        why = f"it is {point.state} and not in {SOURCE_VAULT}"
+    if PRIMARY not in point.available_in():
+        why = f"it is {point.state} and not in {PRIMARY}"
     elif vault in point.available_in():
         why = f"it is in {vault} already"
     elif left is not None and left.state is PointState.EXPIRED:

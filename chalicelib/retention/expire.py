@@ -25,6 +25,7 @@ from chalicelib.jobs.job import Budget, Job
 from chalicelib.jobs.removal import Removal, remove
 from chalicelib.jobs.work import ExpireWork
 from chalicelib.plans.model import Kind, Rule
+from chalicelib.plans.values import PRIMARY
 from chalicelib.retention.artefacts import ArtefactStore
 from chalicelib.retention.deletion import DeletionContext, guard
 from chalicelib.retention.judging import (
@@ -37,7 +38,6 @@ from chalicelib.retention.judging import (
     keep_all,
     still_in,
 )
-from chalicelib.settings import PRIMARY
 
 # A job's record holds its judgements, and DynamoDB an item of 400 KB. What is not let go now is next time.
 MOST_RELEASED = 250

@@ -9,7 +9,7 @@ from enum import StrEnum
 from chalicelib.catalog.recovery_point import Artefact, PointId, PointState, RecoveryPoint
 from chalicelib.plans.lifecycle import Point, Verdict, decide_lifecycle
 from chalicelib.plans.model import Rule
-from chalicelib.settings import PRIMARY
+from chalicelib.plans.values import PRIMARY
 
 
 class Act(StrEnum):
@@ -85,7 +85,7 @@ def _judged(
     artefacts = {point.id: point.artefacts[vault] for point in points}
     candidates = [_candidate(point, vault, world) for point in points]
     good = {candidate.id for candidate in candidates if candidate.good}
-    for verdict in decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True):
+    for verdict in decide_lifecycle(candidates, rule.lifecycle_in(vault), now, complete=True, zone=rule.zone):
         artefact = artefacts[PointId(verdict.id)]
         yield _judgement(verdict, artefact, verdict.id in good, grace, now)
 

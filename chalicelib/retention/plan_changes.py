@@ -1,6 +1,6 @@
 """Stores and removes plans: what a plan lets go is looked at first, and a great loss is to be confirmed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,35 +9,44 @@ from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import Conflict, NotFound
 from chalicelib.plans.model import Plan
 from chalicelib.retention.forecast import Forecast, Forecaster, LeftBehind, left_behind
+from chalicelib.retention.plan_warnings import Coverage, PlanChange
 
 
 @dataclass(frozen=True, slots=True)
 class PlanChanges:
-    """Changes plans. `schedule_inventory` has the daily inventories begin with the first plan."""
+    """Changes plans. `covered` looks up what a plan selects now; `schedule_inventory` has the daily
+    inventories begin with the first plan."""
 
     plans: PlanStore
     services: ServiceStore
     forecaster: Forecaster
+    covered: Callable[[Plan], Coverage]
     schedule_inventory: Callable[[], None]
     now: Callable[[], datetime]
 
-    def forecast(self, plan: Plan) -> Forecast:
+    def planned(self, plan: Plan) -> PlanChange:
         """Return what comes of storing a plan in place of the one of its name."""
         stored = self.plans.get(plan.name)
-        return self.forecaster.of(plan, stored.plan if stored else None)
+        before = stored.plan if stored else None
+        covered = self.covered(plan)
+        same = before is not None and (before.selection, before.service) == (plan.selection, plan.service)
+        covered_before = covered if same or before is None else self.covered(before)
+        return PlanChange(
+            plan, before, covered, covered_before if before else None, self.forecaster.of(plan, before)
+        )
 
-    def store(self, plan: Plan, services: Mapping[str, Sequence[str]], confirmed: int | None) -> Forecast:
-        """Store a plan that covers these services' instances now; return what comes of it.
+    def store(self, plan: Plan, confirmed: int | None) -> PlanChange:
+        """Store a plan; return what comes of it.
 
         Raises:
             Conflict: it lets much go, and `confirmed` is not the number of points that go.
         """
-        forecast = self.forecast(plan)
-        _require_confirmed(forecast, plan.name, confirmed)
+        change = self.planned(plan)
+        _require_confirmed(change.forecast, plan.name, confirmed)
         self.plans.put(plan, self.now())
         self.schedule_inventory()
-        self.services.note_selected(plan.name, services, self.now())
-        return forecast
+        self.services.note_selected(plan.name, change.covered.services, self.now())
+        return change
 
     def remove(self, name: str) -> tuple[LeftBehind, ...]:
         """Remove a plan; return the recovery points that stay.

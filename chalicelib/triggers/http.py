@@ -1,18 +1,19 @@
-"""What every route shares: bodies in, answers out, and a problem document (RFC 9457) for whatever is wrong.
+"""What every route shares: requests read and checked, answers, and a problem document (RFC 9457) for whatever
+is wrong.
 
 Invariant: whatever a handler raises becomes an `application/problem+json` answer that names the fault; only
 an error nobody foresaw is a 500, and that one is logged whole.
 """
 
-import base64
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Generic
+from urllib.parse import unquote
 
-import yaml
-from chalice.app import Request, Response
+from chalice.app import Chalice, Request, Response
 
 from chalicelib.errors import (
     Conflict,
@@ -25,16 +26,19 @@ from chalicelib.errors import (
     VaultMissing,
 )
 from chalicelib.observability import count, logger
+from chalicelib.plans.declared import Declared
+from chalicelib.plans.reading import LARGEST_BYTES, load_document
+from chalicelib.plans.words import shown
+from chalicelib.triggers.routes import B, Q, Route
 
 JSON = "application/json"
-YAML = ("application/yaml", "application/x-yaml", "text/yaml")
-# `curl -d` says it sends a form when nobody tells it otherwise; what it sends here is JSON.
-_AS_JSON = (JSON, "application/x-www-form-urlencoded", "text/plain", "")
-# Chalice lets any body in; `body_of` refuses those it cannot read, with a problem document.
+PROBLEM = "application/problem+json"
+YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
+# `curl -d` says it sends a form when nobody tells it otherwise; what it sends here is JSON or YAML.
+_UNSAID = ("application/x-www-form-urlencoded", "text/plain", "")
+# Chalice lets any body in; `document_of` refuses those it cannot read, with a problem document.
 ANY_CONTENT = ["*/*"]
 
-DEFAULT_LIMIT = 50
-LARGEST_LIMIT = 500
 # No name or id of ours is as long, and DynamoDB takes no sort key that is longer.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 LONGEST_TEXT_BYTES = 1024
@@ -44,8 +48,18 @@ class UnknownContent(InvalidInput):
     """The body is of a type that is not read here."""
 
 
+class TooLarge(InvalidInput):
+    """The body is larger than any that is read here."""
+
+
+class KeyReused(InvalidInput):
+    """An `Idempotency-Key` was used before with another body."""
+
+
 _STATUS: Mapping[type[FarshoreError], HTTPStatus] = {
     UnknownContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidInput: HTTPStatus.BAD_REQUEST,
     NotFound: HTTPStatus.NOT_FOUND,
     VaultMissing: HTTPStatus.CONFLICT,
@@ -55,14 +69,45 @@ _STATUS: Mapping[type[FarshoreError], HTTPStatus] = {
 }
 
 
-def answering(handler: Callable[..., Response]) -> Callable[..., Response]:
-    """Answer with a problem document when the handler raises."""
+class Api(Chalice):
+    """Chalice, with a problem document where a route has not the method that was sent."""
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        """Answer a request."""
+        asked = event.get("requestContext", {})
+        method, allowed = asked.get("httpMethod"), sorted(self.routes.get(asked.get("resourcePath"), ()))
+        if not allowed or method in allowed:
+            return super().__call__(event, context)
+        why = f"{asked['resourcePath']} takes no {method}; it takes {', '.join(allowed)}"
+        refusal = problem(HTTPStatus.METHOD_NOT_ALLOWED, why)
+        refusal.headers["Allow"] = ", ".join(allowed)
+        return refusal.to_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[Q, B]):
+    """A request that was read: its query and body, and the names in its path."""
+
+    query: Q
+    body: B
+    names: Mapping[str, str]
+    request: Request
+
+
+def answering(
+    route: Route[Q, B],
+    handler: Callable[[Asked[Q, B]], Response],
+    request_of: Callable[[], Request],
+    read_body: Callable[[Any, Mapping[str, str]], B] | None = None,
+) -> Callable[..., Response]:
+    """Return what reads a route's request, has it handled, and answers with a problem document when that
+    raises. `read_body` reads a body where its model needs to know more."""
 
     @wraps(handler)
     def answered(**names: str) -> Response:
         log = logger()
         try:
-            return _not_so_long(names) or handler(**names)
+            return handler(_read(route, request_of(), names, read_body))
         except FarshoreError as error:
             return problem_of(error)
         except Exception as error:
@@ -74,11 +119,20 @@ def answering(handler: Callable[..., Response]) -> Callable[..., Response]:
     return answered
 
 
-def _not_so_long(names: Mapping[str, str]) -> Response | None:
-    """Return a 404 for a name or id in the path that is longer than any there can be."""
-    strange = [name for name in names.values() if len(name.encode()) > LONGEST_TEXT_BYTES]
-    why = "no name and no id is as long"
-    return problem_of(NotFound(why, resource=f"{strange[0][:50]}...")) if strange else None
+def _read(
+    route: Route[Q, B],
+    request: Request,
+    names: Mapping[str, str],
+    read_body: Callable[[Any, Mapping[str, str]], B] | None,
+) -> Asked[Q, B]:
+    named = {key: unquote(name) for key, name in names.items()}
+    for name in named.values():
+        if len(name.encode("utf-8", "surrogatepass")) > LONGEST_TEXT_BYTES:
+            raise NotFound("no name and no id is as long", resource=f"{name[:50]}...")
+    query = route.query.read(query_of(request), "the query")
+    document = document_of(request) if route.has_body else {}
+    body = read_body(document, named) if read_body else route.body.read(document, "the body")
+    return Asked(query, body, named, request)
 
 
 def problem_of(error: FarshoreError) -> Response:
@@ -87,22 +141,30 @@ def problem_of(error: FarshoreError) -> Response:
         (status for kind, status in _STATUS.items() if isinstance(error, kind)),
         HTTPStatus.INTERNAL_SERVER_ERROR,
     )
+    if not isinstance(error, InvalidInput):
+        return problem(status, str(error))
     errors = [
-        {"pointer": each.pointer, "value": each.value, "expected": each.expected}
-        for each in (error.problems if isinstance(error, InvalidInput) else ())
+        {"pointer": each.pointer, "value": shown(each.value), "expected": each.expected}
+        for each in error.problems
     ]
-    return problem(status, str(error), **({"errors": errors} if errors else {}))
+    return problem(status, str(error), errors=errors)
 
 
 def problem(status: HTTPStatus, detail: str, **more: Any) -> Response:
     """Return a problem document."""
     body = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail, **more}
-    return Response(json.dumps(body, default=str), {"Content-Type": "application/problem+json"}, int(status))
+    return Response(json.dumps(body, default=str), {"Content-Type": PROBLEM}, int(status))
 
 
-def answer(body: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
+def status_of(route: Route[Any, Any], answered: Declared | None) -> HTTPStatus:
+    """Return the status that a route has for an answer, None being an empty one."""
+    wanted = type(answered) if answered is not None else None
+    return next(status for status, model in route.answers if model is wanted)
+
+
+def answer(document: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Return a JSON answer."""
-    return Response(json.dumps(body), {"Content-Type": JSON}, int(status))
+    return Response(json.dumps(document), {"Content-Type": JSON}, int(status))
 
 
 def no_content() -> Response:
@@ -110,106 +172,60 @@ def no_content() -> Response:
     return Response("", {}, int(HTTPStatus.NO_CONTENT))
 
 
-def body_of(
-    request: Request, *, known: frozenset[str] | None = None, required: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """Read a body that is one JSON object (or YAML mapping).
+def document_of(request: Request) -> Any:
+    """Read a body that is one JSON object or YAML mapping; an empty one has no keys.
 
     Raises:
         UnknownContent: its content type is neither.
-        InvalidInput: it is not, or has keys that are not `known`, or lacks a `required` one.
+        TooLarge: it is larger than a document may be.
+        InvalidInput: it is not, or says a key twice.
     """
-    text = text_of(request)
     content_type = (request.headers.get("content-type") or "").split(";")[0].strip().lower()
-    is_yaml = content_type in YAML
-    if not is_yaml and content_type not in _AS_JSON:
+    if content_type not in (JSON, *YAML, *_UNSAID):
         expected = f"{JSON} or {YAML[0]}"
         raise UnknownContent("the headers", [Problem("/Content-Type", content_type, expected)])
-    try:
-        document = yaml.safe_load(text) if is_yaml else json.loads(text)
-    except (ValueError, yaml.YAMLError) as fault:
-        what = "YAML" if is_yaml else "JSON"
-        raise InvalidInput("the body", [Problem("", text[:200], f"{what}: {fault}")]) from fault
+    text = text_of(request)
+    if not text.strip():
+        return {}
+    document = load_document(text, is_yaml=content_type != JSON)
     if not isinstance(document, dict):
-        raise InvalidInput("the body", [Problem("", document, "one JSON object")])
-    problems = [
-        Problem(f"/{key}", document[key], f"no such key here; there are {', '.join(sorted(known))}")
-        for key in document
-        if known is not None and key not in known
-    ]
-    problems += [Problem(f"/{key}", None, "this key is required") for key in required if key not in document]
-    if problems:
-        raise InvalidInput("the body", problems)
+        raise InvalidInput("the body", [Problem("", shown(document), "one JSON object")])
     return document
 
 
 def text_of(request: Request) -> str:
-    """Return a body as text."""
-    body = request.raw_body
-    return body.decode("utf-8", errors="replace") if isinstance(body, bytes) else body
+    """Return a body as text.
+
+    Raises:
+        TooLarge: it is larger than a document may be.
+        InvalidInput: it is not UTF-8.
+    """
+    try:
+        body = request.raw_body
+        text = body.decode() if isinstance(body, bytes) else body
+    except UnicodeError as fault:
+        raise InvalidInput("the body", [Problem("", None, f"a text in UTF-8: {fault}")]) from fault
+    if len(body) > LARGEST_BYTES:
+        expected = f"at most {LARGEST_BYTES:,} bytes"
+        raise TooLarge("the body", [Problem("", f"{len(body):,} bytes", expected)])
+    return text
 
 
-def query_of(request: Request, *known: str) -> dict[str, str]:
+def query_of(request: Request) -> dict[str, str]:
     """Return the query parameters.
 
     Raises:
-        InvalidInput: there is one that the route does not know, or that is too long.
+        InvalidInput: one is given more than once.
     """
-    query: dict[str, str] = dict(request.query_params or {})
-    strange = [
-        Problem(f"/{name}", query[name], f"no such parameter here; there are {', '.join(known) or 'none'}")
+    given = request.query_params
+    if given is None:
+        return {}
+    query: dict[str, str] = dict(given)
+    twice = [
+        Problem(f"/{name}", shown(", ".join(values)), "one value: it is given more than once")
         for name in query
-        if name not in known
+        if len(values := given.getlist(name)) > 1
     ]
-    strange += [
-        Problem(f"/{name}", f"{text[:50]}...", f"at most {LONGEST_TEXT_BYTES} bytes")
-        for name, text in query.items()
-        if len(text.encode()) > LONGEST_TEXT_BYTES
-    ]
-    if strange:
-        raise InvalidInput("the query", strange)
+    if twice:
+        raise InvalidInput("the query", twice)
     return query
-
-
-def limit_of(query: Mapping[str, str]) -> int:
-    """Return how many items a page may have.
-
-    Raises:
-        InvalidInput: it is not a number from 1 to 500.
-    """
-    text = query.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= LARGEST_LIMIT:
-        raise InvalidInput(
-            "the query", [Problem("/limit", text, f"a whole number from 1 to {LARGEST_LIMIT}")]
-        )
-    return int(text)
-
-
-def page_of(items: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
-    """Return a page of a short list, in the order of its keys; the cursor is the last key shown.
-
-    Raises:
-        InvalidInput: the limit is not a number, or the cursor not one of ours.
-    """
-    limit, after = limit_of(query), query.get("cursor", "")
-    try:
-        last = base64.b64decode(after.encode(), altchars=b"-_", validate=True).decode()
-    except ValueError as fault:
-        foreign = Problem("/cursor", after, "the `cursor` of the page before, unchanged")
-        raise InvalidInput("the query", [foreign]) from fault
-    left = sorted(key for key in items if key > last)
-    shown = left[:limit]
-    cursor = base64.urlsafe_b64encode(shown[-1].encode()).decode() if len(left) > limit else None
-    return {"items": [items[key] for key in shown], "cursor": cursor}
-
-
-def flag_of(query: Mapping[str, str], name: str) -> bool:
-    """Return a true or false parameter; false when it is not given.
-
-    Raises:
-        InvalidInput: it is neither.
-    """
-    text = query.get(name, "false")
-    if text not in ("true", "false"):
-        raise InvalidInput("the query", [Problem(f"/{name}", text, "true or false")])
-    return text == "true"

@@ -6,7 +6,8 @@ body is refused (https://docs.aws.amazon.com/powertools/python/latest/utilities/
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -17,30 +18,37 @@ from aws_lambda_powertools.utilities.idempotency import (
 )
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyAlreadyInProgressError,
+    IdempotencyPersistenceLayerError,
     IdempotencyValidationError,
 )
-from chalice.app import Request, Response
+from chalice.app import Request
 
+from chalicelib.aws.errors import translated_errors
 from chalicelib.catalog.store.table import Refused
-from chalicelib.errors import InvalidInput, Problem
+from chalicelib.errors import Conflict, InvalidInput, Problem
 from chalicelib.ids import fingerprint
-from chalicelib.triggers.http import answer, problem, text_of
+from chalicelib.triggers.http import KeyReused, text_of
 from chalicelib.wiring import Farshore
 
 REMEMBERED_SECONDS = 24 * 60 * 60
 LONGEST_KEY = 255
 
 
-def idempotent(app: Farshore, request: Request, work: Callable[[], Any], status: HTTPStatus) -> Response:
-    """Do `work` and answer with what it returns (JSON-able); under a key that was used before, answer as
+def idempotent(
+    app: Farshore, request: Request, work: Callable[[], tuple[HTTPStatus, Any]]
+) -> tuple[HTTPStatus, Any]:
+    """Do `work` and return its status and its JSON-able answer; under a key that was used before, those of
     then.
 
     Raises:
         InvalidInput: the key is empty or too long.
+        KeyReused: it was used before with another body.
+        Conflict: the request with this key is still being worked on.
+        Retryable: the catalog could not be asked.
     """
     key = key_of(request)
     if key is None:
-        return answer(work(), status)
+        return work()
     store = DynamoDBPersistenceLayer(
         table_name=app.settings.table,
         key_attr="pk",
@@ -64,15 +72,27 @@ def idempotent(app: Farshore, request: Request, work: Callable[[], Any], status:
     )
     wanted = {"route": request.path, "key": key, "body": _canonical(text_of(request))}
     try:
-        return answer(done_once(wanted=wanted), status)
-    except IdempotencyValidationError:
-        return problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY, f"Idempotency-Key {key!r} was used before with another body"
-        )
-    except IdempotencyAlreadyInProgressError:
-        return problem(
-            HTTPStatus.CONFLICT, f"the request with Idempotency-Key {key!r} is still being worked on"
-        )
+        with _unwrapped(app.settings.table):
+            status, document = done_once(wanted=wanted)
+    except IdempotencyValidationError as reused:
+        expected = "a key of its own for another body: this one was used before"
+        raise KeyReused("the headers", [Problem("/Idempotency-Key", key, expected)]) from reused
+    except IdempotencyAlreadyInProgressError as working:
+        why = "the request with this key is still being worked on; send it again in half a minute"
+        raise Conflict(why, resource=f"Idempotency-Key {key!r}") from working
+    return HTTPStatus(status), document
+
+
+@contextmanager
+def _unwrapped(table: str) -> Iterator[None]:
+    """Raise what DynamoDB answered, in our own words, and not what Powertools makes of it."""
+    try:
+        yield
+    except IdempotencyPersistenceLayerError as failed:
+        if not isinstance(failed.__cause__, Exception):
+            raise
+        with translated_errors("keeping the Idempotency-Key", table):
+            raise failed.__cause__ from None
 
 
 def request_identity(app: Farshore, request: Request) -> str:

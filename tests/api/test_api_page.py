@@ -47,7 +47,12 @@ def examples() -> Iterator[Example]:
 
 def routes_of_the_package() -> set[str]:
     api = json.loads(HOME_TEMPLATE.read_text())["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
-    return {f"{method.upper()} {path}" for path, methods in api["paths"].items() for method in methods}
+    return {
+        f"{method.upper()} {path}"
+        for path, methods in api["paths"].items()
+        for method in methods
+        if method != "x-amazon-apigateway-any-method"
+    }
 
 
 class Run:

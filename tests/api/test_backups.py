@@ -87,7 +87,7 @@ def test_an_instance_that_the_plan_does_not_select_is_refused_and_nothing_begins
 
 def test_a_rule_that_the_plan_does_not_have_is_refused_with_those_it_has(fleet: Fleet) -> None:
     answer = fleet.app.ask("POST", "/backups", {"plan": "orders", "rule": "nightly"})
-    assert answer.fault() == ("/rule", "nightly", "a rule of plan 'orders': volumes, files")
+    assert answer.fault() == ("/rule", "nightly", "a rule of plan orders; there are volumes, files")
     fleet.app.put_plan("empty", {**PLAN, "selection": {"tags": {"app": "nobody"}}})
     assert fleet.app.ask("POST", "/backups", {"plan": "empty", "rule": "nightly"}).fault()[0] == "/rule"
     fleet.app.ask("DELETE", "/plans/empty")

@@ -189,7 +189,7 @@ def test_a_plan_that_cannot_be_served_is_refused_and_the_stored_one_stays(
         (
             'printf half > "$2"; sleep 60',
             {"timeout": "5s"},
-            "it ran longer than its timeout of 5s and was stopped",
+            "it ran longer than its timeout of 5 seconds and was stopped",
         ),
         (
             'printf half > "$2"; exit 3',
@@ -226,8 +226,11 @@ def test_a_script_that_fails_makes_a_failed_job_that_says_why_and_no_point(
 @pytest.mark.parametrize(
     ("stopped", "why"),
     [
-        (False, "waited 15m for the SSM agent of {}, which has never registered (is the agent installed"),
-        (True, "waited 15m for an instance that runs: "),
+        (
+            False,
+            "waited 15 minutes for the SSM agent of {}, which has never registered (is the agent installed",
+        ),
+        (True, "waited 15 minutes for an instance that runs: "),
     ],
     ids=["no-agent", "stopped"],
 )
@@ -400,7 +403,7 @@ def test_a_restore_onto_an_instance_without_an_agent_says_so(orders: Orders) -> 
     job = orders.restore("primary", target={"instance_id": instance})
     orders.app.ec2().terminate_instances(InstanceIds=[instance])
     assert job["state"] == "FAILED"
-    assert f"waited 15m for the SSM agent of {instance}, which has never registered" in job["reason"]
+    assert f"waited 15 minutes for the SSM agent of {instance}, which has never registered" in job["reason"]
 
 
 def test_a_backup_whose_object_cannot_be_read_back_is_thrown_away(orders: Orders) -> None:

@@ -9,7 +9,7 @@ from local_cloud.cloud import Cloud
 from stage import DR_REGION
 from tests.farshore import NEVER, Document, Farshore, fresh_stage
 
-EXPECTED = "a configured vault: dr, offsite"
+EXPECTED = "a configured vault; there are dr, offsite"
 PLAN: Document = {
     "selection": {"tags": {"app": "orders"}},
     "rules": [
@@ -74,11 +74,23 @@ def test_a_copy_that_is_under_way_is_not_begun_again(app: Farshore, rule: str, v
     assert len(app.snapshots(DR_REGION) - snapshots) == (1 if rule == "volumes" else 0)
 
 
-@pytest.mark.parametrize("vault", ["primary", "moon", "", 5, None, ["dr"], {"name": "dr"}])
-def test_a_vault_that_takes_no_copies_is_refused(app: Farshore, vault: object) -> None:
+@pytest.mark.parametrize(
+    ("vault", "expected"),
+    [
+        ("primary", EXPECTED),
+        ("moon", EXPECTED),
+        ("off-site", "a configured vault; did you mean offsite?; there are dr, offsite"),
+        ("", "a text of 1 to 64 characters, such as dr"),
+        (5, "a text of 1 to 64 characters, such as dr"),
+        (None, "has no value: write one, or leave the key out"),
+        (["dr"], "a text of 1 to 64 characters, such as dr"),
+        ({"name": "dr"}, "a text of 1 to 64 characters, such as dr"),
+    ],
+)
+def test_a_vault_that_takes_no_copies_is_refused(app: Farshore, vault: object, expected: str) -> None:
     point = app.back_up("orders", "files")
     answer = app.ask("POST", f"/recovery-points/{point['id']}/copies", {"vault": vault})
-    assert answer.fault() == ("/vault", vault, EXPECTED)
+    assert answer.fault() == ("/vault", vault, expected)
 
 
 def test_a_snapshot_does_not_go_off_site_yet(app: Farshore) -> None:

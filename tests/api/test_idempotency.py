@@ -64,7 +64,9 @@ def test_the_same_key_with_another_body_is_refused_and_does_nothing(app: Farshor
     before = count(app, "backup")
     for body in ({"plan": "orders"}, {"plan": "orders", "rule": "volumes"}):
         problem = app.ask("POST", "/backups", body, key="taken").problem(422)
-        assert problem["detail"] == "Idempotency-Key 'taken' was used before with another body"
+        [error] = problem["errors"]
+        assert (error["pointer"], error["value"]) == ("/Idempotency-Key", "taken")
+        assert error["expected"] == "a key of its own for another body: this one was used before"
     assert count(app, "backup") == before
     app.finish()
 
@@ -132,8 +134,10 @@ def test_a_request_that_died_on_its_way_is_done_once_when_it_is_sent_again(
     app.cloud.faults.replace([])
     # Its first call keeps the key, its last one the answer.
     if (kill, operation) not in (("before", "PutItem"), ("after", "UpdateItem")):
-        detail = f"the request with Idempotency-Key {key!r} is still being worked on"
-        assert app.ask("POST", "/backups", BACKUP, key=key).problem(409)["detail"] == detail
+        detail = app.ask("POST", "/backups", BACKUP, key=key).problem(409)["detail"]
+        assert detail.startswith(
+            f"Idempotency-Key {key!r}: the request with this key is still being worked on"
+        )
     app.cloud.advance(timedelta(seconds=30))  # no request is worked on for longer
     [job] = app.post("/backups", BACKUP, key=key)
     app.finish()
@@ -145,6 +149,26 @@ def test_a_request_that_died_on_its_way_is_done_once_when_it_is_sent_again(
 def test_a_key_that_is_empty_or_too_long_is_refused(app: Farshore, key: str) -> None:
     assert app.ask("POST", "/backups", BACKUP, key=key).fault() == (
         "/Idempotency-Key",
-        key,
+        key if len(key) <= 200 else f"{key[:200]}...",
         "1 to 255 characters",
     )
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "UpdateItem", "DeleteItem"])
+def test_while_dynamodb_throttles_a_request_with_a_key_is_a_503_and_is_done_once_later(
+    app: Farshore, operation: str
+) -> None:
+    before, key = count(app, "backup"), f"throttled {operation}"
+    error = {"code": "ProvisionedThroughputExceededException", "status": 400, "message": "slow down"}
+    match = {"service": "dynamodb", "operation": operation, "caller": "function"}
+    # What is refused gives its key back, and that is a call of its own.
+    body = {**BACKUP, "rule": "none"} if operation == "DeleteItem" else BACKUP
+    app.cloud.faults.replace([{"match": match, "effect": {"error": error}}])
+    problem = app.ask("POST", "/backups", body, key=key).problem(503)
+    app.cloud.faults.replace([])
+    assert "ProvisionedThroughputExceededException" in problem["detail"]
+    app.cloud.advance(timedelta(seconds=30))  # no request is worked on for longer
+    [job] = app.post("/backups", BACKUP, key=f"{key} again" if operation == "DeleteItem" else key)
+    app.finish()
+    assert app.job(job)["state"] == "COMPLETED"
+    assert count(app, "backup") == before + 1

@@ -153,15 +153,64 @@ def test_before_gives_the_points_made_earlier(
 @pytest.mark.parametrize(
     "query",
     [
-        {"service": "nobody"},
-        {"plan": "none"},
-        {"rule": "none"},
-        {"vault": "moon"},
         {"before": "2020-01-01T00:00:00Z"},
+        {"service": "orders-db", "plan": "web"},
+        {"rule": "broken", "vault": "dr"},
+        {"vault": "offsite"},
     ],
 )
 def test_what_nothing_fits_is_an_empty_list(app: Farshore, query: dict[str, str]) -> None:
     assert app.get("/recovery-points", **query) == {"items": [], "cursor": None}
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "expected"),
+    [
+        (
+            "/recovery-points",
+            {"service": "orders-bd"},
+            "; did you mean orders-db?; there are orders-db, web-db",
+        ),
+        (
+            "/jobs",
+            {"plan": "wep"},
+            "; did you mean web?; there are orders, web",
+        ),
+        (
+            "/recovery-points",
+            {"rule": "none"},
+            "; there are broken, files, volumes",
+        ),
+        (
+            "/recovery-points",
+            {"vault": "off-site"},
+            "; did you mean offsite?; there are dr, offsite, primary",
+        ),
+        (
+            "/inventory",
+            {"region": "eu-west-3"},
+            "; did you mean eu-west-1?; there are eu-central-1, eu-west-1",
+        ),
+        (
+            "/inventory",
+            {"vault": "moon"},
+            "; there are dr, offsite, primary",
+        ),
+        ("/status", {"plan": "none"}, "; there are orders, web"),
+    ],
+)
+def test_a_filter_that_names_nothing_there_is_says_what_there_is(
+    app: Farshore, path: str, query: dict[str, str], expected: str
+) -> None:
+    [(name, value)] = query.items()
+    pointer, met, right = app.ask("GET", path, query=query).fault()
+    assert (pointer, met) == (f"/{name}", value)
+    assert right == f"the name of a {name} that is or was there{expected}"
+
+
+def test_every_filter_that_names_nothing_is_told(app: Farshore) -> None:
+    query = {"plan": "none", "rule": "none", "vault": "moon", "kind": "snapshot"}
+    assert app.ask("GET", "/recovery-points", query=query).faults().keys() == {"/plan", "/rule", "/vault"}
 
 
 @pytest.mark.parametrize(

@@ -172,13 +172,44 @@ def test_a_dry_run_shows_what_is_covered_and_when_and_stores_nothing(app: Farsho
     assert answer.status == 200
     preview = answer.document
     assert preview["covers"] == [{"service": "db-1", "instance_ids": [instance]}]
-    assert preview["next_runs"]["by-age"] == ["whenever the newest point would be older than 2h"]
+    assert preview["next_runs"]["by-age"] == ["whenever the newest point would be older than 2 hours"]
     assert [run[10:] for run in preview["next_runs"]["daily"]] == ["T03:00:00Z"] * 3
     assert preview["plan"]["rules"][0]["timezone"] == "UTC"
     assert [nameless in warning for warning in preview["warnings"]] == [True]
     assert app.get("/plans") == {"items": [], "cursor": None}
     assert app.get("/jobs")["items"] == []
     app.ec2().terminate_instances(InstanceIds=[instance, nameless])
+
+
+def test_a_dry_run_shows_every_key_that_changes_and_what_the_change_costs(app: Farshore) -> None:
+    kept, lost = app.launch(app="many", env="prod"), app.launch(app="many", env="test")
+    copied = {**DAILY, "copies": [{"vault": "dr"}]}
+    stored = {"selection": {"tags": {"app": "many"}}, "rules": [copied, {**DAILY, "name": "old"}]}
+    app.put_plan("many", stored)
+    app.back_up("many", "daily")
+    after = {
+        "selection": {"tags": {"app": "many", "env": "prod"}},
+        "rules": [{**DAILY, "lifecycle": {"count": 2}}],
+    }
+    preview = app.ask("PUT", "/plans/many", after, query={"dry_run": "true"}).document
+    assert [(each["key"], each["after"]) for each in preview["changes"]] == [
+        ("selection.tags.env", "prod"),
+        ("rules.daily.lifecycle.count", 2),
+        ("rules.daily.copies", None),
+        ("rules.old", None),
+    ]
+    costs = [
+        "rule old is gone: there are no recovery points of it",
+        "rule daily is not copied to dr any more: its 1 point there (of 1 service) stays and no lifecycle "
+        "lets it go",
+        f"1 instance of many that the stored plan selects now is not selected any more: {lost}",
+    ]
+    assert preview["warnings"] == costs
+    assert preview["covers"] == [{"service": "many", "instance_ids": [kept]}]
+    assert app.get("/plans/many")["rules"][0]["lifecycle"]["count"] == 3
+    assert app.put_plan("many", after)["warnings"] == costs
+    assert app.ask("PUT", "/plans/many", after, query={"dry_run": "true"}).document["changes"] == []
+    app.ec2().terminate_instances(InstanceIds=[kept, lost])
 
 
 @pytest.mark.parametrize("value", ["yes", "1", "", "True"])

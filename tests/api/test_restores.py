@@ -33,9 +33,9 @@ PLAN: Document = {
         {"name": "one-way", "kind": "service", "script": 'cat data > "$2"', **KEPT},
     ],
 }
-VOLUME_KEYS = "no such key here; a target has availability_zone, size, type, iops, throughput"
-INSTANCE = "the id of an instance, e.g. i-0123456789abcdef0"
-ZONE = "a zone of eu-central-1, where vault primary keeps the snapshots, e.g. eu-central-1a"
+VOLUME_KEYS = "nothing: the point is of snapshots, whose target is an availability_zone"
+INSTANCE = "the id of an instance, such as i-0123456789abcdef0"
+ZONE = "a zone of eu-central-1, where vault primary keeps the snapshots, such as eu-central-1a"
 ZONES = "eu-central-1a, eu-central-1b, eu-central-1c"
 REGIONS = {"primary": HOME_REGION, "dr": DR_REGION}
 
@@ -197,7 +197,7 @@ def test_a_dry_run_shows_what_would_be_done_and_does_nothing(orders: Orders) -> 
             "files",
             {"availability_zone": "eu-central-1a"},
             {
-                "availability_zone": "no such key here; a target has instance_id",
+                "availability_zone": "nothing: the point is a file, whose target is an instance_id",
                 "instance_id": INSTANCE,
             },
         ),
@@ -227,7 +227,7 @@ def test_a_dry_run_shows_what_would_be_done_and_does_nothing(orders: Orders) -> 
         (
             "volumes",
             {"availability_zone": "eu-central-1a", "size": "big", "type": 3},
-            {"size": "GiB, at least the snapshot's 2", "type": "an EBS volume type, e.g. gp3"},
+            {"size": "GiB, at least the snapshot's, such as 100", "type": "an EBS volume type, such as gp3"},
         ),
     ],
 )

@@ -13,7 +13,7 @@ from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.errors import LeaseHeld
 from chalicelib.jobs.job import JobId
 from chalicelib.jobs.work import Cause, Target
-from chalicelib.plans.model import Kind, parse_plan
+from chalicelib.plans.model import Kind, Plan
 from chalicelib.settings import read_settings
 from chalicelib.wiring import Farshore
 from tests.app.deployment import Deployment, service_rule, snapshot_rule
@@ -38,7 +38,7 @@ def _opened(app: Deployment, worker: Farshore, kind: Kind) -> JobId:
     instance = app.run_instance("orders")
     document = snapshot_rule() if kind is Kind.SNAPSHOT else service_rule()
     selection = {"tags": {"app": "orders"}}
-    plan = parse_plan({"name": "orders", "selection": selection, "rules": [document]}, vaults=None)
+    plan = Plan.model_validate({"name": "orders", "selection": selection, "rules": [document]})
     [rule] = plan.rules
     rule_id = worker.opener.rule_ids(plan)[rule.name]
     lineage = Lineage("orders", rule.name, kind, "orders")

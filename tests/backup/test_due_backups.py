@@ -11,14 +11,11 @@ from chalicelib.jobs.work import Cause, Terms, backup_request, few_of
 from chalicelib.plans.due import DueRun
 from chalicelib.plans.lifecycle import Lifecycle
 from chalicelib.plans.model import Plan, Rule, SnapshotRule
-from chalicelib.plans.schedule import Schedule
 from chalicelib.plans.selection import Selection
 from tests.jobs.made import NOON, SERVICE_RULE, SNAPSHOT_RULE
 
-SCHEDULED = SnapshotRule(
-    name="r", lifecycle=Lifecycle(count=1), schedule=Schedule.parse("rate(1 hour)", "UTC")
-)
-PLAN = Plan("p", "s", Selection({"app": ("x",)}), (SNAPSHOT_RULE,))
+SCHEDULED = SnapshotRule(name="r", lifecycle=Lifecycle(count=1), schedule="rate(1 hour)")
+PLAN = Plan(name="p", service="s", selection=Selection(tags={"app": ("x",)}), rules=(SNAPSHOT_RULE,))
 
 
 @pytest.mark.parametrize(("rule", "origin"), [(SCHEDULED, Origin.SCHEDULE), (SNAPSHOT_RULE, Origin.RPO)])

@@ -62,9 +62,8 @@ from tests.jobs.made import (
     said,
 )
 
-RULE = replace(
-    SERVICE_RULE, verify="check", copies=(CopyTo("dr"), CopyTo("offsite"), CopyTo("no longer named"))
-)
+COPIES = tuple(CopyTo(vault=vault) for vault in ("dr", "offsite", "no-longer-named"))
+RULE = SERVICE_RULE.model_copy(update={"verify": "check", "copies": COPIES})
 BACKUP = ServiceBackup(NONE, NONE, NONE, Rules(RULE), NONE, {"dr": "s3", "offsite": "libcloud"}, NONE)
 OVER_PARTS = identity((PartHash(2, "b6"), PartHash(1, "c7")))
 REPORT = Reported("d8", 3, "a5", 2, OVER_PARTS)
@@ -130,7 +129,7 @@ def _ended(sha256: str | None = "a5") -> Finish:
     opens = (
         copy_request(point, "dr", "object"),
         copy_request(point, "offsite", "segments"),
-        copy_request(point, "no longer named", "object"),
+        copy_request(point, "no-longer-named", "object"),
         expire_request(point.lineage, NOON, f"after {ID}"),
     )
     arrived = services.arriving(point, point.artefacts["primary"])
@@ -315,14 +314,14 @@ def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age
             {},
             _seen(candidates=Candidates(("i-1",))),
             AGENT_PATIENCE,
-            Fail(Says("backup of s on i-1, i-2: waited 15m for the SSM agent of i-1")),
+            Fail(Says("backup of s on i-1, i-2: waited 15 minutes for the SSM agent of i-1")),
             id="no agent comes online",
         ),
         pytest.param(
             {},
             _seen(),
             AGENT_PATIENCE,
-            Fail(Says("backup of s on i-1, i-2: waited 15m for an instance that runs")),
+            Fail(Says("backup of s on i-1, i-2: waited 15 minutes for an instance that runs")),
             id="no instance runs",
         ),
         pytest.param(
@@ -367,7 +366,7 @@ def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age
             SENT,
             _seen(invocation=said("TimedOut", details="Execution Timed Out")),
             HOUR,
-            Fail(Says("backup of s on i-1: it ran longer than its timeout of 1h")),
+            Fail(Says("backup of s on i-1: it ran longer than its timeout of 1 hour")),
             id="the script took longer than its rule allows",
         ),
         pytest.param(

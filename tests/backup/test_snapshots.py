@@ -175,7 +175,7 @@ def _volume(id: str, **tags: str) -> Volume:
 
 def test_a_volume_that_was_not_chosen_and_was_snapshotted_is_taken_in_if_the_rule_chooses_it() -> None:
     job = _job("i-1", made={"vol-1": "snap-1"}, unlisted={"vol-8": "snap-8", "vol-9": "snap-9"})
-    rule = replace(SNAPSHOT_RULE, volumes=VolumeChoice(exclude_tags={"scratch": ("*",)}))
+    rule = SNAPSHOT_RULE.model_copy(update={"volumes": VolumeChoice(exclude_tags={"scratch": ("*",)})})
     shown = {"vol-8": _volume("vol-8"), "vol-9": _volume("vol-9", scratch="yes")}
     seen = SnapshotObservation(rule, instances=(_attached("vol-1", "vol-8", "vol-9"),), volumes=shown)
     do = BACKUP.decide(job, seen, NOON)
@@ -291,7 +291,8 @@ def _listed(boot: bool, listed: set[str]) -> SnapshotObservation:
     volumes = tuple(AttachedVolume(id, f"/dev/{id}", boot=is_boot) for id, is_boot in ids.items())
     instance = Instance("i-1", "running", "a", {}, volumes)
     there = {id: Volume(id, "in-use", "a", 1, "gp3", {}, None) for id in listed}
-    return SnapshotObservation(replace(SNAPSHOT_RULE, volumes=VolumeChoice(boot)), (instance,), there)
+    rule = SNAPSHOT_RULE.model_copy(update={"volumes": VolumeChoice(boot=boot)})
+    return SnapshotObservation(rule, (instance,), there)
 
 
 @pytest.mark.parametrize(

@@ -16,20 +16,17 @@ from chalicelib.catalog.store.services import LineageRecord, Newest, Retry
 from chalicelib.jobs.job import JobState
 from chalicelib.plans.lifecycle import Lifecycle
 from chalicelib.plans.model import Kind, Plan, Rule, SnapshotRule
-from chalicelib.plans.schedule import Schedule
 from chalicelib.plans.selection import Selection
 from tests.jobs.made import HOUR, MINUTE, NOON, SNAPSHOT_RULE
 
-HOURLY = SnapshotRule(
-    name="hourly", lifecycle=Lifecycle(count=1), schedule=Schedule.parse("cron(0 * * * ? *)", "UTC")
-)
-AGED = replace(SNAPSHOT_RULE, name="aged")
+HOURLY = SnapshotRule(name="hourly", lifecycle=Lifecycle(count=1), schedule="cron(0 * * * ? *)")
+AGED = SNAPSHOT_RULE.model_copy(update={"name": "aged"})
 BOTH = Covered({"s": ("i-1",), "t": ("i-2",)})
 UNSEEN = Covered({}, unseen="EC2 does not answer")
 
 
 def _stored(*rules: Rule, ran_until: datetime, service: str = "s") -> StoredPlan:
-    plan = Plan("p", service, Selection({"app": ("x",)}), rules)
+    plan = Plan(name="p", service=service, selection=Selection(tags={"app": ("x",)}), rules=rules)
     return StoredPlan(plan, {rule.name: ran_until for rule in rules}, {}, NOON)
 
 

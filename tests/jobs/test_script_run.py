@@ -245,7 +245,7 @@ def test_a_mailbox_that_cannot_be_reached_is_tried_again_and_ends_no_run() -> No
             RunSeen(invocation=said("TimedOut", None, "Execution Timed Out")),
             HOUR,
             ScriptFailed,
-            "its timeout of 1h",
+            "its timeout of 1 hour",
         ),
         (RunSeen(invocation=said("TimedOut", None, "DeliveryTimedOut")), HOUR, ScriptFailed, "did not take"),
         (RunSeen(invocation=said("Cancelled")), HOUR, ScriptFailed, "somebody cancelled the command"),

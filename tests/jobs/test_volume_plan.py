@@ -16,6 +16,7 @@ from chalicelib.jobs.volume_plan import Wanted, planned_volume, problems_of
 GP3 = SnapshotRef("snap-1", "vol-1", 100, "i-1", "/dev/sdf", "gp3", 6000, 500)
 GP2 = replace(GP3, type="gp2", iops=300, throughput=None)
 IO2 = replace(GP3, type="io2", iops=60_000, throughput=None, multi_attach=True)
+TYPES = "an EBS volume type: gp3, gp2, io2, io1, st1, sc1, standard"
 ST1 = replace(GP3, type="st1", size_gib=200, iops=None, throughput=None)
 
 
@@ -131,6 +132,8 @@ def test_a_volume_is_made_as_it_was_recorded_and_says_what_differs(
         (GP3, Wanted(iops=80_001), {"/target/iops": "gp3 takes 3,000 to 50,000 IOPS at 100 GiB"}),
         (IO2, Wanted(throughput=200), {"/target/throughput": "nothing: io2 has no throughput to set"}),
         (GP3, Wanted(type="floppy"), {"/target/type": "an EBS volume type: gp3, gp2, io2"}),
+        (GP3, Wanted(type="gp1"), {"/target/type": f"{TYPES}; did you mean gp"}),
+        (GP3, Wanted(type="GP3"), {"/target/type": f"{TYPES}; did you mean gp3?"}),
         (GP3, Wanted(type="st1", size_gib=125, iops=500), {"/target/iops": "nothing: st1 has no iops"}),
     ],
 )

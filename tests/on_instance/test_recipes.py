@@ -20,17 +20,19 @@ from chalicelib.on_instance import (
     restore_command,
 )
 from chalicelib.plans.model import ServiceRule, parse_plan
+from tests.jobs.made import NOON
 from tests.on_instance import servers
 from tests.on_instance.conftest import Bucket, Instance
 from tests.on_instance.test_backup import MIB, report_of
 
+VAULTS = {"primary": "s3", "dr": "s3", "offsite": "libcloud"}
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+)\n(?:.*\n)*?```yaml\n((?:.*\n)*?)```", PAGE, re.MULTILINE))
 
 
 def recipe(title: str) -> ServiceRule:
     """Read the rule of a recipe, as `PUT /plans` would."""
-    (rule,) = parse_plan(yaml.safe_load(SECTIONS[title]), vaults=None).rules
+    (rule,) = parse_plan(yaml.safe_load(SECTIONS[title]), vaults=VAULTS, now=NOON).rules
     assert isinstance(rule, ServiceRule)
     return rule
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.plans.durations import LONGEST, parse_duration, render_duration
+from chalicelib.plans.durations import LONGEST, in_words, parse_duration, render_duration
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,18 @@ def test_duration_out_of_bounds_is_refused_with_the_bounds(text: str) -> None:
 def test_what_is_rendered_is_read_back(seconds: int) -> None:
     duration = timedelta(seconds=seconds)
     assert parse_duration(render_duration(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    ("duration", "words"),
+    [
+        (timedelta(seconds=1), "1 second"),
+        (timedelta(seconds=90), "90 seconds"),
+        (timedelta(minutes=90), "90 minutes"),
+        (timedelta(hours=1), "1 hour"),
+        (timedelta(days=30), "30 days"),
+        (timedelta(days=3_650), "3,650 days"),
+    ],
+)
+def test_messages_say_durations_as_people_do(duration: timedelta, words: str) -> None:
+    assert in_words(duration) == words

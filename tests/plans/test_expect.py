@@ -3,7 +3,9 @@
 import pytest
 
 from chalicelib.plans.expect import Expect, doubt
-from chalicelib.plans.model import parse_plan, read_rule, rule_document
+from chalicelib.plans.model import Plan, read_rule
+
+OFF = Expect.model_validate({"shrink": "off"})
 
 
 @pytest.mark.parametrize(
@@ -16,10 +18,22 @@ from chalicelib.plans.model import parse_plan, read_rule, rule_document
             Expect(), 20, (20, 1000, 1000, 1000), "smaller than the 1,000", id="one odd size before"
         ),
         pytest.param(Expect(), 40, (60, 60, 60, 900, 900, 9000), "", id="the last five count"),
-        pytest.param(Expect(shrink=10), 89, (100,), "more than 10% smaller", id="a rule's own percentage"),
-        pytest.param(Expect(shrink=None), 1, (1000,), "", id="off"),
+        pytest.param(
+            Expect.model_validate({"shrink": "10%"}),
+            89,
+            (100,),
+            "more than 10% smaller",
+            id="a rule's own percentage",
+        ),
+        pytest.param(OFF, 1, (1000,), "", id="off"),
         pytest.param(Expect(min_bytes=500), 499, (), "less than the 500 expected", id="too few bytes"),
-        pytest.param(Expect(min_bytes=500, shrink=None), 500, (9000,), "", id="as many as expected"),
+        pytest.param(
+            Expect.model_validate({"min_bytes": 500, "shrink": "off"}),
+            500,
+            (9000,),
+            "",
+            id="as many as expected",
+        ),
     ],
 )
 def test_what_is_doubted(expect: Expect, size: int, before: tuple[int, ...], why: str) -> None:
@@ -32,9 +46,13 @@ def test_what_is_doubted(expect: Expect, size: int, before: tuple[int, ...], why
     ("written", "expect", "back"),
     [
         ({}, Expect(), {"shrink": "50%"}),
-        ({"shrink": "off", "min_bytes": 7}, Expect(7, None), {"shrink": "off", "min_bytes": 7}),
-        ({"shrink": False}, Expect(None, None), {"shrink": "off"}),
-        ({"shrink": "25%"}, Expect(None, 25), {"shrink": "25%"}),
+        (
+            {"shrink": "off", "min_bytes": 7},
+            OFF.model_copy(update={"min_bytes": 7}),
+            {"shrink": "off", "min_bytes": 7},
+        ),
+        ({"shrink": False}, OFF, {"shrink": "off"}),
+        ({"shrink": "25%"}, Expect.model_validate({"shrink": "25%"}), {"shrink": "25%"}),
     ],
 )
 def test_what_is_expected_is_read_and_written(
@@ -42,7 +60,7 @@ def test_what_is_expected_is_read_and_written(
 ) -> None:
     rule = {"name": "r", "kind": "service", "rpo": "1h", "script": "dump", "lifecycle": {"count": 1}}
     document = {"name": "p", "selection": {"tags": {"a": "b"}}, "rules": [{**rule, "expect": written}]}
-    [parsed] = parse_plan(document, vaults=None).rules
+    [parsed] = Plan.model_validate(document).rules
     assert getattr(parsed, "expect", None) == expect
-    assert rule_document(parsed)["expect"] == back
-    assert read_rule(rule_document(parsed)) == parsed
+    assert parsed.document()["expect"] == back
+    assert read_rule(parsed.document()) == parsed

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -90,7 +91,7 @@ def test_periods_are_utc_whatever_offset_a_time_has() -> None:
 def test_newest_point_is_kept_even_when_expired() -> None:
     found = decide(points("2020-01-01", "2019-01-01"), Lifecycle(age=timedelta(days=1)))
     assert found["2020-01-01"] == Verdict("2020-01-01", True, "the newest good point")
-    assert found["2019-01-01"] == Verdict("2019-01-01", False, "no longer kept by age 1d, min_keep 1")
+    assert found["2019-01-01"] == Verdict("2019-01-01", False, "no longer kept by age 1 day, min_keep 1")
 
 
 def test_incomplete_list_lets_nothing_go() -> None:
@@ -116,8 +117,8 @@ def test_failed_point_stays_a_day_and_takes_no_place() -> None:
         Lifecycle(count=2),
     )
     assert kept(found.values()) == ["2026-11-22T11:00", "2026-11-20T12:00", "2026-11-19T12:00"]
-    assert found["2026-11-22T11:00"].reason == "it failed, and is left to be looked at for 1d"
-    assert found["2026-11-21T12:00"].reason == "it failed more than 1d ago"
+    assert found["2026-11-22T11:00"].reason == "it failed, and is left to be looked at for 1 day"
+    assert found["2026-11-21T12:00"].reason == "it failed more than 1 day ago"
 
 
 def test_failed_points_alone_do_not_protect_each_other() -> None:
@@ -153,9 +154,12 @@ def test_lifecycle_is_described_in_a_few_words() -> None:
     assert describe(Lifecycle(count=7)) == "count 7, min_keep 1"
 
 
-amounts = st.integers(0, 5)
+amounts = st.integers(1, 5)
+PERIODS = ("hourly", "daily", "weekly", "monthly", "yearly")
 lifecycles = st.one_of(
-    st.builds(Keep, amounts, amounts, amounts, amounts, amounts).map(lambda keep: Lifecycle(keep=keep)),
+    st.dictionaries(st.sampled_from(PERIODS), amounts, min_size=1).map(
+        lambda keep: Lifecycle(keep=Keep(**keep))
+    ),
     st.integers(1, 8).map(lambda count: Lifecycle(count=count)),
     st.integers(1, 400).map(lambda days: Lifecycle(age=timedelta(days=days))),
 )
@@ -192,8 +196,8 @@ def test_every_point_gets_one_verdict_with_a_reason(given_points: list[Point], l
 def test_keeping_is_monotone_in_min_keep(
     given_points: list[Point], lifecycle: Lifecycle, fewer: int, more: int
 ) -> None:
-    less = deciding(given_points, replace(lifecycle, min_keep=fewer))
-    assert less <= deciding(given_points, replace(lifecycle, min_keep=fewer + more))
+    less = deciding(given_points, lifecycle.model_copy(update={"min_keep": fewer}))
+    assert less <= deciding(given_points, lifecycle.model_copy(update={"min_keep": fewer + more}))
 
 
 @given(lists, amounts, amounts)
@@ -246,3 +250,34 @@ def test_deleting_day_by_day_leaves_what_one_look_back_would(days: int, daily: i
     assert {each.id for each in held} == set(
         kept(decide_lifecycle(everything, lifecycle, end, complete=True))
     )
+
+
+@pytest.mark.parametrize(
+    ("zone", "stay"),
+    [
+        ("UTC", ["2026-11-22T08:30", "2026-11-21T23:30"]),
+        ("Europe/Berlin", ["2026-11-22T08:30", "2026-11-21T22:30"]),
+        ("America/New_York", ["2026-11-22T08:30", "2026-11-21T23:30"]),
+    ],
+)
+def test_days_are_those_of_the_rules_zone(zone: str, stay: list[str]) -> None:
+    found = decide_lifecycle(
+        points("2026-11-22T08:30", "2026-11-21T23:30", "2026-11-21T22:30"),
+        Lifecycle(keep=Keep(daily=2)),
+        NOW,
+        complete=True,
+        zone=ZoneInfo(zone),
+    )
+    assert kept(found) == stay
+
+
+def test_an_hour_that_comes_twice_is_two() -> None:
+    twice = points("2026-10-25T01:30", "2026-10-25T00:30", "2026-10-24T23:30")
+    found = decide_lifecycle(
+        twice, Lifecycle(keep=Keep(hourly=2)), NOW, complete=True, zone=ZoneInfo("Europe/Berlin")
+    )
+    assert [(each.keep, "2026-10-25T02" in each.reason) for each in found] == [
+        (True, True),
+        (True, True),
+        (False, False),
+    ]

@@ -1,7 +1,7 @@
 """Plans: read whole, written back the same, service named by text or by tag."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,17 +17,17 @@ from chalicelib.plans.model import (
     ServiceRule,
     SnapshotRule,
     TagName,
-    is_path,
     parse_plan,
     read_rule,
-    rule_document,
     service_of,
 )
 from chalicelib.plans.objectives import Objectives
-from chalicelib.plans.schedule import Schedule
+from chalicelib.plans.reading import load_document
 from chalicelib.plans.selection import Selection, VolumeChoice
+from chalicelib.plans.values import is_path
 
 VAULTS = {"primary": "s3", "dr": "s3", "azure": "s3"}
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 ORDERS = """
 name: orders
@@ -57,8 +57,12 @@ rules:
 """
 
 
+def parsed(document: Any) -> Plan:
+    return parse_plan(document, vaults=VAULTS, now=NOW)
+
+
 def orders() -> Plan:
-    return parse_plan(yaml.safe_load(ORDERS), vaults=VAULTS)
+    return parsed(yaml.safe_load(ORDERS))
 
 
 def smallest(**rule: Any) -> dict[str, Any]:
@@ -81,46 +85,44 @@ def test_whole_plan_is_read() -> None:
     assert orders() == Plan(
         name="orders",
         service="orders-db",
-        selection=Selection({"app": ("orders",), "env": ("prod", "stage")}, {"backup": ("off",)}),
-        objectives=Objectives(timedelta(hours=1), timedelta(minutes=30)),
+        selection=Selection(
+            tags={"app": ("orders",), "env": ("prod", "stage")}, exclude_tags={"backup": ("off",)}
+        ),
+        objectives=Objectives(rpo=timedelta(hours=1), rto=timedelta(minutes=30)),
         rules=(
             SnapshotRule(
                 name="hourly",
-                schedule=Schedule.parse("cron(0 * * * ? *)", "Europe/Berlin"),
+                schedule="cron(0 * * * ? *)",
+                timezone="Europe/Berlin",
                 volumes=VolumeChoice(boot=False, exclude_tags={"scratch": ("true",)}),
-                lifecycle=Lifecycle(Keep(hourly=24, daily=7, weekly=5, monthly=12), min_keep=2),
-                copies=(CopyTo("dr", Lifecycle(Keep(daily=7))),),
+                lifecycle=Lifecycle(keep=Keep(hourly=24, daily=7, weekly=5, monthly=12), min_keep=2),
+                copies=(CopyTo(vault="dr", lifecycle=Lifecycle(keep=Keep(daily=7))),),
             ),
             ServiceRule(
                 name="nightly",
-                schedule=Schedule.parse("cron(15 2 * * ? *)"),
+                schedule="cron(15 2 * * ? *)",
                 script="/opt/orders/backup",
                 restore="/opt/orders/restore",
                 verify="/opt/orders/verify",
                 timeout=timedelta(hours=2),
-                lifecycle=Lifecycle(Keep(daily=14, monthly=6), min_keep=2),
-                copies=(CopyTo("dr"), CopyTo("azure")),
+                lifecycle=Lifecycle(keep=Keep(daily=14, monthly=6), min_keep=2),
+                copies=(CopyTo(vault="dr"), CopyTo(vault="azure")),
             ),
         ),
     )
 
 
 def test_smallest_plan_has_the_defaults() -> None:
-    plan = parse_plan(smallest(), vaults={"primary": "s3"})
+    plan = parsed(smallest())
     rule = plan.rules[0]
     assert isinstance(rule, SnapshotRule)
     assert (plan.service, plan.objectives) == ("web", Objectives())
-    assert (rule.kind, rule.schedule, rule.timezone, rule.rpo) == (
-        Kind.SNAPSHOT,
-        None,
-        None,
-        timedelta(days=1),
-    )
+    assert (rule.kind, rule.times, rule.timezone, rule.rpo) == (Kind.SNAPSHOT, None, "UTC", timedelta(days=1))
     assert (rule.volumes, rule.copies, rule.lifecycle.min_keep) == (VolumeChoice(boot=True), (), 1)
 
 
 def test_smallest_service_rule_has_the_defaults() -> None:
-    plan = parse_plan(smallest(kind="service", script="pg_dump > $FARSHORE_OUTPUT"), vaults={"primary": "s3"})
+    plan = parsed(smallest(kind="service", script="pg_dump > $FARSHORE_OUTPUT"))
     rule = plan.rules[0]
     assert isinstance(rule, ServiceRule)
     assert (rule.target, rule.output, rule.timeout) == ("one", "pipe", timedelta(hours=1))
@@ -135,12 +137,12 @@ def test_rule_is_found_by_its_name() -> None:
 def test_copy_without_a_lifecycle_has_the_rules() -> None:
     hourly, nightly = orders().rules
     assert hourly.lifecycle_in("primary") == hourly.lifecycle
-    assert hourly.lifecycle_in("dr") == Lifecycle(Keep(daily=7))
+    assert hourly.lifecycle_in("dr") == Lifecycle(keep=Keep(daily=7))
     assert nightly.lifecycle_in("dr") == nightly.lifecycle
 
 
 def test_stored_plan_is_read_even_when_its_vault_is_gone() -> None:
-    assert parse_plan(orders().to_document(), vaults=None) == orders()
+    assert Plan.read(orders().document(), "a stored plan") == orders()
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_stored_plan_is_read_even_when_its_vault_is_gone() -> None:
 )
 def test_service_of_an_instance(service: Any, tags: dict[str, str], expected: str | None) -> None:
     document = smallest() | ({"service": service} if service else {})
-    assert service_of(parse_plan(document, vaults={}), tags) == expected
+    assert service_of(parsed(document), tags) == expected
 
 
 @pytest.mark.parametrize(
@@ -178,12 +180,12 @@ def test_one_word_that_begins_with_a_slash_is_a_path(script: str, expected: bool
 @pytest.mark.parametrize("key", ["script", "restore", "verify"])
 def test_lines_of_a_script_end_as_a_shell_reads_them(key: str) -> None:
     scripts = {"script": "dump", "restore": "cat", key: '#!/bin/sh\r\necho data > "$2"\r\n'}
-    (read,) = parse_plan(smallest(kind="service", **scripts), vaults={"primary": "s3"}).rules
+    (read,) = parsed(smallest(kind="service", **scripts)).rules
     assert getattr(read, key) == '#!/bin/sh\necho data > "$2"\n'
 
 
 def test_document_is_json_and_shows_every_default() -> None:
-    document = json.loads(json.dumps(parse_plan(smallest(), vaults={}).to_document()))
+    document = json.loads(json.dumps(parsed(smallest()).document()))
     assert document == {
         "name": "web",
         "service": "web",
@@ -192,6 +194,7 @@ def test_document_is_json_and_shows_every_default() -> None:
             {
                 "name": "daily",
                 "kind": "snapshot",
+                "timezone": "UTC",
                 "rpo": "1d",
                 "volumes": {"boot": True},
                 "lifecycle": {"count": 7, "min_keep": 1, "manual": {"count": 5}},
@@ -238,7 +241,8 @@ times = st.one_of(
         optional={"timezone": st.sampled_from(["UTC", "Asia/Kathmandu"])},
     ),
 )
-scripts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(str.strip)
+# What begins with a slash and goes on in the line is refused.
+scripts = st.text(st.characters(codec="utf-8", exclude_characters="\0/."), min_size=1).filter(str.strip)
 snapshot_parts = st.fixed_dictionaries(
     {"kind": st.just("snapshot")},
     optional={
@@ -255,7 +259,7 @@ service_parts = st.fixed_dictionaries(
         "working_directory": st.sampled_from(["/srv", "./work dir"]),
         "expect": st.fixed_dictionaries(
             {},
-            optional={"min_bytes": amounts, "shrink": st.sampled_from(["1%", "99%", "off", False, 0, "0%"])},
+            optional={"min_bytes": amounts, "shrink": st.sampled_from(["1%", "99%", "off", False])},
         ),
     },
 )
@@ -281,18 +285,19 @@ plans = st.fixed_dictionaries(
 
 @given(plans)
 def test_plan_written_back_is_the_plan(document: dict[str, Any]) -> None:
-    plan = parse_plan(document, vaults=VAULTS)
-    written = plan.to_document()
-    assert parse_plan(json.loads(json.dumps(written)), vaults=VAULTS) == plan
-    assert parse_plan(yaml.safe_load(yaml.safe_dump(written)), vaults=VAULTS) == plan
-    assert parse_plan(written, vaults=VAULTS).to_document() == written
+    plan = parsed(document)
+    written = plan.document()
+    assert parsed(json.loads(json.dumps(written))) == plan
+    assert parsed(load_document(json.dumps(written), is_yaml=True)) == plan
+    assert Plan.model_validate(written) == plan
+    assert parsed(written).document() == written
 
 
 @given(plans)
 def test_rule_a_job_carries_is_the_rule(document: dict[str, Any]) -> None:
-    for rule in parse_plan(document, vaults=VAULTS).rules:
-        assert read_rule(json.loads(json.dumps(rule_document(rule)))) == rule
+    for rule in parsed(document).rules:
+        assert read_rule(json.loads(json.dumps(rule.document()))) == rule
 
 
 def test_service_by_tag_is_a_tag_name() -> None:
-    assert parse_plan({**smallest(), "service": {"tag": "Name"}}, vaults={}).service == TagName("Name")
+    assert parsed({**smallest(), "service": {"tag": "Name"}}).service == TagName(tag="Name")

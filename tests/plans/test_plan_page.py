@@ -1,5 +1,6 @@
 """docs/plan.md says what the code does: its keys, examples and tables are read from the page and tried."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,14 +9,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import yaml
+from jsonschema import Draft202012Validator
 
-from chalicelib.plans.document import PlanShape
+from chalicelib.errors import InvalidInput
 from chalicelib.plans.lifecycle import Keep, Lifecycle, Point, decide_lifecycle
-from chalicelib.plans.model import parse_plan
-from chalicelib.plans.problems import KEYS, NOT_YET
+from chalicelib.plans.model import Plan, parse_plan
+from chalicelib.plans.reading import load_document
 from chalicelib.plans.schedule import Schedule
+from docs.write import keys_of, plan_schema, written
 
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+VAULTS = {"primary": "s3", "dr": "s3", "azure": "libcloud"}
+SCHEMA = json.loads(plan_schema())
 PAGE = (Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
@@ -32,60 +37,61 @@ def rows(*header: str) -> list[list[str]]:
     return found
 
 
-def keys(*header: str) -> set[str]:
-    return {row[0].strip("`") for row in rows(*header)}
+@pytest.mark.parametrize("path", sorted(written()), ids=lambda path: path.name)
+def test_docs_say_what_the_declarations_say(path: Path) -> None:
+    assert path.read_text("utf-8") == written()[path], "run `make docs`"
 
 
-def shape_keys(schema: dict[str, Any], path: str = "") -> Iterator[str]:
-    """List the keys of pydantic's schema, written as the page writes them."""
-    for name, inner in schema.get("properties", {}).items():
-        yield f"{path}{name}"
-        yield from shape_keys(inner, f"{path}{name}.")
-    if "items" in schema:
-        yield from shape_keys(schema["items"], f"{path.removesuffix('.')}[].")
-    for option in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        yield from shape_keys(option, path)
+def test_every_key_has_its_row_and_says_what_it_does() -> None:
+    on_page = {row[0].strip("`"): row[3] for row in rows("key", "type")}
+    plan = {key.strip("`") for key, *_ in keys_of(Plan)}
+    of_copies = {key for key in plan if key.startswith("rules[].copies[].lifecycle.")}
+    assert set(on_page) == plan - of_copies
+    assert all(on_page.values())
 
 
-def inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    match schema:
-        case {"$ref": str(name)}:
-            return inlined(definitions[name.rpartition("/")[2]], definitions)
-        case dict():
-            return {key: inlined(value, definitions) for key, value in schema.items()}
-        case list():
-            return [inlined(value, definitions) for value in schema]
-    return schema
+def test_editors_schema_is_one_of_its_draft_and_takes_what_the_parser_takes() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    editor = Draft202012Validator(SCHEMA)
+    for example in EXAMPLES:
+        document = load_document(example, is_yaml=True)
+        editor.validate(document)
+        editor.validate(parse_plan(document, vaults=VAULTS, now=NOW).document())
 
 
-def accepted_keys() -> set[str]:
-    schema = PlanShape.model_json_schema()
-    return set(shape_keys(inlined(schema, schema["$defs"])))
+def examples(schema: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each example of a schema, and the schema it stands in."""
+    if isinstance(schema, dict):
+        yield from ((schema, example) for example in schema.get("examples", ()))
+        yield from (found for inner in schema.values() for found in examples(inner))
+    elif isinstance(schema, list):
+        yield from (found for inner in schema for found in examples(inner))
 
 
-def is_of_a_copy(key: str) -> bool:
-    """Return the keys of a copy's lifecycle, which the page describes once, as the rule's."""
-    return key.startswith("rules[].copies[].lifecycle.")
+def test_examples_and_defaults_of_the_schema_are_right() -> None:
+    found = list(examples(SCHEMA))
+    for schema, example in found:
+        Draft202012Validator({**schema, "$defs": SCHEMA["$defs"]}).validate(example)
+    assert len(found) >= 8
 
 
-def test_every_key_of_the_page_is_accepted_and_every_accepted_key_is_on_the_page() -> None:
-    on_page = keys("key", "type")
-    assert on_page == {key for key in accepted_keys() if not is_of_a_copy(key)}
-
-
-def test_a_copys_lifecycle_has_the_keys_of_a_rules() -> None:
-    of_copy = {key for key in accepted_keys() if is_of_a_copy(key)}
-    of_rule = {key for key in accepted_keys() if key.startswith("rules[].lifecycle.")}
-    assert of_copy == {key.replace("rules[].", "rules[].copies[].", 1) for key in of_rule}
-
-
-def test_every_accepted_key_has_words_for_what_belongs_there() -> None:
-    worded = {key.replace("/*", "[]").replace("/", ".") for key in KEYS}
-    assert worded - {"rules[]", "rules[].copies[]"} == accepted_keys()
-
-
-def test_keys_to_come_are_on_the_page() -> None:
-    assert keys("key", "what it will say") == {key.replace("/*", "[]").replace("/", ".") for key in NOT_YET}
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nmae": "x"},
+        {"rules": []},
+        {"rules": [{"name": "a", "kind": "tape"}]},
+        {"selection": {"tags": {"app": []}}},
+        {"objectives": {"rpo": 3600}},
+        {"service": None},
+    ],
+    ids=str,
+)
+def test_editors_refuse_what_the_parser_refuses(change: dict[str, Any]) -> None:
+    document = {**load_document(EXAMPLES[1], is_yaml=True), **change}
+    assert not Draft202012Validator(SCHEMA).is_valid(document)
+    with pytest.raises(InvalidInput):
+        parse_plan(document, vaults=VAULTS, now=NOW)
 
 
 def test_page_has_its_examples_and_its_nights() -> None:
@@ -94,8 +100,8 @@ def test_page_has_its_examples_and_its_nights() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example_of_the_page_is_a_plan(example: str) -> None:
-    plan = parse_plan(yaml.safe_load(example), vaults={"primary": "s3", "dr": "s3", "azure": "libcloud"})
-    assert parse_plan(plan.to_document(), vaults=None) == plan
+    plan = parse_plan(load_document(example, is_yaml=True), vaults=VAULTS, now=NOW)
+    assert Plan.model_validate(plan.document()) == plan
 
 
 @pytest.mark.parametrize(("zone", "schedule", "night", "runs_at"), rows("zone", "schedule"))

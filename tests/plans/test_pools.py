@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from chalicelib.plans.lifecycle import Lifecycle, Point, Pool, decide_lifecycle
+from chalicelib.plans.lifecycle import Lifecycle, Manual, Point, Pool, decide_lifecycle
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-TWO = Lifecycle(count=2, manual=3)
+TWO = Lifecycle(count=2, manual=Manual(count=3))
 
 
 def point(id: str, days: float, pool: Pool = Pool.SCHEDULED, keep_days: float | None = None) -> Point:
@@ -55,7 +55,7 @@ def test_suspect_points_displace_nothing_not_even_each_other() -> None:
     suspects = [point(f"x{days}", days, Pool.SUSPECT) for days in range(5)]
     found = verdicts(*SCHEDULED, *suspects)
     assert {"s5", "s6", "x0", "x1", "x2", "x3", "x4"} == {id for id, (keep, _) in found.items() if keep}
-    assert found["x4"] == (True, "it is suspect, and waits 30d to be confirmed")
+    assert found["x4"] == (True, "it is suspect, and waits 30 days to be confirmed")
 
 
 def test_suspect_points_that_nobody_confirms_are_judged_among_themselves_after_a_month() -> None:

@@ -57,7 +57,7 @@ from tests.jobs.made import (
 )
 
 RESTORE = ServiceRestore(NONE, NONE, NONE, NONE, NONE, NONE, NONE)
-VERIFIED = replace(SERVICE_RULE, verify="check")
+VERIFIED = SERVICE_RULE.model_copy(update={"verify": "check"})
 FILE = Artefact(
     "dr", PointState.AVAILABLE, StoredFile(key="f/data", etag="e", sha256=None, parts_sha256=None), "f/"
 )
@@ -237,7 +237,7 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
             _job(CHECKED),
             _seen(),
             AGENT_PATIENCE,
-            Fail(Says(f"{WHAT}: waited 15m for an instance that runs")),
+            Fail(Says(f"{WHAT}: waited 15 minutes for an instance that runs")),
             id="the instance does not run",
         ),
         pytest.param(

@@ -15,7 +15,7 @@ from chalicelib.errors import Conflict, Unavailable
 from chalicelib.jobs.decision import Children, Do, Finish
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.work import expire_request
-from chalicelib.plans.lifecycle import Keep, Lifecycle
+from chalicelib.plans.lifecycle import Keep, Lifecycle, Manual
 from chalicelib.plans.model import CopyTo, Kind, Rule, ServiceRule
 from chalicelib.retention.deletion import DeletionContext, deletion_request
 from chalicelib.retention.expire import Change, Delete, Expire, ExpireProgress
@@ -38,7 +38,7 @@ class Wishes:
         """The same as the app reads it."""
         if self.primary is None:
             return None
-        copies = (CopyTo("dr", _lifecycle(self.dr)),) if self.dr else ()
+        copies = (CopyTo(vault="dr", lifecycle=_lifecycle(self.dr)),) if self.dr else ()
         lifecycle = _lifecycle(self.primary)
         return ServiceRule(
             name="r", lifecycle=lifecycle, rpo=timedelta(hours=1), script="dump", copies=copies
@@ -50,13 +50,12 @@ class Wishes:
 
 
 def _lifecycle(wish: Wish) -> Lifecycle:
-    return Lifecycle(
-        Keep(**wish.keep) if wish.keep else None,
-        wish.count or None,
-        timedelta(hours=wish.age_hours) if wish.age_hours else None,
-        wish.min_keep,
-        wish.manual,
-    )
+    rest: dict[str, Any] = {"min_keep": wish.min_keep, "manual": Manual(count=wish.manual)}
+    if wish.keep:
+        return Lifecycle(keep=Keep(**wish.keep), **rest)
+    if wish.count:
+        return Lifecycle(count=wish.count, **rest)
+    return Lifecycle(age=timedelta(hours=wish.age_hours), **rest)
 
 
 @dataclass

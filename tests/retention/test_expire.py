@@ -31,7 +31,7 @@ from tests.jobs.made import NONE, NOON, job_of, point_in, refused
 
 EXPIRE = Expire(NONE, NONE, NONE, NONE, timedelta(0), lambda: NOON)
 COUNT_ONE = SnapshotRule(
-    name="r", lifecycle=Lifecycle(count=1), rpo=timedelta(hours=1), copies=(CopyTo("dr", None),)
+    name="r", lifecycle=Lifecycle(count=1), rpo=timedelta(hours=1), copies=(CopyTo(vault="dr"),)
 )
 GONE = Judgement("rp-1", "dr", False, "too old", act=Act.DELETE)
 
@@ -48,7 +48,7 @@ def _point(hours: int = 0, **artefact: Any) -> RecoveryPoint:
 
 def _judged(lifecycle: Lifecycle, number: int) -> ExpireProgress:
     """Judge so many hourly points and return what is taken down."""
-    rule = replace(COUNT_ONE, lifecycle=lifecycle)
+    rule = COUNT_ONE.model_copy(update={"lifecycle": lifecycle})
     seen = ExpireObservation(tuple(_point(hours) for hours in range(number)), rule=rule)
     do = EXPIRE.decide(_job(), seen, NOON)
     assert isinstance(do, Do)
@@ -176,7 +176,9 @@ def test_what_is_not_good_cannot_be_taken_back_when_it_is_let_go_by_request() ->
     ("rule", "kept", "why"),
     [
         pytest.param(None, {"primary", "dr"}, "has no rule r of this kind any more", id="the rule is gone"),
-        pytest.param(replace(COUNT_ONE, copies=()), {"dr"}, "no copies in dr any more", id="no vault"),
+        pytest.param(
+            COUNT_ONE.model_copy(update={"copies": ()}), {"dr"}, "no copies in dr any more", id="no vault"
+        ),
         pytest.param(COUNT_ONE, set(), "", id="all is as it was"),
     ],
 )

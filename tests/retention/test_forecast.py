@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.catalog.recovery_point import Lineage, Origin, PointState, RecoveryPoint
 from chalicelib.catalog.store.services import LineageRecord
-from chalicelib.plans.lifecycle import Lifecycle
+from chalicelib.plans.lifecycle import Keep, Lifecycle, Manual
 from chalicelib.plans.model import Kind, Plan, SnapshotRule
 from chalicelib.plans.rules import CopyTo
 from chalicelib.plans.selection import Selection
@@ -18,15 +18,16 @@ from chalicelib.retention.forecast import Forecaster, LeftBehind, is_much, left_
 from tests.jobs.made import HOUR, NOON, point_in
 
 DAY = timedelta(days=1)
+MANY = Manual(count=50)
 
 
 def _rule(count: int, name: str = "r", *vaults: str, **more: Any) -> SnapshotRule:
-    copies = tuple(CopyTo(vault) for vault in vaults)
+    copies = tuple(CopyTo(vault=vault) for vault in vaults)
     return SnapshotRule(name=name, lifecycle=Lifecycle(count=count, **more), rpo=HOUR, copies=copies)
 
 
 def _plan(*rules: SnapshotRule) -> Plan:
-    return Plan("p", "s", Selection({"app": ("x",)}), rules)
+    return Plan(name="p", service="s", selection=Selection(tags={"app": ("x",)}), rules=rules)
 
 
 def _points(number: int, *vaults: str, first: int = 0, **more: Any) -> tuple[RecoveryPoint, ...]:
@@ -46,6 +47,18 @@ def test_what_a_stricter_lifecycle_lets_go_is_told_with_its_reason() -> None:
     losses = tuple(losses_of(points, _rule(2), _rule(9), DAY, NOON))
     assert [(loss.point, loss.made) for loss in losses] == [(p.id, p.created_at) for p in points[2:]]
     assert {loss.reason for loss in losses} == {"no longer kept by count 2, min_keep 1"}
+
+
+@pytest.mark.parametrize(("zone", "lost"), [("UTC", 22), ("Asia/Tokyo", 13)])
+def test_days_of_a_lifecycle_are_those_of_its_rules_zone(zone: str, lost: int) -> None:
+    points = {hours: point_in("primary", hours=hours) for hours in (0, 13, 22)}
+    rule = SnapshotRule(name="r", lifecycle=Lifecycle(keep=Keep(daily=2)), rpo=HOUR, timezone=zone)
+    losses = losses_of(tuple(points.values()), rule, None, DAY, NOON)
+    assert [loss.point for loss in losses] == [points[lost].id]
+
+
+def test_a_plan_whose_zone_changes_keeps_something_else() -> None:
+    assert _rule(2).retention != _rule(2).model_copy(update={"timezone": "Asia/Tokyo"}).retention
 
 
 def test_what_the_stored_plan_lets_go_too_is_told_and_is_not_new() -> None:
@@ -83,7 +96,7 @@ def test_a_vault_that_is_no_longer_named_loses_nothing() -> None:
     ],
 )
 def test_more_than_a_quarter_is_much(points: tuple[RecoveryPoint, ...], count: int, much: bool) -> None:
-    losses = tuple(losses_of(points, _rule(count, manual=50), _rule(100, manual=50), DAY, NOON))
+    losses = tuple(losses_of(points, _rule(count, manual=MANY), _rule(100, manual=MANY), DAY, NOON))
     assert is_much(losses, points) is much
 
 

@@ -13,7 +13,7 @@ from chalicelib.catalog.store.table import Refused, Table
 from chalicelib.catalog.store.wake import waking
 from chalicelib.catalog.store.writes import Attr, Write
 from chalicelib.errors import NotFound
-from chalicelib.plans.model import Plan, Rule, parse_plan
+from chalicelib.plans.model import Plan, Rule, plan_text
 
 _GONE = "gone-plan"
 
@@ -56,7 +56,7 @@ class PlanStore:
         put = Write(
             ("plan", plan.name),
             put={
-                "document": json.dumps(plan.to_document()),
+                "document": plan_text(plan),
                 "ran_until": {rule: stamp(at) for rule, at in ran_until.items()},
                 "kept_since": {rule: stamp(at) for rule, at in since.items()},
                 "swept_on": stored.swept_on,
@@ -154,4 +154,4 @@ def _stored(item: Item) -> StoredPlan:
 @lru_cache(maxsize=1024)
 def _parsed(document: str) -> Plan:
     """Read a plan; every tick of a warm Lambda reads the same ones."""
-    return parse_plan(json.loads(document), vaults=None)
+    return Plan.read(json.loads(document), "a stored plan")

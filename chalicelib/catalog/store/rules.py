@@ -12,7 +12,7 @@ from typing import NewType
 from chalicelib.catalog.store.table import Table
 from chalicelib.errors import NotFound
 from chalicelib.ids import fingerprint
-from chalicelib.plans.model import Rule, read_rule, rule_document
+from chalicelib.plans.model import Rule, read_rule
 
 RuleId = NewType("RuleId", str)
 
@@ -56,7 +56,7 @@ def id_of(rule: Rule) -> RuleId:
 
 
 def _text(rule: Rule) -> str:
-    return json.dumps(rule_document(rule), sort_keys=True)
+    return json.dumps(rule.document(), sort_keys=True)
 
 
 def _id(text: str) -> RuleId:

@@ -1,0 +1,18 @@
+"""Plans as the API lists them."""
+
+from typing import Annotated
+
+from pydantic import PlainSerializer
+
+from chalicelib.catalog.values import Answer, says
+from chalicelib.plans.model import Plan
+
+AsStored = Annotated[Plan, PlainSerializer(Plan.document)]
+"""A plan with every default filled in, whatever else an answer leaves out."""
+
+
+class PlanPage(Answer):
+    """A page of plans, by name."""
+
+    items: Annotated[tuple[AsStored, ...], says("the plans")]
+    cursor: Annotated[str | None, says("what continues behind them; null on the last page")]

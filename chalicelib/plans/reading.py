@@ -1,0 +1,153 @@
+"""Reads a text as a document of mappings, lists, texts, numbers, true, false and null: JSON, or YAML.
+
+What a text could do to its reader is bounded before anything is built: its size, how deep it nests, how long
+its numbers are. `yaml_text` has what only YAML needs.
+
+Invariant: what is returned says what was written, each key once, and is no deeper than `DEEPEST`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from chalicelib.errors import InvalidInput, Problem
+from chalicelib.plans.declared import Fault
+from chalicelib.plans.problems import MOST_PROBLEMS
+from chalicelib.plans.words import SURROGATES, Place, pointer, shown
+
+LARGEST_BYTES = 256 * 1024
+DEEPEST = 32
+TOO_DEEP = f"mappings and lists nest at most {DEEPEST} deep"
+# What nests in JSON, and its texts, in which nothing does; one that does not end is passed over in one go.
+_NESTING = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+_LONGEST_NUMBER = 40
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Refused(ValueError):
+    """What is wrong with a text, in words."""
+
+
+class _NotJson(Refused):
+    """A text is not JSON; it may be YAML still, of which JSON is a part."""
+
+
+def load_document(text: str, *, is_yaml: bool, what: str = "the body") -> Any:
+    """Read a text; one that `is_yaml` may be JSON as well.
+
+    Raises:
+        InvalidInput: it is no such text, larger or deeper than a document may be, or says a key twice.
+    """
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > LARGEST_BYTES:
+        raise _refusal(what, f"{size:,} bytes", f"at most {LARGEST_BYTES:,} bytes")
+    try:
+        document = _load(text, is_yaml=is_yaml)
+    except Refused as fault:
+        raise _refusal(what, text, str(fault)) from fault
+    _check(document, what)
+    return document
+
+
+def _load(text: str, *, is_yaml: bool) -> Any:
+    try:
+        return _load_json(text)
+    except _NotJson:
+        if not is_yaml:
+            raise
+    from chalicelib.plans.yaml_text import load_yaml  # what reads no YAML starts sooner without it
+
+    return load_yaml(text)
+
+
+def _refusal(what: str, value: str, expected: str) -> InvalidInput:
+    return InvalidInput(what, [Problem("", shown(value), expected)])
+
+
+class _Repeating(dict[str, Any]):
+    """A mapping that was written with some keys more than once."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def _load_json(text: str) -> Any:
+    _check_depth(text)
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=once,
+            parse_constant=refuse_number,
+            parse_int=integer_of,
+            parse_float=float_of,
+        )
+    except json.JSONDecodeError as fault:
+        why = f"JSON: {fault.msg} in line {fault.lineno}, column {fault.colno}"
+        raise _NotJson(why) from fault
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for found in _NESTING.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth > DEEPEST:
+            raise _NotJson(TOO_DEEP)
+
+
+def refuse_number(text: str) -> NoReturn:
+    raise Refused(f"{text[:_LONGEST_NUMBER]} is no number that can be kept: write one, or a text in quotes")
+
+
+def integer_of(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise Refused(f"a number has at most {_LONGEST_NUMBER} digits: {text[:_LONGEST_NUMBER]}...")
+    return int(text)
+
+
+def float_of(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise Refused(f"{text[:_LONGEST_NUMBER]} is larger than any number here")
+    return number
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) == len(pairs):
+        return mapping
+    repeating, seen, twice = _Repeating(mapping), set[str](), dict[str, None]()
+    for key, _ in pairs:
+        if key in seen:
+            twice[key] = None
+        seen.add(key)
+    repeating.repeated = tuple(twice)
+    return repeating
+
+
+def _check(document: Any, what: str) -> None:
+    """Refuse a document that says a key twice (which was meant is not for us to choose), or has a text that
+    cannot be stored."""
+    faults = list(_faults(document, ()))
+    problems = [Problem(pointer(place), None, expected) for place, expected in faults[:MOST_PROBLEMS]]
+    if len(faults) > MOST_PROBLEMS:
+        problems.append(Problem("", None, f"{len(faults) - MOST_PROBLEMS:,} more problems are not listed"))
+    if problems:
+        raise InvalidInput(what, problems)
+
+
+def _faults(value: Any, place: Place) -> Iterator[Fault]:
+    if isinstance(value, _Repeating):
+        yield from (
+            ((*place, key), "this key stands here more than once: keep one") for key in value.repeated
+        )
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if _SURROGATE.search(key):
+                yield place, f"the key {key!a} has half of a surrogate pair: it cannot be stored"
+            yield from _faults(inner, (*place, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _faults(inner, (*place, number))
+    elif isinstance(value, str) and _SURROGATE.search(value):
+        yield place, SURROGATES

@@ -1,0 +1,156 @@
+"""Plans and what comes of storing them, as the API answers it. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import islice
+from typing import Annotated, Any
+
+from chalicelib.catalog.values import Answer, Moment, present, says
+from chalicelib.insight.plan_page import AsStored
+from chalicelib.insight.preview import next_runs, warnings_of
+from chalicelib.plans.declared import Maybe
+from chalicelib.plans.model import Kind, Plan
+from chalicelib.retention.forecast import Forecast, LeftBehind
+from chalicelib.retention.plan_warnings import PlanChange, differences, losses_by_change
+
+MOST_SHOWN = 1_000
+MOST_CHANGES = 500
+
+
+class LossAnswer(Answer):
+    """A point that a plan lets go in a vault."""
+
+    point: Annotated[str, says("the recovery point")]
+    made: Annotated[Moment, says("when it was made")]
+    vault: Annotated[str, says("the vault it goes from")]
+    reason: Annotated[str, says("why it is not kept")]
+
+
+class LeftBehindAnswer(Answer):
+    """Points that a plan says nothing of any more: they are kept."""
+
+    rule: Annotated[str, says("the rule they were made by")]
+    kind: Annotated[Kind, says("its kind then")]
+    services: Annotated[int, says("of how many services they are")]
+    points: Annotated[dict[str, int], says("how many there are in each vault")]
+
+
+class StaysBehind(Answer):
+    """What a plan that was removed leaves."""
+
+    stays_behind: Annotated[tuple[LeftBehindAnswer, ...], says("the recovery points that stay")]
+
+
+class CoveredAnswer(Answer):
+    """A service that a plan covers."""
+
+    service: Annotated[str, says("the service")]
+    instance_ids: Annotated[tuple[str, ...], says("its instances")]
+
+
+class ChangeAnswer(Answer):
+    """A key of a plan that changes."""
+
+    key: Annotated[str, says("the key, with the names of rules and vaults: `rules.nightly.lifecycle.count`")]
+    before: Annotated[Any, says("its value in the stored plan; null: it is not there")]
+    after: Annotated[Any, says("its value in the new one; null: it is not there")]
+
+
+_Warnings = Annotated[
+    tuple[str, ...], says("what is allowed and yet likely a mistake, and what the change costs")
+]
+_Losses = Annotated[
+    tuple[LossAnswer, ...], says(f"the good points that its lifecycles let go, the first {MOST_SHOWN:,}")
+]
+_Stays = Annotated[tuple[LeftBehindAnswer, ...], says("what the plan says nothing of any more, and is kept")]
+_NotShown = Annotated[Maybe[int], says("how many more of `would_delete` there are")]
+_NotJudged = Annotated[Maybe[str], says("how many services were too many to look at")]
+
+
+class StoredPlan(Plan):
+    """The plan as it is stored, and what comes of that."""
+
+    warnings: _Warnings
+    would_delete: _Losses
+    stays_behind: _Stays
+    not_shown: _NotShown = None
+    not_judged: _NotJudged = None
+
+
+class PlanPreview(Answer):
+    """What storing a plan would do."""
+
+    plan: Annotated[AsStored, says("the plan with every default filled in")]
+    covers: Annotated[tuple[CoveredAnswer, ...], says("the services and instances it covers now")]
+    next_runs: Annotated[dict[str, tuple[str, ...]], says("by rule, when it runs next")]
+    warnings: _Warnings
+    changes: Annotated[
+        tuple[ChangeAnswer, ...],
+        says(f"in what it differs from the stored plan, the first {MOST_CHANGES} keys"),
+    ]
+    would_delete: _Losses
+    stays_behind: _Stays
+    confirm: Annotated[int, says("how many points `?confirm=` has to say; 0: it need not be given")]
+    not_shown: _NotShown = None
+    not_judged: _NotJudged = None
+
+
+def stored_plan(change: PlanChange, now: datetime) -> StoredPlan:
+    """Return a plan that was stored, with what comes of it."""
+    return StoredPlan.model_construct(
+        **dict(change.plan), warnings=_warnings(change, now), **_forecast(change.forecast)
+    )
+
+
+def plan_preview(change: PlanChange, now: datetime) -> PlanPreview:
+    """Return what storing a plan would do."""
+    before = change.stored.document() if change.stored else None
+    changes = differences(before, change.plan.document()) if before else ()
+    return PlanPreview(
+        plan=change.plan,
+        covers=tuple(
+            CoveredAnswer(service=name, instance_ids=tuple(ids))
+            for name, ids in sorted(change.covered.services.items())
+        ),
+        next_runs={rule.name: tuple(next_runs(rule, now)) for rule in change.plan.rules},
+        warnings=_warnings(change, now),
+        changes=tuple(
+            ChangeAnswer(key=each.key, before=each.before, after=each.after)
+            for each in islice(changes, MOST_CHANGES)
+        ),
+        confirm=change.forecast.confirm,
+        **_forecast(change.forecast),
+    )
+
+
+def stays_behind(stays: Iterable[LeftBehind]) -> StaysBehind:
+    """Return what a plan that was removed leaves."""
+    return StaysBehind(stays_behind=_stays(stays))
+
+
+def _warnings(change: PlanChange, now: datetime) -> tuple[str, ...]:
+    covered = change.covered
+    return (
+        *warnings_of(change.plan, covered.services, covered.without_service, now),
+        *losses_by_change(change),
+    )
+
+
+def _forecast(forecast: Forecast) -> dict[str, Any]:
+    more = len(forecast.losses) - MOST_SHOWN
+    unread = f"{forecast.unread} services' points: too many to read for an answer"
+    return {
+        "would_delete": tuple(
+            LossAnswer(point=loss.point, made=loss.made, vault=loss.vault, reason=loss.reason)
+            for loss in forecast.losses[:MOST_SHOWN]
+        ),
+        "stays_behind": _stays(forecast.left_behind),
+        **present(not_shown=more if more > 0 else None, not_judged=unread if forecast.unread else None),
+    }
+
+
+def _stays(stays: Iterable[LeftBehind]) -> tuple[LeftBehindAnswer, ...]:
+    return tuple(
+        LeftBehindAnswer(rule=each.rule, kind=each.kind, services=each.services, points=dict(each.points))
+        for each in stays
+    )

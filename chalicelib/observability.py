@@ -38,7 +38,9 @@ def logger() -> Logger:
         stream=cast("IO[str]", _Stdout()),
         utc=True,
         use_rfc3339=True,
-        json_serializer=lambda line: json.dumps(_masked(line), default=str, ensure_ascii=False),
+        json_serializer=lambda line: json.dumps(
+            _masked(line), default=str, ensure_ascii=False, separators=(",", ":")
+        ),
     )
 
 

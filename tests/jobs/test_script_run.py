@@ -113,7 +113,7 @@ def test_what_a_script_waits_for_is_told(candidates: Candidates, said: str) -> N
     fails = _decided(ScriptRun(), RunSeen(candidates), after=AGENT_PATIENCE)
 
     assert waits.reason.startswith(f"waiting for {said}")
-    assert fails.reason.startswith(f"waited 15m for {said}")
+    assert fails.reason.startswith(f"waited 15 minutes for {said}")
 
 
 def test_a_run_that_was_just_sent_says_where_it_is_and_is_looked_for_soon() -> None:
@@ -134,7 +134,7 @@ def test_a_time_out_is_told_with_the_last_words_and_what_to_do() -> None:
     invocation = Invocation("TimedOut", "Execution Timed Out", None, "", stderr)
     failure = _decided(SENT, RunSeen(invocation=invocation))
     assert failure.reason == (
-        "it ran longer than its timeout of 1h and was stopped; if it takes that long, raise `timeout` in"
+        "it ran longer than its timeout of 1 hour and was stopped; if it takes that long, raise `timeout` in"
         " the rule;"
         " its last words: table 3 of 9"
     )

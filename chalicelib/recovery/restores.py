@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.catalog.recovery_point import Lineage, RecoveryPoint, SnapshotRef
+from chalicelib.catalog.recovery_point import Lineage, RecoveryPoint, SnapshotRef, SnapshotSet
 from chalicelib.catalog.store import PlanStore, PointStore
 from chalicelib.catalog.store.rules import RuleStore, id_of
 from chalicelib.catalog.values import Moment, PlanName, PointRef, RuleName, ServiceName, VaultName
@@ -119,7 +119,7 @@ class Restores:
         artefact = artefact_to_restore(point, order.vault)
         to = Order(order.vault, order.target, key, self.now())
         refs: tuple[SnapshotRef, ...] = ()
-        if point.kind is Kind.SNAPSHOT:
+        if isinstance(artefact.content, SnapshotSet):
             refs = tuple(self.points.snapshots(point, artefact.vault))
             request = plan_volume_restore(point, artefact, refs, to)
         else:

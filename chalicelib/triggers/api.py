@@ -104,7 +104,7 @@ def _plan_of(document: Any, names: Mapping[str, str]) -> Plan:
     if named["name"] != names["name"]:
         expected = f"the name in the path, {names['name']!r}"
         raise InvalidInput("the plan", [Problem("/name", shown(named["name"]), expected)])
-    return parse_plan(named, vaults=app.vault_kinds, now=app.now())
+    return parse_plan(named, vaults=app.settings.copy_methods, now=app.now())
 
 
 @serves(routes.PUT_PLAN, _plan_of)

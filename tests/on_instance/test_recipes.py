@@ -20,12 +20,18 @@ from chalicelib.on_instance import (
     restore_command,
 )
 from chalicelib.plans.model import ServiceRule, parse_plan
+from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig
 from tests.jobs.made import NOON
 from tests.on_instance import servers
 from tests.on_instance.conftest import Bucket, Instance
 from tests.on_instance.test_backup import MIB, report_of
 
-VAULTS = {"primary": "s3", "dr": "s3", "offsite": "libcloud"}
+S3, OFFSITE = S3VaultConfig.copy_methods, OffsiteVaultConfig.copy_methods
+VAULTS = {
+    "primary": S3VaultConfig.copy_methods,
+    "dr": S3VaultConfig.copy_methods,
+    "offsite": OffsiteVaultConfig.copy_methods,
+}
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+)\n(?:.*\n)*?```yaml\n((?:.*\n)*?)```", PAGE, re.MULTILINE))
 

@@ -318,7 +318,8 @@ class Farshore:
         regions = {place.region for place in self.places if place.region}
         names = KnownNames(self.plans, self.services, self.points, self.jobs, self.settings.vaults, regions)
         pages = ServicePages(self.plans, self.services, self.now)
-        return Lists(self.plans, self.points, self.jobs, self.findings, pages, names)
+        refs = self.restores.snapshots_of
+        return Lists(self.plans, self.points, self.jobs, self.findings, pages, names, refs)
 
     @cached_property
     def copy_regions(self) -> tuple[str, ...]:

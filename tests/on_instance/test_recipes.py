@@ -4,7 +4,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -144,7 +144,9 @@ def test_pg_dump_that_is_told_to_write_to_a_pipe_itself_is_told_what_helps(
 ) -> None:
     with servers.postgresql() as server:
         script = 'pg_dump --username=postgres --format=custom --file="$2" postgres'
-        trial = Trial(replace(recipe("PostgreSQL"), script=script), dash, bucket, server.environment)
+        trial = Trial(
+            recipe("PostgreSQL").model_copy(update={"script": script}), dash, bucket, server.environment
+        )
 
         assert trial.back_up() == SCRIPT_EXITED, trial.said
         assert "could not fsync file" in trial.said

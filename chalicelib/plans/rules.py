@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 
-from chalicelib.plans.declared import LATER, Declared, Fault, Maybe, worded
+from chalicelib.plans.declared import Declared, Fault, Maybe, worded
 from chalicelib.plans.durations import Duration
 from chalicelib.plans.expect import Expect
 from chalicelib.plans.lifecycle import Lifecycle, LifecycleKey
@@ -29,6 +29,7 @@ from chalicelib.plans.values import (
     Script,
     Zone,
 )
+from chalicelib.plans.words import LATER
 
 _WHEN = 'required: "cron(...)" or "rate(...)", such as "cron(15 2 * * ? *)"'
 

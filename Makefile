@@ -11,11 +11,12 @@ WHEELS := $(VENV)/wheels
 TEMPLATE := build/package/sam.json
 CODE := app.py chalicelib local tests docs $(wildcard demo benchmarks)
 SOURCES := app.py $(shell find chalicelib -type f -not -name '*.pyc') $(wildcard .chalice/*.json) requirements.txt
+UNIT := tests/plans tests/jobs tests/backup tests/retention tests/replication tests/recovery tests/inventory tests/test_settings.py
 SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn test docs package local demo figures transfer bench-snapshots clean
+.PHONY: help setup format check lint types imports shell cfn test unit coverage docs package local demo figures transfer bench-snapshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +24,15 @@ help: ## list the targets
 setup: $(READY) ## make .venv with everything a checkout needs
 
 $(READY): requirements.txt requirements-dev.txt
-	$(call say,setting up $(VENV) (once; about a minute))
+	$(call say,setting up $(VENV): once and about a minute)
+	$(call say,1 of 3: a virtual environment)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Farshore needs Python 3.11 or newer")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(call say,2 of 3: the packages of requirements-dev.txt)
+	@$(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt | \
+	  awk '/^Collecting/ {printf "\r  %3d packages found", ++n > "/dev/stderr"} END {print "" > "/dev/stderr"}'
+	@$(BIN)/pip check --disable-pip-version-check >&2
+	$(call say,3 of 3: the wheels that go to Lambda)
 	@$(BIN)/pip download --quiet --disable-pip-version-check --dest $(WHEELS) -r requirements.txt
 	@touch $@
 
@@ -73,6 +79,14 @@ $(TEMPLATE): $(READY) $(SOURCES)
 	@rm -rf .chalice/deployments
 	@AWS_DEFAULT_REGION=us-east-1 PIP_NO_INDEX=1 PIP_FIND_LINKS=$(abspath $(WHEELS)) \
 	  $(BIN)/chalice package --stage prod --merge-template .chalice/resources.json $(@D) >&2
+
+unit: $(READY) ## the tests that need no local cloud; VENV and PYTHON choose another interpreter
+	$(call say,pytest: without the local cloud on $(shell $(PYTHON) -V))
+	@$(BIN)/python -m pytest -q -n auto $(UNIT)
+
+coverage: $(TEMPLATE) ## the tests, and how much of the app they run
+	$(call say,pytest with coverage)
+	@$(BIN)/python -m pytest -n auto --dist worksteal --cov=chalicelib --cov-report=term:skip-covered $(ARGS)
 
 local: $(TEMPLATE) ## an AWS on this machine with Farshore on it; AWS_PORT, API_PORT, CONTROL_PORT choose its ports
 	@exec $(BIN)/python -m stage

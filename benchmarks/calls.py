@@ -18,7 +18,7 @@ from local_cloud.lambda_.functions import FUNCTION_KEY
 from local_cloud.recognise import Target
 from local_cloud.wire import parse
 from stage import DR_REGION
-from tests.farshore import BEGIN, Document, Farshore, cold_functions, fresh_stage
+from tests.support.farshore import BEGIN, Document, Farshore, cold_functions, fresh_stage
 
 Calls = Counter[str]
 """How many, by service:operation."""

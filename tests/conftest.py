@@ -6,8 +6,8 @@ import os
 import pytest
 
 from local_cloud import http_pace
-from tests import components
-from tests.thoroughness import EXHAUSTIVE, spread_shells
+from tests.support import components
+from tests.support.thoroughness import EXHAUSTIVE, spread_shells
 
 # Nearly all that is made goes by itself: looking for the rest at Python's own pace takes a seventh of the
 # time of the suite. Much of that is while SDKs are imported, so it is the first thing done.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.farshore import BEGIN, Farshore, cold_functions, fresh_stage
+from tests.support.farshore import BEGIN, Farshore, cold_functions, fresh_stage
 
 
 @pytest.fixture(scope="package")

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from stage import HOME_TEMPLATE
-from tests.farshore import Answer, Farshore
+from tests.support.farshore import Answer, Farshore
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(r"^```http\n(.*?)^```\n\n```json\n(\d+) [\w ]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)

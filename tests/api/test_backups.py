@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
 
 KEPT = {"schedule": NEVER, "lifecycle": {"count": 50}}
 PLAN: Document = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
 
 Spoil = Callable[[bytes], bytes | None]
 NO_AGENT = {"local:ssm-agent": "none"}
@@ -57,7 +57,7 @@ class Orders:
         return {
             (vault, key): self.app.read(vault, key)
             for vault in ("primary", "dr", "offsite")
-            for key in self.app.keys_in(vault)
+            for key in self.app.keys(vault)
         }
 
     def run(self, plan: str = "orders") -> Document:
@@ -110,7 +110,7 @@ def orders(shared: Orders) -> Iterator[Orders]:
     for (vault, key), content in shared.kept.items():
         assert shared.app.read(vault, key) == content
     assert shared.app.uploads() == []
-    assert [key for key in shared.app.keys_in("primary") if key.startswith("staging/")] == []
+    assert [key for key in shared.app.keys("primary") if key.startswith("staging/")] == []
     assert shared.app.point(shared.point["id"]) == shared.point
 
 
@@ -415,4 +415,4 @@ def test_a_backup_whose_object_cannot_be_read_back_is_thrown_away(orders: Orders
     assert job["state"] == "FAILED"
     assert "GetObject failed on primary:points/orders-db/files/" in job["reason"]
     assert orders.app.point(job["recovery_point"])["artefacts"] == []
-    assert not [key for key in orders.app.keys_in("primary") if job["recovery_point"] in key]
+    assert not [key for key in orders.app.keys("primary") if job["recovery_point"] in key]

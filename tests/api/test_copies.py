@@ -7,7 +7,7 @@ import pytest
 
 from local_cloud.cloud import Cloud
 from stage import DR_REGION
-from tests.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
 
 EXPECTED = "a configured vault; there are dr, offsite"
 PLAN: Document = {
@@ -108,7 +108,7 @@ def test_damage_in_primary_is_not_copied_over(app: Farshore, vault: str) -> None
     assert job["state"] == "FAILED"
     assert f"primary:{artefact['key']} is no longer the object that was backed up" in job["reason"]
     assert vaults_of(app, point)[vault] == "FAILED"
-    assert not [key for key in app.keys_in(vault) if key.startswith(artefact["folder"])]
+    assert not [key for key in app.keys(vault) if key.startswith(artefact["folder"])]
 
 
 @pytest.mark.parametrize("vault", ["dr", "offsite"])
@@ -138,7 +138,7 @@ def test_what_a_failed_copy_left_is_told_and_let_go_with_its_point(app: Farshore
     app.finish()
     assert app.point(point["id"])["state"] == "DELETED"
     for each in ("primary", vault):
-        assert not [key for key in app.keys_in(each) if key.startswith(artefact["folder"])]
+        assert not [key for key in app.keys(each) if key.startswith(artefact["folder"])]
 
 
 def test_what_a_failed_copy_left_is_let_go_after_a_day_and_the_original_stays(app: Farshore) -> None:
@@ -149,12 +149,12 @@ def test_what_a_failed_copy_left_is_let_go_after_a_day_and_the_original_stays(ap
     app.spoil("primary", manifest, good[:100])
     for vault in ("dr", "offsite"):
         assert copy(app, point, vault)["state"] == "FAILED"
-        assert [key for key in app.keys_in(vault) if key.startswith(original["folder"])]
+        assert [key for key in app.keys(vault) if key.startswith(original["folder"])]
     app.spoil("primary", manifest, good)
     app.cloud.advance(timedelta(hours=25))
     app.back_up("orders", "files")
     for vault in ("dr", "offsite"):
-        assert not [key for key in app.keys_in(vault) if key.startswith(original["folder"])]
+        assert not [key for key in app.keys(vault) if key.startswith(original["folder"])]
     assert vaults_of(app, point) == {"primary": "AVAILABLE", "dr": "FAILED", "offsite": "FAILED"}
     assert app.point(point["id"])["state"] == "AVAILABLE"
     assert copy(app, point, "dr")["state"] == "COMPLETED"

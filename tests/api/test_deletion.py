@@ -6,7 +6,7 @@ import pytest
 
 from local_cloud.cloud import Cloud
 from stage import DR_REGION, HOME_REGION
-from tests.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
 
 KEPT = {"schedule": NEVER, "lifecycle": {"count": 50}}
 PLAN: Document = {
@@ -83,7 +83,7 @@ def test_files_are_deleted_in_every_vault_and_those_of_other_points_stay(orders:
     old, new = (orders.app.back_up("orders", "files") for _ in range(2))
     assert orders.delete(old)["state"] == "COMPLETED"
     for vault in ("primary", "dr", "offsite"):
-        keys = orders.app.keys_in(vault)
+        keys = orders.app.keys(vault)
         assert not [key for key in keys if key.startswith(old["artefacts"][0]["folder"])]
         assert [key for key in keys if key.startswith(new["artefacts"][0]["folder"])]
     assert orders.app.point(new["id"]) == new

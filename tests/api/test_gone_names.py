@@ -1,6 +1,6 @@
 """Filters that name what is gone: it is known as long as a recovery point or a job names it."""
 
-from tests.farshore import NEVER, Farshore
+from tests.support.farshore import NEVER, Farshore
 
 VOLUMES = {"name": "volumes", "kind": "snapshot", "schedule": NEVER, "lifecycle": {"count": 50}}
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
 
 PLAN: Document = {
     "selection": {"tags": {"app": "orders"}},

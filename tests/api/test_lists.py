@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
 
 KEPT = {"schedule": NEVER, "lifecycle": {"count": 50}}
 VOLUMES = {"name": "volumes", "kind": "snapshot", **KEPT}

@@ -15,7 +15,7 @@ from chalicelib.triggers.routes import PUT_PLAN, ROUTES
 from docs.examples import Example, examples
 from docs.openapi import WHERE, openapi
 from stage import HOME_TEMPLATE
-from tests.farshore import Document, Farshore
+from tests.support.farshore import Document, Farshore
 
 DESCRIBED = json.loads(WHERE.read_text("utf-8"))
 REGISTRY = Registry().with_resource("urn:api", DRAFT202012.create_resource(DESCRIBED))

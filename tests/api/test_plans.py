@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.farshore import Document, Farshore, fresh_stage
+from tests.support.farshore import Document, Farshore, fresh_stage
 
 DAILY: Document = {
     "name": "daily",

@@ -8,7 +8,7 @@ import pytest
 
 from local_cloud.cloud import Cloud
 from stage import DR_REGION, HOME_REGION
-from tests.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
 
 KEPT = {"schedule": NEVER, "lifecycle": {"count": 50}}
 PLAN: Document = {
@@ -101,7 +101,7 @@ def test_a_service_is_restored_from_each_vault_byte_for_byte(orders: Orders, vau
     assert job["reason"] == f"restored 3,000,000 bytes onto {orders.fresh} and its verify script passed"
     assert orders.restored() == orders.contents[number]
     assert orders.app.uploads() == []
-    assert not [key for key in orders.app.keys_in("primary") if key.startswith("staging/")]
+    assert not [key for key in orders.app.keys("primary") if key.startswith("staging/")]
 
 
 @pytest.mark.parametrize("vault", ["primary", "dr"])

@@ -11,7 +11,7 @@ from chalicelib.wiring import farshore
 from local_cloud.call import Quotas
 from local_cloud.cloud import Cloud
 from stage import Stage, open_stage
-from tests.app.deployment import Deployment, noon
+from tests.support.deployment import Deployment, noon
 
 Deploy = Callable[[datetime], Deployment]
 Ground = tuple[Cloud, Stage]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from local_cloud.control.faults import Caller
-from tests.app.deployment import Deployment, Document
 from tests.app.stories import Story
+from tests.support.deployment import Deployment, Document
 
 FIVE_MINUTES = timedelta(minutes=5)
 UNFINISHED = ("QUEUED", "RUNNING")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.app.deployment import (
+from tests.support.deployment import (
     BUCKETS,
     REGIONS,
     Deployment,
@@ -96,14 +96,14 @@ def _made_volumes(app: Deployment, job: Document, context: Document) -> object:
 
 
 def _restored(app: Deployment, job: Document, context: Document) -> object:
-    written = (app.folder(context["instance"]) / "restored").read_bytes()
+    written = (app.directory(context["instance"]) / "restored").read_bytes()
     original = next(each for each in context["point"]["artefacts"] if each["vault"] == "primary")
     return written == app.read("primary", original["key"]), _runs(app, job, context, "restores")
 
 
 def _runs(app: Deployment, job: Document, context: Document, log: str) -> object:
     """Count how often the user's script of a job ran, and the commands sent for it."""
-    lines = (app.folder(context["instance"]) / log).read_text().split()
+    lines = (app.directory(context["instance"]) / log).read_text().split()
     commands = app.cloud.client("ssm", "eu-central-1").get_paginator("list_commands").paginate()
     sent = [command["Comment"] for page in commands for command in page["Commands"]]
     return lines.count(job["id"]), sum(comment.startswith(f"farshore {job['id']} ") for comment in sent)

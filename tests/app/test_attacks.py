@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.errors import Denied
 from chalicelib.jobs.removal import LONGEST_WHY, Removal, remove
-from tests.app.deployment import Deployment, Document, service_rule, snapshot_rule
+from tests.support.deployment import Deployment, Document, service_rule, snapshot_rule
 
 
 def _error(service: str, operation: str, code: str, resource: str = "", **which: object) -> Document:
@@ -239,7 +239,7 @@ def test_no_backup_counts_that_is_made_while_a_cancelled_restore_still_runs(app:
     _finish(app)
     assert app.job(restore)["state"] == "CANCELLED"
     assert [job["state"] for job in app.jobs(kind="backup")] == ["COMPLETED"] * 2
-    assert not (app.folder(instance) / "torn").exists()
+    assert not (app.directory(instance) / "torn").exists()
 
 
 # pacing

@@ -7,7 +7,7 @@ import pytest
 
 from local_cloud.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import Deployment, newest, snapshot_rule
+from tests.support.deployment import Deployment, newest, snapshot_rule
 
 SLOTS = 20
 COPIES = 50

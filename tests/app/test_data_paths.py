@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.deployment import BUCKETS, Deployment, Document, service_rule, snapshot_rule
+from tests.support.deployment import BUCKETS, Deployment, Document, service_rule, snapshot_rule
 
 LIES = """#!/bin/sh
 # Says of the whole, which is hashed first, what it is not; of every part, what it is.

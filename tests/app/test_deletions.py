@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tests.app.deployment import Deployment, snapshot_rule
+from tests.support.deployment import Deployment, snapshot_rule
 
 
 def _finish(app: Deployment) -> None:

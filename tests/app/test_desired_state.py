@@ -5,7 +5,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from tests.app.deployment import Deployment, Document, parse_time, service_rule, snapshot_rule
+from tests.support.deployment import Deployment, Document, parse_time, service_rule, snapshot_rule
 
 DATA_ONLY = {"boot": False}
 HOURLY = snapshot_rule("hourly", schedule="cron(0 * * * ? *)", volumes=DATA_ONLY)
@@ -75,7 +75,7 @@ def test_a_backup_that_is_under_way_holds_back_the_next_ones_and_the_newest_foll
     app.faults()
     app.poke(first["id"])  # its own pause may last longer than it is to the next run
     app.pass_time(minutes=5)
-    ran = (app.folder(instance) / "ran").read_text().split()
+    ran = (app.directory(instance) / "ran").read_text().split()
     assert ran == [first["id"], newest["id"]], "one after the other, and the one between them never"
     assert app.job(newest["id"])["superseded"] == 1
     assert app.discrepancies() == []
@@ -110,7 +110,7 @@ def test_a_scheduled_backup_that_failed_is_made_again_within_its_period(app: Dep
     assert (failed["state"], again["state"]) == ("FAILED", "FAILED")
     assert "no dump" in failed["reason"]
     assert "tried again at" in _status(app, "orders")["says"][0]
-    (app.folder(instance) / "fixed").touch()
+    (app.directory(instance) / "fixed").touch()
     app.pass_time(hours=1)
     *_, last = app.jobs(kind="backup")
     assert last["state"] == "COMPLETED"
@@ -327,7 +327,7 @@ def test_a_copy_that_is_due_is_displaced_by_no_suspect_and_no_scheduled_point_by
     )
     app.back_up("orders")
     app.pass_time(hours=2)
-    (app.folder(instance) / "broken").touch()
+    (app.directory(instance) / "broken").touch()
     good = {point["id"] for point in app.points(state="AVAILABLE")}
     assert len(good) == 3
     app.pass_time(hours=4)

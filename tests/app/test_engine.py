@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.deployment import REGIONS, Deployment, Document, service_rule, snapshot_rule
+from tests.support.deployment import REGIONS, Deployment, Document, service_rule, snapshot_rule
 
 
 def _error(service: str, operation: str, code: str, **which: Any) -> Document:
@@ -70,7 +70,7 @@ def test_a_job_says_since_when_its_script_runs_and_how_much_is_uploaded(app: Dep
 
     def look() -> None:
         said.append(app.job(job)["reason"])
-        (app.folder(instance) / "go").touch()
+        (app.directory(instance) / "go").touch()
 
     app.once_written(instance, "began", look, minutes=1)
     _finish(app)
@@ -106,7 +106,7 @@ def test_a_restore_is_cancelled_before_its_script_has_ended(app: Deployment) -> 
     app.once_written(instance, "began", lambda: _cancel(app, job), minutes=1)
     _finish(app)
     assert app.job(job)["state"] == "CANCELLED"
-    assert not (app.folder(instance) / "restored").exists()
+    assert not (app.directory(instance) / "restored").exists()
     assert app.discrepancies() == []
 
 
@@ -171,7 +171,7 @@ def test_a_job_that_is_being_cleaned_up_never_goes_forward_again(app: Deployment
     app.faults()
     _finish(app)
     assert app.job(job)["state"] == "CANCELLED"
-    assert not (app.folder(instance) / "restores").exists()
+    assert not (app.directory(instance) / "restores").exists()
     assert app.discrepancies() == []
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.app.deployment import Deployment, Document, service_rule, snapshot_rule
+from tests.support.deployment import Deployment, Document, service_rule, snapshot_rule
 
 COMPLETIONS = (
     "EBS Snapshot Notification",
@@ -37,8 +37,8 @@ def test_whatever_becomes_of_the_events_the_end_is_the_same(app: Deployment, fat
     assert Counter(job["kind"] for job in app.jobs()) >= Counter(backup=2, copy=3, restore=2, expire=2)
     vaults = {kind: {each["vault"] for each in point["artefacts"]} for kind, point in points.items()}
     assert vaults == {"snapshot": {"primary", "dr"}, "service": {"primary", "dr", "offsite"}}
-    assert len((app.folder(instance) / "ran").read_text().split()) == 1
-    assert len((app.folder(instance) / "restores").read_text().split()) == 1
+    assert len((app.directory(instance) / "ran").read_text().split()) == 1
+    assert len((app.directory(instance) / "restores").read_text().split()) == 1
     assert app.discrepancies() == []
 
 

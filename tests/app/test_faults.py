@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from moto.backends import get_backend
 
-from tests.app.deployment import BUCKETS, Deployment, Document, service_rule, snapshot_rule
+from tests.support.deployment import BUCKETS, Deployment, Document, service_rule, snapshot_rule
 
 ZONE = "eu-central-1a"
 

@@ -7,7 +7,7 @@ import pytest
 
 from local_cloud.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import BUCKETS, Deployment, Document, newest, service_rule, snapshot_rule
+from tests.support.deployment import BUCKETS, Deployment, Document, newest, service_rule, snapshot_rule
 
 GRACE_HOURS = 6
 COUNT_ONE = snapshot_rule(lifecycle=newest(1), volumes={"boot": False})

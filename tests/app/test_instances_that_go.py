@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.app.deployment import Deployment, Document, parse_time, service_rule
+from tests.support.deployment import Deployment, Document, parse_time, service_rule
 
 LONG = "echo > began; sleep 60; cat > /dev/null"
 GOING = "EC2 Instance State-change Notification"

@@ -1,6 +1,6 @@
 """Every kind of job, interrupted before and after each AWS call made for it, ends as if it had not been.
 
-A run plays a third of the interruptions, as `tests/thoroughness.py` says; with EXHAUSTIVE=1 all of them.
+A run plays a third of the interruptions, with EXHAUSTIVE=1 all of them (`tests/support/thoroughness.py`).
 
 The calls of all functions count, from the moment the job is opened until the world is at rest: the worker's,
 those of the completions function that pokes it, and those of the jobs that follow.
@@ -12,10 +12,10 @@ from datetime import timedelta
 
 import pytest
 
-from tests.app.deployment import Deployment, Document, snapshot_rule
 from tests.app.playing import Operation, calls_made, play, rest
 from tests.app.stories import STORIES
-from tests.thoroughness import spread
+from tests.support.deployment import Deployment, Document, snapshot_rule
+from tests.support.thoroughness import spread
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

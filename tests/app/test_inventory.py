@@ -9,7 +9,15 @@ import pytest
 
 from local_cloud.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import BUCKETS, REGIONS, Deployment, Document, newest, service_rule, snapshot_rule
+from tests.support.deployment import (
+    BUCKETS,
+    REGIONS,
+    Deployment,
+    Document,
+    newest,
+    service_rule,
+    snapshot_rule,
+)
 
 GRACE_HOURS = 6
 DATA = snapshot_rule(volumes={"boot": False})

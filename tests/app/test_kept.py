@@ -3,7 +3,7 @@
 import json
 from datetime import timedelta
 
-from tests.app.deployment import BUCKETS, Deployment, Document, newest, service_rule, snapshot_rule
+from tests.support.deployment import BUCKETS, Deployment, Document, newest, service_rule, snapshot_rule
 
 EVERY_HOUR = "cron(0 * * * ? *)"
 DATA_ONLY = {"boot": False}
@@ -103,7 +103,7 @@ def test_a_point_of_some_instances_is_partial_and_displaces_no_whole_one(app: De
 
 def test_a_week_without_a_dump_client_costs_no_good_backup(app: Deployment) -> None:
     instance = app.run_instance("orders")
-    client = app.folder(instance) / "client"
+    client = app.directory(instance) / "client"
     client.touch()
     app.put_plan(
         "orders",
@@ -144,9 +144,9 @@ def test_a_week_without_a_dump_client_costs_no_good_backup(app: Deployment) -> N
 def test_a_suspect_point_that_is_deleted_is_told_no_more(app: Deployment) -> None:
     instance = app.run_instance("orders")
     app.put_plan("orders", service_rule(schedule=EVERY_HOUR, script=LARGE))
-    (app.folder(instance) / "client").touch()
+    (app.directory(instance) / "client").touch()
     _hours(app, 1)
-    (app.folder(instance) / "client").unlink()
+    (app.directory(instance) / "client").unlink()
     _hours(app, 1)
     good, suspect = _there(app)
     app.put_plan("orders", service_rule(script=LARGE))
@@ -165,7 +165,7 @@ def test_too_few_bytes_are_suspect_and_a_rule_may_leave_the_size_unjudged(app: D
     sizes = (900, 500, 499)
     made: list[dict[str, Document]] = []
     for size in sizes:
-        (app.folder(instance) / "size").write_text(str(size))
+        (app.directory(instance) / "size").write_text(str(size))
         made.append({rule: _back_up(app, rule=rule) for rule in ("least", "any")})
     assert ["suspect" in each["least"] for each in made] == [False, False, True]
     assert ["suspect" in each["any"] for each in made] == [False] * 3

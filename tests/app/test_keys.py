@@ -1,6 +1,6 @@
 """Idempotency keys, after the day for which they are remembered."""
 
-from tests.app.deployment import Deployment, snapshot_rule
+from tests.support.deployment import Deployment, snapshot_rule
 
 
 def test_a_key_used_again_after_its_day_makes_a_backup_again(app: Deployment) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.app.deployment import Deployment, Document, snapshot_rule
+from tests.support.deployment import Deployment, Document, snapshot_rule
 
 INSTANCES = 23
 

@@ -16,7 +16,7 @@ from chalicelib.jobs.work import Cause, Target
 from chalicelib.plans.model import Kind, Plan
 from chalicelib.settings import read_settings
 from chalicelib.wiring import Farshore
-from tests.app.deployment import Deployment, service_rule, snapshot_rule
+from tests.support.deployment import Deployment, service_rule, snapshot_rule
 
 WORKERS = 6
 FOR_FIVE_MINUTES = timedelta(minutes=5)

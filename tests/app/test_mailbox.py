@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from local_cloud.lambda_.functions import FUNCTION_SECRET
-from tests.app.deployment import Deployment, service_rule
+from tests.support.deployment import Deployment, service_rule
 
 WAITS = "while [ ! -e go ]; do sleep 0.1; done"
 URL = re.compile(r"https?://[^\s'\"]+X-Amz-Signature=[0-9a-f]+")
@@ -95,7 +95,7 @@ def test_what_the_history_of_commands_names_opens_nothing_while_the_run_works(
 
     def look() -> None:
         seen.extend(_opened_by_history(app)[:1])
-        (app.folder(instance) / "go").touch()
+        (app.directory(instance) / "go").touch()
 
     job = app.back_up("orders")
     if kind == "restore":
@@ -121,7 +121,7 @@ def test_while_a_run_works_its_job_lays_fresh_letters(app: Deployment) -> None:
         letter = app.read("primary", f"mailbox/{job}/letter-000002").decode()
         assert letter.startswith("farshore-letter 1\nnext ")
         assert "\nfirst 1\nlast 10000\nparts\n8 " in letter
-        (app.folder(instance) / "go").touch()
+        (app.directory(instance) / "go").touch()
 
     app.once_written(instance, "began", look, seconds=45)
     _finish(app)
@@ -167,7 +167,7 @@ def test_a_run_that_is_cancelled_leaves_no_mailbox(app: Deployment) -> None:
     _finish(app)
     assert app.job(job)["state"] == "CANCELLED"
     assert app.discrepancies() == []
-    shutil.rmtree(app.folder(instance) / "tmp")
+    shutil.rmtree(app.directory(instance) / "tmp")
 
 
 @pytest.mark.parametrize("kind", ["backup", "restore"])
@@ -197,7 +197,7 @@ def test_a_mailbox_that_is_denied_for_a_while_ends_no_run(app: Deployment, kind:
         else:
             pytest.fail(f"{app.job(job)}")
         app.faults()
-        (app.folder(instance) / "go").touch()
+        (app.directory(instance) / "go").touch()
 
     app.once_written(instance, "began", look, seconds=45)
     _finish(app)

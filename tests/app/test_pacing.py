@@ -7,7 +7,7 @@ import pytest
 
 from local_cloud.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import Deployment, Document, snapshot_rule
+from tests.support.deployment import Deployment, Document, snapshot_rule
 
 INSTANCES = 220
 BUCKET, PER_SECOND = 100, 5

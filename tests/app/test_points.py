@@ -11,7 +11,7 @@ from chalicelib.catalog.store import PointStore, Table, points
 from chalicelib.catalog.store.writes import Write, one_for_each_item
 from chalicelib.plans.model import Kind
 from stage import HOME_REGION
-from tests.app.deployment import Deployment
+from tests.support.deployment import Deployment
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LINEAGE = Lineage("p", "r", Kind.SNAPSHOT, "s")

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from chalicelib.plans.lifecycle import Keep, Lifecycle, Point, decide_lifecycle
-from tests.app.deployment import Deployment, Document, newest, parse_time, service_rule, snapshot_rule
+from tests.support.deployment import Deployment, Document, newest, parse_time, service_rule, snapshot_rule
 
 DAYS = 40
 DAILY = "cron(0 2 * * ? *)"

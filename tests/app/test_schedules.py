@@ -10,7 +10,7 @@ import pytest
 
 from stage import HOME_REGION
 from tests.app.conftest import Deploy
-from tests.app.deployment import Deployment, Document, parse_time, service_rule, snapshot_rule
+from tests.support.deployment import Deployment, Document, parse_time, service_rule, snapshot_rule
 
 BERLIN = ZoneInfo("Europe/Berlin")
 DATA_ONLY = {"boot": False}

@@ -13,9 +13,9 @@ import pytest
 
 from local_cloud.call import Quotas
 from tests.app.conftest import Ground, ground_below
-from tests.app.deployment import Deployment, Document, newest, service_rule, snapshot_rule
 from tests.app.playing import Meanwhile, Operation, calls_made, play, rest, until_it_is_done
 from tests.app.stories import STORIES
+from tests.support.deployment import Deployment, Document, newest, service_rule, snapshot_rule
 
 CHANGING = ("Abort", "Cancel", "Complete", "Copy", "Create", "Delete", "Put", "Send", "Transact", "Upload")
 """How the names of calls begin that change something."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.app.deployment import Deployment, Document, service_rule, snapshot_rule
+from tests.support.deployment import Deployment, Document, service_rule, snapshot_rule
 
 TRIES_OF_THE_SDK = 3
 """How often the SDK sends a call before the job meets the error; calls without a token it sends once."""
@@ -51,7 +51,7 @@ def _everything(app: Deployment, *faults: Document) -> None:
     assert {job["state"] for job in app.jobs()} == {"COMPLETED"}
     assert {point["kind"]: len(point["artefacts"]) for point in app.points()} == {"snapshot": 2, "service": 3}
     assert (len(app.snapshots("primary")), len(app.snapshots("dr"))) == (2, 2)
-    assert len((app.folder(instance) / "ran").read_text().split()) == 1
+    assert len((app.directory(instance) / "ran").read_text().split()) == 1
     assert app.discrepancies() == []
 
 

@@ -1,6 +1,6 @@
 """The tick: one plan's trouble stays its own."""
 
-from tests.app.deployment import Deployment, snapshot_rule
+from tests.support.deployment import Deployment, snapshot_rule
 
 
 def test_a_plan_that_fails_in_a_way_nobody_knows_stops_no_other(app: Deployment) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stage import DR_REGION, HOME_REGION
-from tests.app.deployment import Deployment, Document, snapshot_rule
+from tests.support.deployment import Deployment, Document, snapshot_rule
 
 DATA = {"boot": False, "exclude_tags": {"scratch": "yes"}}
 ZONE = f"{HOME_REGION}a"

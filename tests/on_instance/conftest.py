@@ -26,7 +26,7 @@ from chalicelib.on_instance import (
     backup_letter,
     restore_letter,
 )
-from tests.shells import SHELLS, require
+from tests.support.shells import SHELLS, require
 
 NO_PATIENCE: Final = Persistence(patience_seconds=0)
 

@@ -20,8 +20,8 @@ from local_cloud.lambda_.functions import FUNCTION_KEY
 from local_cloud.recognise import Target
 from local_cloud.wire import parse
 from stage import DR_REGION, HOME_BUCKET, HOME_REGION, open_stage
-from tests.farshore import BEGIN, Document, Farshore
 from tests.packaging.iam.needs import Made
+from tests.support.farshore import BEGIN, Document, Farshore
 
 WORKER = "AdvanceJobs"
 LIFECYCLE = {"count": 1}

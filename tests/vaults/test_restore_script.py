@@ -18,7 +18,7 @@ from chalicelib.vaults.manifest import Manifest, PartHash, SegmentHash, Snapshot
 from chalicelib.vaults.offsite import open_offsite
 from chalicelib.vaults.restore_script import put_restore_script
 from chalicelib.vaults.vault import Vault
-from tests.shells import SHELLS, require
+from tests.support.shells import SHELLS, require
 
 NOMINAL = datetime(2026, 1, 1, 2, 15, tzinfo=UTC)
 FOLDER = point_folder("orders db", "nightly", NOMINAL, "rp-1")

@@ -4,82 +4,29 @@ Everything is asked of the API or read from EC2, S3, SSM and the off-site folder
 called or replaced.
 """
 
-import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
-from local_cloud.cloud import Cloud
-from local_cloud.signing import signed
-from stage import DR_BUCKET, DR_REGION, HOME_BUCKET, HOME_REGION, Stage
+from stage import HOME_REGION
+from tests.support.api import Answer, Document
+from tests.support.findings import discrepancies
+from tests.support.world import BUCKETS, NEVER, REGIONS, World
 
-Document = dict[str, Any]
-NEVER = "cron(0 0 1 1 ? 2199)"
-"""A schedule that no test reaches: what is backed up is asked for."""
-REGIONS = {"primary": HOME_REGION, "dr": DR_REGION}
-BUCKETS = {"primary": HOME_BUCKET, "dr": DR_BUCKET}
-KEPT = ("AVAILABLE", "EXPIRED")
+__all__ = ["BUCKETS", "NEVER", "REGIONS", "Answer", "Deployment", "Document", "newest", "noon", "parse_time"]
+__all__ += ["service_rule", "snapshot_rule"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the API answered."""
-
-    status: int
-    document: Any
-
-
-class Deployment:
+class Deployment(World):
     """One stage on one cloud."""
 
-    def __init__(self, cloud: Cloud, stage: Stage) -> None:
-        self.cloud = cloud
-        self.offsite = Path(stage.where["offsite"])
-
-    # the API
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        key: str | None = None,
-        status: int | None = None,
-    ) -> Answer:
-        """Send a signed request to the API; with `status` any other answer fails the test."""
-        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
-        content = json.dumps(body).encode() if body is not None else None
-        headers = signed(method, self.cloud.api.url + path, headers, content, region=HOME_REGION)
-        connection = http.client.HTTPConnection(urlsplit(self.cloud.api.url).netloc, timeout=60)
-        try:
-            connection.request(method, path, content, headers)
-            response = connection.getresponse()
-            answer = Answer(response.status, json.loads(response.read() or b"null"))
-        finally:
-            connection.close()
-        if status is not None:
-            assert answer.status == status, f"{method} {path}: {answer}"
-        return answer
-
-    def listing(self, what: str, **query: str) -> list[Document]:
-        """Fetch all items of a list, however many pages it has."""
-        asked = "".join(f"&{name}={quote(value, safe='')}" for name, value in query.items())
-        items: list[Document] = []
-        cursor = ""
-        while True:
-            page = self.ask("GET", f"/{what}?limit=100{asked}{cursor}", status=200).document
-            items += page["items"]
-            if page["cursor"] is None:
-                return items
-            cursor = f"&cursor={quote(page['cursor'], safe='')}"
+    def listing(self, what: str, **query: object) -> list[Document]:
+        """Return all items of a list, however many pages it has."""
+        return self.everything(f"/{what}", limit=100, **query)
 
     def jobs(self, **query: str) -> list[Document]:
         """List jobs, oldest first."""
@@ -88,16 +35,6 @@ class Deployment:
     def points(self, **query: str) -> list[Document]:
         """List recovery points, oldest first."""
         return self.listing("recovery-points", **query)[::-1]
-
-    def job(self, job_id: str) -> Document:
-        """Fetch one job."""
-        document: Document = self.ask("GET", f"/jobs/{job_id}", status=200).document
-        return document
-
-    def point(self, point_id: str) -> Document:
-        """Fetch one recovery point."""
-        document: Document = self.ask("GET", f"/recovery-points/{point_id}", status=200).document
-        return document
 
     def put_plan(self, name: str, *rules: Mapping[str, Any], **rest: Any) -> None:
         """Store a plan; it selects the instances tagged `app: NAME` and calls the service NAME."""
@@ -140,7 +77,7 @@ class Deployment:
 
     def once_written(self, instance: str, name: str, then: Callable[[], object], **span: float) -> None:
         """Let simulated time pass; do something as soon as a script has written a file on an instance."""
-        path = self.folder(instance) / name
+        path = self.directory(instance) / name
         with ThreadPoolExecutor(1) as pool:
             passing = pool.submit(self.pass_time, **span)
             give_up = time.monotonic() + 60
@@ -159,10 +96,6 @@ class Deployment:
         for fault in before:
             del fault["met"]
         self.faults(*before)
-
-    def ec2(self, region: str = HOME_REGION) -> Any:
-        """Give the operator's EC2 client."""
-        return self.cloud.client("ec2", region)
 
     def run_instance(self, app: str, *, volumes: int = 1, wait: bool = True, **tags: str) -> str:
         """Run an instance tagged `app` with data volumes sdf, sdg ...; wait for its agent."""
@@ -189,10 +122,6 @@ class Deployment:
         """Terminate an instance."""
         self.ec2().terminate_instances(InstanceIds=[instance])
         self.pass_time(seconds=15)
-
-    def folder(self, instance: str) -> Path:
-        """Return the directory that is an instance's disk."""
-        return self.cloud.ec2.directory(instance)
 
     def poke(self, job_id: str) -> None:
         """Have another worker look at a job now."""
@@ -232,26 +161,6 @@ class Deployment:
         found = self.ec2(REGIONS[vault]).describe_volumes(Filters=filters)["Volumes"]
         return {each["VolumeId"]: each for each in found}
 
-    def keys(self, vault: str) -> set[str]:
-        """List the keys of the objects in a vault."""
-        if vault == "offsite":
-            files = (path for path in self.offsite.rglob("*") if path.is_file())
-            return {str(path.relative_to(self.offsite)) for path in files}
-        pages = self.s3(vault).get_paginator("list_objects_v2").paginate(Bucket=BUCKETS[vault])
-        return {each["Key"] for page in pages for each in page.get("Contents", ())}
-
-    def read(self, vault: str, key: str) -> bytes:
-        """Fetch an object."""
-        if vault == "offsite":
-            return (self.offsite / key).read_bytes()
-        data: bytes = self.s3(vault).get_object(Bucket=BUCKETS[vault], Key=key)["Body"].read()
-        return data
-
-    def uploads(self, vault: str) -> list[str]:
-        """List the keys of the uploads that are not finished."""
-        found = self.s3(vault).list_multipart_uploads(Bucket=BUCKETS[vault])
-        return [each["Key"] for each in found.get("Uploads", ())]
-
     def take_no_inventory(self) -> None:
         """Have no daily inventory taken: a story of many days is about something else."""
         dynamodb = self.cloud.client("dynamodb", HOME_REGION)
@@ -272,9 +181,6 @@ class Deployment:
                 answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
                 found += [message["Body"] for message in answer.get("Messages", ())]
         return found
-
-    def s3(self, vault: str) -> Any:
-        return self.cloud.client("s3", REGIONS[vault])
 
     def unfinished(self) -> list[Document]:
         """List the jobs that are not over."""
@@ -297,69 +203,7 @@ class Deployment:
 
     def discrepancies(self) -> list[str]:
         """Compare the catalog with what lies in the vaults; say what is there too often or not at all."""
-        points = self.points()
-        return [
-            *(f"{job['id']} is {job['state']}: {job['reason']}" for job in self.unfinished()),
-            *(finding for vault in REGIONS for finding in self._snapshot_discrepancies(vault, points)),
-            *(
-                finding
-                for vault in (*REGIONS, "offsite")
-                for finding in self._file_discrepancies(vault, points)
-            ),
-            *(f"an upload of {key} is open in {vault}" for vault in REGIONS for key in self.uploads(vault)),
-            *(f"{n} copy slots are taken in {vault}" for vault in REGIONS if (n := self.slots_in_use(vault))),
-            *(f"a dead letter: {body}" for body in self.dead_letters()),
-        ]
-
-    def _snapshot_discrepancies(self, vault: str, points: Iterable[Document]) -> list[str]:
-        listed = [
-            snapshot
-            for point in points
-            for artefact in point["artefacts"]
-            if artefact["vault"] == vault and artefact["state"] in KEPT
-            for snapshot in artefact.get("snapshot_ids", ())
-        ]
-        rest = {
-            snapshot
-            for point in points
-            for artefact in point["artefacts"]
-            if artefact["vault"] == vault and artefact["state"] == "MISSING"
-            for snapshot in artefact.get("snapshot_ids", ())
-        }
-        there = {id: snapshot for id, snapshot in self.snapshots(vault).items() if id not in rest}
-        made = {volume for job in self.jobs(kind="restore") for volume in job.get("made", {}).values()}
-        return [
-            *(f"{each} in {vault} is of no point" for each in there.keys() - set(listed)),
-            *(f"{each} is not in {vault}" for each in set(listed) - there.keys()),
-            *(f"{each} is listed twice" for each in set(listed) if listed.count(each) > 1),
-            *(f"{each} is of no restore" for each in self.restored_volumes(vault).keys() - made),
-        ]
-
-    def _file_discrepancies(self, vault: str, points: Iterable[Document]) -> list[str]:
-        there = self.keys(vault) - {"restore.sh"}
-        listed: set[str] = set()
-        for point in points:
-            for artefact in point["artefacts"]:
-                if artefact["vault"] != vault:
-                    continue
-                if artefact["state"] in KEPT:
-                    listed |= _files_of(point, artefact, there)
-                elif artefact["state"] == "MISSING":  # what is still there of it stays
-                    there -= _files_of(point, artefact, there)
-        return [
-            *(f"{key} in {vault} is of no point" for key in there - listed),
-            *(f"{key} is not in {vault}" for key in listed - there),
-        ]
-
-
-def _files_of(point: Document, artefact: Document, there: Iterable[str]) -> set[str]:
-    """Return the files that an artefact consists of."""
-    if "snapshot_ids" in artefact:  # the API shows no folder; its name ends in the point's id
-        manifests = {key for key in there if key.endswith(f"-{point['id']}/manifest.json")}
-        return manifests or {f"the manifest of {point['id']}"}
-    folder = artefact["folder"]
-    segments = {f"{folder}segments/{n:06d}" for n in range(1, artefact.get("segments", 0) + 1)}
-    return {f"{folder}manifest.json"} | (segments or {artefact["key"]})
+        return discrepancies(self)
 
 
 def snapshot_rule(name: str = "snap", **rest: Any) -> Document:

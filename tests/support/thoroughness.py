@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.shells import SHELLS
+from tests.support.shells import SHELLS
 
 T = TypeVar("T")
 EXHAUSTIVE = os.environ.get("EXHAUSTIVE", "") not in ("", "0")

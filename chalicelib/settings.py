@@ -15,6 +15,7 @@ from chalicelib.errors import InvalidInput, Problem
 from chalicelib.plans.declared import Declared, Fault, Maybe, worded
 from chalicelib.plans.durations import Duration
 from chalicelib.plans.reading import load_document
+from chalicelib.plans.rules import Kind
 from chalicelib.plans.values import PRIMARY
 
 _JSON = ("FARSHORE_VAULTS", "FARSHORE_REQUEST_BUCKETS")
@@ -33,10 +34,28 @@ class Bucket(Declared):
     ]
 
 
-class S3VaultConfig(Declared):
-    """A bucket and the EBS snapshots of its region."""
+class VaultConfigBase(Declared):
+    """What the configuration of every kind of vault says of the kind.
+
+    `copy_methods` has, for each kind of recovery point that such a vault can hold, how a point gets into it:
+    the method of the copy job. In one that `stages_files` the segments of a file can be put together.
+    """
 
     hides_values: ClassVar = True
+    copy_methods: ClassVar[Mapping[Kind, str]]
+    stages_files: ClassVar[bool] = False
+
+    @property
+    def snapshot_region(self) -> str | None:
+        """The region whose EBS snapshots belong to the vault; None for one that holds none."""
+        return None
+
+
+class S3VaultConfig(VaultConfigBase):
+    """A bucket and the EBS snapshots of its region."""
+
+    copy_methods: ClassVar = {Kind.SNAPSHOT: "snapshot", Kind.SERVICE: "object"}
+    stages_files: ClassVar = True
 
     kind: Annotated[Literal["s3"], Field(description="a bucket of S3")] = "s3"
     region: Annotated[
@@ -60,11 +79,16 @@ class S3VaultConfig(Declared):
         ),
     ] = None
 
+    @property
+    def snapshot_region(self) -> str | None:
+        """The region of the bucket."""
+        return self.region
 
-class OffsiteVaultConfig(Declared):
+
+class OffsiteVaultConfig(VaultConfigBase):
     """A container in another cloud."""
 
-    hides_values: ClassVar = True
+    copy_methods: ClassVar = {Kind.SERVICE: "segments"}
 
     kind: Annotated[Literal["libcloud"], Field(description="a storage service that libcloud knows")] = (
         "libcloud"
@@ -161,6 +185,11 @@ class Settings(Declared):
         if not isinstance(primary, S3VaultConfig):
             raise TypeError("the primary vault is in S3")  # `ties` has seen to it
         return primary
+
+    @property
+    def copy_methods(self) -> Mapping[str, Mapping[Kind, str]]:
+        """How points get into each vault."""
+        return {name: config.copy_methods for name, config in self.vaults.items()}
 
     @property
     def home_region(self) -> str:

@@ -7,7 +7,6 @@ used.
 import os
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
 
 from chalicelib.aws.clients import Clients
 from chalicelib.aws.ec2 import Ec2
@@ -60,12 +59,16 @@ from chalicelib.retention.forecast import Forecaster
 from chalicelib.retention.holds import Holds
 from chalicelib.retention.plan_changes import PlanChanges
 from chalicelib.retention.sweep import LifecycleSweep
-from chalicelib.settings import LONGEST_GRACE, OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
+from chalicelib.settings import (
+    LONGEST_GRACE,
+    OffsiteVaultConfig,
+    S3VaultConfig,
+    Settings,
+    VaultConfig,
+    read_settings,
+)
 from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def utc_now() -> datetime:
@@ -163,22 +166,35 @@ class Farshore:
             VaultMissing: the settings name no such vault.
         """
         if name not in self._vaults:
-            match self.settings.vaults.get(name):
-                case S3VaultConfig() as config:
-                    client = self._clients.s3(config.region)
-                    unretried = self._clients.s3(config.region, retries=False)
-                    self._vaults[name] = S3Vault(
-                        name, client, config.bucket, config.region, config.kms_key, unretried=unretried
-                    )
-                case OffsiteVaultConfig() as config:
-                    self._vaults[name] = self._offsite(name, config)
-                case None:
-                    raise VaultMissing(
-                        f"it is not configured; there are {', '.join(sorted(self.settings.vaults))}",
-                        operation="opening",
-                        resource=f"vault {name}",
-                    )
+            config = self.settings.vaults.get(name)
+            if config is None:
+                why = f"it is not configured; there are {', '.join(sorted(self.settings.vaults))}"
+                raise VaultMissing(why, operation="opening", resource=f"vault {name}")
+            self._vaults[name] = self._open_vault(name, config)
         return self._vaults[name]
+
+    def _open_vault(self, name: str, config: VaultConfig) -> Vault:
+        """Open a vault; a case for each kind."""
+        match config:
+            case S3VaultConfig():
+                return S3Vault(
+                    name,
+                    self._clients.s3(config.region),
+                    config.bucket,
+                    config.region,
+                    config.kms_key,
+                    unretried=self._clients.s3(config.region, retries=False),
+                )
+            case OffsiteVaultConfig():
+                from chalicelib.vaults.offsite import open_offsite
+
+                return open_offsite(
+                    name,
+                    provider=config.provider,
+                    container=config.container,
+                    options=config.options,
+                    credentials=self.secrets.secret(config.credentials) if config.credentials else {},
+                )
 
     def s3_vault(self, name: str) -> S3Vault:
         """Open a vault that is known to be in S3.
@@ -190,23 +206,6 @@ class Farshore:
         if not isinstance(vault, S3Vault):
             raise VaultMissing("it is not in S3", operation="opening", resource=f"vault {name}")
         return vault
-
-    def _offsite(self, name: str, config: OffsiteVaultConfig) -> Vault:
-        from chalicelib.vaults.offsite import open_offsite
-
-        credentials = self.secrets.secret(config.credentials) if config.credentials else {}
-        return open_offsite(
-            name,
-            provider=config.provider,
-            container=config.container,
-            options=config.options,
-            credentials=credentials,
-        )
-
-    @cached_property
-    def vault_kinds(self) -> "Mapping[str, str]":
-        """The kind of each vault, `s3` or `libcloud`, by its name."""
-        return {name: config.kind for name, config in self.settings.vaults.items()}
 
     @cached_property
     def engine(self) -> Engine:
@@ -229,16 +228,16 @@ class Farshore:
     def handlers(self) -> Handlers:
         """Every kind of job and each way it is done."""
         primary, home = self.s3_vault(PRIMARY), self.home_ec2
-        points, rules, kinds = self.points, self.rules, self.vault_kinds
+        points, rules, methods = self.points, self.rules, self.settings.copy_methods
         hashes = SegmentHashes(self.table)
         parts = (points, self.plans, self.services, self.artefacts, self.settings.grace, self.now)
         inventory = Inventory(self.findings, self.surveys.of, self.now)
         return {
             (JobKind.BACKUP, "snapshot"): SnapshotBackup(
-                home, points, rules, self.instance_lists, primary, kinds
+                home, points, rules, self.instance_lists, primary, methods
             ),
             (JobKind.BACKUP, "service"): ServiceBackup(
-                home, self.ssm, points, rules, primary, kinds, self.now
+                home, self.ssm, points, rules, primary, methods, self.now
             ),
             (JobKind.COPY, "snapshot"): SnapshotCopy(points, self.destination),
             (JobKind.COPY, "object"): ObjectCopy(points, primary, self.s3_vault, self.now),
@@ -294,12 +293,12 @@ class Farshore:
     @cached_property
     def copy_requests(self) -> CopyRequests:
         """What opens copies for operators."""
-        return CopyRequests(self.engine, self.points, self.vault_kinds)
+        return CopyRequests(self.engine, self.points, self.settings.copy_methods)
 
     @cached_property
     def restores(self) -> Restores:
         """What plans and opens restores for operators."""
-        in_s3 = (name for name, kind in self.vault_kinds.items() if kind == "s3")
+        staging = (name for name, config in self.settings.vaults.items() if config.stages_files)
         return Restores(
             self.engine,
             self.claims,
@@ -309,7 +308,7 @@ class Farshore:
             self.ec2,
             self.settings.home_region,
             self.settings.vaults,
-            sorted(in_s3, key=lambda name: (name != PRIMARY, name)),
+            sorted(staging, key=lambda name: (name != PRIMARY, name)),
             self.now,
         )
 
@@ -319,13 +318,14 @@ class Farshore:
         regions = {place.region for place in self.places if place.region}
         names = KnownNames(self.plans, self.services, self.points, self.jobs, self.settings.vaults, regions)
         pages = ServicePages(self.plans, self.services, self.now)
-        return Lists(self.plans, self.points, self.jobs, self.findings, pages, names)
+        refs = self.restores.snapshots_of
+        return Lists(self.plans, self.points, self.jobs, self.findings, pages, names, refs)
 
     @cached_property
     def copy_regions(self) -> tuple[str, ...]:
         """The regions that snapshots are copied into."""
         configs = (config for name, config in self.settings.vaults.items() if name != PRIMARY)
-        return tuple(sorted({config.region for config in configs if isinstance(config, S3VaultConfig)}))
+        return tuple(sorted({config.snapshot_region for config in configs if config.snapshot_region}))
 
     def destination(self, vault: str) -> Destination:
         """The region of an S3 vault, as a destination of snapshot copies.
@@ -334,10 +334,7 @@ class Farshore:
             VaultMissing: there is no such vault in S3.
         """
         opened = self.s3_vault(vault)
-        config = self.settings.vaults[vault]
-        if not isinstance(config, S3VaultConfig):
-            raise VaultMissing("it is not in S3", operation="opening", resource=f"vault {vault}")
-        return Destination(config, self.ec2(config.region), opened)
+        return Destination(opened.region, opened.kms_key, self.ec2(opened.region), opened)
 
     @cached_property
     def opener(self) -> BackupOpener:
@@ -357,7 +354,7 @@ class Farshore:
             "jobs": DuePokes(self.engine),
             "copy slots": SlotHealer(self.engine, self.claims, self.ec2, self.copy_regions),
             "copies": CopyRetries(
-                self.engine, self.table, self.plans, self.points, self.vault_kinds, self.now
+                self.engine, self.table, self.plans, self.points, self.settings.copy_methods, self.now
             ),
             "backups": BackupTick(self.opener, self.plans, self.services, self.home_ec2, self.now),
             "lifecycles": LifecycleSweep(self.engine, self.plans, self.services, self.now),
@@ -379,8 +376,7 @@ class Farshore:
     @cached_property
     def surveys(self) -> Surveys:
         """What inventories look at."""
-        configs = self.settings.vaults.items()
-        regions = {name: each.region if isinstance(each, S3VaultConfig) else None for name, each in configs}
+        regions = {name: config.snapshot_region for name, config in self.settings.vaults.items()}
         return Surveys(
             SurveyedWorld(self.ec2, self.vault, regions, self.copy_regions),
             self.table,

@@ -22,10 +22,17 @@ from demo.story import play
 from demo.telling import Teller
 
 SHOWN_LINES = 40
+TRY_NEXT = """\
+To try next:
+  make local                 such a cloud that stays up, for aws and curl
+  OFFSITE=azurite make demo  with a real storage server as the other cloud
+  make test                  all tests
+  docs/plan.md               every key of a plan
+  docs/deploy.md             how to deploy it"""
 
 
 def main() -> int:
-    """Play, report, and answer the exit code."""
+    """Play, report, and return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the local cloud is ended too
     as_json = os.environ.get("JSON", "") not in ("", "0")
     teller = Teller(sys.stderr if as_json else sys.stdout)
@@ -46,8 +53,8 @@ def main() -> int:
     if as_json:
         print(json.dumps(report.to_document(claims.made), indent=2))
     else:
-        teller.act("5. What there is")
-        print(f"\n{report.to_text(claims.made)}")
+        teller.act(5, "What there is")
+        print(f"\n{report.to_text(claims.made)}\n\n{TRY_NEXT}")
     return 0 if claims.all_true else 1
 
 

@@ -1,14 +1,12 @@
 """What the story ends with: figures and claims, as a table to read or as one JSON document."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from demo.claims import Claim
 from demo.farshore import Document
-
-HEADER = ("service", "recovery points", "", "RPO", "achieved", "restored", "in", "AWS calls per backup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,41 +78,37 @@ class Report:
 
     def to_text(self, claims: Sequence[Claim]) -> str:
         """Return the table, and below it what is not true."""
-        rows: list[Sequence[str]] = [HEADER]
-        for name in sorted(self.status):
-            rows += self._rows(name)
         false = [claim for claim in claims if not claim.true]
-        lines = [*aligned(rows), ""]
+        lines = [*aligned(list(self._points())), "", *aligned(list(self._services())), ""]
         lines.append(
-            f"{self.calls_in_all:,} AWS calls by the app in {self.days} days, {self.calls_per_tick:g} in an "
-            "idle tick; a backup's are those for its copies and its lifecycle too."
+            f"{self.calls_in_all:,} AWS calls by the app in {self.days} days, "
+            f"{self.calls_per_tick:g} in an idle tick;"
         )
+        lines.append("a backup's are those for its copies and its lifecycle, too.")
         lines.append(f"{self.wall_seconds:.0f} s from the first line to the last.")
         lines.append(f"{len(claims) - len(false)} of {len(claims)} claims are true.")
         lines += [f"NOT TRUE: {claim.name}: {claim.seen}" for claim in false]
         return "\n".join(lines)
 
-    def _rows(self, name: str) -> Iterable[Sequence[str]]:
-        status, restore = self.status[name], self.restores.get(name)
-        points = [
-            (kind, ", ".join(f"{vault} {count}" for vault, count in vaults.items()))
-            for kind, vaults in sorted(status["points"].items())
-        ]
-        calls = [f"{rule} {count}" for rule, count in self.calls_per_backup.get(name, {}).items()]
-        took = (f"{restore.what} from {restore.vault}", spoken(restore.simulated)) if restore else ("", "")
-        wall = ("", f"{restore.wall_seconds:.1f} s wall") if restore else ("", "")
-        rpo = (spoken_text(status["rpo"]["objective"]), spoken_text(status["rpo"]["achieved"]))
-        for line in range(max(len(points), len(calls), 2)):
-            kind, places = points[line] if line < len(points) else ("", "")
-            called = calls[line] if line < len(calls) else ""
-            first = line == 0
+    def _points(self) -> Iterator[Sequence[str]]:
+        yield ("service", "kind", "recovery points")
+        for name in sorted(self.status):
+            for number, (kind, vaults) in enumerate(sorted(self.status[name]["points"].items())):
+                there = ", ".join(f"{vault} {count}" for vault, count in vaults.items())
+                yield (name if number == 0 else "", kind, there)
+
+    def _services(self) -> Iterator[Sequence[str]]:
+        yield ("service", "RPO", "achieved", "restored", "in", "calls per backup")
+        for name in sorted(self.status):
+            rpo, restore = self.status[name]["rpo"], self.restores.get(name)
+            calls = self.calls_per_backup.get(name, {}).items()
             yield (
-                name if first else "",
-                kind,
-                places,
-                *(rpo if first else ("", "")),
-                *(took if first else wall if line == 1 else ("", "")),
-                called,
+                name,
+                spoken_text(rpo["objective"]),
+                spoken_text(rpo["achieved"]),
+                f"{restore.what} from {restore.vault}" if restore else "",
+                spoken(restore.simulated) if restore else "",
+                ", ".join(f"{rule} {count}" for rule, count in calls),
             )
 
 

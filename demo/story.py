@@ -17,18 +17,18 @@ def play(stage: Stage) -> None:
     """Play on a stage that is set, to its end."""
     check_scene(stage)
 
-    stage.teller.act("2. Plans are sent; backups are made and copied")
+    stage.teller.act(2, "Plans are sent; backups are made and copied")
     send_plans(stage)
     back_up_now(stage)
     count_idle_ticks(stage)
     watch_service_backup(stage)
     watch_snapshots(stage)
 
-    stage.teller.act(f"3. {stage.report.days} days pass")
+    stage.teller.act(3, f"{stage.report.days} days pass")
     pass_days(stage)
     check_what_is_left(stage)
 
-    stage.teller.act("4. Disaster: an instance and the home bucket are lost")
+    stage.teller.act(4, "Disaster: an instance and the home bucket are lost")
     take_stock(stage)
     notes = lose_home(stage)
     restore_orders(stage, notes)

@@ -7,6 +7,7 @@ import pytest
 
 from local_cloud import http_pace
 from tests import components
+from tests.thoroughness import EXHAUSTIVE, spread_shells
 
 # Nearly all that is made goes by itself: looking for the rest at Python's own pace takes a seventh of the
 # time of the suite. Much of that is while SDKs are imported, so it is the first thing done.
@@ -25,7 +26,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests: begun last, they would keep one core busy and the others idle."""
+    """Leave out what a run need not play; begin with the longest tests, which else would end alone."""
+    left_out = spread_shells(items)
+    if left_out:
+        items[0].config.hook.pytest_deselected(items=left_out)
+        out = {item.nodeid for item in left_out}
+        items[:] = [item for item in items if item.nodeid not in out]
     items.sort(key=lambda item: not item.path.stem.startswith("test_interruptions"))
 
 
@@ -60,3 +66,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if lines:
         terminalreporter.section("import times of the packaged handlers")
         terminalreporter.write("\n".join([*lines, ""]))
+    if not EXHAUSTIVE:
+        said = "a third of the interruptions and of the shells was played; EXHAUSTIVE=1 plays all"
+        terminalreporter.write_line(said)

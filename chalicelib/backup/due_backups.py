@@ -14,7 +14,7 @@ from chalicelib.catalog.store.rules import RuleId
 from chalicelib.catalog.store.services import LineageRecord
 from chalicelib.jobs.work import Cause, Target, Terms
 from chalicelib.plans.due import GRACE, TICK, DueRun, due_by_rpo, due_run
-from chalicelib.plans.model import Kind, Plan, Rule, TagName, service_of
+from chalicelib.plans.model import Plan, Rule, TagName, service_of
 from chalicelib.plans.selection import ec2_filters, matches
 
 # A service named by a tag, of which no instance was seen for so long, is not expected any more: its runs are
@@ -124,7 +124,7 @@ def targets_of(
 ) -> tuple[Target, ...]:
     """Return what a rule's backups are made of: one target for each service. Pure.
 
-    A script runs on one instance in any case: only snapshots can lack some.
+    A script runs on one instance in any case: only what is made of every instance can lack some.
     """
     return tuple(
         Target(
@@ -133,7 +133,8 @@ def targets_of(
             instances,
             place.deployment,
             place.region,
-            covered.left_out.get(service, ()) if rule.kind is Kind.SNAPSHOT else (),
+            covered.left_out.get(service, ()) if rule.paced_by else (),
+            rule.paced_by,
         )
         for service, instances in covered.services.items()
     )

@@ -17,7 +17,7 @@ from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.services import Retry
 from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.job import AnyRequest, Job, JobState
-from chalicelib.jobs.work import BackupWork, copy_method, copy_request, expire_request
+from chalicelib.jobs.work import BackupWork, CopyMethods, copy_method, copy_request, expire_request
 from chalicelib.plans.due import next_try
 from chalicelib.plans.expect import Expect, doubt
 from chalicelib.plans.model import Kind, Rule
@@ -117,7 +117,7 @@ def _measures(artefact: Artefact) -> bool:
 
 
 def follow_ups(
-    job: BackupJob, point: RecoveryPoint, rule: Rule, vault_kinds: Mapping[str, str], now: datetime
+    job: BackupJob, point: RecoveryPoint, rule: Rule, methods: CopyMethods, now: datetime
 ) -> tuple[AnyRequest, ...]:
     """Return the jobs that follow a finished backup; the same ones however often it is asked.
 
@@ -125,8 +125,7 @@ def follow_ups(
     not fail for it.
     """
     copies = tuple(
-        copy_request(point, copy.vault, copy_method(point.kind, vault_kinds.get(copy.vault, "s3")))
-        for copy in rule.copies
+        copy_request(point, copy.vault, copy_method(methods, point.kind, copy.vault)) for copy in rule.copies
     )
     lineage = Lineage(job.plan, job.rule, point.kind, job.service)
     return (*copies, expire_request(lineage, now, f"after {point.id}"))

@@ -8,7 +8,7 @@ of the whole comes of the bytes read; what the instance says of it is compared. 
 instance while the script runs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -60,7 +60,7 @@ from chalicelib.jobs.script_run import (
     under_way,
     wrote,
 )
-from chalicelib.jobs.work import BackupWork
+from chalicelib.jobs.work import BackupWork, CopyMethods
 from chalicelib.on_instance import (
     BackupReport,
     BackupRun,
@@ -149,14 +149,14 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class ServiceBackup:
-    """Makes recovery points with users' scripts. `vault_kinds` tells, by vault name, how copies are made."""
+    """Makes recovery points with users' scripts. `methods` are those of the copies."""
 
     ec2: Ec2
     ssm: Ssm
     points: PointStore
     rules: RuleStore
     primary: S3Vault
-    vault_kinds: Mapping[str, str]
+    methods: CopyMethods
     now: Callable[[], datetime]
     work = BackupWork
     progress = ServiceBackupProgress
@@ -225,7 +225,7 @@ class ServiceBackup:
             return Fail(f"backup of {job.service}: {gone}")
         point = point_of(job, seen.rule, now)
         writes = record_of(point, now)
-        opens = follow_ups(job, point, seen.rule, self.vault_kinds, now)
+        opens = follow_ups(job, point, seen.rule, self.methods, now)
         said = f"{point.size_bytes:,} bytes, {named(point.artefacts[PRIMARY])}"
         return Finish(f"{said}; {point.flag}" if point.is_flagged else said, writes, opens)
 

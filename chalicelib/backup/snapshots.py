@@ -7,7 +7,7 @@ the job's secret. Only recorded ids are deleted. While one instance is snapshott
 restore works on it. Many instances are made by child jobs, each making a part of the point.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -64,7 +64,7 @@ from chalicelib.jobs.job import (
     may_have_been_made,
 )
 from chalicelib.jobs.removal import remove
-from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, backup_part, few_of
+from chalicelib.jobs.work import INSTANCES_PER_JOB, BackupWork, CopyMethods, backup_part, few_of
 from chalicelib.plans.model import Rule
 from chalicelib.plans.selection import VolumeChoice
 from chalicelib.plans.values import PRIMARY
@@ -123,14 +123,14 @@ Action = Choose | Create | Adopt | Enlist | OpenParts | WriteManifest | Delete |
 
 @dataclass(frozen=True, slots=True)
 class SnapshotBackup:
-    """Makes recovery points of snapshots. `vault_kinds` tells, by vault name, how copies are made."""
+    """Makes recovery points of snapshots. `methods` are those of the copies."""
 
     ec2: Ec2
     points: PointStore
     rules: RuleStore
     lists: InstanceLists
     primary: Vault
-    vault_kinds: Mapping[str, str]
+    methods: CopyMethods
     work = BackupWork
     progress = SnapshotProgress
     deadline = timedelta(days=2)
@@ -225,7 +225,7 @@ class SnapshotBackup:
         )
 
     def _finished(self, job: SnapshotJob, point: RecoveryPoint, rule: Rule, now: datetime) -> Finish:
-        opens = follow_ups(job, point, rule, self.vault_kinds, now)
+        opens = follow_ups(job, point, rule, self.methods, now)
         said = f"{point.artefacts[PRIMARY].snapshots.snapshot_count} snapshots"
         return Finish(f"{said}; {point.flag}" if point.is_flagged else said, record_of(point, now), opens)
 

@@ -3,14 +3,16 @@
 Invariant: a list that is empty because a filter names nothing there is or was says so.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from chalicelib.catalog.recovery_point import SnapshotRef
 from chalicelib.catalog.store import PlanStore, PointStore
 from chalicelib.catalog.store.findings import FindingStore
 from chalicelib.catalog.values import Answer
 from chalicelib.insight.cursors import decode_cursor, encode_cursor
 from chalicelib.insight.finding_answers import FindingPage, finding_answer
-from chalicelib.insight.job_answers import JobPage, job_answer
+from chalicelib.insight.job_answers import JobAnswer, JobPage, job_answer
 from chalicelib.insight.known_names import KnownNames
 from chalicelib.insight.plan_page import PlanPage
 from chalicelib.insight.point_answers import PointPage, point_answer
@@ -22,7 +24,7 @@ from chalicelib.jobs.store import JobStore
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Reads pages."""
+    """Reads pages, and single jobs. `snapshots_of` gives the snapshots that a job's work makes volumes of."""
 
     plan_store: PlanStore
     point_store: PointStore
@@ -30,6 +32,7 @@ class Lists:
     finding_store: FindingStore
     service_pages: ServicePages
     names: KnownNames
+    snapshots_of: Callable[[object], Sequence[SnapshotRef]]
 
     def plans(self, query: PlanQuery) -> PlanPage:
         """Return a page of plans, in the order of their names.
@@ -53,6 +56,15 @@ class Lists:
         answer = JobPage(items=tuple(map(job_answer, page.items)), cursor=page.cursor)
         self._look_at(answer.items, query)
         return answer
+
+    def job(self, job_id: str) -> JobAnswer:
+        """Return one job.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        job = self.job_store.require(job_id)
+        return job_answer(job, self.snapshots_of(job.work))
 
     def points(self, query: PointQuery) -> PointPage:
         """Return a page of recovery points, newest first.

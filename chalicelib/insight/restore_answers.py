@@ -33,7 +33,7 @@ class RestoreWould(Answer):
     target: Annotated[TargetAnswer, says("where to")]
     region: Annotated[Maybe[str], says("of volumes: their region")] = None
     folder: Annotated[str | None, says("of a file: where its manifest lies")] = None
-    key: Annotated[str | None, says("of a file: its key; null for segments")] = None
+    key: Annotated[Maybe[str], says("of a file that is one object: its key")] = None
     segments: Annotated[Maybe[int], says("of a file: the number of its segments")] = None
     staging_vaults: Annotated[
         Maybe[tuple[str, ...]], says("of segments: the vaults in which they may be put together")

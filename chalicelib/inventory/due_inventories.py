@@ -4,7 +4,7 @@ When the next is due is a record in the index that shows ticks what is due, so t
 more. Invariant: jobs are opened, under ids made of the day, before the next day's is scheduled.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -42,10 +42,10 @@ class Inventories:
         if not due.inventory:
             return
         now = self.now()
-        self.open(f"{now:%Y-%m-%d}", self.places)
+        self.open(f"{now:%Y-%m-%d}")
         self.table.commit([Write(INVENTORY, sets=waking(next_at(now)))])
 
-    def places_of(self, region: str | None, vault: str | None) -> tuple[Location, ...]:
+    def _places_of(self, region: str | None, vault: str | None) -> tuple[Location, ...]:
         """Return the place of this region or of this vault; all of them when neither is named.
 
         Raises:
@@ -63,8 +63,13 @@ class Inventories:
                 return (there[wanted],)
         return self.places
 
-    def open(self, cause: str, places: Iterable[Location]) -> tuple[JobId, ...]:
-        """Open inventories of these places; those of one cause are opened once."""
+    def open(self, cause: str, region: str | None = None, vault: str | None = None) -> tuple[JobId, ...]:
+        """Open an inventory of a region or a vault, or of all places; those of one cause are opened once.
+
+        Raises:
+            InvalidInput: both are named, or one that there is none of.
+        """
+        places = self._places_of(region, vault)
         now = self.now()
         return self.engine.open([inventory_request(place, cause, now) for place in places])
 

@@ -4,7 +4,7 @@ Each request names what makes a job the same job: its id follows from that, so a
 Invariant: no work grows with what it is for; what is larger lies in records of its own or in child jobs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -16,7 +16,10 @@ from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobKind, JobRequest
 from chalicelib.plans.model import Kind
 from chalicelib.plans.values import PRIMARY
 
-# A snapshot backup of more instances than this is made by child jobs, each of as many.
+CopyMethods = Mapping[str, Mapping[Kind, str]]
+"""By vault and kind of recovery point, how a point gets into the vault: the method of the copy job."""
+
+# A backup of every instance of a service, if they are more than this, is made by child jobs, each of as many.
 INSTANCES_PER_JOB = 10
 # A script runs on the first of so many instances that can run it.
 CANDIDATES = 200
@@ -176,7 +179,7 @@ class Cause:
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a backup is made of: a service's instances, under a rule of a plan, in a deployment and region;
-    `left_out` are those that it is not made of."""
+    `left_out` are those that it is not made of. `paced_by` is the rule's."""
 
     lineage: Lineage
     rule: RuleId
@@ -184,11 +187,12 @@ class Target:
     deployment: str
     region: str
     left_out: tuple[str, ...] = ()
+    paced_by: str | None = None
 
     @property
     def is_large(self) -> bool:
         """Whether the backup is made in parts, and its instances are listed in records of their own."""
-        return self.lineage.kind is Kind.SNAPSHOT and len(set(self.instances)) > INSTANCES_PER_JOB
+        return self.paced_by is not None and len(set(self.instances)) > INSTANCES_PER_JOB
 
 
 def backup_request(target: Target, cause: Cause) -> JobRequest[BackupWork]:
@@ -213,7 +217,7 @@ def backup_request(target: Target, cause: Cause) -> JobRequest[BackupWork]:
         left_out=few_of(target.left_out),
         unseen=cause.unseen,
     )
-    paced = lineage.kind is Kind.SNAPSHOT and not in_parts and bool(ids)
+    paced_by = target.paced_by if ids and not in_parts else None
     return JobRequest(
         kind=JobKind.BACKUP,
         method=lineage.kind,
@@ -224,7 +228,7 @@ def backup_request(target: Target, cause: Cause) -> JobRequest[BackupWork]:
         key=identity,
         work=work,
         reason=cause.reason,
-        budget=Budget("CreateSnapshots", target.region, len(ids)) if paced else None,
+        budget=Budget(paced_by, target.region, len(ids)) if paced_by else None,
     )
 
 
@@ -247,11 +251,12 @@ def backup_part(job: AnyJob, number: int, instances: Sequence[str], region: str)
     return _part_of(job, number, part, Budget("CreateSnapshots", region, len(instances)))
 
 
-def copy_method(kind: Kind, vault_kind: str) -> str:
-    """Return how a point of `kind` gets into a vault of `vault_kind` (`s3` or `libcloud`)."""
-    if kind is Kind.SNAPSHOT:
-        return "snapshot"
-    return "object" if vault_kind == "s3" else "segments"
+def copy_method(methods: CopyMethods, kind: Kind, vault: str) -> str:
+    """Return how a point of `kind` gets into a vault.
+
+    For a vault that the settings no longer name it is as for the primary one: the job fails and says so.
+    """
+    return methods.get(vault, methods[PRIMARY])[kind]
 
 
 def copy_request(

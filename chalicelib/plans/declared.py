@@ -12,13 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from chalicelib.errors import InvalidInput
-from chalicelib.plans.words import Place, value_at
+from chalicelib.plans.words import AGAIN, TIE, Place, value_at
 
 Fault = tuple[Place, str]
 T = TypeVar("T")
-# The types of errors of ours: of keys that are wrong together, and one that is raised once more beside those.
-TIE, AGAIN = "tie", "again"
-LATER = "not supported yet; leave it out"
 
 
 class _NeverNull:

@@ -119,8 +119,9 @@ class Plan(Declared):
         yield from repeated(given, "rules", "name", "every rule of a plan has a name of its own")
 
 
-def parse_plan(document: Any, *, vaults: Mapping[str, str], now: datetime) -> Plan:
-    """Read a plan as it is sent; `vaults` are the configured ones, by name their kind (`s3`, `libcloud`).
+def parse_plan(document: Any, *, vaults: Mapping[str, Mapping[Any, str]], now: datetime) -> Plan:
+    """Read a plan as it is sent; `vaults` are the configured ones, by name how points of each kind that
+    it can hold get into it.
 
     Raises:
         InvalidInput: with every problem found.

@@ -13,10 +13,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from chalicelib.errors import Problem
-from chalicelib.plans.declared import AGAIN, LATER, TIE
 from chalicelib.plans.schema import AnyModel, schema_of
 from chalicelib.plans.words import (
+    AGAIN,
+    LATER,
     SURROGATES,
+    TIE,
     Place,
     Schema,
     expectation,

@@ -7,27 +7,29 @@ Invariant: what is returned says what was written, each key once, and is no deep
 """
 
 import json
-import math
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from chalicelib.errors import InvalidInput, Problem
 from chalicelib.plans.declared import Fault
+from chalicelib.plans.literals import (
+    DEEPEST,
+    TOO_DEEP,
+    Refused,
+    Repeating,
+    float_of,
+    integer_of,
+    once,
+    refuse_number,
+)
 from chalicelib.plans.problems import MOST_PROBLEMS
 from chalicelib.plans.words import SURROGATES, Place, pointer, shown
 
 LARGEST_BYTES = 256 * 1024
-DEEPEST = 32
-TOO_DEEP = f"mappings and lists nest at most {DEEPEST} deep"
 # What nests in JSON, and its texts, in which nothing does; one that does not end is passed over in one go.
 _NESTING = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
-_LONGEST_NUMBER = 40
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class Refused(ValueError):
-    """What is wrong with a text, in words."""
 
 
 class _NotJson(Refused):
@@ -66,12 +68,6 @@ def _refusal(what: str, value: str, expected: str) -> InvalidInput:
     return InvalidInput(what, [Problem("", shown(value), expected)])
 
 
-class _Repeating(dict[str, Any]):
-    """A mapping that was written with some keys more than once."""
-
-    repeated: tuple[str, ...] = ()
-
-
 def _load_json(text: str) -> Any:
     _check_depth(text)
     try:
@@ -95,36 +91,6 @@ def _check_depth(text: str) -> None:
             raise _NotJson(TOO_DEEP)
 
 
-def refuse_number(text: str) -> NoReturn:
-    raise Refused(f"{text[:_LONGEST_NUMBER]} is no number that can be kept: write one, or a text in quotes")
-
-
-def integer_of(text: str) -> int:
-    if len(text) > _LONGEST_NUMBER:
-        raise Refused(f"a number has at most {_LONGEST_NUMBER} digits: {text[:_LONGEST_NUMBER]}...")
-    return int(text)
-
-
-def float_of(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise Refused(f"{text[:_LONGEST_NUMBER]} is larger than any number here")
-    return number
-
-
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping = dict(pairs)
-    if len(mapping) == len(pairs):
-        return mapping
-    repeating, seen, twice = _Repeating(mapping), set[str](), dict[str, None]()
-    for key, _ in pairs:
-        if key in seen:
-            twice[key] = None
-        seen.add(key)
-    repeating.repeated = tuple(twice)
-    return repeating
-
-
 def _check(document: Any, what: str) -> None:
     """Refuse a document that says a key twice (which was meant is not for us to choose), or has a text that
     cannot be stored."""
@@ -137,7 +103,7 @@ def _check(document: Any, what: str) -> None:
 
 
 def _faults(value: Any, place: Place) -> Iterator[Fault]:
-    if isinstance(value, _Repeating):
+    if isinstance(value, Repeating):
         yield from (
             ((*place, key), "this key stands here more than once: keep one") for key in value.repeated
         )

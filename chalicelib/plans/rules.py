@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 
-from chalicelib.plans.declared import LATER, Declared, Fault, Maybe, worded
+from chalicelib.plans.declared import Declared, Fault, Maybe, worded
 from chalicelib.plans.durations import Duration
 from chalicelib.plans.expect import Expect
 from chalicelib.plans.lifecycle import Lifecycle, LifecycleKey
@@ -29,6 +29,7 @@ from chalicelib.plans.values import (
     Script,
     Zone,
 )
+from chalicelib.plans.words import LATER
 
 _WHEN = 'required: "cron(...)" or "rate(...)", such as "cron(15 2 * * ? *)"'
 
@@ -70,8 +71,13 @@ class Retry(Declared):
 
 
 class BaseRule(Declared):
-    """What rules of both kinds have. Exactly one of `schedule` and `rpo` is there."""
+    """What rules of both kinds have. Exactly one of `schedule` and `rpo` is there.
 
+    A backup of every instance of a service is `paced_by` the EC2 call that it makes for each; one that is
+    made on one instance is not.
+    """
+
+    paced_by: ClassVar[str | None] = None
     later: ClassVar = {"hooks": "quiesce and resume an application around a snapshot"}
 
     name: Annotated[Name, Field(description="unique in the plan")]
@@ -167,6 +173,19 @@ class BaseRule(Declared):
             why = "leave it out: a rule that follows its RPO runs again by itself until it is met"
             yield ("retry",), why
         yield from repeated(given, "copies", "vault", "a rule copies into a vault once")
+        yield from _copies_not_held(given, context)
+
+
+def _copies_not_held(given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
+    """Yield the copies into vaults that cannot hold points of the rule's kind."""
+    holds = context.vaults if isinstance(context, AsSent) else {}
+    kind, copies = str(given.get("kind")), given.get("copies")
+    for number, copy in enumerate(copies if isinstance(copies, list) else ()):
+        vault = copy.get("vault") if isinstance(copy, Mapping) else None
+        if isinstance(vault, str) and vault in holds and kind not in holds[vault]:
+            others = ", ".join(name for name in sorted(holds) if kind in holds[name] and name != PRIMARY)
+            why = f"a vault that holds points of kind {kind}: {others or 'there is none beside primary'}"
+            yield ("copies", number, "vault"), why
 
 
 def repeated(given: Mapping[str, Any], key: str, name: str, expected: str) -> Iterator[Fault]:
@@ -184,6 +203,8 @@ def repeated(given: Mapping[str, Any], key: str, name: str, expected: str) -> It
 class SnapshotRule(BaseRule):
     """EBS snapshots of an instance's volumes."""
 
+    paced_by: ClassVar = "CreateSnapshots"
+
     kind: Annotated[Literal[Kind.SNAPSHOT], Field(description="EBS snapshots of the instances' volumes")] = (
         Kind.SNAPSHOT
     )
@@ -194,18 +215,6 @@ class SnapshotRule(BaseRule):
             examples=[{"boot": False, "exclude_tags": {"scratch": "true"}}],
         ),
     ] = Field(default_factory=VolumeChoice)
-
-    @classmethod
-    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield copies into another cloud, too, which snapshots have none of."""
-        yield from super().ties(given, context)
-        copies = given.get("copies")
-        for number, copy in enumerate(copies if isinstance(copies, list) else ()):
-            vault = copy.get("vault") if isinstance(copy, Mapping) else None
-            kinds = context.vaults if isinstance(context, AsSent) else {}
-            if isinstance(vault, str) and kinds.get(vault) == "libcloud":
-                why = "copies of snapshots into another cloud are not supported yet: name an S3 vault"
-                yield ("copies", number, "vault"), why
 
 
 def _one(value: object) -> object:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -41,12 +41,13 @@ _SHRINK_WORDS = 'a percentage from 1% to 99%, or "off"'
 
 @dataclass(frozen=True, slots=True)
 class AsSent:
-    """What a plan is held against when it is sent: the vaults there are, by name their kind, and the time.
+    """What a plan is held against when it is sent: the vaults there are, by name how points of each
+    kind that it can hold get into it, and the time.
 
     A stored plan was, in its own time, and is read without: vaults may be gone by then, and years over.
     """
 
-    vaults: Mapping[str, str]
+    vaults: Mapping[str, Mapping[Any, str]]
     now: datetime
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any
 
+# The types of errors of ours: of keys that are wrong together, and one that is raised once more beside those.
+TIE, AGAIN = "tie", "again"
+LATER = "not supported yet; leave it out"
 LONGEST_VALUE = 200
 SURROGATES = "a text without halves of surrogate pairs: such a text cannot be stored"
 # Texts that YAML reads as something else.

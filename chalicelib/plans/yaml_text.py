@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from chalicelib.plans.reading import (
+from chalicelib.plans.literals import (
     DEEPEST,
     TOO_DEEP,
     Refused,

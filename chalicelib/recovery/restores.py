@@ -1,14 +1,14 @@
 """Restores that somebody asks for: which point, from where, whether the target is there; and their jobs."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.catalog.recovery_point import Lineage, RecoveryPoint, SnapshotRef
+from chalicelib.catalog.recovery_point import Lineage, RecoveryPoint, SnapshotRef, SnapshotSet
 from chalicelib.catalog.store import PlanStore, PointStore
 from chalicelib.catalog.store.rules import RuleStore, id_of
 from chalicelib.catalog.values import Moment, PlanName, PointRef, RuleName, ServiceName, VaultName
@@ -75,12 +75,16 @@ class RestoreOrder(Declared):
 
 @dataclass(frozen=True, slots=True)
 class PlannedRestore:
-    """A restore that can be opened: the snapshots it makes volumes of, or the rule whose scripts it runs."""
+    """A restore that can be opened: the snapshots it makes volumes of, or the rule whose scripts it runs.
+
+    `jobs` is empty until it is opened, and in a dry run.
+    """
 
     request: AnyRequest
     refs: tuple[SnapshotRef, ...] = ()
     script_rule: ServiceRule | None = None
     plan_rules: tuple[Rule, ...] = ()
+    jobs: tuple[JobId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ class Restores:
         artefact = artefact_to_restore(point, order.vault)
         to = Order(order.vault, order.target, key, self.now())
         refs: tuple[SnapshotRef, ...] = ()
-        if point.kind is Kind.SNAPSHOT:
+        if isinstance(artefact.content, SnapshotSet):
             refs = tuple(self.points.snapshots(point, artefact.vault))
             request = plan_volume_restore(point, artefact, refs, to)
         else:
@@ -129,10 +133,17 @@ class Restores:
         rules = stored.plan.rules if stored else ()
         return PlannedRestore(request, refs, self._script_rule(request, rules), rules)
 
-    def open(self, planned: PlannedRestore) -> tuple[JobId, ...]:
-        """Open a planned restore."""
+    def open(self, order: RestoreOrder, key: str) -> PlannedRestore:
+        """Plan a restore, and open it unless it is a dry run.
+
+        Raises:
+            FarshoreError: see `plan`.
+        """
+        planned = self.plan(order, key)
+        if order.dry_run:
+            return planned
         self.rules.put(planned.plan_rules)
-        return self.engine.open([planned.request])
+        return replace(planned, jobs=self.engine.open([planned.request]))
 
     def snapshots_of(self, work: object) -> tuple[SnapshotRef, ...]:
         """Return the snapshots that a job makes volumes of; none when its point is forgotten."""

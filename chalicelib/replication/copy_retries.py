@@ -5,7 +5,7 @@ vault's own lifecycle would keep it beside the points that are or should be ther
 not let go by its lifecycle (its point's `due`); one that is not good now, and may be again, is waited for.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from chalicelib.errors import Conflict, FarshoreError
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest
 from chalicelib.jobs.tick import DueWork
-from chalicelib.jobs.work import copy_method, copy_request
+from chalicelib.jobs.work import CopyMethods, copy_method, copy_request
 from chalicelib.observability import count, logger
 from chalicelib.plans.lifecycle import Point, decide_lifecycle
 from chalicelib.plans.model import Rule
@@ -29,13 +29,13 @@ LOOKS_AGAIN_AFTER = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class CopyRetries:
-    """Opens copies again. `now` is the clock, `vault_kinds` tells how each vault is filled."""
+    """Opens copies again. `now` is the clock, `methods` are those of the copies."""
 
     engine: Engine
     table: Table
     plans: PlanStore
     points: PointStore
-    vault_kinds: Mapping[str, str]
+    methods: CopyMethods
     now: Callable[[], datetime]
 
     def run(self, due: DueWork) -> None:
@@ -86,7 +86,7 @@ class CopyRetries:
 
     def _request(self, point: RecoveryPoint, vault: str, tries: int) -> AnyRequest:
         """Ask for the copy's next try; one that was there, and is gone, has tries that are over."""
-        method = copy_method(point.kind, self.vault_kinds.get(vault, "s3"))
+        method = copy_method(self.methods, point.kind, vault)
         while True:
             request = copy_request(point, vault, method, tries=tries)
             known = self.engine.jobs.states([request.id]).get(request.id)

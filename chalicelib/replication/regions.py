@@ -52,7 +52,6 @@ from chalicelib.replication.point_copy import (
     reason_of,
     source_gone,
 )
-from chalicelib.settings import S3VaultConfig
 from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.manifest import to_json
 from chalicelib.vaults.vault import Vault
@@ -65,7 +64,8 @@ PARTS_OPENED_AT_ONCE = 30
 class Destination:
     """A region that snapshots are copied into: its EC2, its vault for the manifests, its key."""
 
-    settings: S3VaultConfig
+    region: str
+    kms_key: str | None
     ec2: Ec2
     vault: Vault
 
@@ -236,7 +236,7 @@ class SnapshotCopy:
         seen: SnapshotCopyObservation,
         now: datetime,
     ) -> Decision[Action]:
-        name, region = copy_call(ref.id), self.destinations(job.work.vault).settings.region
+        name, region = copy_call(ref.id), self.destinations(job.work.vault).region
         if job.intent is not None and job.intent.name == name:
             found = _adopted(job, ref.id, seen.candidates, now)
             if found is not None:
@@ -292,7 +292,7 @@ class SnapshotCopy:
         snapshots: tuple[SnapshotRef, ...] = (),
         shards: int = 0,
     ) -> Artefact:
-        region, number = self.destinations(job.work.vault).settings.region, source.snapshots.snapshot_count
+        region, number = self.destinations(job.work.vault).region, source.snapshots.snapshot_count
         return copied(source, job.work.vault, SnapshotSet(region, number, snapshots, shards))
 
     def _over(self, job: SnapshotCopyJob, seen: SnapshotCopyObservation) -> tuple[str, ...]:
@@ -332,7 +332,7 @@ class SnapshotCopy:
         return failed(job, seen.original, now) if job.work.shard is None else Finish(reason_of(job))
 
     def _delete(self, job: SnapshotCopyJob, due: tuple[str, ...], reason: str) -> Do[Action]:
-        some, region = due[:DELETED_AT_ONCE], self.destinations(job.work.vault).settings.region
+        some, region = due[:DELETED_AT_ONCE], self.destinations(job.work.vault).region
         return Do(Delete(some), reason, budget=Budget("DeleteSnapshot", region, len(some)))
 
     def abandon(self, job: SnapshotCopyJob, now: datetime) -> tuple[Write, ...]:
@@ -357,7 +357,7 @@ class SnapshotCopy:
                 spares, copies = (*progress.spare, *spare), {**progress.copies, source_id: copy}
                 return Step(replace(progress, copies=copies, made_at=seen_at, spare=spares))
             case Release(sources=sources):
-                freed = tuple(f"{to.settings.region}/{source}" for source in sources)
+                freed = tuple(f"{to.region}/{source}" for source in sources)
                 return Step(replace(progress, ended=(*progress.ended, *sources)), freed=freed)
             case OpenParts(first=first, number=number):
                 children = tuple(copy_part(job, part) for part in range(first, first + number))
@@ -379,7 +379,7 @@ class SnapshotCopy:
             action.source_region,
             source.id,
             tags={**point.tags(job.id), TAG_SOURCE: source.id, **source.source_tags},
-            kms_key=to.settings.kms_key,
+            kms_key=to.kms_key,
             description=f"{job.mark(copy_call(source.id))} {source.id} of {action.source_region}, {point.id}",
         )
         copies = {**job.progress.copies, source.id: copy}
@@ -392,7 +392,7 @@ class SnapshotCopy:
         described = manifest_of(
             point,
             source_of_snapshots(point.source.get("instances", ()), source.snapshots.region),
-            snapshots=snapshots_of(copies, to.settings.region),
+            snapshots=snapshots_of(copies, to.region),
         )
         to.vault.put(manifest_key(source.folder), to_json(described).encode())
 

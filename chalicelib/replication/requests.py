@@ -1,6 +1,5 @@
 """Copies that somebody asks for: of one recovery point into one vault."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,9 +11,8 @@ from chalicelib.catalog.values import VaultName
 from chalicelib.errors import Conflict, InvalidInput, Problem
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest, JobId
-from chalicelib.jobs.work import copy_method, copy_request
+from chalicelib.jobs.work import CopyMethods, copy_method, copy_request
 from chalicelib.plans.declared import Declared
-from chalicelib.plans.model import Kind
 from chalicelib.plans.values import PRIMARY
 from chalicelib.plans.words import near
 
@@ -29,11 +27,11 @@ class CopyOrder(Declared):
 
 @dataclass(frozen=True, slots=True)
 class CopyRequests:
-    """Opens the copies that are asked for; `vault_kinds` has the kind of each vault by its name."""
+    """Opens the copies that are asked for; `methods` has those of all vaults."""
 
     engine: Engine
     points: PointStore
-    vault_kinds: Mapping[str, str]
+    methods: CopyMethods
 
     def open(self, point_id: str, order: CopyOrder, key: str) -> tuple[JobId, ...]:
         """Open the copy of a point; under the same `key` the same one.
@@ -46,18 +44,19 @@ class CopyRequests:
         point, vault = self.points.require(point_id), order.vault
         self._require_vault(point, vault)
         _require_copyable(point, vault)
-        method = copy_method(point.kind, self.vault_kinds[vault])
+        method = copy_method(self.methods, point.kind, vault)
         request = copy_request(point, vault, method, cause=key, due=False)
         self._require_no_other(point, vault, request)
         return self.engine.open([request])
 
     def _require_vault(self, point: RecoveryPoint, vault: str) -> None:
-        others = sorted(name for name in self.vault_kinds if name != PRIMARY)
+        others = sorted(name for name in self.methods if name != PRIMARY)
         if vault not in others:
             expected = f"a configured vault{near(vault, others)}; there are {', '.join(others) or 'none'}"
             raise InvalidInput(WHAT, [Problem("/vault", vault, expected)])
-        if point.kind is Kind.SNAPSHOT and self.vault_kinds[vault] != "s3":
-            expected = "an S3 vault: snapshots off-site are not supported yet"
+        if point.kind not in self.methods[vault]:
+            holding = ", ".join(name for name in others if point.kind in self.methods[name])
+            expected = f"a vault that holds points of kind {point.kind}: {holding or 'there is none'}"
             raise InvalidInput(WHAT, [Problem("/vault", vault, expected)])
 
     def _require_no_other(self, point: RecoveryPoint, vault: str, request: AnyRequest) -> None:

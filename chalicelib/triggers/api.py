@@ -14,7 +14,7 @@ from chalice.app import Blueprint, IAMAuthorizer, Request, Response
 from chalicelib.backup.requests import BackupOrder
 from chalicelib.errors import InvalidInput, Problem
 from chalicelib.insight.finding_answers import FindingPage
-from chalicelib.insight.job_answers import JobAnswer, JobPage, JobsAnswer, job_answer
+from chalicelib.insight.job_answers import JobAnswer, JobPage, JobsAnswer
 from chalicelib.insight.plan_page import PlanPage
 from chalicelib.insight.point_answers import PointAnswer, PointPage, point_answer
 from chalicelib.insight.queries import FindingQuery, JobQuery, PlanQuery, PointQuery, StatusQuery
@@ -104,7 +104,7 @@ def _plan_of(document: Any, names: Mapping[str, str]) -> Plan:
     if named["name"] != names["name"]:
         expected = f"the name in the path, {names['name']!r}"
         raise InvalidInput("the plan", [Problem("/name", shown(named["name"]), expected)])
-    return parse_plan(named, vaults=app.vault_kinds, now=app.now())
+    return parse_plan(named, vaults=app.settings.copy_methods, now=app.now())
 
 
 @serves(routes.PUT_PLAN, _plan_of)
@@ -137,9 +137,7 @@ def list_jobs(asked: Asked[JobQuery, Nothing]) -> JobPage:
 @serves(routes.GET_JOB)
 def get_job(asked: Asked[Nothing, Nothing]) -> JobAnswer:
     """Show a job."""
-    app = farshore()
-    job = app.jobs.require(asked.names["job_id"])
-    return job_answer(job, app.restores.snapshots_of(job.work))
+    return farshore().lists.job(asked.names["job_id"])
 
 
 @serves(routes.POST_CANCEL)
@@ -201,11 +199,10 @@ def post_copies(asked: Asked[Nothing, CopyOrder]) -> JobsAnswer:
 @serves(routes.POST_RESTORES)
 def post_restores(asked: Asked[Nothing, RestoreOrder]) -> RestoreAnswer | RestorePreview:
     """Restore a recovery point, or with `dry_run` show what that would do."""
-    app, order = farshore(), asked.body
-    planned = app.restores.plan(order, _identity(asked))
-    if order.dry_run:
+    planned = farshore().restores.open(asked.body, _identity(asked))
+    if asked.body.dry_run:
         return restore_preview(planned.request, planned.refs, planned.script_rule)
-    return restore_answer(app.restores.open(planned), planned.request, planned.refs)
+    return restore_answer(planned.jobs, planned.request, planned.refs)
 
 
 @serves(routes.GET_STATUS)
@@ -223,9 +220,7 @@ def inventory(asked: Asked[FindingQuery, Nothing]) -> FindingPage:
 @serves(routes.POST_INVENTORY)
 def post_inventory(asked: Asked[Nothing, InventoryOrder]) -> JobsAnswer:
     """Take an inventory now, of all places or of one."""
-    inventories, order = farshore().inventories, asked.body
-    places = inventories.places_of(order.region, order.vault)
-    return _opened(inventories.open(_identity(asked), places))
+    return _opened(farshore().inventories.open(_identity(asked), asked.body.region, asked.body.vault))
 
 
 def _openapi(_: Asked[Nothing, Nothing]) -> Response:

@@ -73,6 +73,7 @@ class S3Uploads:
         self.name = name
         self.bucket = bucket
         self.region = region
+        self.kms_key = kms_key
         self._client = client
         self._unretried = unretried or client
         self._encryption: dict[str, Any] = (

@@ -24,7 +24,7 @@ def set_stage(
     ground: Ground, teller: Teller, claims: Claims, report: Report, scratch: Path
 ) -> Iterator[Stage]:
     """Launch the instances at the next noon, and let orders come in for as long as the context lasts."""
-    teller.act("1. Two services on three instances, with real data")
+    teller.act(1, "Two services on three instances, with real data")
     noon = ground.now().replace(hour=12, minute=0, second=0, microsecond=0)
     ground.advance_to(noon + DAY * (noon < ground.now()))
     scene, farshore = Scene(ground), Farshore(ground.api)

@@ -96,7 +96,7 @@ def test_a_vault_that_takes_no_copies_is_refused(app: Farshore, vault: object, e
 def test_a_snapshot_does_not_go_off_site_yet(app: Farshore) -> None:
     point = app.back_up("orders", "volumes")
     answer = app.ask("POST", f"/recovery-points/{point['id']}/copies", {"vault": "offsite"})
-    assert answer.fault() == ("/vault", "offsite", "an S3 vault: snapshots off-site are not supported yet")
+    assert answer.fault() == ("/vault", "offsite", "a vault that holds points of kind snapshot: dr")
 
 
 @pytest.mark.parametrize("vault", ["dr", "offsite"])

@@ -1,11 +1,13 @@
 """Every kind of job, interrupted before and after each AWS call made for it, ends as if it had not been.
 
+A run plays a third of the interruptions, as `tests/thoroughness.py` says; with EXHAUSTIVE=1 all of them.
+
 The calls of all functions count, from the moment the job is opened until the world is at rest: the worker's,
 those of the completions function that pokes it, and those of the jobs that follow.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from tests.app.deployment import Deployment, Document, snapshot_rule
 from tests.app.playing import Operation, calls_made, play, rest
 from tests.app.stories import STORIES
+from tests.thoroughness import spread
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -25,7 +28,10 @@ def test_a_job_that_is_interrupted_ends_as_if_it_had_not_been(
     play(app, story, instance)  # opens what is kept open: clients, vaults
     undisturbed, calls = play(app, story, instance)
     assert undisturbed[0] == story.state, undisturbed
-    ends = {where: play(app, story, instance, fault)[0] for where, fault in _interruptions(calls, moment)}
+    ends = {
+        where: play(app, story, instance, fault)[0]
+        for where, fault in _spread(calls, moment, [*STORIES].index(name))
+    }
     assert {where: end for where, end in ends.items() if end != undisturbed} == {}
     rest(app, lambda: app.unfinished())
     assert app.discrepancies() == []
@@ -40,7 +46,7 @@ def test_a_tick_that_is_interrupted_opens_each_run_once(app: Deployment, moment:
     _play_midnight(app)
     undisturbed, calls = _play_midnight(app)
     assert Counter(kind for kind, *_ in undisturbed) == {"backup": 1, "expire": 2}
-    ends = {where: _play_midnight(app, fault)[0] for where, fault in _interruptions(calls, moment)}
+    ends = {where: _play_midnight(app, fault)[0] for where, fault in _spread(calls, moment)}
     assert {where: end for where, end in ends.items() if end != undisturbed} == {}
     assert app.discrepancies() == []
 
@@ -81,6 +87,11 @@ def test_a_request_that_is_interrupted_is_done_once_when_it_is_sent_again(
     assert number > 5
     assert app.discrepancies() == []
     assert len(app.points()) == number
+
+
+def _spread(calls: Counter[Operation], moment: str, story: int = 0) -> Sequence[tuple[str, Document]]:
+    """Return the interruptions to play: each story, and each moment of it, begins with another one."""
+    return spread(list(_interruptions(calls, moment)), story + (moment == "after"))
 
 
 def _interruptions(calls: Counter[Operation], moment: str) -> Iterator[tuple[str, Document]]:

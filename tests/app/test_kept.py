@@ -71,7 +71,7 @@ def test_keep_and_note_are_checked_and_belong_to_the_idempotency(app: Deployment
         answer = app.ask("POST", "/backups", {"plan": "orders", "keep": wrong}, status=400).document
         [error] = answer["errors"]
         assert (error["pointer"], error["value"]) == ("/keep", wrong)
-        assert error["expected"] == "a duration from 1m to 36500d, such as 30d, or true to hold it"
+        assert error["expected"] == "a duration from 1 minute to 36500 days, or true to hold it, such as 30d"
     for wrong in ("", 7, "x" * 1025, "half a pair: \ud800"):
         answer = app.ask("POST", "/backups", {"plan": "orders", "note": wrong}, status=400).document
         assert answer["errors"][0]["pointer"] == "/note"

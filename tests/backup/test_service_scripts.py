@@ -41,6 +41,8 @@ from chalicelib.jobs.script_run import (
 from chalicelib.jobs.work import copy_request, expire_request
 from chalicelib.on_instance import RAN_BEFORE, BackupReport, ReportedPart
 from chalicelib.plans.model import CopyTo, Kind
+from chalicelib.plans.values import PRIMARY
+from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig
 from chalicelib.vaults.layout import data_key, mailbox_folder, manifest_key, point_folder
 from chalicelib.vaults.mailbox import LetterSeen
 from chalicelib.vaults.manifest import Manifest, PartHash, identity
@@ -64,7 +66,9 @@ from tests.jobs.made import (
 
 COPIES = tuple(CopyTo(vault=vault) for vault in ("dr", "offsite", "no-longer-named"))
 RULE = SERVICE_RULE.model_copy(update={"verify": "check", "copies": COPIES})
-BACKUP = ServiceBackup(NONE, NONE, NONE, Rules(RULE), NONE, {"dr": "s3", "offsite": "libcloud"}, NONE)
+IN_S3 = S3VaultConfig.copy_methods
+METHODS = {PRIMARY: IN_S3, "dr": IN_S3, "offsite": OffsiteVaultConfig.copy_methods}
+BACKUP = ServiceBackup(NONE, NONE, NONE, Rules(RULE), NONE, METHODS, NONE)
 OVER_PARTS = identity((PartHash(2, "b6"), PartHash(1, "c7")))
 REPORT = Reported("d8", 3, "a5", 2, OVER_PARTS)
 SENT_AT = NOON - MINUTE

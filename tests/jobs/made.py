@@ -78,7 +78,12 @@ def job_of(request: AnyRequest, progress: object, **more: Any) -> AnyJob:
 def backup_job(rule: Rule, instances: Iterable[str], progress: object, **more: Any) -> AnyJob:
     """Return a backup of these instances under a rule."""
     target = Target(
-        Lineage("p", rule.name, rule.kind, "s"), RuleId("rule"), tuple(instances), "test", "eu-central-1"
+        Lineage("p", rule.name, rule.kind, "s"),
+        RuleId("rule"),
+        tuple(instances),
+        "test",
+        "eu-central-1",
+        paced_by=rule.paced_by,
     )
     return job_of(backup_request(target, Cause(NOON, "test")), progress, **more)
 

@@ -4,7 +4,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,12 +20,18 @@ from chalicelib.on_instance import (
     restore_command,
 )
 from chalicelib.plans.model import ServiceRule, parse_plan
+from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig
 from tests.jobs.made import NOON
 from tests.on_instance import servers
 from tests.on_instance.conftest import Bucket, Instance
 from tests.on_instance.test_backup import MIB, report_of
 
-VAULTS = {"primary": "s3", "dr": "s3", "offsite": "libcloud"}
+S3, OFFSITE = S3VaultConfig.copy_methods, OffsiteVaultConfig.copy_methods
+VAULTS = {
+    "primary": S3VaultConfig.copy_methods,
+    "dr": S3VaultConfig.copy_methods,
+    "offsite": OffsiteVaultConfig.copy_methods,
+}
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+)\n(?:.*\n)*?```yaml\n((?:.*\n)*?)```", PAGE, re.MULTILINE))
 
@@ -138,7 +144,9 @@ def test_pg_dump_that_is_told_to_write_to_a_pipe_itself_is_told_what_helps(
 ) -> None:
     with servers.postgresql() as server:
         script = 'pg_dump --username=postgres --format=custom --file="$2" postgres'
-        trial = Trial(replace(recipe("PostgreSQL"), script=script), dash, bucket, server.environment)
+        trial = Trial(
+            recipe("PostgreSQL").model_copy(update={"script": script}), dash, bucket, server.environment
+        )
 
         assert trial.back_up() == SCRIPT_EXITED, trial.said
         assert "could not fsync file" in trial.said

@@ -25,8 +25,14 @@ from chalicelib.plans.objectives import Objectives
 from chalicelib.plans.reading import load_document
 from chalicelib.plans.selection import Selection, VolumeChoice
 from chalicelib.plans.values import is_path
+from chalicelib.settings import S3VaultConfig
 
-VAULTS = {"primary": "s3", "dr": "s3", "azure": "s3"}
+S3 = S3VaultConfig.copy_methods
+VAULTS = {
+    "primary": S3VaultConfig.copy_methods,
+    "dr": S3VaultConfig.copy_methods,
+    "azure": S3VaultConfig.copy_methods,
+}
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 ORDERS = """

@@ -16,10 +16,16 @@ from chalicelib.plans.lifecycle import Keep, Lifecycle, Point, decide_lifecycle
 from chalicelib.plans.model import Plan, parse_plan
 from chalicelib.plans.reading import load_document
 from chalicelib.plans.schedule import Schedule
+from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig
 from docs.write import keys_of, plan_schema, written
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-VAULTS = {"primary": "s3", "dr": "s3", "azure": "libcloud"}
+S3, OFFSITE = S3VaultConfig.copy_methods, OffsiteVaultConfig.copy_methods
+VAULTS = {
+    "primary": S3VaultConfig.copy_methods,
+    "dr": S3VaultConfig.copy_methods,
+    "azure": OffsiteVaultConfig.copy_methods,
+}
 SCHEMA = json.loads(plan_schema())
 PAGE = (Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

@@ -12,9 +12,15 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import InvalidInput, Problem
 from chalicelib.plans.model import parse_plan
+from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
-VAULTS = {"primary": "s3", "dr": "s3", "azure": "s3"}
+S3, OFFSITE = S3VaultConfig.copy_methods, OffsiteVaultConfig.copy_methods
+VAULTS = {
+    "primary": S3VaultConfig.copy_methods,
+    "dr": S3VaultConfig.copy_methods,
+    "azure": S3VaultConfig.copy_methods,
+}
 SNAPSHOT = {"name": "daily", "kind": "snapshot", "schedule": "cron(0 2 * * ? *)", "lifecycle": {"count": 7}}
 SERVICE = {
     "name": "nightly",
@@ -252,7 +258,7 @@ def test_every_fault_is_found_at_once() -> None:
 
 def test_where_no_vault_for_copies_is_configured_it_says_so() -> None:
     with pytest.raises(InvalidInput) as refused:
-        parse_plan(rule(copies=[{"vault": "dr"}]), vaults={"primary": "s3"}, now=NOW)
+        parse_plan(rule(copies=[{"vault": "dr"}]), vaults={"primary": S3VaultConfig.copy_methods}, now=NOW)
     assert refused.value.problems[0].expected == "not a configured vault; no other vault is configured"
 
 
@@ -330,10 +336,10 @@ def test_no_document_whatever_breaks_the_reading(data: st.DataObject) -> None:
     assert len(pointers) == len(set(pointers))
 
 
-def test_snapshots_are_not_copied_into_another_cloud_yet() -> None:
+def test_a_rule_copies_only_into_vaults_that_hold_its_kind() -> None:
     document = rule(copies=[{"vault": "azure"}])
     with pytest.raises(InvalidInput) as refused:
-        parse_plan(document, vaults={"primary": "s3", "azure": "libcloud"}, now=NOW)
+        parse_plan(document, vaults={**VAULTS, "azure": OffsiteVaultConfig.copy_methods}, now=NOW)
     (problem,) = refused.value.problems
     assert problem.pointer == "/rules/0/copies/0/vault"
-    assert "not supported yet" in problem.expected
+    assert problem.expected == "a vault that holds points of kind snapshot: dr"

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import InvalidInput, Problem
+from chalicelib.plans.literals import DEEPEST
 from chalicelib.plans.problems import MOST_PROBLEMS
-from chalicelib.plans.reading import DEEPEST, LARGEST_BYTES, load_document
+from chalicelib.plans.reading import LARGEST_BYTES, load_document
 
 
 def refused(text: str, *, is_yaml: bool) -> tuple[Problem, ...]:

@@ -8,8 +8,10 @@ import pytest
 from chalicelib.errors import InvalidInput
 from chalicelib.plans.model import LARGEST_PLAN_BYTES, Plan, ServiceRule, parse_plan
 from chalicelib.plans.reading import load_document
+from chalicelib.settings import S3VaultConfig
 
-VAULTS = {"primary": "s3", "dr": "s3"}
+S3 = S3VaultConfig.copy_methods
+VAULTS = {"primary": S3, "dr": S3}
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 

@@ -26,7 +26,6 @@ from chalicelib.replication.regions import (
     SnapshotCopyProgress,
     WriteManifest,
 )
-from chalicelib.settings import S3VaultConfig
 from tests.jobs.made import (
     HOUR,
     LONG_AGO,
@@ -44,8 +43,7 @@ from tests.jobs.made import (
 )
 from tests.replication.made import IN_DR, LOCK, NOTHING_TO_COPY, made, not_made, original
 
-DR = S3VaultConfig(kind="s3", region="eu-west-1", bucket="dr-bucket")
-COPY = SnapshotCopy(NONE, lambda vault: Destination(DR, NONE, NONE))
+COPY = SnapshotCopy(NONE, lambda vault: Destination("eu-west-1", None, NONE, NONE))
 
 ONE, TWO = SnapshotRef("snap-1", "vol-1", 1), SnapshotRef("snap-2", "vol-2", 1)
 POINT = point_in("primary", content=SnapshotSet("eu-central-1", 2, (ONE, TWO)))

@@ -88,7 +88,7 @@ class CallRecord:
 
 
 def outcome_of(status: int) -> Outcome:
-    """Tell from an HTTP status how a call ended."""
+    """Return, from an HTTP status, how a call ended."""
     if status < 400:
         return Outcome.MADE
     return Outcome.REFUSED if status == 503 else Outcome.FAILED

@@ -338,7 +338,7 @@ class Farshore:
 
     @cached_property
     def opener(self) -> BackupOpener:
-        """What opens backups, whoever asks for them."""
+        """What opens backups for the tick and for requests."""
         deployment = Deployment(self.settings.deployment, self.settings.home_region)
         return BackupOpener(self.engine, self.rules, self.instance_lists, deployment)
 
@@ -349,7 +349,7 @@ class Farshore:
 
     @cached_property
     def tick(self) -> Tick:
-        """What the clock sees to; a row for each part."""
+        """What runs at every tick; a row for each part."""
         parts: dict[str, TickPart] = {
             "jobs": DuePokes(self.engine),
             "copy slots": SlotHealer(self.engine, self.claims, self.ec2, self.copy_regions),

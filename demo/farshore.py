@@ -45,7 +45,7 @@ class Farshore:
         return answer
 
     def jobs(self, since: datetime | None = None, **filters: str) -> list[Document]:
-        """Answer jobs, newest first; with `since`, those created then or later."""
+        """Return jobs, newest first; with `since`, those created then or later."""
         found: list[Document] = []
         for job in self._all("/jobs", filters):
             if since is not None and moment(job["created_at"]) < since:
@@ -54,7 +54,7 @@ class Farshore:
         return found
 
     def points(self, **filters: str) -> list[Document]:
-        """Answer recovery points, newest first, those that are gone among them."""
+        """Return recovery points, newest first, those that are gone among them."""
         return list(self._all("/recovery-points", filters))
 
     def status(self) -> dict[str, Document]:

@@ -23,7 +23,7 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """Say in a line what happened; empty where it is of no interest to a reader."""
+        """Return in a line what happened; empty where it is of no interest to a reader."""
         detail = self.detail
         match self.kind:
             case "EBS Snapshot Notification":
@@ -52,7 +52,7 @@ class Listener:
         self._events.put_targets(Rule=NAME, Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
 
     def heard(self) -> Iterator[Heard]:
-        """Give what was heard since the last time, once."""
+        """Return what was heard since the last time, once."""
         while messages := self._receive():
             for message in messages:
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])

@@ -45,7 +45,7 @@ class Report:
         return total(self.calls)
 
     def to_document(self, claims: Sequence[Claim]) -> dict[str, Any]:
-        """Answer everything as JSON-able values."""
+        """Return everything as JSON-able values."""
         return {
             "true": bool(claims) and all(claim.true for claim in claims),
             "claims": [{"name": each.name, "true": each.true, "seen": each.seen} for each in claims],

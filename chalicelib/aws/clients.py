@@ -35,32 +35,32 @@ class Clients:
         self._made: dict[tuple[str, str, bool], Any] = {}
 
     def ec2(self, region: str | None = None, *, retries: bool = True) -> "EC2Client":
-        """Give the EC2 client of a region."""
+        """Return the EC2 client of a region."""
         client: EC2Client = self._client("ec2", region, retries)
         return client
 
     def ssm(self, *, retries: bool = True) -> "SSMClient":
-        """Give the Systems Manager client of the home region."""
+        """Return the Systems Manager client of the home region."""
         client: SSMClient = self._client("ssm", None, retries)
         return client
 
     def s3(self, region: str | None = None, *, retries: bool = True) -> "S3Client":
-        """Give the S3 client of a region; its presigned URLs name that region's own endpoint."""
+        """Return the S3 client of a region; its presigned URLs name that region's own endpoint."""
         client: S3Client = self._client("s3", region, retries)
         return client
 
     def sqs(self) -> "SQSClient":
-        """Give the SQS client of the home region."""
+        """Return the SQS client of the home region."""
         client: SQSClient = self._client("sqs", None, retries=True)
         return client
 
     def dynamodb(self) -> "DynamoDBClient":
-        """Give the DynamoDB client of the home region."""
+        """Return the DynamoDB client of the home region."""
         client: DynamoDBClient = self._client("dynamodb", None, retries=True)
         return client
 
     def secrets(self) -> "SecretsManagerClient":
-        """Give the Secrets Manager client of the home region."""
+        """Return the Secrets Manager client of the home region."""
         client: SecretsManagerClient = self._client("secretsmanager", None, retries=True)
         return client
 

@@ -72,7 +72,7 @@ class Ec2:
                     yield from map(instance_from, reservation.get("Instances", ()))
 
     def instances_by_id(self, ids: Iterable[str]) -> list[Instance]:
-        """Give those of the named instances that are there; missing and terminated ones are left out."""
+        """Return those of the named instances that are there; missing and terminated ones are left out."""
         return [
             instance
             for batch in in_batches(ids, FILTER_VALUES)
@@ -80,7 +80,7 @@ class Ec2:
         ]
 
     def volumes(self, ids: Iterable[str]) -> list[Volume]:
-        """Give those of the named volumes that are there."""
+        """Return those of the named volumes that are there."""
         return [
             volume
             for batch in in_batches(ids, FILTER_VALUES)
@@ -92,7 +92,7 @@ class Ec2:
         return list(self._volumes([(f"tag:{key}", [_literal(value)])]))
 
     def snapshots_by_id(self, ids: Iterable[str]) -> list[Snapshot]:
-        """Give those of the named snapshots that are there and are the account's own."""
+        """Return those of the named snapshots that are there and are the account's own."""
         return [
             snapshot
             for batch in in_batches(ids, FILTER_VALUES)

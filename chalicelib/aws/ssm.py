@@ -53,7 +53,7 @@ class Invocation:
 
     @property
     def finished(self) -> bool:
-        """Whether the status can change no more."""
+        """Whether the status is final."""
         return self.status not in UNFINISHED
 
 

@@ -80,7 +80,7 @@ def due_by_schedule(rule: Rule, served_until: datetime, now: datetime) -> DueRun
 
 
 def due_by_age(rule: Rule, newest: datetime | None, now: datetime) -> DueRun | None:
-    """Return the run that a service needs lest its newest point grow older than the rule's RPO. Pure."""
+    """Return the run that keeps a service's newest point within the rule's RPO, if one is due. Pure."""
     return due_by_rpo(rule.rpo, newest, TICK, now) if rule.rpo else None
 
 

@@ -1,4 +1,4 @@
-"""Opens backups, whoever asks for them."""
+"""Opens backups for the tick and for requests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -109,7 +109,7 @@ class StartUpload:
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """Take down what the runner reports, and the end of what the script said."""
+    """Record what the runner reports, and the end of what the script said."""
 
     stdout: str
     said: str
@@ -219,7 +219,7 @@ class ServiceBackup:
             why = suspicion(seen.rule.expect, progress.report.size_bytes, seen.lineage)
             return Do(WriteManifest(seen.rule, why), "writing the manifest")
         mailbox = progress.removal.due(mailbox_names(job), now)
-        if mailbox and not isinstance(mailbox, Wait):  # one that cannot be removed holds up no point
+        if mailbox and not isinstance(mailbox, Wait):  # one that cannot be removed delays no point
             return Do(Remove(mailbox), "removing the mailbox", MAILBOX_INTENT)
         if (gone := _not_as_read(job, seen)) is not None:
             return Fail(f"backup of {job.service}: {gone}")

@@ -42,7 +42,7 @@ class SnapshotObservation:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Take down the snapshots, seen at `seen_at`, that a call has made whose answer nobody got."""
+    """Record the snapshots, seen at `seen_at`, that a call has made whose answer was lost."""
 
     call: Call
     made: Mapping[str, str]
@@ -79,7 +79,7 @@ def judge_unlisted(job: SnapshotJob, seen: SnapshotObservation, now: datetime) -
     """Return what becomes of snapshots of volumes that nobody had chosen: CreateSnapshots takes what is
     attached when it is called.
 
-    Those that the rule chooses are in the point. What is attached no more, once EC2 must show it, is not.
+    Those that the rule chooses are in the point. What is no longer attached, once EC2 must show it, is not.
     """
     unlisted, choice = job.progress.unlisted, choice_of(seen.rule)
     attached = {each.volume_id: (i.id, each) for i in seen.instances for each in i.volumes}

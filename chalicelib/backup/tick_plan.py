@@ -86,7 +86,7 @@ def plan_tick(view: PlanAtTick, retries: Iterable[LineageRecord]) -> tuple[Plann
 
 
 def rule_to_try(plan: Plan, record: LineageRecord, now: datetime) -> Rule | None:
-    """Return the rule of a run that is to be tried again; None when that is of no use any more."""
+    """Return the rule of a run that is to be tried again; None when that is no longer needed."""
     rule, retry = plan.rule(record.lineage.rule), record.retry
     if rule is None or rule.kind is not record.lineage.kind or rule.times is None:
         return None
@@ -110,7 +110,7 @@ def _scheduled_runs(view: PlanAtTick) -> Iterator[PlannedRun]:
 
 
 def _unseen_runs(view: PlanAtTick) -> Iterator[PlannedRun]:
-    """Yield the runs of which word is left while EC2 does not tell what the plan covers.
+    """Yield the runs that are recorded as missed while EC2 does not tell what the plan covers.
 
     They do not count as run: when EC2 tells, one late run follows.
     """

@@ -77,7 +77,7 @@ class SnapshotRef:
 
     @property
     def source_tags(self) -> dict[str, str]:
-        """The tags that tell copies of the snapshot, and volumes made of it, from their likes."""
+        """The tags that tell copies of the snapshot, and volumes made of it, from others like them."""
         tags = {
             TAG_SOURCE_INSTANCE: self.instance_id,
             TAG_SOURCE_DEVICE: self.device,

@@ -53,7 +53,7 @@ class JobAnswer(Answer):
     vault: Annotated[Maybe[str], says("the vault it works in")] = None
     region: Annotated[Maybe[str], says("the region that an inventory looks at")] = None
     origin: Annotated[Maybe[Origin], says("what a backup was opened by")] = None
-    note: Annotated[Maybe[str], says("the note of whoever asked for a backup")] = None
+    note: Annotated[Maybe[str], says("the note of the person who asked for a backup")] = None
     target: Annotated[Maybe[TargetAnswer], says("where a restore goes")] = None
     instance_id: Annotated[Maybe[str], says("the instance its script runs on")] = None
     command_id: Annotated[Maybe[str], says("the SSM command its script runs as")] = None

@@ -16,7 +16,7 @@ from chalicelib.jobs.store import JobStore
 from chalicelib.plans.model import Plan, TagName
 from chalicelib.plans.words import near
 
-# So many names are told; the nearest is looked for among as many services as are read for it.
+# At most so many names are listed; the nearest is looked for among as many services as are read for it.
 MOST_NAMED = 20
 MOST_SERVICES = 500
 

@@ -77,7 +77,7 @@ class PointAnswer(Answer):
     reason: Annotated[str, says("why it is in this state, where that needs saying")]
     artefacts: Annotated[tuple[ArtefactAnswer, ...], says("one for each vault")]
     origin: Annotated[Origin, says("what it was made for")]
-    note: Annotated[Maybe[str], says("the note of whoever asked for it")] = None
+    note: Annotated[Maybe[str], says("the note of the person who asked for it")] = None
     keep_until: Annotated[Maybe[Moment], says("until when it was asked to be kept")] = None
     hold: Annotated[Maybe[str], says("why it is held, whatever its lifecycle says")] = None
     partial: Annotated[Maybe[bool], says("that it lacks a part of its service")] = None

@@ -18,7 +18,7 @@ RUNS_SHOWN = 3
 def warnings_of(
     plan: Plan, services: Mapping[str, Sequence[str]], without_service: Sequence[str], now: datetime
 ) -> list[str]:
-    """Return what is allowed and yet is likely a mistake. Pure."""
+    """Return what is allowed but probably a mistake. Pure."""
     warnings = []
     if not services:
         tags = ", ".join(f"{key}={'|'.join(values)}" for key, values in plan.selection.tags.items())
@@ -32,7 +32,7 @@ def warnings_of(
 
 
 def _unmet_objective(plan: Plan, now: datetime) -> Iterator[str]:
-    """Tell that no rule runs as often as the objective asks for."""
+    """Warn that no rule runs as often as the objective asks for."""
     wanted = plan.objectives.rpo
     gaps = {rule.name: longest_gap(rule.times, now) if rule.times else rule.rpo for rule in plan.rules}
     known = {name: gap for name, gap in gaps.items() if gap is not None}
@@ -47,7 +47,7 @@ def _unmet_objective(plan: Plan, now: datetime) -> Iterator[str]:
 
 
 def _hidden_failures(plan: Plan) -> Iterator[str]:
-    """Tell where a command that fails at the head of a pipe goes unseen."""
+    """Warn where a command that fails at the head of a pipe goes unseen."""
     for rule in plan.rules:
         if not isinstance(rule, ServiceRule):
             continue

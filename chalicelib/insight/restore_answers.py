@@ -42,7 +42,7 @@ class RestoreWould(Answer):
     sha256: Annotated[str | None, says("of a file: the hash of the whole")] = None
     parts_sha256: Annotated[str | None, says("of a file: the hash over its parts")] = None
     restore: Annotated[str | None, says("the script that restores it")] = None
-    verify: Annotated[str | None, says("the script that has the last word")] = None
+    verify: Annotated[str | None, says("the script that decides")] = None
     timeout: Annotated[Maybe[str], says("how long the scripts may take")] = None
     working_directory: Annotated[str | None, says("where they run")] = None
     volume_count: Annotated[Maybe[int], says("how many volumes are made")] = None

@@ -74,7 +74,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Take down what a look showed."""
+    """Record what a look showed."""
 
     progress: InventoryProgress
     writes: tuple[Write, ...]
@@ -82,7 +82,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Settle these. What else was due needs it no more: the findings of it are `untrue` now."""
+    """Settle these. What else was due no longer needs it: the findings of it are `untrue` now."""
 
     candidates: tuple[Candidate, ...]
     known: Known
@@ -92,7 +92,7 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Take down that the place could not be looked at, and look again later."""
+    """Record that the place could not be looked at, and look again later."""
 
     finding: Finding
     restart: bool
@@ -162,7 +162,7 @@ class Inventory:
         return ()
 
     def leftovers(self, job: InventoryJob) -> tuple[str, ...]:
-        """Name nothing: an inventory makes nothing."""
+        """Return nothing: an inventory makes nothing."""
         return ()
 
     def act(self, job: InventoryJob, action: Action, turn: Turn) -> Step[InventoryProgress]:
@@ -181,7 +181,7 @@ class Inventory:
                 return self._settle(job, action, lambda: self.now() >= turn.until - MARGIN)
 
     def _settle(self, job: InventoryJob, settle: Settle, stop: Callable[[], bool]) -> Step[InventoryProgress]:
-        """Remove or mark each; what is refused is told and left for the next inventory."""
+        """Remove or mark each; what is refused is recorded and left for the next inventory."""
         place, survey = _place(job), _survey(self._of(job), job.progress)
         writes = [dropping(key) for key in settle.untrue]
         done = [*settle.done_with]
@@ -215,7 +215,7 @@ class Inventory:
 def _note(
     job: InventoryJob, survey: Survey, seen: InventoryObservation, began_at: datetime, now: datetime
 ) -> Do[Action]:
-    """Take down what a page showed."""
+    """Record what a page showed."""
     judged = judge(_place(job), seen.sight, seen.known, began_at, now)
     suspected = any(each.kind is FindingKind.MISSING and not each.settled for each in judged.findings)
     progress = replace(

@@ -1,7 +1,7 @@
 """What jobs said they could not remove: looked for every day, removed after its grace, told until it is gone.
 
-A leftover is an id that a job recorded when it made the thing, so it is ours. Restored volumes are told and
-never removed: whoever wanted them may have put data on them.
+A leftover is an id that a job recorded when it made the thing, so it is ours. Restored volumes are only
+reported, never removed: the operator who wanted them may have put data on them.
 """
 
 import re

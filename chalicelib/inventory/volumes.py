@@ -55,7 +55,7 @@ def _orphan(volume: Volume, job: AnyJob | None) -> Candidate | None:
     return Candidate(
         kind=FindingKind.ORPHAN_VOLUME,
         what=volume.id,
-        reason=f"{reason}; delete it when it is of no use",
+        reason=f"{reason}; delete it when nobody needs it",
         job=volume.tags.get(TAG_JOB, "")[:100],
         point=volume.tags.get(TAG_POINT, "")[:100],
         service=volume.tags.get(TAG_SERVICE, ""),

@@ -329,7 +329,7 @@ class Engine:
         return replace(job, locks=locks, slots=tuple(slots)), writes
 
     def _record(self, work: Work, step: Step[Any]) -> bool:
-        """Take down what an act has led to: in one transaction where it holds more than progress.
+        """Record what an act has led to: in one transaction where it holds more than progress.
 
         Returns: whether another step can follow at once.
         """
@@ -561,7 +561,7 @@ def _given_back(job: AnyJob, locks: Iterable[str], slots: Iterable[str]) -> tupl
 
 
 def _trying_again(job: AnyJob, error: FarshoreError) -> str:
-    """Say that a job will be tried again, and what it failed with before, if it did."""
+    """Return that a job will be tried again, and what it failed with before, if it did."""
     said = f"cleaning up after: {job.failure.reason}; " if job.failure else ""
     return f"{said}will try again: {error}"
 

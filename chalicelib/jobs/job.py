@@ -168,7 +168,7 @@ def job_of_mark(text: str | None) -> JobId | None:
 
 @dataclass(frozen=True, slots=True)
 class JobRequest(Generic[Work]):
-    """A job to be opened. `key` says what makes it one of its kind; with the kind and method it gives the id.
+    """A job to be opened. `key` says what makes it unique; with the kind and method it gives the id.
 
     `budget` is the bucket that its first paced call draws on, `pins` the artefacts (point, vault) that it
     needs, from its opening to its end. One that was `missed` is over when it is opened: it says why.

@@ -1,6 +1,6 @@
 """Removing what a job made and nobody needs: from recorded ids only, again and again until it is gone. Pure.
 
-What cannot be removed now (an AMI uses a snapshot, a right is missing) holds up nothing else, is tried again
+What cannot be removed now (an AMI uses a snapshot, a right is missing) delays nothing else, is tried again
 with growing pauses, and is named on the job when its time for cleaning is over. A job that has done its work
 does not wait so long: the inventory finds what is left of a job that is over.
 """

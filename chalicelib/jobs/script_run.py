@@ -417,7 +417,7 @@ def adopted(run: ScriptRun, action: Adopt) -> ScriptRun:
 
 
 def why_it_failed(invocation: Invocation, timeout: timedelta) -> str:
-    """Say in a line or two why a script failed: how it ended, and the end of what it said."""
+    """Return in a line or two why a script failed: how it ended, and the end of what it said."""
     said = invocation.stderr.strip() or invocation.stdout.strip()
     how = (invocation.details or invocation.status).replace(" ", "")
     if how == "ExecutionTimedOut":

@@ -1,4 +1,4 @@
-"""The tick: asks the catalog once what should have moved by now, and has each part see to its own.
+"""The tick: asks the catalog once what should have moved by now, and has each part do its own.
 
 Invariant: what is due follows from the catalog and the clock, never from the tick that finds it. A part that
 fails stops no other.
@@ -36,7 +36,7 @@ class TickPart(Protocol):
     """A capability's part of the tick."""
 
     def run(self, due: DueWork) -> None:
-        """See to what is due; raise when the tick is to be run again for it."""
+        """Do what is due; raise when the tick is to be run again for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Tick:
     now: Callable[[], datetime]
 
     def run(self) -> None:
-        """Have every part see to what is due now.
+        """Have every part do what is due now.
 
         Raises:
             Exception: a part is to be run again; the others have been run.
@@ -89,7 +89,7 @@ def isolated(tasks: Iterable[tuple[str, Callable[[], None]]], dimension: str) ->
     """Do each task, by the name of its `dimension` (a plan, a region); one that fails stops no other.
 
     Raises:
-        Exception: the last failure that is to be tried again; one that is permanent is told and done with.
+        Exception: the last failure that is to be tried again; a permanent one is logged and dropped.
     """
     log = logger()
     later: Exception | None = None

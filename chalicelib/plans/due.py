@@ -45,7 +45,7 @@ def due_run(
 def due_by_rpo(
     rpo: timedelta, newest_point_at: datetime | None, tick: timedelta, now: datetime
 ) -> DueRun | None:
-    """Find out whether the newest point would be older than `rpo` at the next tick, `tick` from `now`.
+    """Return the run to open when the newest point would be older than `rpo` at the next tick.
 
     `newest_point_at` is the nominal time of the newest good point or of a backup under way; None when there
     is neither, and then a run is due at once. The nominal time is `now` on the grid of ticks, so that a

@@ -2,7 +2,7 @@
 
 It knows no plan: it says of any model where a document differs from it and what would be right. Invariants:
 one problem per place, and no text of pydantic's among them; the time is linear in the size of the document,
-because only what is told is put into words.
+because only what is listed is put into words.
 """
 
 import heapq
@@ -30,7 +30,7 @@ from chalicelib.plans.words import (
     value_at,
 )
 
-# So many problems are told; one more says how many there are beside them.
+# At most so many problems are listed; one more says how many others there are.
 MOST_PROBLEMS = 100
 _NO_VALUE = "has no value: write one, or leave the key out"
 _TEXT_KEY = "keys are texts: quote it"

@@ -78,7 +78,7 @@ class RestoreTarget(Declared):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A restore as it was asked for; `key` makes it one of its kind, `vault` None leaves the choice to us."""
+    """A restore as it was asked for; `key` makes it unique, `vault` None leaves the choice to us."""
 
     vault: str | None
     target: RestoreTarget

@@ -110,7 +110,7 @@ class StageSegments:
 
 @dataclass(frozen=True, slots=True)
 class NoteOutcome:
-    """Take down that the scripts have ended well, and the end of what they said, before what was staged is
+    """Record that the scripts have ended well, and the end of what they said, before what was staged is
     removed."""
 
     outcome: str

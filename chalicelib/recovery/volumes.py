@@ -67,7 +67,7 @@ class OpenParts:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Take down the volumes that calls have made whose answer nobody got: they are only named."""
+    """Record the volumes that calls have made whose answer was lost: they are only named."""
 
     made: Mapping[str, str]
 

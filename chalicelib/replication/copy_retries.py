@@ -68,7 +68,7 @@ class CopyRetries:
             point = self.points.get(point_id) or point
 
     def _next(self, point: RecoveryPoint, rule: Rule | None, vault: str, now: datetime) -> Sequence[Write]:
-        """Open a copy if it is wanted; return what notes it, or that it is due no more, or later."""
+        """Open a copy if it is wanted; return what notes it, or that it is no longer due, or later."""
         if not self._is_wanted(point, rule, vault, now):
             return no_longer_due(point, vault)
         if PRIMARY in point.available_in():

@@ -132,7 +132,7 @@ class SegmentCopy:
         return failure_writes(job, find_original(self.points, job), now)
 
     def leftovers(self, job: SegmentCopyJob) -> tuple[str, ...]:
-        """Name nothing: the failed artefact is recorded."""
+        """Return nothing: the failed artefact is recorded."""
         return ()
 
     def act(self, job: SegmentCopyJob, action: Action, turn: Turn) -> Step[SegmentCopyProgress]:

@@ -111,7 +111,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Take down the copy, seen at `seen_at`, that a call has made whose answer nobody got."""
+    """Record the copy, seen at `seen_at`, that a call has made whose answer was lost."""
 
     source: str
     copy: str
@@ -136,7 +136,7 @@ class OpenParts:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete copies that are of no use: of a failed job, or made twice."""
+    """Delete copies that nobody needs: of a failed job, or made twice."""
 
     snapshots: tuple[str, ...]
 

@@ -28,7 +28,7 @@ class SlotHealer:
     def run(self, due: DueWork) -> None:
         """Heal the slots of every region while there are jobs.
 
-        A region that does not answer, or refuses to, holds up nothing: the next tick looks again.
+        A region that does not answer, or refuses to, delays nothing: the next tick looks again.
         """
         for region in self.regions if due.jobs else ():
             try:

@@ -418,7 +418,7 @@ def _begin_deletion(
 
 
 def _taken_down(progress: ExpireProgress, judgements: Sequence[Judgement]) -> ExpireProgress:
-    """Take down as many judgements as a record holds, and how many there are."""
+    """Record as many judgements as a record holds, and how many there are."""
     go = [each for each in judgements if each.act is not Act.NOTHING]
     stay = [each for each in judgements if each.act is Act.NOTHING]
     held = {*go[:MOST_RELEASED], *stay[:MOST_KEPT_SHOWN]}
@@ -454,7 +454,7 @@ def _refused(progress: ExpireProgress, judgement: Judgement, why: str) -> Expire
 
 
 def _later(progress: ExpireProgress, judgement: Judgement, why: str, now: datetime) -> ExpireProgress:
-    """Let an artefact wait whose vault does not answer now: it holds up no other."""
+    """Let an artefact wait whose vault does not answer now: it delays no other."""
     released = progress.released
     tries = released.tries + (judgement.key in released.refused)
     refused = {**released.refused, judgement.key: why[:LONGEST_WHY]}

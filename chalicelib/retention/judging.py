@@ -168,7 +168,7 @@ def _pinned(point: RecoveryPoint, vault: str) -> str | None:
 
 
 def awaited(point: RecoveryPoint) -> str:
-    """Say that copies of a point are still to be made."""
+    """Return that copies of a point are still to be made."""
     return f"its copy into {', '.join(sorted(point.due))} is still to be made"
 
 

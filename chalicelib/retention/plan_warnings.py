@@ -10,7 +10,7 @@ from chalicelib.plans.model import Plan, Rule
 from chalicelib.plans.words import listed
 from chalicelib.retention.forecast import Forecast, LeftBehind
 
-# So many names are told of what there may be thousands of.
+# At most so many names are listed of what there may be thousands of.
 MOST_NAMED = 10
 # Lists whose members have a name of their own, by the key that it stands at.
 _NAMED_BY = ("name", "vault")

@@ -78,7 +78,7 @@ def _registered(route: Route[Any, Any], view: Callable[..., Response]) -> Callab
 
 
 def _identity(asked: Asked[Any, Any]) -> str:
-    """Return what makes a request one of its kind."""
+    """Return what makes a request unique."""
     return request_identity(farshore(), asked.request)
 
 
@@ -118,7 +118,7 @@ def put_plan(asked: Asked[PutPlanQuery, Plan]) -> PlanPreview | StoredPlan:
 
 @serves(routes.DELETE_PLAN)
 def delete_plan(asked: Asked[Nothing, Nothing]) -> StaysBehind:
-    """Remove a plan; its recovery points stay, and are told."""
+    """Remove a plan; its recovery points stay, and the answer lists them."""
     return stays_behind(farshore().plan_changes.remove(asked.names["name"]))
 
 

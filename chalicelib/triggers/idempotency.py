@@ -96,7 +96,7 @@ def _unwrapped(table: str) -> Iterator[None]:
 
 
 def request_identity(app: Farshore, request: Request) -> str:
-    """Return what makes this request one of its kind: API Gateway's id of it, or that of the first of its
+    """Return what makes this request unique: API Gateway's id of it, or that of the first of its
     key's day."""
     key, own = key_of(request), str(request.context["requestId"])
     if key is None:

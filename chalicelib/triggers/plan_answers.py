@@ -57,7 +57,7 @@ class ChangeAnswer(Answer):
 
 
 _Warnings = Annotated[
-    tuple[str, ...], says("what is allowed and yet likely a mistake, and what the change costs")
+    tuple[str, ...], says("what is allowed but probably a mistake, and what the change costs")
 ]
 _Losses = Annotated[
     tuple[LossAnswer, ...], says(f"the good points that its lifecycles let go, the first {MOST_SHOWN:,}")

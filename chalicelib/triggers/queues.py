@@ -17,7 +17,7 @@ RETURNS_BEFORE = timedelta(seconds=5)
 
 
 # The packaged template puts the stack's own queue in place of this name. One message a function: a long read
-# holds up no other job.
+# delays no other job.
 @blueprint.on_sqs_message(queue="farshore-jobs", batch_size=1)
 def advance_jobs(event: SQSEvent) -> BatchAnswer:
     """Advance the jobs that the messages poke."""

@@ -242,7 +242,7 @@ POST_INVENTORY = Route(
     ((ACCEPTED, JobsAnswer),),
     Nothing,
     InventoryOrder,
-    wrong="a region or vault that there is not",
+    wrong="an unknown region or vault",
     once=True,
 )
 GET_OPENAPI = Route(

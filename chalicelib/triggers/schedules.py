@@ -9,5 +9,5 @@ blueprint = Blueprint(__name__)
 
 @blueprint.schedule("cron(0/5 * * * ? *)")
 def tick(event: CloudWatchEvent) -> None:
-    """See to what should have moved by now: jobs, backups, copies, lifecycles, inventories."""
+    """Run what is due now: jobs, backups, copies, lifecycles, inventories."""
     farshore().tick.run()

@@ -126,7 +126,7 @@ def encode_name(name: str) -> str:
 
 
 def part_sizes() -> Iterator[int]:
-    """Give the size of each part of an upload whose length is not known, in order.
+    """Return the size of each part of an upload whose length is not known, in order.
 
     Sizes double every 32 parts from 8 MiB up to 640 MiB: a small backup is sent in small parts, and 5 TiB
     still fits in the 10,000 parts that S3 takes.

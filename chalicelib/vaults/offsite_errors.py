@@ -60,6 +60,6 @@ def kind_of(exc: Exception) -> type[FarshoreError]:
 
 
 def reason_of(exc: Exception) -> str:
-    """Give the exception's own words, without the driver's address that libcloud's repr has."""
+    """Return the exception's own words, without the driver's address that libcloud's repr has."""
     words = exc.value if isinstance(exc, LibcloudError) else exc
     return str(words or type(exc).__name__)

@@ -243,7 +243,7 @@ class CopySource:
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
-        """Say of a precondition refused inside the block what it means: these bytes are there no more."""
+        """Say of a precondition refused inside the block what it means: these bytes are gone."""
         try:
             yield
         except Conflict as exc:

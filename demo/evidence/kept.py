@@ -32,7 +32,7 @@ class Lineage:
         return f"{self.service}/{self.rule['name']}"
 
     def lifecycles(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Give each vault with its own lifecycle."""
+        """Return each vault with its own lifecycle."""
         yield "primary", self.rule["lifecycle"]
         for copy in self.rule["copies"]:
             yield copy["vault"], copy.get("lifecycle", self.rule["lifecycle"])

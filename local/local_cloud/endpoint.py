@@ -65,7 +65,7 @@ class CallCount:
             self._counts.clear()
 
     def by_operation(self, caller: Caller | None = None) -> dict[str, dict[str, int]]:
-        """Answer service → operation → count, of one kind of caller or of all."""
+        """Return service → operation → count, of one kind of caller or of all."""
         with self._lock:
             counts = sorted(self._counts.items())
         answer: dict[str, dict[str, int]] = {}

@@ -98,7 +98,7 @@ LOWER_CASE = letters(string.ascii_lowercase)
 def random_string(
     self: MotoRandom, length: int = 20, include_digits: bool = True, lower_case: bool = False
 ) -> str:
-    """Answer random letters and digits; every answer of moto's has 52 of them as its id."""
+    """Return random letters and digits; every answer of moto's has 52 of them as its id."""
     table = ALPHANUMERIC if include_digits else ALPHABETIC
     text = self.randbytes(length).translate(table).decode()
     return text.lower() if lower_case else text

@@ -76,7 +76,7 @@ def recognise(environ: WSGIEnvironment) -> Target:
 
 
 def scope(environ: WSGIEnvironment) -> tuple[str | None, str, str, Signed]:
-    """Answer access key, region, service and where the signature is."""
+    """Return access key, region, service and where the signature is."""
     signed, text = Signed.HEADER, environ.get("HTTP_AUTHORIZATION", "")
     if not text and "X-Amz-Credential=" in environ["QUERY_STRING"]:
         signed, text = Signed.QUERY, unquote(environ["QUERY_STRING"])

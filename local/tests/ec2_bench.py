@@ -54,7 +54,7 @@ class Bench:
         self.timeline.run_until(self.clock.now() + timedelta(seconds=seconds))
 
     def events(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
-        """Answer region and event of those with this detail-type."""
+        """Return region and event of those with this detail-type."""
         return [(region, event) for region, event in self.told if event["detail-type"] == kind]
 
     def launch(self, *, data: int = 1, region: str = HOME, zone: str = "a", **more: Any) -> str:

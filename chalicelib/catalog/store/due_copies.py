@@ -12,7 +12,7 @@ def due(point: RecoveryPoint, vault: str, copy: DueCopy) -> tuple[Write, ...]:
 
 
 def no_longer_due(point: RecoveryPoint, vault: str) -> tuple[Write, ...]:
-    """Return the writes by which a copy is awaited no more."""
+    """Return the writes after which a copy is no longer awaited."""
     if vault not in point.due:
         return ()
     return points.expecting(point, vault, None), services.awaiting(point, vault, -1)

@@ -19,7 +19,7 @@ from chalicelib.ids import fingerprint
 
 FORMAT = 1
 _PK = "findings"
-# Should a place be looked at no more (it left the settings), its findings go after this.
+# When a place is no longer looked at (it left the settings), its findings go after this.
 REMEMBERED = timedelta(days=30)
 LONGEST_REASON = 500
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html

@@ -187,7 +187,7 @@ def changing_all(point: RecoveryPoint, artefacts: Iterable[Artefact], now: datet
 
 
 def expecting(point: RecoveryPoint, vault: str, due: DueCopy | None) -> Write:
-    """Have a copy that failed tried again, or (None) no more; refused when the point has changed since."""
+    """Have a failed copy tried again, or with None no longer; refused when the point has changed since."""
     left = {name: each for name, each in point.due.items() if name != vault}
     left |= {vault: due} if due else {}
     at = min((each.at for each in left.values() if each.at is not None), default=None)

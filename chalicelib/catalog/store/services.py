@@ -158,7 +158,7 @@ class ServiceStore:
             self._table.commit(batch)
 
     def forget_retries(self, records: Iterable[LineageRecord]) -> None:
-        """Try the failed backups of these lineages no more."""
+        """Stop trying the failed backups of these lineages."""
         for record in records:
             if record.retry is not None:
                 self._table.commit([forgetting_retry(record.lineage, record.retry.job)])
@@ -238,7 +238,7 @@ def retrying(lineage: Lineage, retry: Retry) -> Write:
 
 
 def forgetting_retry(lineage: Lineage, job_id: str) -> Write:
-    """Try a failed backup no more."""
+    """Stop trying a failed backup."""
     condition = Attr("retry.job").eq(job_id)
     return Write(_key(lineage), Role.RELEASE, drops=("retry", *NOT_WAKING), condition=condition)
 
@@ -305,7 +305,7 @@ def arriving(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
 
 def restating(record: LineageRecord, points: Sequence[RecoveryPoint]) -> list[Write]:
     """State the newest of each vault as all of the lineage's points tell it, unless one arrived meanwhile; a
-    flagged point that is gone is told no more."""
+    flagged point that is gone is no longer shown."""
     whole = [point for point in points if not point.left_out]
     vaults = sorted({*record.newest, *(vault for point in whole for vault in point.available_in())})
     writes = _unflagging(record, points)

@@ -102,7 +102,7 @@ class Table:
         values: Mapping[str, Any] | None = None,
         condition: str | None = None,
     ) -> Item | Refused:
-        """Apply an update expression; return the item as it then is, or `Refused` if the condition fails."""
+        """Apply an update expression; return the changed item, or `Refused` if the condition fails."""
         request: dict[str, Any] = {
             "TableName": self.name,
             "Key": {"pk": encode(pk), "sk": encode(sk)},

@@ -2,7 +2,7 @@
 whose failed backup is to be tried again, points of which a copy is, the daily inventory.
 
 All carry a `wake_at` and stand in one index of keys alone: a tick that has nothing to do asks one question.
-Jobs without end hold up no plan: where there are too many of them to read, the plans are read apart.
+Jobs without end delay no plan: where there are too many of them to read, the plans are read apart.
 """
 
 from collections.abc import Iterable

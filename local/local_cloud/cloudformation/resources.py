@@ -297,7 +297,7 @@ def as_attribute(value: Any) -> str:
 
 
 def renamed(properties: Properties, names: Mapping[str, str]) -> dict[str, Any]:
-    """Answer properties under the names the API has for them."""
+    """Return properties under the names the API has for them."""
     return {names.get(name, name): value for name, value in properties.items()}
 
 

@@ -140,7 +140,7 @@ class Timeline:
                 self._changed.wait(hold)
 
     def _hold_seconds(self) -> float:
-        """Answer for how many real seconds running work may still hold simulated time."""
+        """Return how many real seconds running work may still hold simulated time."""
         now = time.monotonic()
         return max((work.began + self._patience - now for work in self._running), default=0.0)
 

@@ -50,7 +50,7 @@ def lagging(handler: Handler, listing: Listing, now: Callable[[], datetime]) -> 
 
 
 def _earlier(answer: Shown, listing: Listing, path: tuple[str, ...], then: datetime, seen: set[str]) -> Shown:
-    """Answer only what was there `then`, as it was; note the ids in `seen`."""
+    """Return only what was there `then`, as it was; note the ids in `seen`."""
     name, *deeper = path
     if deeper:
         groups = [_earlier(group, listing, tuple(deeper), then, seen) for group in answer[name]]

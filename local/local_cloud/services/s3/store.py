@@ -66,7 +66,7 @@ def copy_source(params: Mapping[str, Any]) -> Any:
 
 
 def read_range(stored: Any, begin: int, end: int) -> bytes:
-    """Answer bytes `begin` to `end` (exclusive) of moto's object, without reading the others."""
+    """Return bytes `begin` to `end` (exclusive) of moto's object, without reading the others."""
     with stored.lock:
         stored._value_buffer.seek(begin)
         data: bytes = stored._value_buffer.read(end - begin)

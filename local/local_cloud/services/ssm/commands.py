@@ -185,7 +185,7 @@ def _show_plugin(result: StepResult) -> dict[str, Any]:
 
 
 def _merged(stdout: str, stderr: str) -> str:
-    """Answer both outputs in one text of at most 2,500 characters."""
+    """Return both outputs in one text of at most 2,500 characters."""
     text = f"{stdout}\n----------ERROR-------\n{stderr}" if stderr else stdout
     return text if len(text) <= OUTPUT_CHARACTERS else text[: OUTPUT_CHARACTERS - len(CUT)] + CUT
 

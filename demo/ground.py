@@ -79,7 +79,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class DemoCloud:
     """The addresses of a local cloud; `vaults` says where each vault can be looked at."""
 
     aws_url: str
@@ -130,7 +130,7 @@ class Ground:
 
 
 @contextmanager
-def local_cloud(offsite: str, log: TextIO) -> Iterator[Ground]:
+def local_cloud(offsite: str, log: TextIO) -> Iterator[DemoCloud]:
     """Run a local cloud for as long as the context lasts; what it and the app say goes to `log`.
 
     Raises:
@@ -145,7 +145,7 @@ def local_cloud(offsite: str, log: TextIO) -> Iterator[Ground]:
             if not ready:
                 raise NotStartedError
             said = json.loads(ready)
-            yield Ground(
+            yield DemoCloud(
                 said["aws"], Server(said["api"], signed=True), Server(said["control"]), said["vaults"]
             )
         finally:

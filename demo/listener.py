@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from demo.ground import Ground
+from demo.ground import DemoCloud
 
 NAME = "demo-listens"
 PATTERN = {"source": ["aws.ec2", "aws.ssm"]}
@@ -43,7 +43,7 @@ class Heard:
 class Listener:
     """Hears the events of a region from its making on."""
 
-    def __init__(self, ground: Ground, region: str) -> None:
+    def __init__(self, ground: DemoCloud, region: str) -> None:
         """Make the rule and the queue."""
         self._sqs, self._events = ground.client("sqs", region), ground.client("events", region)
         self._queue = self._sqs.create_queue(QueueName=NAME)["QueueUrl"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.files import MIB, Volume
-from demo.ground import DR, HOME, Ground
+from demo.ground import DR, HOME, DemoCloud
 
 SCRIPTS = Path(__file__).parent / "scripts" / "orders"
 DEVICE = "/dev/sdf"
@@ -21,7 +21,7 @@ STARTUP = timedelta(seconds=10)
 class Scene:
     """The instances by name, and the volumes whose files are followed, by volume id."""
 
-    ground: Ground
+    ground: DemoCloud
     instances: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, Volume] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ class Scene:
         )
 
 
-def launch(ground: Ground, region: str, name: str, tags: Mapping[str, str], *, data_gib: int = 0) -> str:
+def launch(ground: DemoCloud, region: str, name: str, tags: Mapping[str, str], *, data_gib: int = 0) -> str:
     """Run an instance, with a data volume of `data_gib` where that is not 0."""
     named = [{"Key": key, "Value": value} for key, value in {"Name": name, **tags}.items()]
     disks: list[dict[str, Any]] = (
@@ -91,14 +91,14 @@ def mount(directory: Path, device: str = DEVICE) -> Path:
     return directory / "volumes" / device.removeprefix("/dev/")
 
 
-def data_volume(ground: Ground, region: str, instance_id: str) -> str:
+def data_volume(ground: DemoCloud, region: str, instance_id: str) -> str:
     """Return the id of an instance's data volume."""
     answer = ground.client("ec2", region).describe_instances(InstanceIds=[instance_id])
     devices = answer["Reservations"][0]["Instances"][0]["BlockDeviceMappings"]
     return str(next(each["Ebs"]["VolumeId"] for each in devices if each["DeviceName"] == DEVICE))
 
 
-def attach_abroad(ground: Ground, volumes: Mapping[str, str]) -> dict[str, Path]:
+def attach_abroad(ground: DemoCloud, volumes: Mapping[str, str]) -> dict[str, Path]:
     """Attach volumes of the DR region to a new instance there; answer where each can be read, by its key."""
     ec2 = ground.client("ec2", DR)
     zone = ec2.describe_volumes(VolumeIds=list(volumes.values()))["Volumes"][0]["AvailabilityZone"]

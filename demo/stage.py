@@ -9,7 +9,7 @@ from demo.claims import Claims
 from demo.database import OrderEntry
 from demo.farshore import Document, Farshore
 from demo.files import Tree
-from demo.ground import Ground
+from demo.ground import DemoCloud
 from demo.report import Report
 from demo.scene import Scene
 from demo.telling import Teller
@@ -26,10 +26,10 @@ TICK = 5 * MINUTE
 
 
 @dataclass(slots=True)
-class Stage:
+class DemoStage:
     """One performance. `scratch` is a folder for copies to look at."""
 
-    ground: Ground
+    ground: DemoCloud
     farshore: Farshore
     teller: Teller
     claims: Claims

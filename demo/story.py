@@ -10,10 +10,10 @@ from demo.acts.first_night import (
 )
 from demo.acts.forty_days import check_what_is_left, pass_days
 from demo.acts.scene_is_set import check_scene
-from demo.stage import Stage
+from demo.stage import DemoStage
 
 
-def play(stage: Stage) -> None:
+def play(stage: DemoStage) -> None:
     """Play on a stage that is set, to its end."""
     check_scene(stage)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from demo.farshore import Document, Farshore, moment
-from demo.ground import Ground
+from demo.ground import DemoCloud
 from demo.listener import Heard, Listener
 from demo.telling import Teller
 
@@ -22,7 +22,7 @@ class TooLongError(Exception):
 class Watch:
     """Knows every job it has told of, by id, and every event it has heard."""
 
-    ground: Ground
+    ground: DemoCloud
     farshore: Farshore
     listener: Listener
     teller: Teller

@@ -7,12 +7,12 @@ from demo.evidence import kept, made, restored
 from demo.farshore import Document, artefact, moment
 from demo.ground import DR, HOME
 from demo.report import Restore, duration, spoken, spoken_text
-from demo.stage import DAY, HOUR, PLANS, SECOND, Stage
+from demo.stage import DAY, HOUR, PLANS, SECOND, DemoStage
 
 RTO = duration(PLANS["orders"]["objectives"]["rto"])
 
 
-def take_stock(stage: Stage) -> None:
+def take_stock(stage: DemoStage) -> None:
     """See what the services have at noon, when the disaster strikes."""
     stage.ground.advance_to(stage.midnight + stage.report.days * DAY + 12 * HOUR)
     stage.scene.pass_a_day(stage.report.days + 1)
@@ -22,7 +22,7 @@ def take_stock(stage: Stage) -> None:
         stage.claims.check(f"{name} meets its RPO", status["rpo"]["met"], f"{achieved}, promised {objective}")
 
 
-def lose_home(stage: Stage) -> made.Notes:
+def lose_home(stage: DemoStage) -> made.Notes:
     """Terminate the instance and cut the home bucket off; answer what the backup script had noted there."""
     lost, bucket = stage.scene.instances["orders-1"], restored.home_bucket(stage.ground)
     notes = made.script_notes(stage.scene.directory("orders-1"))
@@ -35,7 +35,7 @@ def lose_home(stage: Stage) -> made.Notes:
     return notes
 
 
-def restore_orders(stage: Stage, notes: made.Notes) -> None:
+def restore_orders(stage: DemoStage, notes: made.Notes) -> None:
     """Bring the service back on a fresh instance, from another cloud."""
     point = next(each for each in stage.points("orders-db", "nightly") if artefact(each, "offsite"))
     fresh = scene.launch(stage.ground, HOME, "orders-2", {"app": "orders"})
@@ -51,7 +51,7 @@ def restore_orders(stage: Stage, notes: made.Notes) -> None:
     stage.teller.note(f"{stage.orders.rows - found.rows:,} orders came in after the backup, and are lost")
 
 
-def restore_volumes(stage: Stage) -> None:
+def restore_volumes(stage: DemoStage) -> None:
     """Bring the files' volumes back in the other region, from the snapshots there."""
     point = next(each for each in stage.points("files", "volumes") if artefact(each, "dr"))
     zones = stage.ground.client("ec2", DR).describe_availability_zones()["AvailabilityZones"]
@@ -63,12 +63,12 @@ def restore_volumes(stage: Stage) -> None:
         restored.check_volume(stage.claims, volume, stage.trees[night][volume], now, place)
 
 
-def check_left_clean(stage: Stage) -> None:
+def check_left_clean(stage: DemoStage) -> None:
     """Check that the restores left nothing in the vault that served them."""
     kept.check_bucket(stage.claims, stage.ground, "dr", stage.farshore.points())
 
 
-def _restored(stage: Stage, what: str, point: Document, vault: str, target: Document) -> Document:
+def _restored(stage: DemoStage, what: str, point: Document, vault: str, target: Document) -> Document:
     """Order a restore, watch it end, and take its times."""
     service, began = point["service"], time.monotonic()
     order = stage.farshore.restore(service, recovery_point=point["id"], vault=vault, target=target)
@@ -80,7 +80,7 @@ def _restored(stage: Stage, what: str, point: Document, vault: str, target: Docu
     return job
 
 
-def _maker(stage: Stage, point: Document) -> str:
+def _maker(stage: DemoStage, point: Document) -> str:
     """Return the job that made a point."""
     jobs = stage.farshore.jobs(service=point["service"], kind="backup")
     return next(str(job["id"]) for job in jobs if job.get("recovery_point") == point["id"])

@@ -5,21 +5,21 @@ from collections.abc import Callable
 from demo.evidence import made
 from demo.farshore import Document, moment
 from demo.report import total
-from demo.stage import HOUR, MINUTE, PLANS, TICK, Stage
+from demo.stage import HOUR, MINUTE, PLANS, TICK, DemoStage
 from demo.watch import STEP
 
 WINDOW = 20 * MINUTE
 """Between two rules of the plans there is this much time, so that what each costs can be counted."""
 
 
-def send_plans(stage: Stage) -> None:
+def send_plans(stage: DemoStage) -> None:
     """Send the plans."""
     for name, plan in PLANS.items():
         answer = stage.farshore.put_plan(name, plan)
         stage.say(f"PUT /plans/{name}: {len(answer['rules'])} rules, {len(answer['warnings'])} warnings")
 
 
-def back_up_now(stage: Stage) -> None:
+def back_up_now(stage: DemoStage) -> None:
     """Ask for a backup that the schedule would make on Sunday only; ask twice."""
     asked, again = (stage.farshore.back_up("files", "weekly", key="first") for _ in range(2))
     stage.claims.same(
@@ -28,7 +28,7 @@ def back_up_now(stage: Stage) -> None:
     stage.watch.until_done(stage.began)
 
 
-def count_idle_ticks(stage: Stage) -> None:
+def count_idle_ticks(stage: DemoStage) -> None:
     """Count what the app calls when nothing is due."""
     stage.trees[stage.midnight] = stage.scene.trees()
     stage.ground.advance_to(stage.midnight + HOUR / 2 - STEP)
@@ -37,7 +37,7 @@ def count_idle_ticks(stage: Stage) -> None:
     stage.report.calls_per_tick = (total(stage.ground.calls()) - before) / 4
 
 
-def watch_service_backup(stage: Stage) -> None:
+def watch_service_backup(stage: DemoStage) -> None:
     """See the orders' script run while orders come in, and look at what it wrote in every vault."""
     stage.ground.advance_to(stage.midnight + HOUR - STEP)
     rows, ways = stage.orders.rows, made.uploads_and_copies(stage.ground)
@@ -53,7 +53,7 @@ def watch_service_backup(stage: Stage) -> None:
         made.check_opened_offsite(stage.claims, folder, point, sha256, stage.scratch)
 
 
-def watch_snapshots(stage: Stage) -> None:
+def watch_snapshots(stage: DemoStage) -> None:
     """See the volumes of both instances of the files snapshotted and copied."""
     pending = made.Pending(stage.ground)
     stage.ground.advance_to(stage.midnight + HOUR + WINDOW - STEP)
@@ -62,7 +62,7 @@ def watch_snapshots(stage: Stage) -> None:
     stage.watch.listener.close()
 
 
-def _watched(stage: Stage, service: str, rule: str, look: Callable[[], None] = lambda: None) -> Document:
+def _watched(stage: DemoStage, service: str, rule: str, look: Callable[[], None] = lambda: None) -> Document:
     """Watch one rule run, count its calls, and answer the point it made."""
     since = stage.ground.now()
     before = total(stage.ground.calls())

@@ -8,12 +8,12 @@ from demo.evidence import kept
 from demo.evidence.expected import nights
 from demo.evidence.outage import check_failures
 from demo.farshore import Document, moment
-from demo.stage import DAY, HOUR, MINUTE, PLANS, TICK, Stage
+from demo.stage import DAY, HOUR, MINUTE, PLANS, TICK, DemoStage
 
 SUNDAY = 6
 
 
-def pass_days(stage: Stage) -> None:
+def pass_days(stage: DemoStage) -> None:
     """Let the days pass, a line each; files change at noon."""
     since = stage.ground.now()
     for day in range(1, stage.report.days + 1):
@@ -26,7 +26,7 @@ def pass_days(stage: Stage) -> None:
         since = noon
 
 
-def check_what_is_left(stage: Stage) -> None:
+def check_what_is_left(stage: DemoStage) -> None:
     """Check what is left, just after the lifecycles were applied at midnight, against a calendar."""
     judged_at = stage.midnight + stage.report.days * DAY
     stage.ground.advance_to(judged_at + 3 * TICK)
@@ -41,7 +41,7 @@ def check_what_is_left(stage: Stage) -> None:
     _tell_reasons(stage, verdicts)
 
 
-def _tell_day(stage: Stage, day: int, since: datetime) -> None:
+def _tell_day(stage: DemoStage, day: int, since: datetime) -> None:
     jobs = stage.farshore.jobs(since)
     backups, copies = (sum(job["kind"] == kind for job in jobs) for kind in ("backup", "copy"))
     gone = sum(not each["keep"] for job in jobs for each in job.get("judged", ()))
@@ -51,7 +51,7 @@ def _tell_day(stage: Stage, day: int, since: datetime) -> None:
         stage.teller.note(f"{len(failed)} jobs failed, the first: {failed[-1]['id']}: {failed[-1]['reason']}")
 
 
-def _lineages(stage: Stage, points: list[Document]) -> list[kept.Lineage]:
+def _lineages(stage: DemoStage, points: list[Document]) -> list[kept.Lineage]:
     """Return every rule with its points and the times at which there had to be one."""
     begins, end = stage.midnight + HOUR, stage.ground.now()
     asked_at = min(moment(each["nominal_at"]) for each in points if each["rule"] == "weekly")
@@ -74,7 +74,7 @@ def _lineages(stage: Stage, points: list[Document]) -> list[kept.Lineage]:
     ]
 
 
-def _tell_reasons(stage: Stage, verdicts: kept.Verdicts) -> None:
+def _tell_reasons(stage: DemoStage, verdicts: kept.Verdicts) -> None:
     """Show why each point of one rule is there or not, nights with one verdict together."""
     stage.say("why the nightly backups of orders-db are in the primary vault, or not any more:")
     for point in stage.points("orders-db", "nightly"):

@@ -3,13 +3,13 @@
 from demo.evidence import outage
 from demo.evidence.restored import unreachable
 from demo.ground import HOME
-from demo.stage import Stage
+from demo.stage import DemoStage
 
 STRIKES_ON, ENDS_ON = 22, 23
 """It lasts from the noon of the one day to the noon of the other, and so through one night's backups."""
 
 
-def live_through(stage: Stage, day: int) -> None:
+def live_through(stage: DemoStage, day: int) -> None:
     """Begin or end the outage where this day's noon is the time for it, and look at what it leaves."""
     match day:
         case d if d == STRIKES_ON:
@@ -21,7 +21,7 @@ def live_through(stage: Stage, day: int) -> None:
             _look_back(stage)
 
 
-def _strike(stage: Stage) -> None:
+def _strike(stage: DemoStage) -> None:
     bucket = stage.ground.vaults["dr"].removeprefix("s3://")
     no_snapshots = {
         "match": {"service": "ec2", "operation": "CreateSnapshots"},
@@ -32,20 +32,20 @@ def _strike(stage: Stage) -> None:
     stage.say(f"an outage begins: EC2 in {HOME} takes no snapshots, and {bucket} answers nothing but errors")
 
 
-def _look(stage: Stage) -> None:
+def _look(stage: DemoStage) -> None:
     """Look at what the night has left behind, as an operator does in the morning."""
     for sentence in outage.says(stage.farshore):
         stage.teller.note(f"GET /status: {sentence}")
     outage.check_told(stage.claims, stage.farshore, stage.report.outage[0])
 
 
-def _mend(stage: Stage) -> None:
+def _mend(stage: DemoStage) -> None:
     refused = stage.ground.control.get("/faults")
     stage.ground.control.ask("PUT", "/faults", [])
     stage.report.outage.append(stage.ground.now())
     stage.say(f"the outage is over; it has met {sum(each['met'] for each in refused)} calls of the app")
 
 
-def _look_back(stage: Stage) -> None:
+def _look_back(stage: DemoStage) -> None:
     """See that all of it was made up for: late, once, and by nobody's hand."""
     outage.check_made_up_for(stage.claims, stage.farshore, *stage.report.outage)

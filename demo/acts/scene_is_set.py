@@ -8,11 +8,11 @@ from demo.claims import Claims
 from demo.database import OrderEntry
 from demo.farshore import Farshore
 from demo.files import MIB
-from demo.ground import HOME, Ground
+from demo.ground import HOME, DemoCloud
 from demo.listener import Listener
 from demo.report import Report
 from demo.scene import Scene
-from demo.stage import DAY, Stage
+from demo.stage import DAY, DemoStage
 from demo.telling import Teller
 from demo.watch import Watch
 
@@ -21,8 +21,8 @@ LEAST_BYTES = 64 * MIB
 
 @contextmanager
 def set_stage(
-    ground: Ground, teller: Teller, claims: Claims, report: Report, scratch: Path
-) -> Iterator[Stage]:
+    ground: DemoCloud, teller: Teller, claims: Claims, report: Report, scratch: Path
+) -> Iterator[DemoStage]:
     """Launch the instances at the next noon, and let orders come in for as long as the context lasts."""
     teller.act(1, "Two services on three instances, with real data")
     noon = ground.now().replace(hour=12, minute=0, second=0, microsecond=0)
@@ -32,10 +32,10 @@ def set_stage(
     with OrderEntry(scene.directory("orders-1") / "orders.db", seed=1) as orders:
         watch = Watch(ground, farshore, Listener(ground, HOME), teller)
         began = ground.now().replace(microsecond=0)
-        yield Stage(ground, farshore, teller, claims, report, scene, watch, orders, scratch, began)
+        yield DemoStage(ground, farshore, teller, claims, report, scene, watch, orders, scratch, began)
 
 
-def check_scene(stage: Stage) -> None:
+def check_scene(stage: DemoStage) -> None:
     """Return what there is, and check that it is enough to be taken seriously."""
     for name, instance in stage.scene.instances.items():
         stage.say(f"{name} runs as {instance} in {HOME}")

@@ -8,7 +8,7 @@ from typing import Any
 from demo.claims import Claims
 from demo.evidence.expected import left
 from demo.farshore import Document, artefact, moment
-from demo.ground import DR, HOME, Ground
+from demo.ground import DR, HOME, DemoCloud
 
 REGIONS = {"primary": HOME, "dr": DR}
 Verdicts = Mapping[tuple[str, str], Document]
@@ -82,7 +82,7 @@ def check_reasons(claims: Claims, points: Sequence[Document], verdicts: Verdicts
     )
 
 
-def check_no_orphans(claims: Claims, ground: Ground, points: Sequence[Document]) -> None:
+def check_no_orphans(claims: Claims, ground: DemoCloud, points: Sequence[Document]) -> None:
     """Check that nothing lies in a vault that is of no recovery point there, and nothing is missing."""
     for vault, region in REGIONS.items():
         answer = ground.client("ec2", region).describe_snapshots(OwnerIds=["self"])
@@ -98,7 +98,7 @@ def check_no_orphans(claims: Claims, ground: Ground, points: Sequence[Document])
         _check_folders(claims, "offsite", points, _points_of(keys))
 
 
-def check_bucket(claims: Claims, ground: Ground, vault: str, points: Sequence[Document]) -> None:
+def check_bucket(claims: Claims, ground: DemoCloud, vault: str, points: Sequence[Document]) -> None:
     """Check that a vault's bucket holds the objects of its points, and nothing else."""
     _check_folders(claims, vault, points, _points_in_bucket(ground, vault, REGIONS[vault]))
 
@@ -108,7 +108,7 @@ def _check_folders(claims: Claims, vault: str, points: Sequence[Document], found
     claims.same(f"the objects in {vault} are those of the points", expected, found, f"{len(found)} points")
 
 
-def _points_in_bucket(ground: Ground, vault: str, region: str) -> set[str]:
+def _points_in_bucket(ground: DemoCloud, vault: str, region: str) -> set[str]:
     bucket = ground.vaults[vault].removeprefix("s3://")
     pages = ground.client("s3", region).get_paginator("list_objects_v2").paginate(Bucket=bucket)
     return _points_of([each["Key"] for page in pages for each in page.get("Contents", ())])

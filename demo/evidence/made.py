@@ -10,7 +10,7 @@ from pathlib import Path
 from demo.claims import Claims
 from demo.database import OrderEntry
 from demo.farshore import Document, artefact, moment
-from demo.ground import DR, HOME, Ground
+from demo.ground import DR, HOME, DemoCloud
 from demo.watch import Watch
 
 SOON = timedelta(minutes=1)
@@ -25,7 +25,7 @@ Notes = Mapping[str, tuple[str, int]]
 class Pending:
     """The snapshots that were seen pending, by region."""
 
-    ground: Ground
+    ground: DemoCloud
     seen: dict[str, set[str]] = field(default_factory=lambda: {HOME: set(), DR: set()})
 
     def look(self) -> None:
@@ -72,7 +72,7 @@ def _took_time(watch: Watch) -> set[str]:
     return took
 
 
-def check_in_s3(claims: Claims, ground: Ground, point: Document, expected: str) -> None:
+def check_in_s3(claims: Claims, ground: DemoCloud, point: Document, expected: str) -> None:
     """Check that the very bytes the script wrote lie in the S3 vaults."""
     name = f"{point['service']}/{point['rule']}"
     for vault, region in (("primary", HOME), ("dr", DR)):
@@ -101,7 +101,7 @@ def check_opened_offsite(claims: Claims, folder: Path, point: Document, expected
     claims.same(name, expected, found, f"restore.sh of the vault: SHA-256 {found[:16]}...")
 
 
-def check_ways(claims: Claims, ground: Ground, before: tuple[int, int]) -> None:
+def check_ways(claims: Claims, ground: DemoCloud, before: tuple[int, int]) -> None:
     """Check that the bytes went from the instance into S3, and within S3 to the other region; `before` are
     the counts of `uploads_and_copies` then.
     """
@@ -112,7 +112,7 @@ def check_ways(claims: Claims, ground: Ground, before: tuple[int, int]) -> None:
     claims.check("S3 copied it into the other region itself", copies > 0, f"{copies} CopyObject")
 
 
-def uploads_and_copies(ground: Ground) -> tuple[int, int]:
+def uploads_and_copies(ground: DemoCloud) -> tuple[int, int]:
     """Count the parts that somebody else than the app uploaded, and the copies that the app had S3 make."""
     uploads = ground.calls("other").get("s3", {}).get("UploadPart", 0)
     return uploads, ground.calls().get("s3", {}).get("CopyObject", 0)

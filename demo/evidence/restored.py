@@ -10,10 +10,10 @@ from demo.claims import Claims
 from demo.database import Contents
 from demo.farshore import Document
 from demo.files import Tree, read_tree
-from demo.ground import DR, HOME, Ground
+from demo.ground import DR, HOME, DemoCloud
 
 
-def check_lost(claims: Claims, ground: Ground, instance_id: str) -> None:
+def check_lost(claims: Claims, ground: DemoCloud, instance_id: str) -> None:
     """Check that the disaster is one."""
     answer = ground.client("ec2", HOME).describe_instances(InstanceIds=[instance_id])
     state = answer["Reservations"][0]["Instances"][0]["State"]["Name"]
@@ -27,7 +27,7 @@ def check_lost(claims: Claims, ground: Ground, instance_id: str) -> None:
     claims.same("the home bucket is unreachable", "ServiceUnavailable", said, said)
 
 
-def home_bucket(ground: Ground) -> str:
+def home_bucket(ground: DemoCloud) -> str:
     """Return the bucket of the primary vault."""
     return ground.vaults["primary"].removeprefix("s3://")
 
@@ -38,7 +38,7 @@ def unreachable(bucket: str) -> list[Mapping[str, object]]:
     return [{"match": {"service": "s3", "resource": bucket}, "effect": {"error": error}}]
 
 
-def volumes_by_original(ground: Ground, point: Document, made: Mapping[str, str]) -> dict[str, str]:
+def volumes_by_original(ground: DemoCloud, point: Document, made: Mapping[str, str]) -> dict[str, str]:
     """Return the volumes made of a point's snapshots in the DR region, by the volume they once were.
 
     The vault tells: beside every recovery point there lies a manifest.

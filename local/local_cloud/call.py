@@ -97,7 +97,7 @@ class Quotas:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class CloudContext:
     """What every stand-in is built with."""
 
     clock: Clock

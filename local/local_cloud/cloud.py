@@ -25,7 +25,7 @@ from botocore.config import Config
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 
-from local_cloud.call import ACCOUNT, Ground, Quotas, StandIn
+from local_cloud.call import ACCOUNT, CloudContext, Quotas, StandIn
 from local_cloud.cloudformation.resources import Workshop
 from local_cloud.cloudformation.template import Stack, StackPlan
 from local_cloud.control.clock import Clock
@@ -113,7 +113,7 @@ class Cloud:
         invocations = Invocations(self.timeline, self.functions, self.queues.deliver)
         self.bus = EventBus(self.clock, self.timeline, self.faults, invocations, self.queues)
         self._tables = DynamoDb(self.clock, self.timeline, self.faults.staleness)
-        ground = Ground(self.clock, self.timeline, self.bus.emit, self.root, self._quotas)
+        ground = CloudContext(self.clock, self.timeline, self.bus.emit, self.root, self._quotas)
         self.ec2, self.ssm = machines(ground)
         stand_ins: tuple[StandIn, ...] = (self.queues, self.bus, self._tables, self.ec2, self.ssm, S3())
         self._endpoint.attach(stand_ins, past=[self._tables.past])
@@ -214,7 +214,7 @@ class Cloud:
         self.client("secretsmanager", region).create_secret(Name=name, SecretString=json.dumps(value))
 
 
-def machines(ground: Ground) -> tuple[Ec2, Ssm]:
+def machines(ground: CloudContext) -> tuple[Ec2, Ssm]:
     """Make EC2 and SSM, and let SSM's agents follow EC2's instances."""
     ec2 = Ec2(ground)
     ssm = Ssm(ground, ec2.directory, ec2.instance_state)

@@ -22,7 +22,7 @@ from local_cloud.lambda_.executions import Execution, Executions
 from local_cloud.lambda_.functions import FUNCTION_KEY
 from local_cloud.passing import lock_of, pass_on
 from local_cloud.recognise import Signed, Target, recognise
-from local_cloud.server import Answer, AnswerLostError
+from local_cloud.server import AnswerLostError, HttpAnswer
 from local_cloud.services.ec2.buckets import TokenBuckets
 from local_cloud.services.iam.refusals import RefusedError, in_words_of
 from local_cloud.services.iam.signatures import Signatures
@@ -106,7 +106,7 @@ class Endpoint:
                 for operation, handler in stand_in.handlers().items():
                     handlers[stand_in.service, operation] = handler
 
-    def __call__(self, environ: WSGIEnvironment) -> Answer:
+    def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
         """Return one call."""
         target = recognise(environ)
         by_function = target.access_key == FUNCTION_KEY and target.signed is Signed.HEADER
@@ -117,7 +117,9 @@ class Endpoint:
         self._calls.answered(target, function, answer.status)
         return answer
 
-    def _answer_or_refuse(self, target: Target, environ: WSGIEnvironment, caller: Execution | None) -> Answer:
+    def _answer_or_refuse(
+        self, target: Target, environ: WSGIEnvironment, caller: Execution | None
+    ) -> HttpAnswer:
         try:
             self._signatures.check(environ)
             return self._answer(target, environ, caller)
@@ -132,7 +134,7 @@ class Endpoint:
             broken = AwsError("InternalError", f"The local cloud broke: {error!r}", 500)
             return render_error(target, environ, broken)
 
-    def _answer(self, target: Target, environ: WSGIEnvironment, caller: Execution | None) -> Answer:
+    def _answer(self, target: Target, environ: WSGIEnvironment, caller: Execution | None) -> HttpAnswer:
         """Answer as a fault has it; `caller` is the invocation that calls, if it is one."""
         if caller is None:
             return self._serve_faulty(target, environ, self._fault(target, environ, Caller.OTHER))
@@ -162,7 +164,7 @@ class Endpoint:
         else:
             action()
 
-    def _serve_faulty(self, target: Target, environ: WSGIEnvironment, effect: Effect) -> Answer:
+    def _serve_faulty(self, target: Target, environ: WSGIEnvironment, effect: Effect) -> HttpAnswer:
         """Return with an error, not at all, or as things were, if that is asked for."""
         if effect.error:
             raise AwsError(effect.error.code, effect.error.message, effect.error.status)
@@ -179,7 +181,7 @@ class Endpoint:
         raw = (target.region.encode(), address, environ["wsgi.input"].getvalue())
         return self._faults.for_call(target.service, target.operation, caller, raw) or NO_EFFECT
 
-    def _serve(self, target: Target, environ: WSGIEnvironment, behind: timedelta) -> Answer:
+    def _serve(self, target: Target, environ: WSGIEnvironment, behind: timedelta) -> HttpAnswer:
         key = (target.service, target.operation)
         handler = (self._past.get(key) if behind else None) or self._handlers.get(key)
         throttled = self._buckets is not None and target.service == "ec2"
@@ -203,7 +205,7 @@ class Endpoint:
             return handle(handler, call, target)
 
 
-def handle(handler: Handler, call: Call, target: Target) -> Answer:
+def handle(handler: Handler, call: Call, target: Target) -> HttpAnswer:
     """Let a stand-in answer; what moto answered on its behalf is sent on as it is."""
     passed: list[Response] = []
 
@@ -221,4 +223,4 @@ def handle(handler: Handler, call: Call, target: Target) -> Answer:
     if result is not None:
         return render_result(target, call.environ, result)
     response = passed[-1] if passed else ask_moto()
-    return Answer(response.status_code, list(response.headers.items()), response.get_data())
+    return HttpAnswer(response.status_code, list(response.headers.items()), response.get_data())

@@ -19,7 +19,7 @@ from moto.backends import get_backend
 from local_cloud import moto_pace
 from local_cloud.call import AwsError
 from local_cloud.recognise import LocalRequest
-from local_cloud.server import Answer
+from local_cloud.server import HttpAnswer
 
 LOG = logging.getLogger(__name__)
 moto_pace.quicken()
@@ -53,7 +53,7 @@ def views_of(service: str) -> tuple[tuple[re.Pattern[str], MotoView], ...]:
     return tuple((re.compile(pattern.format("")), view) for pattern, view in module.url_paths.items())
 
 
-def pass_on(service: str, environ: WSGIEnvironment) -> Answer:
+def pass_on(service: str, environ: WSGIEnvironment) -> HttpAnswer:
     """Let moto answer the request.
 
     Raises:
@@ -70,7 +70,7 @@ def pass_on(service: str, environ: WSGIEnvironment) -> Answer:
     except NotImplementedError as error:
         raise AwsError("NotImplemented", f"The local cloud lacks this of {service}: {error}", 501) from error
     status, headers, body = answered if len(answered) == 3 else (200, {}, answered)
-    return Answer(int(status), headers, as_bytes(body))
+    return HttpAnswer(int(status), headers, as_bytes(body))
 
 
 def find_view(service: str, path: str) -> MotoView:

@@ -26,7 +26,7 @@ FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "statu
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What a client gets back; a HEAD request's `Content-Length` is taken from the headers."""
 
     status: int
@@ -34,7 +34,7 @@ class Answer:
     body: bytes = b""
 
 
-Application = Callable[[WSGIEnvironment], Answer]
+Application = Callable[[WSGIEnvironment], HttpAnswer]
 
 
 class MalformedRequestError(Exception):
@@ -92,7 +92,7 @@ class Server:
                 try:
                     self._converse(connection, stream)
                 except MalformedRequestError as error:
-                    refusal = Answer(400, {"Content-Type": "text/plain"}, str(error).encode())
+                    refusal = HttpAnswer(400, {"Content-Type": "text/plain"}, str(error).encode())
                     connection.sendall(render(refusal, "GET", keep_alive=False))
         except OSError:
             LOG.debug("a client left port %s in the middle of a request", self.port)
@@ -205,7 +205,7 @@ def keeps_alive(environ: WSGIEnvironment) -> bool:
     return bool(environ["SERVER_PROTOCOL"] == "HTTP/1.1" and connection != "close")
 
 
-def render(answer: Answer, method: str, *, keep_alive: bool) -> bytes:
+def render(answer: HttpAnswer, method: str, *, keep_alive: bool) -> bytes:
     """Make the bytes of a response; framing headers are ours, whatever the answer says."""
     items = answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers
     length = len(answer.body)

@@ -22,7 +22,7 @@ from werkzeug.datastructures import MultiDict
 
 from local_cloud.call import AwsError
 from local_cloud.recognise import LocalRequest, Target
-from local_cloud.server import Answer
+from local_cloud.server import HttpAnswer
 
 PLAIN = {"Content-Type": "text/plain"}
 # Faults may have any code; moto warns of those that the service's model lacks.
@@ -69,25 +69,25 @@ def parse(target: Target, environ: WSGIEnvironment) -> Mapping[str, Any]:
     return {name: value for name, value in parsed.items() if value is not None}
 
 
-def render_result(target: Target, environ: WSGIEnvironment, result: Mapping[str, Any]) -> Answer:
+def render_result(target: Target, environ: WSGIEnvironment, result: Mapping[str, Any]) -> HttpAnswer:
     """Write a result, shaped as boto3 would show it."""
     return _serialize(target, environ, result)
 
 
-def render_error(target: Target, environ: WSGIEnvironment, error: AwsError) -> Answer:
+def render_error(target: Target, environ: WSGIEnvironment, error: AwsError) -> HttpAnswer:
     """Write an error; a service botocore does not know gets it in plain text."""
     try:
         answer = _serialize(target, environ, PlainError(error.code, error.message))
     except (UnknownServiceError, NotImplementedError):
-        return Answer(error.status, PLAIN, str(error).encode())
-    return Answer(error.status, answer.headers, answer.body)
+        return HttpAnswer(error.status, PLAIN, str(error).encode())
+    return HttpAnswer(error.status, answer.headers, answer.body)
 
 
-def _serialize(target: Target, environ: WSGIEnvironment, result: object) -> Answer:
+def _serialize(target: Target, environ: WSGIEnvironment, result: object) -> HttpAnswer:
     serializer = get_serializer_class(target.service, protocol_of(target, environ))
     written = serializer(model_of(target.service, target.operation)).serialize(result)
     body = written["body"]
-    return Answer(
+    return HttpAnswer(
         int(written["status_code"]),
         {name: str(value) for name, value in written["headers"].items()},
         body.encode() if isinstance(body, str) else body,

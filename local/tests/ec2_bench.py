@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from little_stack import bare_endpoint
-from local_cloud.call import Ground, Quotas
+from local_cloud.call import CloudContext, Quotas
 from local_cloud.control.clock import Clock
 from local_cloud.control.timeline import Timeline
 from local_cloud.server import Server
@@ -28,7 +28,7 @@ class Bench:
         self.timeline = Timeline(clock)
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.quotas = Quotas(throttled=False)
-        self.ground = Ground(clock, self.timeline, self._tell, root, self.quotas)
+        self.ground = CloudContext(clock, self.timeline, self._tell, root, self.quotas)
         self.ec2 = Ec2(self.ground)
         endpoint = bare_endpoint(clock, self.timeline)
         endpoint.attach([self.ec2])

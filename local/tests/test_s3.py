@@ -22,12 +22,12 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from little_stack import bare_endpoint
-from local_cloud.call import Ground, Quotas
+from local_cloud.call import CloudContext, Quotas
 from local_cloud.control.clock import Clock
 from local_cloud.control.timeline import Timeline
 from local_cloud.endpoint import Endpoint
 from local_cloud.passing import moto_backend
-from local_cloud.server import Answer, Server
+from local_cloud.server import HttpAnswer, Server
 from local_cloud.services.iam.signatures import Signatures
 from local_cloud.services.s3 import S3
 from local_cloud.services.s3.payload import decode_chunks
@@ -63,7 +63,7 @@ class Gate:
 
     endpoint: Endpoint | None = None
 
-    def __call__(self, environ: WSGIEnvironment) -> Answer:
+    def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
         assert self.endpoint
         return self.endpoint(environ)
 
@@ -96,7 +96,7 @@ def world(tmp_path: Path, served: Served) -> Iterator[World]:
     moto_backend("s3").reset()
     gate, clients = served
     with Clock(START) as clock:
-        ground = Ground(clock, Timeline(clock), lambda region, event: None, tmp_path, Quotas())
+        ground = CloudContext(clock, Timeline(clock), lambda region, event: None, tmp_path, Quotas())
         secrets = {"test": "test", ROLE_KEY: ROLE_SECRET}
         signatures = Signatures(clock.now, secrets, {ROLE_KEY: ROLE_TOKEN})
         gate.endpoint = bare_endpoint(clock, ground.timeline, signatures)

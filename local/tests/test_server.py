@@ -5,17 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from local_cloud.server import Answer, Server
+from local_cloud.server import HttpAnswer, Server
 
 ECHO_HEADERS = {"X-Echo": "yes"}
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    def echo(environ: dict[str, object]) -> Answer:
+    def echo(environ: dict[str, object]) -> HttpAnswer:
         stream = environ["wsgi.input"]
         text = f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} {environ['PATH_INFO']} "
-        return Answer(200, ECHO_HEADERS, text.encode("latin-1") + stream.getvalue())  # type: ignore[attr-defined]
+        return HttpAnswer(200, ECHO_HEADERS, text.encode("latin-1") + stream.getvalue())  # type: ignore[attr-defined]
 
     server = Server(echo)
     server.start()

@@ -17,12 +17,12 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from little_stack import bare_endpoint
-from local_cloud.call import ACCOUNT, Ground, Quotas
+from local_cloud.call import ACCOUNT, CloudContext, Quotas
 from local_cloud.control.clock import Clock
 from local_cloud.control.timeline import Timeline
 from local_cloud.endpoint import Endpoint
 from local_cloud.passing import moto_backend
-from local_cloud.server import Answer, Server
+from local_cloud.server import HttpAnswer, Server
 from local_cloud.services.ssm import Ssm
 
 REGION = "eu-central-1"
@@ -115,7 +115,7 @@ class Gate:
 
     endpoint: Endpoint | None = None
 
-    def __call__(self, environ: WSGIEnvironment) -> Answer:
+    def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
         assert self.endpoint
         return self.endpoint(environ)
 
@@ -143,7 +143,7 @@ def world(tmp_path: Path, gate: tuple[Gate, Any, Any]) -> Iterator[World]:
         def emit(region: str, event: dict[str, Any]) -> None:
             made.events.append((region, event))
 
-        ground = Ground(clock, timeline, emit, tmp_path, Quotas())
+        ground = CloudContext(clock, timeline, emit, tmp_path, Quotas())
         made.stand_in = Ssm(ground, made.directory, lambda account, region, name: made.states.get(name))
         gate[0].endpoint = bare_endpoint(clock, timeline)
         gate[0].endpoint.attach([made.stand_in])

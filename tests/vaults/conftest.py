@@ -20,7 +20,7 @@ REGION: Final = "eu-central-1"
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class VaultGround:
     """An empty vault, one like it whose bucket or container does not exist, a way to lay objects into it."""
 
     vault: Vault
@@ -37,7 +37,7 @@ class Ground:
         pytest.param("swift", marks=pytest.mark.integration("swift")),
     ]
 )
-def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VaultGround]:
     """Give each kind of vault in turn, empty."""
     match request.param:
         case "s3":
@@ -71,7 +71,7 @@ def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSe
 
 
 @pytest.fixture
-def vault(ground: Ground) -> Vault:
+def vault(ground: VaultGround) -> Vault:
     """Give the vault alone."""
     return ground.vault
 
@@ -97,13 +97,13 @@ def s3(tmp_path: Path) -> Iterator[S3Ground]:
         yield S3Ground(cloud)
 
 
-def _s3_ground(cloud: Cloud) -> Ground:
+def _s3_ground(cloud: Cloud) -> VaultGround:
     s3 = S3Ground(cloud)
     vault = s3.vault("kept")
-    return Ground(vault, s3.vault("not-there", exists=False), vault.put)
+    return VaultGround(vault, s3.vault("not-there", exists=False), vault.put)
 
 
-def _local_ground(folder: Path) -> Ground:
+def _local_ground(folder: Path) -> VaultGround:
     container = folder / "kept"
     container.mkdir()
 
@@ -112,7 +112,9 @@ def _local_ground(folder: Path) -> Ground:
             f"the-{name}", provider="local", container=name, options={"key": str(folder)}, credentials={}
         )
 
-    return Ground(open_local("kept"), open_local("not-there"), lambda key, data: _lay(container / key, data))
+    return VaultGround(
+        open_local("kept"), open_local("not-there"), lambda key, data: _lay(container / key, data)
+    )
 
 
 def _s3_as_any_provider(cloud: Cloud) -> StorageServer:
@@ -124,7 +126,7 @@ def _s3_as_any_provider(cloud: Cloud) -> StorageServer:
     )
 
 
-def _server_ground(server: StorageServer, container: str) -> Ground:
+def _server_ground(server: StorageServer, container: str) -> VaultGround:
     def open_at_server(name: str, container: str) -> Vault:
         return open_offsite(
             name,
@@ -135,7 +137,7 @@ def _server_ground(server: StorageServer, container: str) -> Ground:
         )
 
     vault = open_at_server("the-kept", container)
-    return Ground(vault, open_at_server("the-not-there", "not-there"), vault.put)
+    return VaultGround(vault, open_at_server("the-not-there", "not-there"), vault.put)
 
 
 def _lay(path: Path, data: bytes) -> None:

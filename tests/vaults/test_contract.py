@@ -7,7 +7,7 @@ import pytest
 from chalicelib.errors import IntegrityFailure, NotFound, VaultMissing
 from chalicelib.vaults.layout import encode_name, segment_key
 from chalicelib.vaults.vault import StoredObject, Vault
-from tests.vaults.conftest import Ground
+from tests.vaults.conftest import VaultGround
 
 FOLDER = "points/orders-db/nightly/20260101T021500Z-rp/"
 EVERY_BYTE = bytes(range(256)) * 300
@@ -61,7 +61,7 @@ def test_a_range_that_reaches_past_the_end_is_an_integrity_failure(
         vault.read("key", start, length)
 
 
-def test_a_range_of_an_object_cut_short_behind_our_back_is_an_integrity_failure(ground: Ground) -> None:
+def test_a_range_of_an_object_cut_short_behind_our_back_is_an_integrity_failure(ground: VaultGround) -> None:
     ground.vault.put("key", b"0123456789")
     ground.lay("key", b"01234")
 
@@ -112,7 +112,7 @@ def test_a_listing_is_in_the_order_of_the_keys_and_can_begin_behind_any(vault: V
     assert list(vault.list("points/", "points/b")) == []
 
 
-def test_a_listing_goes_on_over_many_pages(ground: Ground) -> None:
+def test_a_listing_goes_on_over_many_pages(ground: VaultGround) -> None:
     keys = [segment_key(FOLDER, number) for number in range(1, 1004)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda key: ground.lay(key, b"x"), keys))
@@ -132,7 +132,7 @@ def test_a_deleted_object_is_gone_and_deleting_it_again_is_no_error(vault: Vault
     assert [found.key for found in vault.list("")] == ["folder/other"]
 
 
-def test_a_missing_bucket_or_container_is_named_and_never_taken_for_an_empty_one(ground: Ground) -> None:
+def test_a_missing_bucket_or_container_is_named_and_never_taken_for_an_empty_one(ground: VaultGround) -> None:
     missing = ground.missing
     for attempt in (
         lambda: missing.put("key", b"x"),

@@ -25,7 +25,7 @@ Clients = Callable[[str, str], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StackPlace:
     """Where a resource is made, and its logical name."""
 
     stack: str
@@ -57,10 +57,10 @@ class Workshop:
     gateway: Gateway
 
 
-Creator = Callable[[Workshop, Place, Properties], Created]
+Creator = Callable[[Workshop, StackPlace, Properties], Created]
 
 
-def only(place: Place, properties: Properties, known: Collection[str]) -> None:
+def only(place: StackPlace, properties: Properties, known: Collection[str]) -> None:
     """Refuse properties that are not read.
 
     Raises:
@@ -71,7 +71,7 @@ def only(place: Place, properties: Properties, known: Collection[str]) -> None:
             raise TemplateError(f"the local cloud does not read {name} of {place.name}")
 
 
-def make_table(workshop: Workshop, place: Place, properties: Properties) -> Created:
+def make_table(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Make a DynamoDB table with its indexes and its time to live."""
     client = workshop.clients("dynamodb", place.region)
     as_they_are = (
@@ -98,7 +98,7 @@ def make_table(workshop: Workshop, place: Place, properties: Properties) -> Crea
     return Created(name, {"Arn": table["TableArn"]})
 
 
-def make_queue(workshop: Workshop, place: Place, properties: Properties) -> Created:
+def make_queue(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Make an SQS queue."""
     attributes = (
         "VisibilityTimeout",
@@ -121,7 +121,7 @@ def make_queue(workshop: Workshop, place: Place, properties: Properties) -> Crea
     )
 
 
-def make_queue_policy(workshop: Workshop, place: Place, properties: Properties) -> Created:
+def make_queue_policy(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Set the policy of queues."""
     only(place, properties, ("Queues", "PolicyDocument"))
     policy = {"Policy": json.dumps(properties["PolicyDocument"])}
@@ -130,7 +130,7 @@ def make_queue_policy(workshop: Workshop, place: Place, properties: Properties) 
     return Created(place.physical_name)
 
 
-def make_bucket(workshop: Workshop, place: Place, properties: Properties) -> Created:
+def make_bucket(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Make an S3 bucket with versioning, encryption, lifecycle and public access block."""
     client = workshop.clients("s3", place.region)
     known = ("VersioningConfiguration", "BucketEncryption", "LifecycleConfiguration")
@@ -150,7 +150,7 @@ def make_bucket(workshop: Workshop, place: Place, properties: Properties) -> Cre
     return Created(name, {"Arn": f"arn:aws:s3:::{name}", "DomainName": f"{name}.s3.amazonaws.com"})
 
 
-def make_bucket_policy(workshop: Workshop, place: Place, properties: Properties) -> Created:
+def make_bucket_policy(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Set the policy of a bucket, less the statements that hold for requests without TLS.
 
     moto looks at no condition of a statement and would deny every request by those; here the loopback
@@ -167,7 +167,7 @@ def make_bucket_policy(workshop: Workshop, place: Place, properties: Properties)
     return Created(place.physical_name)
 
 
-def make_key(workshop: Workshop, place: Place, properties: Properties) -> Created:
+def make_key(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Make a KMS key."""
     ignored = ("EnableKeyRotation", "PendingWindowInDays", "Tags", "Enabled")
     only(place, properties, ("KeyPolicy", "Description", "KeySpec", "KeyUsage", "MultiRegion", *ignored))
@@ -182,14 +182,14 @@ def make_key(workshop: Workshop, place: Place, properties: Properties) -> Create
     return Created(key["KeyId"], {"Arn": key["Arn"], "KeyId": key["KeyId"]})
 
 
-def make_alias(workshop: Workshop, place: Place, properties: Properties) -> Created:
+def make_alias(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Return a KMS key."""
     only(place, properties, ("AliasName", "TargetKeyId"))
     workshop.clients("kms", place.region).create_alias(**properties)
     return Created(properties["AliasName"])
 
 
-def make_rule(workshop: Workshop, place: Place, properties: Properties) -> Created:
+def make_rule(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Make an EventBridge rule on the default bus, with its targets."""
     only(place, properties, ("Name", "Description", "EventPattern", "ScheduleExpression", "State", "Targets"))
     name = properties.get("Name", place.physical_name)
@@ -205,7 +205,7 @@ def make_rule(workshop: Workshop, place: Place, properties: Properties) -> Creat
     return Created(name, {"Arn": arn})
 
 
-def make_function(workshop: Workshop, place: Place, properties: Properties) -> Created:
+def make_function(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Deploy a function and connect what invokes it."""
     ignored = (
         "Runtime",
@@ -246,11 +246,11 @@ def make_function(workshop: Workshop, place: Place, properties: Properties) -> C
     )
     workshop.functions.add(function)
     for name, event in properties.get("Events", {}).items():
-        connect(workshop, Place(place.stack, place.region, f"{place.name}{name}"), function, event)
+        connect(workshop, StackPlace(place.stack, place.region, f"{place.name}{name}"), function, event)
     return Created(function.name, {"Arn": function.arn})
 
 
-def connect(workshop: Workshop, place: Place, function: Function, event: Properties) -> None:
+def connect(workshop: Workshop, place: StackPlace, function: Function, event: Properties) -> None:
     """Let an event source of a SAM function invoke it.
 
     https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-eventsource.html
@@ -279,7 +279,7 @@ def connect(workshop: Workshop, place: Place, function: Function, event: Propert
             raise TemplateError(f"the local cloud does not know the event source {other} of {function.name}")
 
 
-def make_api(workshop: Workshop, place: Place, properties: Properties) -> Created:
+def make_api(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Put the gateway in front of the function that the API's definition names."""
     ignored = ("EndpointConfiguration", "MinimumCompressionSize", "Tags", "TracingEnabled", "MethodSettings")
     only(place, properties, ("Name", "StageName", "DefinitionBody", "GatewayResponses", "Auth", *ignored))
@@ -307,10 +307,10 @@ def encryption_of(properties: Properties) -> dict[str, Any]:
     return {"Rules": [renamed(rule, names) for rule in properties["ServerSideEncryptionConfiguration"]]}
 
 
-def ignored(service: str, region_matters: bool = True) -> Callable[[Place], Created]:
+def ignored(service: str, region_matters: bool = True) -> Callable[[StackPlace], Created]:
     """Return what stands for a resource that is known and not made."""
 
-    def stand_for(place: Place) -> Created:
+    def stand_for(place: StackPlace) -> Created:
         region = place.region if region_matters else ""
         return Created(
             place.physical_name, {"Arn": f"arn:aws:{service}:{region}:{ACCOUNT}:{place.physical_name}"}
@@ -331,7 +331,7 @@ CREATORS: Mapping[str, Creator] = {
     "AWS::Serverless::Function": make_function,
     "AWS::Serverless::Api": make_api,
 }
-KNOWN_AND_IGNORED: Mapping[str, Callable[[Place], Created]] = {
+KNOWN_AND_IGNORED: Mapping[str, Callable[[StackPlace], Created]] = {
     "AWS::CloudWatch::Alarm": ignored("cloudwatch"),
     "AWS::CloudWatch::Dashboard": ignored("cloudwatch"),
     "AWS::Events::EventBusPolicy": ignored("events"),

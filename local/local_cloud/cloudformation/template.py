@@ -16,7 +16,7 @@ import yaml
 
 from local_cloud.call import ACCOUNT
 from local_cloud.cloudformation.intrinsics import NOTHING, TemplateError, resolve
-from local_cloud.cloudformation.resources import CREATORS, KNOWN_AND_IGNORED, Created, Place, Workshop
+from local_cloud.cloudformation.resources import CREATORS, KNOWN_AND_IGNORED, Created, StackPlace, Workshop
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Stack:
         resource = self._document["Resources"].get(name)
         if resource is None:
             raise TemplateError(f"{self.plan.template.name}: there is no resource {name}")
-        kind, place = resource["Type"], Place(self.plan.name, self.plan.region, name)
+        kind, place = resource["Type"], StackPlace(self.plan.name, self.plan.region, name)
         if kind in KNOWN_AND_IGNORED:
             created = KNOWN_AND_IGNORED[kind](place)
         elif kind in CREATORS:

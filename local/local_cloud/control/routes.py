@@ -23,7 +23,7 @@ from local_cloud.control.durations import parse_duration
 from local_cloud.control.faults import Caller, Faults
 from local_cloud.control.timeline import Timeline
 from local_cloud.endpoint import CallCount
-from local_cloud.server import Answer
+from local_cloud.server import HttpAnswer
 
 LOG = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Control:
             ("PUT", "/faults"): self._set_faults,
         }
 
-    def __call__(self, environ: WSGIEnvironment) -> Answer:
+    def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
         """Answer one request: 404 and 405 for what there is not, 400 with the reason for bad input."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         route = self._routes.get((method, path))
@@ -135,6 +135,6 @@ def document_of(environ: WSGIEnvironment) -> Any:
         raise ValueError(f"the body is not JSON: {error}") from error
 
 
-def written(status: int, document: object) -> Answer:
+def written(status: int, document: object) -> HttpAnswer:
     """Write a JSON answer."""
-    return Answer(status, {"Content-Type": "application/json"}, json.dumps(document).encode() + b"\n")
+    return HttpAnswer(status, {"Content-Type": "application/json"}, json.dumps(document).encode() + b"\n")

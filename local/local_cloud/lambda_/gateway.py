@@ -24,7 +24,7 @@ from wsgiref.types import WSGIEnvironment
 from local_cloud.call import ACCOUNT
 from local_cloud.control.clock import Clock
 from local_cloud.lambda_.functions import FunctionError, Functions
-from local_cloud.server import Answer
+from local_cloud.server import HttpAnswer
 from local_cloud.services.iam.refusals import RefusedError, Wrong
 from local_cloud.services.iam.signatures import Signatures
 
@@ -85,7 +85,7 @@ class Gateway:
         """Serve nothing."""
         self._api = Api("none", "none")
 
-    def __call__(self, environ: WSGIEnvironment) -> Answer:
+    def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
         """Answer one request; a stage name before the path is taken off, as in the URL on AWS."""
         path = environ["RAW_URI"].partition("?")[0].removeprefix(f"/{self._api.stage}") or "/"
         body: bytes = environ["wsgi.input"].getvalue()
@@ -104,7 +104,7 @@ class Gateway:
             return message(502, "Internal server error")
         return self._answer(answer, environ)
 
-    def _refusal(self, environ: WSGIEnvironment) -> Answer | None:
+    def _refusal(self, environ: WSGIEnvironment) -> HttpAnswer | None:
         """Return the answer to a request that is not signed as it should be."""
         try:
             claim = self._signatures.check(environ)
@@ -119,7 +119,7 @@ class Gateway:
             return self._own_answer("INVALID_SIGNATURE", 403, why)
         return None
 
-    def _own_answer(self, kind: str, status: int, text: str) -> Answer:
+    def _own_answer(self, kind: str, status: int, text: str) -> HttpAnswer:
         """Answer as the API's definition has the gateway answer this, or as the gateway does by itself.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-gatewayResponse-definition.html
@@ -132,7 +132,7 @@ class Gateway:
             name: value.strip("'") for name, value in given.items()
         }
         body = custom["ResponseTemplates"]["application/json"]
-        return Answer(int(custom.get("StatusCode", status)), headers, body.encode())
+        return HttpAnswer(int(custom.get("StatusCode", status)), headers, body.encode())
 
     def _find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         for route in self._api.routes:
@@ -181,7 +181,7 @@ class Gateway:
         kind = content_type.partition(";")[0].strip().lower()
         return bool(kind) and (kind in self._api.binary_types or "*/*" in self._api.binary_types)
 
-    def _answer(self, answer: Any, environ: WSGIEnvironment) -> Answer:
+    def _answer(self, answer: Any, environ: WSGIEnvironment) -> HttpAnswer:
         """Turn the function's answer into HTTP; one that has not the documented shape is a 502."""
         try:
             status = int(answer["statusCode"])
@@ -194,12 +194,12 @@ class Gateway:
             content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
         except (TypeError, KeyError, ValueError, AttributeError, binascii.Error):
             return message(502, "Internal server error")
-        return Answer(status, listed, content)
+        return HttpAnswer(status, listed, content)
 
 
-def message(status: int, text: str) -> Answer:
+def message(status: int, text: str) -> HttpAnswer:
     """Answer as the gateway itself does."""
-    return Answer(status, {"Content-Type": "application/json"}, json.dumps({"message": text}).encode())
+    return HttpAnswer(status, {"Content-Type": "application/json"}, json.dumps({"message": text}).encode())
 
 
 def route_of(resource: str, method: str, operation: Mapping[str, Any]) -> Route:

@@ -18,7 +18,7 @@ from typing import Any
 
 from moto.core.exceptions import ServiceException
 
-from local_cloud.call import AwsError, Call, Ground, Handler, PassOn
+from local_cloud.call import AwsError, Call, CloudContext, Handler, PassOn
 from local_cloud.services.ec2.contents import Contents
 from local_cloud.services.ec2.copies import Copies
 from local_cloud.services.ec2.disks import Disks
@@ -49,7 +49,7 @@ class Ec2:
 
     service = "ec2"
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: CloudContext) -> None:
         """Stand on `ground`; the bytes lie below its root."""
         world = World(ground)
         self._now = ground.clock.now

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NewType
 
-from local_cloud.services.ec2.scan import Kind, Seen, look, scan
+from local_cloud.services.ec2.scan import Kind, Scanned, look, scan
 
 TreeId = NewType("TreeId", str)
 
@@ -62,7 +62,7 @@ class Source:
     folder: Path
     without: Collection[str] = ()
 
-    def scan(self) -> dict[str, Seen]:
+    def scan(self) -> dict[str, Scanned]:
         """Look at all of it."""
         return scan(self.folder, self.without)
 
@@ -82,7 +82,7 @@ class Contents:
         self._holds: Counter[TreeId] = Counter()
         self._uses: Counter[str] = Counter()
         self._stored: set[str] = set()
-        self._known: dict[tuple[int, int], tuple[Seen, str]] = {}
+        self._known: dict[tuple[int, int], tuple[Scanned, str]] = {}
 
     def capture(self, sources: Sequence[Source]) -> list[Tree]:
         """Take a tree of each source, all as they are at one instant, and hold each once.
@@ -141,7 +141,7 @@ class Contents:
         for table in (self._holds, self._uses, self._stored, self._known):
             table.clear()
 
-    def _list(self, folder: Path, scanned: dict[str, Seen], now_ns: int, *, last: bool) -> list[Entry]:
+    def _list(self, folder: Path, scanned: dict[str, Scanned], now_ns: int, *, last: bool) -> list[Entry]:
         """Make the listing of what was scanned, without what changes meanwhile unless this is the
         last try.
         """
@@ -159,14 +159,14 @@ class Contents:
             entries.append(Entry(path, kind, mode, seen.uid, seen.gid, seen.mtime_ns, size, content))
         return entries
 
-    def _remembered(self, seen: Seen) -> str | None:
+    def _remembered(self, seen: Scanned) -> str | None:
         """Return the content of what looked just so when we last read it, if we still have it."""
         known = self._known.get((seen.device, seen.inode))
         if known and known[0] == seen and (known[1] in self._stored or seen.kind is Kind.LINK):
             return known[1]
         return None
 
-    def _read_now(self, file: Path, seen: Seen, now_ns: int, *, last: bool) -> str:
+    def _read_now(self, file: Path, seen: Scanned, now_ns: int, *, last: bool) -> str:
         """Return a file's digest, after storing its bytes, or a link's target.
 
         Raises:

@@ -30,7 +30,7 @@ KINDS = {
 """The kinds that are looked at; sockets and devices are not."""
 
 
-class Seen(NamedTuple):
+class Scanned(NamedTuple):
     """One look at one path; equal looks mean an unchanged file."""
 
     device: int
@@ -52,17 +52,17 @@ class Seen(NamedTuple):
         return max(self.mtime_ns, self.ctime_ns) < moment_ns
 
 
-def look(file: Path) -> Seen:
+def look(file: Path) -> Scanned:
     """Look at one path, not following links."""
     return _seen(file.lstat())
 
 
-def scan(folder: Path, without: Collection[str] = ()) -> dict[str, Seen]:
+def scan(folder: Path, without: Collection[str] = ()) -> dict[str, Scanned]:
     """Look at all below `folder` but its children in `without`: path → look, parents before children.
 
     What goes while we look is left out; a folder that does not exist has nothing in it.
     """
-    found: dict[str, Seen] = {}
+    found: dict[str, Scanned] = {}
     ahead = [""]
     while ahead:
         parent = ahead.pop()
@@ -75,7 +75,7 @@ def scan(folder: Path, without: Collection[str] = ()) -> dict[str, Seen]:
     return found
 
 
-def _children(folder: str) -> list[tuple[str, Seen]]:
+def _children(folder: str) -> list[tuple[str, Scanned]]:
     children = []
     try:
         with os.scandir(folder) as entries:
@@ -91,8 +91,8 @@ def _children(folder: str) -> list[tuple[str, Seen]]:
     return sorted(children)
 
 
-def _seen(status: os.stat_result) -> Seen:
-    return Seen(
+def _seen(status: os.stat_result) -> Scanned:
+    return Scanned(
         status.st_dev,
         status.st_ino,
         status.st_mode,

@@ -13,7 +13,7 @@ from moto.ec2.exceptions import InvalidInstanceIdError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.instances import Instance, Reservation
 
-from local_cloud.call import AwsError, Call, Ground
+from local_cloud.call import AwsError, Call, CloudContext
 from local_cloud.passing import lock_of
 from local_cloud.services.ec2.events import Event
 
@@ -88,7 +88,7 @@ class InstanceIndex:
 class World:
     """The ground as this package uses it."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: CloudContext) -> None:
         """Act on `ground`."""
         self._ground = ground
         self.quotas = ground.quotas

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from local_cloud.call import AwsError, Call, Ground, Handler, PassOn
+from local_cloud.call import AwsError, Call, CloudContext, Handler, PassOn
 from local_cloud.services.lag import Listing, lagging
 from local_cloud.services.ssm.agents import NO_AGENT, Agents, InstanceState
 from local_cloud.services.ssm.commands import Command, Invocation, show_command, show_invocation, show_step
@@ -39,7 +39,7 @@ class Ssm:
     service = "ssm"
 
     def __init__(
-        self, ground: Ground, directory: Callable[[str], Path], instance_state: InstanceState
+        self, ground: CloudContext, directory: Callable[[str], Path], instance_state: InstanceState
     ) -> None:
         """Run scripts in `directory(id)`; `instance_state(account, region, id)` is EC2's word, or None."""
         self._now = ground.clock.now

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from local_cloud.call import ACCOUNT, AwsError, Ground
+from local_cloud.call import ACCOUNT, AwsError, CloudContext
 from local_cloud.passing import moto_backend
 from local_cloud.services.ssm.pages import page
 
@@ -50,7 +50,7 @@ class Agents:
     """The agents of every region."""
 
     def __init__(
-        self, ground: Ground, instance_state: InstanceState, on_online: Callable[[str, str], None]
+        self, ground: CloudContext, instance_state: InstanceState, on_online: Callable[[str, str], None]
     ) -> None:
         """Watch over instances; `on_online(region, instance_id)` is called when an agent comes online."""
         self._ground = ground

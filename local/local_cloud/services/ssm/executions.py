@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local_cloud.call import Ground
+from local_cloud.call import CloudContext
 from local_cloud.control.timeline import Work
 from local_cloud.services.ssm.commands import Command, Invocation, State, StepResult
 from local_cloud.services.ssm.documents import Step
-from local_cloud.services.ssm.script import Place, Script, kill_leftovers
+from local_cloud.services.ssm.script import Script, ScriptPlace, kill_leftovers
 
 AT_ONCE = 128
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -42,7 +42,7 @@ class Execution:
 class Executions:
     """All that run; every method may be called from any thread."""
 
-    def __init__(self, ground: Ground, directory: Callable[[str], Path]) -> None:
+    def __init__(self, ground: CloudContext, directory: Callable[[str], Path]) -> None:
         """Run scripts in `directory(instance_id)`."""
         self._ground = ground
         self._directory = directory
@@ -158,4 +158,4 @@ class Executions:
             "AWS_SSM_INSTANCE_ID": instance_id,
             "AWS_SSM_REGION_NAME": command.region,
         }
-        return Script(step.script, Place(folder, wanted if exists_or_must else home, environment))
+        return Script(step.script, ScriptPlace(folder, wanted if exists_or_must else home, environment))

@@ -18,7 +18,7 @@ import threading
 import uuid
 from datetime import datetime, timedelta
 
-from local_cloud.call import AwsError, Call, Ground
+from local_cloud.call import AwsError, Call, CloudContext
 from local_cloud.services.ssm.agents import Agents
 from local_cloud.services.ssm.commands import Command, Invocation, State, StepResult, overall
 from local_cloud.services.ssm.documents import find_document, plan_steps
@@ -42,7 +42,7 @@ NOT_HERE = (
 class RunCommand:
     """Every command of the account."""
 
-    def __init__(self, ground: Ground, agents: Agents, executions: Executions) -> None:
+    def __init__(self, ground: CloudContext, agents: Agents, executions: Executions) -> None:
         """Deliver to the instances that `agents` reaches; `executions` runs what is delivered."""
         self._ground = ground
         self._agents = agents

@@ -33,7 +33,7 @@ _starting = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ScriptPlace:
     """Where and as what a script runs: the script's own folder, the working directory, the environment."""
 
     folder: Path
@@ -67,7 +67,7 @@ class _Output:
 class Script:
     """A script that can be run once and stopped at any time, from any thread."""
 
-    def __init__(self, text: str, place: Place) -> None:
+    def __init__(self, text: str, place: ScriptPlace) -> None:
         """Prepare `text` to run at `place`; nothing happens yet."""
         self._text = text
         self._place = place

@@ -337,9 +337,12 @@ class Instance:
         return str(path)
 
     def left_behind(self) -> list[str]:
-        """List the files, not the folders, that the runner left."""
+        """List the files, not the folders, that the runner left; it may be removing them meanwhile."""
+        walked = os.walk(self.state)  # passes over a folder that goes while it looks, as rglob does not
         return sorted(
-            str(path.relative_to(self.state)) for path in self.state.rglob("*") if not path.is_dir()
+            str((Path(folder) / name).relative_to(self.state))
+            for folder, _, files in walked
+            for name in files
         )
 
 

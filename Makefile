@@ -29,9 +29,10 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Farshore needs Python 3.11 or newer")'
 	@$(PYTHON) -m venv $(VENV)
 	$(call say,2 of 3: the packages of requirements-dev.txt)
-	@$(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt | \
+	@rm -f $(VENV)/.failed
+	@{ $(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt || touch $(VENV)/.failed; } | \
 	  awk '/^Collecting/ {printf "\r  %3d packages found", ++n > "/dev/stderr"} END {print "" > "/dev/stderr"}'
-	@$(BIN)/pip check --disable-pip-version-check >&2
+	@test ! -e $(VENV)/.failed && $(BIN)/pip check --disable-pip-version-check >&2
 	$(call say,3 of 3: the wheels that go to Lambda)
 	@$(BIN)/pip download --quiet --disable-pip-version-check --dest $(WHEELS) -r requirements.txt
 	@touch $@

@@ -44,16 +44,21 @@ class BackupTick:
         tries: dict[str, list[LineageRecord]] = {}
         for record in due.retries:
             tries.setdefault(record.lineage.plan, []).append(record)
-        names = dict.fromkeys((*due.plans, *tries))
-        isolated(((name, partial(self._run_plan, due, name, tries.get(name, []))) for name in names), "plan")
+        woken = frozenset(due.plans)
+        tasks = (
+            (name, partial(self._run_plan, due.stored.get(name), tries.get(name, []), name in woken))
+            for name in dict.fromkeys((*due.plans, *tries))
+        )
+        isolated(tasks, "plan")
 
-    def _run_plan(self, due: DueWork, name: str, tries: Sequence[LineageRecord]) -> None:
-        now, stored = self.now(), due.stored.get(name)
-        wanted = [each for each in tries if stored and rule_to_try(stored.plan, each, now)]
-        self.services.forget_retries(each for each in tries if each not in wanted)
+    def _run_plan(self, stored: StoredPlan | None, tries: Sequence[LineageRecord], is_woken: bool) -> None:
+        now, wanted, unwanted = self.now(), list[LineageRecord](), list[LineageRecord]()
+        for each in tries:
+            is_wanted = stored is not None and rule_to_try(stored.plan, each, now) is not None
+            (wanted if is_wanted else unwanted).append(each)
+        self.services.forget_retries(unwanted)
         if stored is None:
             return
-        is_woken = name in due.plans
         if wanted or (is_woken and is_due(stored, now)):
             self._open_due(stored, wanted, now)
         # A plan that is not swept is about to be, and the next tick sees whether it was.

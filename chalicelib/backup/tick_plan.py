@@ -147,6 +147,7 @@ def _is_busy(view: PlanAtTick, rule: Rule, record: LineageRecord) -> bool:
 
 
 def _tries(view: PlanAtTick, retries: Iterable[LineageRecord]) -> Iterator[PlannedRun]:
+    missed: dict[str, Mapping[str, str]] = {}  # by rule: it is looked up in all that is known of the plan
     for record in retries:
         rule, service = rule_to_try(view.plan, record, view.now), record.lineage.service
         if rule is None:
@@ -155,7 +156,9 @@ def _tries(view: PlanAtTick, retries: Iterable[LineageRecord]) -> Iterator[Plann
         if service in view.covered.services:
             yield _run(view, rule, view.covered.of(service), cause, {})
         else:
-            why = view.missed(rule).get(service, "it is gone")
+            if rule.name not in missed:
+                missed[rule.name] = view.missed(rule)
+            why = missed[rule.name].get(service, "it is gone")
             yield _run(view, rule, Covered({}), cause, {service: why})
 
 

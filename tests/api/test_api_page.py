@@ -5,44 +5,20 @@ Ids, hashes and times differ from run to run: where an answer has one, the page'
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl
 
+from docs.examples import PAGE as FILE
+from docs.examples import Example, examples
 from stage import HOME_TEMPLATE
 from tests.support.farshore import Answer, Farshore
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
-EXAMPLE = re.compile(r"^```http\n(.*?)^```\n\n```json\n(\d+) [\w ]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGE = FILE.read_text(encoding="utf-8")
 VARYING = re.compile(
     r"(i|rp|snap|vol)-[0-9a-f]+|(backup|copy|restore|expire|inventory)-[0-9a-f]{24}|[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{8}T\d{6}Z|\d{4}-\d\d(-\d\d)?")
 AGE = re.compile(r'"(achieved|age)": "[0-9]+[smhd]"')
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A request of the page, and what the page says is answered."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: str
-    status: int
-    answer: Any
-
-
-def examples() -> Iterator[Example]:
-    for request, status, answer in EXAMPLE.findall(PAGE):
-        head, _, body = request.partition("\n\n")
-        line, *headers = head.splitlines()
-        method, path = line.split(" ")
-        named = dict(header.split(": ", 1) for header in headers)
-        yield Example(method, path, named, body, int(status), json.loads(answer) if answer.strip() else None)
 
 
 def routes_of_the_package() -> set[str]:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chalicelib.backup.due_backups import Covered, Deployment, targets_of
+from chalicelib.backup.due_backups import Deployment
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.rules import RuleId, RuleStore
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import JobId
 from chalicelib.jobs.work import Cause, Target, backup_request
-from chalicelib.plans.model import Plan, Rule
+from chalicelib.plans.model import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,3 @@ class BackupOpener:
             if target.is_large:
                 self.lists.put(target.instances)
         return self.engine.open([backup_request(target, cause) for target in targets])
-
-    def targets(self, plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered) -> tuple[Target, ...]:
-        """Return what a rule's backups are made of."""
-        return targets_of(plan, rule, rule_id, covered, self.deployment)

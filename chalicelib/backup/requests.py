@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.backup.due_backups import Covered, covered_by
+from chalicelib.backup.due_backups import Covered, covered_by, targets_of
 from chalicelib.backup.opener import BackupOpener
 from chalicelib.catalog.recovery_point import Origin
 from chalicelib.catalog.store import PlanStore
@@ -106,7 +106,9 @@ class BackupRequests:
         covered = _limited(order, covered_by(plan, self.ec2))
         ids = self.opener.rule_ids(plan)
         targets = [
-            target for rule in rules for target in self.opener.targets(plan, rule, ids[rule.name], covered)
+            target
+            for rule in rules
+            for target in targets_of(plan, rule, ids[rule.name], covered, self.opener.deployment)
         ]
         cause = Cause(self.now(), "asked for through the API", key=key, terms=order.terms)
         return self.opener.open(targets, cause)

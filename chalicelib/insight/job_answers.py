@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from chalicelib.catalog.recovery_point import (
-    Origin,
-    SnapshotRef,
-)
+from chalicelib.catalog.recovery_point import Origin, SnapshotRef
 from chalicelib.catalog.values import Answer, Moment, present, says
 from chalicelib.insight.volume_answers import (
     VOLUMES_LISTED,

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from chalicelib.catalog.recovery_point import (
-    SnapshotRef,
-)
+from chalicelib.catalog.recovery_point import SnapshotRef
 from chalicelib.catalog.values import Answer, says
 from chalicelib.insight.job_answers import JobsAnswer
 from chalicelib.insight.point_answers import content_keys
@@ -21,6 +19,9 @@ from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
 from chalicelib.plans.declared import Maybe
 from chalicelib.plans.durations import render_duration
 from chalicelib.plans.model import ServiceRule
+
+_VolumeCount = Annotated[Maybe[int], says("how many volumes are made")]
+_Volumes = Annotated[Maybe[tuple[VolumeAnswer, ...]], says(f"the volumes, the first {VOLUMES_LISTED}")]
 
 
 class RestoreWould(Answer):
@@ -45,10 +46,8 @@ class RestoreWould(Answer):
     verify: Annotated[str | None, says("the script that decides")] = None
     timeout: Annotated[Maybe[str], says("how long the scripts may take")] = None
     working_directory: Annotated[str | None, says("where they run")] = None
-    volume_count: Annotated[Maybe[int], says("how many volumes are made")] = None
-    volumes: Annotated[Maybe[tuple[VolumeAnswer, ...]], says(f"the volumes, the first {VOLUMES_LISTED}")] = (
-        None
-    )
+    volume_count: _VolumeCount = None
+    volumes: _Volumes = None
 
 
 class RestorePreview(Answer):
@@ -61,10 +60,8 @@ class RestorePreview(Answer):
 class RestoreAnswer(JobsAnswer):
     """The answer to a restore."""
 
-    volume_count: Annotated[Maybe[int], says("how many volumes are made")] = None
-    volumes: Annotated[Maybe[tuple[VolumeAnswer, ...]], says(f"the volumes, the first {VOLUMES_LISTED}")] = (
-        None
-    )
+    volume_count: _VolumeCount = None
+    volumes: _Volumes = None
 
 
 def restore_answer(jobs: Sequence[str], request: AnyRequest, refs: Sequence[SnapshotRef]) -> RestoreAnswer:

@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from chalicelib.catalog.recovery_point import (
-    SnapshotRef,
-)
+from chalicelib.catalog.recovery_point import SnapshotRef
 from chalicelib.catalog.values import Answer, present, says
 from chalicelib.jobs.volume_plan import PlannedVolume, planned_volume, wanted_by
 from chalicelib.jobs.work import BackupWork, InventoryWork, ServiceRestoreWork, VolumeRestoreWork

@@ -119,17 +119,13 @@ def _rules_gone(change: PlanChange, stored: Plan) -> Iterator[str]:
 def _renamed(rule: Rule, change: PlanChange) -> str | None:
     """Return the new rule that says what this one said."""
     known = {each.name for each in change.stored.rules} if change.stored else set()
-    old = {**_document(rule), "name": None}
+    old = {**rule.document(), "name": None}
     same = (
         each
         for each in change.plan.rules
-        if each.name not in known and {**_document(each), "name": None} == old
+        if each.name not in known and {**each.document(), "name": None} == old
     )
     return next((each.name for each in same), None)
-
-
-def _document(rule: Rule) -> Mapping[str, Any]:
-    return rule.document()
 
 
 def _vaults_dropped(change: PlanChange, stored: Plan) -> Iterator[str]:

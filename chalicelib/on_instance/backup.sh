@@ -3,7 +3,7 @@
 # Runs a user's backup script once, and uploads what it writes while it is made. Runs behind runner.sh.
 #
 #   script ──> $OUTPUT ──> parts, one at a time in $BOOKS/part ──> curl
-#                                                      └──> tee ──> SHA-256 of the part, SHA-256 of the whole
+#                                                      └──> tee ──> SHA-256 of the whole, SHA-256 of the part
 #
 # Invariant: the report is sent, and standard output says its hash, only when the script has exited 0, every byte it
 # wrote is uploaded, and the hash of the whole is that of all these bytes. This script can finish nothing: the object
@@ -16,8 +16,8 @@
 # Letters are taken by whoever waits: by this shell while a script writes a file, else by the uploader, which hands on
 # what the last one said when it ends. It is in the memory of these shells, and nowhere else but in pipes.
 #
-# Descriptors: 3 the output, to read; 4 the guard's; 5 events (of what ends, and ticks); 6 and 7 the two ends of a pipe
-# between processes of ours; 8 the output, to write; 9 the ledger: "NUMBER SIZE SHA-256" for each part, "SHA-256 -" for
+# Descriptors: 3 the output, to read; 4 the guard's, in the uploader what a part's hash is made from, to write; 5 events
+# (of what ends, and ticks); 6 and 7 the two ends of a pipe between processes of ours; 8 the output, to write; 9 the ledger: "NUMBER SIZE SHA-256" for each part, "SHA-256 -" for
 # the whole.
 
 SCRIPT_EXITED=10
@@ -97,10 +97,7 @@ upload() {
         take "$mib" || return
         size=$(size_of "$BOOKS/part")
         [ "$size" -gt 0 ] || return 0
-        # Hashing takes as long as sending on a good network, so it is done meanwhile. The part is read but once, so
-        # that its hash, which is compared with what S3 holds, and that of the whole are of the same bytes.
-        tee /proc/self/fd/7 <"$BOOKS/part" 5<&- 6<&- | sha256sum >"$BOOKS/sum" &
-        summer=$!
+        start_sums
         expect=
         insist put_part || lost "of $size bytes could not be uploaded: $WHY" || return
         # shellcheck disable=SC2015 # whichever of them fails
@@ -109,6 +106,23 @@ upload() {
     done
     take 1 || return
     [ "$(size_of "$BOOKS/part")" -eq 0 ] || return $OUTPUT_TOO_LARGE
+}
+
+# Hashes the part, and hands it on to what hashes the whole. Hashing takes as long as sending on a good network, so it
+# is done meanwhile. The part is read but once, so that its hash, which is compared with what S3 holds, and that of the
+# whole are of the same bytes. tee opens its file anew: it waits for ever if what hashes the part was killed before that,
+# so whoever waits for the hash ends tee.
+start_sums() {
+    mkfifo "$BOOKS/pipe"
+    exec 4<>"$BOOKS/pipe"
+    exec 6<"$BOOKS/pipe"
+    exec 4>"$BOOKS/pipe"
+    rm "$BOOKS/pipe"
+    sha256sum <&6 >"$BOOKS/sum" 3<&- 4>&- 5<&- 6<&- 7>&- 8>&- 9>&- &
+    summer=$!
+    tee /proc/self/fd/4 <"$BOOKS/part" >&7 3<&- 5<&- 6<&- 7>&- 8>&- 9>&- &
+    copier=$!
+    exec 4>&- 6<&-
 }
 
 lost() { # WHY
@@ -179,12 +193,13 @@ start_upload() {
     (
         exec 4>&- 6<&- 8>&5 5<&-
         # shellcheck disable=SC2030 # its own
-        child='' summer='' begun='' ticker=''
-        trap 'kill $child $summer $begun $ticker 2>/dev/null; exit 143' TERM
+        child='' summer='' copier='' begun='' ticker=''
+        trap 'kill $child $summer $copier $begun $ticker 2>/dev/null; exit 143' TERM
         open_events
         upload
         code=$?
         close_events
+        kill "$copier" 2>/dev/null
         printf '%s\n' "$next" "$take" "$report_url" "$letter_at" >&8
         exit "$code"
     ) &

@@ -70,3 +70,23 @@ def test_readers_of_a_killed_runner_end_with_the_script(instance: Instance, buck
 
     assert stdout == ""
     wait_until(lambda: not processes_of(process.pid), f"{processes_of(process.pid)} still run")
+
+
+@pytest.mark.parametrize("output", ["pipe", "file"])
+def test_a_run_whose_hashing_is_killed_before_it_begins_fails_and_leaves_nothing_running(
+    instance: Instance, bucket: Bucket, output: str
+) -> None:
+    folder = instance.directory / "bin"
+    folder.mkdir()
+    kills = "pkill -KILL -s $(ps -o sid= -p $$) -x sha256sum"
+    (folder / "tee").write_text(f'#!/bin/sh\n{kills}\nexec /usr/bin/tee "$@"\n')
+    (folder / "tee").chmod(0o755)
+
+    process = instance.start(f"PATH={folder}:$PATH\n" + a_run(bucket, 'echo data >"$2"', output=output))
+    stdout, stderr = process.communicate(timeout=20)
+
+    assert process.returncode != 0
+    assert stdout == ""
+    assert "farshore: " in stderr
+    wait_until(lambda: not processes_of(process.pid), f"{processes_of(process.pid)} still run")
+    assert instance.left_behind() == []

@@ -192,7 +192,9 @@ def kill_leftovers(instance_ids: Collection[str]) -> None:
     Looks through /proc; does nothing where there is none.
     """
     marks = {f"AWS_SSM_INSTANCE_ID={instance_id}".encode() for instance_id in instance_ids}
-    for entry in Path("/proc").glob("[0-9]*/environ") if marks else ():
-        with contextlib.suppress(OSError):
-            if marks.intersection(entry.read_bytes().split(b"\0")):
-                os.kill(int(entry.parent.name), signal.SIGKILL)
+    proc = Path("/proc")
+    there = proc.iterdir() if marks and proc.is_dir() else ()
+    for process in (each for each in there if each.name.isdecimal()):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if marks.intersection((process / "environ").read_bytes().split(b"\0")):
+                os.kill(int(process.name), signal.SIGKILL)

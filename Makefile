@@ -31,7 +31,8 @@ $(READY): requirements.txt requirements-dev.txt
 	$(call say,2 of 3: the packages of requirements-dev.txt)
 	@rm -f $(VENV)/.failed
 	@{ $(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt || touch $(VENV)/.failed; } | \
-	  awk '/^Collecting/ {printf "\r  %3d packages found", ++n > "/dev/stderr"} END {print "" > "/dev/stderr"}'
+	  awk '/^Collecting/ && ++n % 20 == 0 {print "  " n " found"; fflush()} \
+	    /^Installing/ {print "  " n " found; installing them"; fflush()}' >&2
 	@test ! -e $(VENV)/.failed && $(BIN)/pip check --disable-pip-version-check >&2
 	$(call say,3 of 3: the wheels that go to Lambda)
 	@$(BIN)/pip download --quiet --disable-pip-version-check --dest $(WHEELS) -r requirements.txt
@@ -85,9 +86,10 @@ unit: $(READY) ## the tests that need no local cloud; VENV and PYTHON choose ano
 	$(call say,pytest: without the local cloud on $(shell $(PYTHON) -V))
 	@$(BIN)/python -m pytest -q -n auto $(UNIT)
 
-coverage: $(TEMPLATE) ## the tests, and how much of the app they run
+coverage: $(TEMPLATE) ## the tests, and how much of each package of the app they run; each file: build/coverage.json
 	$(call say,pytest with coverage)
-	@$(BIN)/python -m pytest -n auto --dist worksteal --cov=chalicelib --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=json:build/coverage.json $(ARGS)
+	@$(BIN)/python -m tests.support.coverage_table build/coverage.json
 
 local: $(TEMPLATE) ## an AWS on this machine with Farshore on it; AWS_PORT, API_PORT, CONTROL_PORT choose its ports
 	@exec $(BIN)/python -m stage

@@ -66,6 +66,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if lines:
         terminalreporter.section("import times of the packaged handlers")
         terminalreporter.write("\n".join([*lines, ""]))
+    counts = [
+        value
+        for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+        for name, value in report.user_properties
+        if name == "interruptions" and report.when == "call"
+    ]
+    if counts:
+        played, known = map(sum, zip(*counts, strict=True))
+        terminalreporter.write_line(f"{played} of {known} interruptions were played")
     if not EXHAUSTIVE:
-        said = "a third of the interruptions and of the shells was played; EXHAUSTIVE=1 plays all"
-        terminalreporter.write_line(said)
+        terminalreporter.write_line("each test of a shell was run under one of them; EXHAUSTIVE=1 plays all")

@@ -83,8 +83,11 @@ MARGIN = timedelta(minutes=1)
 UPLOAD_INTENT = "CreateMultipartUpload"
 # Recorded with all progress before the report goes, which what comes before needs.
 MAILBOX_INTENT = "removing the mailbox"
-# A letter lets a run send so many parts: more than it can send before the next one is there.
-PARTS_PER_LETTER = 1_000
+# How many parts a letter lets a run send. Each is signed, and most runs need but the first few. A letter is
+# up to four minutes old when it is taken, and the next one is there four minutes later: from part 225 on
+# that allows 350 MB/s, four times what S3 gives one connection. A faster run waits for its next letter.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html
+PARTS_PER_LETTER = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """Every kind of job, interrupted before and after each AWS call made for it, ends as if it had not been.
 
-A run plays a third of the interruptions, with EXHAUSTIVE=1 all of them (`tests/support/thoroughness.py`).
+A run plays a part of the interruptions, with EXHAUSTIVE=1 all of them (`tests/support/thoroughness.py`).
 
 The calls of all functions count, from the moment the job is opened until the world is at rest: the worker's,
 those of the completions function that pokes it, and those of the jobs that follow.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import pytest
@@ -15,30 +15,29 @@ import pytest
 from tests.app.playing import Operation, calls_made, play, rest
 from tests.app.stories import STORIES
 from tests.support.deployment import Deployment, Document, snapshot_rule
-from tests.support.thoroughness import spread
+from tests.support.thoroughness import ALIKE, sample
+
+Note = Callable[[str, object], None]
+"""pytest's `record_property`."""
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("name", STORIES)
 def test_a_job_that_is_interrupted_ends_as_if_it_had_not_been(
-    app: Deployment, name: str, moment: str
+    app: Deployment, record_property: Note, name: str
 ) -> None:
     story = STORIES[name]
     instance = story.prepare(app)
     play(app, story, instance)  # opens what is kept open: clients, vaults
     undisturbed, calls = play(app, story, instance)
     assert undisturbed[0] == story.state, undisturbed
-    ends = {
-        where: play(app, story, instance, fault)[0]
-        for where, fault in _spread(calls, moment, [*STORIES].index(name))
-    }
+    faults = _sample(calls, record_property, [*STORIES].index(name))
+    ends = {where: play(app, story, instance, fault)[0] for where, fault in faults}
     assert {where: end for where, end in ends.items() if end != undisturbed} == {}
     rest(app, lambda: app.unfinished())
     assert app.discrepancies() == []
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_tick_that_is_interrupted_opens_each_run_once(app: Deployment, moment: str) -> None:
+def test_a_tick_that_is_interrupted_opens_each_run_once(app: Deployment, record_property: Note) -> None:
     app.run_instance("orders")
     daily = snapshot_rule(schedule="cron(0 0 * * ? *)", volumes={"boot": False})
     app.put_plan("orders", daily)
@@ -46,7 +45,8 @@ def test_a_tick_that_is_interrupted_opens_each_run_once(app: Deployment, moment:
     _play_midnight(app)
     undisturbed, calls = _play_midnight(app)
     assert Counter(kind for kind, *_ in undisturbed) == {"backup": 1, "expire": 2}
-    ends = {where: _play_midnight(app, fault)[0] for where, fault in _spread(calls, moment)}
+    faults = _sample(calls, record_property, alike=())
+    ends = {where: _play_midnight(app, fault)[0] for where, fault in faults}
     assert {where: end for where, end in ends.items() if end != undisturbed} == {}
     assert app.discrepancies() == []
 
@@ -89,15 +89,33 @@ def test_a_request_that_is_interrupted_is_done_once_when_it_is_sent_again(
     assert len(app.points()) == number
 
 
-def _spread(calls: Counter[Operation], moment: str, story: int = 0) -> Sequence[tuple[str, Document]]:
-    """Return the interruptions to play: each story, and each moment of it, begins with another one."""
-    return spread(list(_interruptions(calls, moment)), story + (moment == "after"))
+def _sample(
+    calls: Counter[Operation], note: Note, turn: int = 0, alike: Collection[str] = ALIKE
+) -> list[tuple[str, Document]]:
+    """Return the interruptions to play, before and after calls; note how many of how many they are."""
+    faults = [
+        fault
+        for after, moment in enumerate(("before", "after"))
+        for fault in sample(_interruptions(calls, moment), turn + after, alike)
+    ]
+    note("interruptions", [len(faults), 2 * calls.total()])
+    return faults
 
 
-def _interruptions(calls: Counter[Operation], moment: str) -> Iterator[tuple[str, Document]]:
-    """Make, for each call, the fault that kills the function before or after it, and say where that is."""
-    for (service, operation), count in sorted(calls.items()):
-        match = {"service": service, "operation": operation, "caller": "function"}
-        for skip in range(count):
-            fault = {"match": match, "effect": {"kill": moment}, "skip": skip, "count": 1}
-            yield f"{moment} {operation} {skip + 1}", fault
+def _interruptions(calls: Counter[Operation], moment: str) -> dict[Operation, list[tuple[str, Document]]]:
+    """Make, for each call of each operation, the fault that kills the function then; say where it is."""
+    return {
+        (service, operation): [
+            (
+                f"{moment} {operation} {skip + 1}",
+                {
+                    "match": {"service": service, "operation": operation, "caller": "function"},
+                    "effect": {"kill": moment},
+                    "skip": skip,
+                    "count": 1,
+                },
+            )
+            for skip in range(count)
+        ]
+        for (service, operation), count in sorted(calls.items())
+    }

@@ -29,6 +29,8 @@ from chalicelib.on_instance import (
 from tests.support.shells import SHELLS, require
 
 NO_PATIENCE: Final = Persistence(patience_seconds=0)
+LOOKS_EVERY_SECONDS: Final = 0.01
+"""How often a server looks whether it is to end: at Python's own half a second, most of a test is waiting."""
 
 
 class Fault(StrEnum):
@@ -129,7 +131,7 @@ def bucket() -> Iterator[Bucket]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     made = Bucket(f"http://127.0.0.1:{server.server_port}/bucket/key?uploadId=u")
     server.RequestHandlerClass = _serving(made)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(LOOKS_EVERY_SECONDS,), daemon=True)
     thread.start()
     yield made
     made.released.set()
@@ -307,9 +309,13 @@ class Instance:
     state: Path
 
     def start(self, command: str) -> "subprocess.Popen[str]":
-        """Run a command as SSM's agent does: in a session of its own, standard input closed."""
+        """Run a command as SSM's agent does: in a session of its own, standard input closed.
+
+        Signals are what they are by default, whatever the tests were started from: `nohup` ignores SIGHUP,
+        and a shell keeps to what was ignored when it began.
+        """
         return subprocess.Popen(
-            [*self.shell, "-c", command],
+            ["env", "--default-signal", *self.shell, "-c", command],
             cwd=self.directory,
             env={
                 "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -369,9 +375,9 @@ def wait_until(true: Callable[[], bool], why: str) -> None:
 def processes_of(session: int) -> list[str]:
     """List the processes that run in a session: what a runner has left alive."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").glob("[0-9]*"):  # not */stat: that fails on one that goes meanwhile
         try:
-            command, _, rest = stat.read_text().rpartition(") ")
+            command, _, rest = (process / "stat").read_text().rpartition(") ")
         except (FileNotFoundError, ProcessLookupError):
             continue
         # proc(5): state, parent, process group, session

@@ -117,11 +117,11 @@ def test_no_guard_outlives_its_run(instance: Instance, bucket: Bucket) -> None:
 def guards_of(instance: Instance) -> list[str]:
     """List the guards that run for an instance."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = path.read_bytes().split(b"\0")
+            words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if b"guard" in words and str(instance.state).encode() in b" ".join(words):
-            found.append(path.parent.name)
+            found.append(process.name)
     return found

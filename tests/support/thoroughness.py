@@ -1,11 +1,11 @@
-"""How much of what can be enumerated is played: all of it with EXHAUSTIVE=1, as `.ci/run` does, else a third.
+"""How much of what can be enumerated is played: all of it with EXHAUSTIVE=1, as `.ci/run` does, else a part.
 
-The third is spread evenly, begins elsewhere in each test, and is the same in every run. Interruptions are
-spread over calls, the runner's tests over shells.
+The part is the same in every run. `sample` chooses the calls that are interrupted, `spread_shells` the shells
+of the runner's tests, and `amount` the lengths of what only grows: days, copies, instances.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 import pytest
@@ -14,12 +14,33 @@ from tests.support.shells import SHELLS
 
 T = TypeVar("T")
 EXHAUSTIVE = os.environ.get("EXHAUSTIVE", "") not in ("", "0")
+
+
+ALIKE = frozenset({"dynamodb", "sqs"})
+"""The services that every story calls in the same way: for leases, commits and pokes."""
 ONE_OF = 3
 
 
-def spread(items: Sequence[T], first: int) -> Sequence[T]:
-    """Return all items, or every third one, beginning with the one at `first` (modulo 3)."""
-    return items if EXHAUSTIVE else items[first % ONE_OF :: ONE_OF]
+def amount(whole: int, part: int) -> int:
+    """Return how much of something to play."""
+    return whole if EXHAUSTIVE else part
+
+
+def sample(
+    groups: Mapping[tuple[str, str], Sequence[T]], turn: int, alike: Collection[str] = ALIKE
+) -> list[T]:
+    """Return the items of all groups, which are named by service and operation, or a part of them.
+
+    The part has one item of each operation, another one from turn to turn; of the services that are called
+    `alike` everywhere it has every third operation, so that three turns play them all.
+    """
+    if EXHAUSTIVE:
+        return [item for group in groups.values() for item in group]
+    return [
+        group[turn % len(group)]
+        for number, ((service, _), group) in enumerate(groups.items())
+        if service not in alike or (number + turn) % ONE_OF == 0
+    ]
 
 
 def spread_shells(items: list[pytest.Item]) -> list[pytest.Item]:

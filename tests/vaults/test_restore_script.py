@@ -106,7 +106,9 @@ def served(root: Path) -> Iterator[str]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(root)))
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(
+        target=server.serve_forever, args=(0.01,)
+    )  # looks so often whether it is to end
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

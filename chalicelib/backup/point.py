@@ -19,7 +19,7 @@ from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.job import AnyRequest, Job, JobState
 from chalicelib.jobs.work import BackupWork, copy_method, copy_request, expire_request
 from chalicelib.plans.due import next_try
-from chalicelib.plans.expect import Expect, doubt
+from chalicelib.plans.expect import Expect, why_suspect
 from chalicelib.plans.model import Kind, Rule
 from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.layout import point_folder
@@ -108,7 +108,7 @@ def suspicion(expect: Expect, size_bytes: int, lineage: Sequence[RecoveryPoint])
             before.append(point.size_bytes)
             if point.confirmed is not None:
                 break
-    return doubt(expect, size_bytes, before)
+    return why_suspect(expect, size_bytes, before)
 
 
 def _measures(artefact: Artefact) -> bool:

@@ -30,7 +30,7 @@ class Expect(Declared):
     ] = 50
 
 
-def doubt(expect: Expect, size_bytes: int, before: Sequence[int]) -> str:
+def why_suspect(expect: Expect, size_bytes: int, before: Sequence[int]) -> str:
     """Return why a backup of this size is suspect, "" when it is not; `before` has the sizes of the good ones
     before it, the newest first."""
     if expect.min_bytes is not None and size_bytes < expect.min_bytes:

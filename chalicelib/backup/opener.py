@@ -1,4 +1,4 @@
-"""Opens backups, whoever asks for them."""
+"""Opens backups of targets, for the tick and for requests alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class BackupOpener:
     deployment: Deployment
 
     def rule_ids(self, plan: Plan) -> dict[str, RuleId]:
-        """Store the plan's rules as jobs are opened under them; return their ids by name."""
+        """Store the plan's rules, to which jobs refer; return their ids by name."""
         return self.rules.put(plan.rules)
 
     def open(self, targets: Sequence[Target], cause: Cause) -> tuple[JobId, ...]:
@@ -33,5 +33,5 @@ class BackupOpener:
         return self.engine.open([backup_request(target, cause) for target in targets])
 
     def targets(self, plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered) -> tuple[Target, ...]:
-        """Return what a rule's backups are made of."""
+        """Return the targets of a rule's backups."""
         return targets_of(plan, rule, rule_id, covered, self.deployment)

@@ -1,4 +1,4 @@
-"""Cuts a sequence into the pieces that one request may carry."""
+"""Cuts a sequence into batches that one request may carry."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield the items in their order, `size` at a time; the last piece may be shorter, none is empty."""
+    """Yield the items in order, `size` at a time; the last batch may be shorter, none is empty."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch

@@ -1,8 +1,8 @@
-"""The SDK clients of one process: made when first asked for, kept, one place for their configuration.
+"""The SDK clients of one process: created on first use, kept, and configured in one place.
 
 Invariant: a client made with `retries=False` never sends a request twice. AWS gives CreateSnapshots,
 CopySnapshot, SendCommand and CreateMultipartUpload no idempotency token, so the SDK, repeating one whose
-answer got lost, would make a second snapshot that nobody asked for; the job that asked looks for the first.
+answer got lost, would make a second snapshot; instead the job looks for the first.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ class Clients:
     def _client(self, service: str, region: str | None, retries: bool) -> Any:
         key = (service, region or self.region, retries)
         if key not in self._made:
-            make: Any = self._session.client  # typed, it takes only literal names
+            make: Any = self._session.client  # the typed method takes only literal names
             self._made[key] = make(service, region_name=key[1], config=_config(service, retries=retries))
         return self._made[key]
 
@@ -78,14 +78,14 @@ def _config(service: str, *, retries: bool) -> Config:
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         read_timeout=S3_READ_TIMEOUT_SECONDS if service == "s3" else READ_TIMEOUT_SECONDS,
         tcp_keepalive=True,
-        # What CloudTrail shows of us. The SDK's own costs a quarter of a small call's time.
+        # The user agent that CloudTrail shows. Building the SDK's own takes a quarter of a small call's time.
         user_agent="farshore",
-        # Without it the SDK presigns S3 URLs with the old signature, which most regions never took.
+        # Without it the SDK presigns S3 URLs with the old signature, which most regions never accepted.
         signature_version="s3v4" if service == "s3" else None,
-        # An upload keeps to the checksum that it was begun with: the SDK would send a CRC32 with every part
-        # of one that was begun with none, which S3 refuses. What wants a checksum names it.
+        # An upload must keep the checksum that it was begun with: the SDK would send a CRC32 with every part
+        # of one that was begun without, and S3 refuses it. Calls that want a checksum name it.
         request_checksum_calculation="when_required" if service == "s3" else None,
-        # Without it a presigned URL names the global endpoint, which sends a request for another region's
-        # bucket on by a redirect that its signature does not survive.
+        # Without it a presigned URL names the global endpoint, which redirects a request for another region's
+        # bucket; its signature is not valid after the redirect.
         s3={"addressing_style": "virtual"} if service == "s3" else None,
     )

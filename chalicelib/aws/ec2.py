@@ -1,8 +1,8 @@
 """EC2 and EBS of one region as Farshore needs them: instances, volumes, snapshots.
 
-It lists completely (every page) or raises, and answers in our types. It does not retry, pace or decide.
-Invariant: what it creates is tagged in the creating call, and a call that AWS has no idempotency token for
-is sent once.
+A listing returns every page or raises. Results are our types. Nothing here retries, paces or decides.
+Invariant: resources are tagged in the call that creates them, and a call that AWS has no idempotency token
+for is sent once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,7 +46,7 @@ LIVING_STATES = ("pending", "running", "stopping", "stopped")
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[Thing]):
-    """A page of a listing, and the token that continues it; None: it is the last."""
+    """A page of a listing, and the token that continues it; None after the last page."""
 
     things: tuple[Thing, ...]
     token: str | None
@@ -61,7 +61,7 @@ class Ec2:
         self.region = region
 
     def instances(self, filters: Filters = ()) -> Iterator[Instance]:
-        """List the instances that are or can be running again, page by page; terminated ones are left out."""
+        """Yield the instances that run or can run again, page by page; terminated ones are left out."""
         wanted = [*filters, ("instance-state-name", LIVING_STATES)]
         with translated_errors("DescribeInstances", None, self.region):
             pages = self._client.get_paginator("describe_instances").paginate(
@@ -72,7 +72,7 @@ class Ec2:
                     yield from map(instance_from, reservation.get("Instances", ()))
 
     def instances_by_id(self, ids: Iterable[str]) -> list[Instance]:
-        """Return those of the named instances that are there; missing and terminated ones are left out."""
+        """Return the instances with these ids; missing and terminated ones are left out."""
         return [
             instance
             for batch in in_batches(ids, FILTER_VALUES)
@@ -80,7 +80,7 @@ class Ec2:
         ]
 
     def volumes(self, ids: Iterable[str]) -> list[Volume]:
-        """Return those of the named volumes that are there."""
+        """Return the volumes with these ids; missing ones are left out."""
         return [
             volume
             for batch in in_batches(ids, FILTER_VALUES)
@@ -88,11 +88,11 @@ class Ec2:
         ]
 
     def volumes_tagged(self, key: str, value: str) -> list[Volume]:
-        """List the volumes that carry a tag."""
+        """Return the volumes that carry a tag."""
         return list(self._volumes([(f"tag:{key}", [_literal(value)])]))
 
     def snapshots_by_id(self, ids: Iterable[str]) -> list[Snapshot]:
-        """Return those of the named snapshots that are there and are the account's own."""
+        """Return the account's own snapshots with these ids; missing ones are left out."""
         return [
             snapshot
             for batch in in_batches(ids, FILTER_VALUES)
@@ -100,13 +100,13 @@ class Ec2:
         ]
 
     def not_completed(self, ids: Iterable[str]) -> tuple[str, ...]:
-        """Return those of the named snapshots that are not there, or are not completed, in their order."""
+        """Return those of the ids, in order, whose snapshots are missing or not completed."""
         wanted = list(ids)
         there = {each.id for each in self.snapshots_by_id(wanted) if each.state == "completed"}
         return tuple(each for each in wanted if each not in there)
 
     def snapshots_described(self, beginning: str) -> list[Snapshot]:
-        """List the account's own snapshots whose description begins with just this, in any state.
+        """Return the account's own snapshots whose description begins with this text, in any state.
 
         Unlike a tag, a snapshot's description cannot be changed after its creating call.
         """
@@ -114,11 +114,11 @@ class Ec2:
         return [snapshot for snapshot in found if snapshot.description.startswith(beginning)]
 
     def snapshots_pending(self) -> list[Snapshot]:
-        """List the account's own snapshots and copies that are being made."""
+        """Return the account's own pending snapshots and copies."""
         return list(self._snapshots([("status", ["pending"])]))
 
     def snapshots_page(self, which: Filters, size: int, token: str | None) -> "Listed[Snapshot]":
-        """Return a page of the account's own snapshots; few or none may be on it though more follow."""
+        """Return a page of the account's own snapshots; it may have few or none though more follow."""
         more: Any = {"NextToken": token} if token else {}
         with translated_errors("DescribeSnapshots", None, self.region):
             page = self._client.describe_snapshots(
@@ -127,7 +127,7 @@ class Ec2:
         return Listed(tuple(map(snapshot_from, page["Snapshots"])), page.get("NextToken") or None)
 
     def volumes_page(self, which: Filters, size: int, token: str | None) -> "Listed[Volume]":
-        """Return a page of volumes; few or none may be on it though more follow."""
+        """Return a page of volumes; it may have few or none though more follow."""
         more: Any = {"NextToken": token} if token else {}
         with translated_errors("DescribeVolumes", None, self.region):
             page = self._client.describe_volumes(Filters=_filters(which), MaxResults=size, **more)
@@ -144,8 +144,8 @@ class Ec2:
     ) -> tuple[Snapshot, ...]:
         """Snapshot an instance's volumes at one moment, crash-consistent; all of them or none.
 
-        `exclude_volume_ids` are data volumes, at most 40 of them; `boot` says whether the root volume takes
-        part. Not idempotent: call it only with the intent recorded. Source:
+        `exclude_volume_ids` are data volumes, at most 40; `boot` includes the root volume. Not idempotent:
+        call it only with the intent recorded. Source:
         https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshots.html
         """
         with translated_errors("CreateSnapshots", instance_id, self.region):
@@ -180,7 +180,7 @@ class Ec2:
         kms_key: str | None,
         description: str,
     ) -> str:
-        """Start copying a completed snapshot from another region into this one; give the copy's id.
+        """Start copying a completed snapshot from another region into this one; return the copy's id.
 
         With `kms_key` (of this region) the copy is encrypted under it. Not idempotent: call it only with
         the intent recorded. Source:
@@ -198,7 +198,7 @@ class Ec2:
             return self._unretried.copy_snapshot(**request)["SnapshotId"]
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Delete a snapshot; one that is gone is fine.
+        """Delete a snapshot, unless it is already gone.
 
         Raises:
             SnapshotInUse: an AMI uses it.
@@ -218,9 +218,9 @@ class Ec2:
         tags: Mapping[str, str],
         client_token: str,
     ) -> Volume:
-        """Make a volume from a snapshot; what the spec does not say is left to EC2.
+        """Create a volume from a snapshot; EC2's defaults apply to what the spec leaves open.
 
-        Idempotent: one `client_token` (at most 64 ASCII characters) ever makes one volume. Source:
+        Idempotent: one `client_token` (at most 64 ASCII characters) only ever makes one volume. Source:
         https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html
         """
         request: CreateVolumeRequestTypeDef = {
@@ -229,7 +229,7 @@ class Ec2:
             "ClientToken": client_token,
             "TagSpecifications": [_tagged("volume", tags)],
             "Size": spec.size_gib,
-            "VolumeType": cast("VolumeTypeType", spec.type),  # EC2 refuses what it does not know
+            "VolumeType": cast("VolumeTypeType", spec.type),  # EC2 refuses unknown types
         }
         if spec.iops is not None:
             request["Iops"] = spec.iops
@@ -268,7 +268,7 @@ def _filters(filters: Filters) -> "list[FilterTypeDef]":
 
 
 def _literal(value: str) -> str:
-    """Write a value so that EC2's filters take its wildcards as they stand."""
+    """Return a value in which EC2's filters read wildcards literally."""
     return "".join(f"\\{char}" if char in "*?\\" else char for char in value)
 
 

@@ -1,4 +1,4 @@
-"""EC2's things as our types, and how they are read from EC2's answers.
+"""EC2's resources as our types, and how they are read from EC2's answers.
 
 Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Types.html
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AttachedVolume:
-    """A volume as an instance has it; `device` is the name it is attached under, `boot` marks the root."""
+    """A volume attached to an instance; `device` is its device name there, `boot` marks the root volume."""
 
     volume_id: str
     device: str
@@ -31,9 +31,9 @@ class AttachedVolume:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One EC2 instance; `volumes` are its EBS volumes only, in the order EC2 gives them.
+    """One EC2 instance; `volumes` are its EBS volumes only, in EC2's order.
 
-    `launched_at` is when it was last started: anew after every stop, not after a reboot.
+    `launched_at` is when it was last started: it changes with every start after a stop, not with a reboot.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Instance:
 class Volume:
     """One EBS volume. States: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html
 
-    `iops` and `throughput` (MiB/s) are None where EC2 shows none; of a gp2 volume `iops` is its baseline.
+    `iops` and `throughput` (MiB/s) are None where EC2 shows none; for a gp2 volume `iops` is its baseline.
     """
 
     id: str
@@ -65,7 +65,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class VolumeSpec:
-    """What a volume is to be: sizes in GiB and MiB/s. None leaves it to the type."""
+    """The properties of a volume to create: sizes in GiB and MiB/s. None leaves the choice to the type."""
 
     size_gib: int
     type: str
@@ -78,7 +78,7 @@ class VolumeSpec:
 class Snapshot:
     """One EBS snapshot; `state` is pending, completed, error, recoverable or recovering.
 
-    `message` says why it is in error. `size_gib` is its volume's size, not its own. `volume_id` means
+    `message` says why it is in error. `size_gib` is the size of its volume, not its own. `volume_id` means
     nothing on a copy.
     """
 
@@ -98,7 +98,7 @@ def _tags(tags: "Iterable[TagTypeDef]") -> dict[str, str]:
 
 
 def instance_from(answer: "InstanceTypeDef") -> Instance:
-    """Read an instance of DescribeInstances."""
+    """Return an instance from an answer of DescribeInstances."""
     root = answer.get("RootDeviceName")
     return Instance(
         id=answer["InstanceId"],
@@ -117,7 +117,7 @@ def instance_from(answer: "InstanceTypeDef") -> Instance:
 
 
 def volume_from(answer: "VolumeTypeDef | VolumeResponseTypeDef") -> Volume:
-    """Read a volume of DescribeVolumes or CreateVolume."""
+    """Return a volume from an answer of DescribeVolumes or CreateVolume."""
     return Volume(
         id=answer["VolumeId"],
         state=answer["State"],
@@ -133,7 +133,7 @@ def volume_from(answer: "VolumeTypeDef | VolumeResponseTypeDef") -> Volume:
 
 
 def snapshot_from(answer: "SnapshotTypeDef | SnapshotResponseTypeDef | SnapshotInfoTypeDef") -> Snapshot:
-    """Read a snapshot of DescribeSnapshots or of a call that makes some (without a StateMessage)."""
+    """Return a snapshot from DescribeSnapshots or a creating call (which has no StateMessage)."""
     return Snapshot(
         id=answer["SnapshotId"],
         volume_id=answer["VolumeId"],

@@ -1,8 +1,8 @@
-"""What the SDK raises, put into our own tree of errors: one table for every AWS service.
+"""Translates the SDK's exceptions into our own errors: one table for every AWS service.
 
-Invariant: only codes that the table knows (or that their form tells, such as `*.NotFound`) are put into
-words of ours; any other exception passes through untouched, because a code nobody has met yet is a bug to
-be seen, not a state to be guessed at. Nothing here retries.
+Invariant: only codes in the table (or of a known form, such as `*.NotFound`) are translated; any other
+exception passes unchanged, because an unknown code is a bug to be seen and not a state to be guessed at.
+Nothing here retries.
 
 Codes: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html,
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html,
@@ -110,7 +110,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
     Conflict: (
         "IncorrectInstanceState",
         "IncorrectState",
-        "InvalidInstanceId",  # SSM: no agent of that instance can take a command now
+        "InvalidInstanceId",  # SSM: no agent on that instance can take a command now
         "InvalidObjectState",
         "InvalidPart",
         "InvalidPartOrder",
@@ -127,27 +127,27 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "InvalidParameterValue",
         "InvalidParameters",
         "MaxDocumentSizeExceeded",
-        "PermanentRedirect",  # S3: the bucket lies in another region than the settings say
+        "PermanentRedirect",  # S3: the bucket is in another region than the settings say
         "UnknownVolumeType",
         "UnsupportedPlatformType",
     ),
 }
 _ERROR_OF = {code: error for error, codes in _CODES.items() for code in codes}
-# A HEAD has no body, so S3's answer to one carries the status alone as its code.
+# A HEAD has no body, so in S3's answer to one the status is the code.
 _ERROR_OF_STATUS: dict[int, type[FarshoreError]] = {403: Denied, 404: NotFound, 412: Conflict, 429: Throttled}
 
 
 def translate(
     exc: ClientError | BotoCoreError, *, operation: str, resource: str | None, region: str | None
 ) -> FarshoreError | None:
-    """Put an SDK exception into our tree; None when the table does not know it: leave that one loud."""
+    """Return our error for an SDK exception; None when the table does not know it."""
     if isinstance(exc, ClientError):
         code = exc.response.get("Error", {}).get("Code", "")
         error = _error_of(code, exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         why = exc.response.get("Error", {}).get("Message") or code
     else:
         code = type(exc).__name__
-        # These are raised when no whole answer came: the call may or may not have taken effect.
+        # Raised when no complete answer came: the call may or may not have taken effect.
         unanswered = isinstance(exc, (SdkConnectionError, HTTPClientError, IncompleteReadError))
         error = Unavailable if unanswered else None
         why = str(exc)
@@ -157,7 +157,7 @@ def translate(
 
 
 def code_of(exc: ClientError) -> str:
-    """Read AWS's error code, for the rare caller that must tell codes apart before they are translated."""
+    """Return AWS's error code, for the few callers that must distinguish codes before they are translated."""
     return exc.response.get("Error", {}).get("Code", "")
 
 
@@ -165,10 +165,10 @@ def code_of(exc: ClientError) -> str:
 def translated_errors(
     operation: str, resource: str | None = None, region: str | None = None
 ) -> Iterator[None]:
-    """Raise what the SDK raises inside the block as an error of ours, the SDK's own as its cause.
+    """Translate what the SDK raises inside the block into our errors, with the SDK's own as the cause.
 
     Raises:
-        FarshoreError: for every code that the table knows; others leave unchanged.
+        FarshoreError: for every code that the table knows; other exceptions pass unchanged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Reads AWS's completion events: what each one is about. Pure; the shapes are those of the AWS user guides.
+"""Reads which resources AWS's completion events are about. Pure; shapes are those of the AWS user guides.
 
 - EBS: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-cloud-watch-events.html
 - EC2: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-instance-state-changes.html
@@ -14,7 +14,7 @@ GOING = ("stopping", "stopped", "shutting-down", "terminated")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an event is about: a `snapshot`, `volume`, `command`, or `instance` that goes, in a region."""
+    """What an event is about: a `snapshot`, `volume`, `command`, or ending `instance`, in a region."""
 
     kind: str
     region: str
@@ -22,7 +22,7 @@ class Subject:
 
 
 def subjects_of(event: Mapping[str, Any]) -> list[Subject]:
-    """Return what an event is about; nothing for one that no job waits for."""
+    """Return what an event is about; nothing for an event that no job waits for."""
     detail: Mapping[str, Any] = event.get("detail", {})
     region = str(event.get("region", ""))
     match event.get("source"), event.get("detail-type"):
@@ -40,8 +40,10 @@ def subjects_of(event: Mapping[str, Any]) -> list[Subject]:
 
 
 def _id(arn: str) -> str:
-    """Return the resource id at the end of an ARN, `arn:aws:ec2::us-west-2:snapshot/snap-01234567`, or an
-    id as it is."""
+    """Return the resource id at the end of an ARN, or an id unchanged.
+
+    An ARN is, for example, `arn:aws:ec2::us-west-2:snapshot/snap-01234567`.
+    """
     return arn.rsplit("/", 1)[-1]
 
 

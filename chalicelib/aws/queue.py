@@ -1,7 +1,7 @@
-"""The queue of pokes: a poke names a job that should be advanced, and nothing else.
+"""The queue of pokes. A poke names a job that should be advanced, and nothing else.
 
-Losing, doubling or reordering pokes does no harm: `reconcile` pokes what should have moved, and poking is
-always safe.
+Losing, doubling or reordering pokes does no harm: `reconcile` pokes jobs that should have moved, and poking
+is always safe.
 """
 
 import json
@@ -31,7 +31,7 @@ class PokeQueue:
         self._url = url
 
     def poke(self, job_id: str, delay: timedelta = timedelta()) -> None:
-        """Have a job advanced after `delay`, cut to the 15 minutes that SQS can hold a message."""
+        """Have a job advanced after `delay`; more than the 15 minutes that SQS can hold a message is cut."""
         with translated_errors("SendMessage", job_id):
             self._client.send_message(
                 QueueUrl=self._url, MessageBody=_body(job_id), DelaySeconds=_seconds(delay)
@@ -64,7 +64,7 @@ class PokeQueue:
             )
 
     def _send(self, pokes: Sequence[tuple[str, timedelta]]) -> list[str]:
-        """Send up to ten pokes; return the jobs that SQS refused."""
+        """Send up to ten pokes; return the jobs whose pokes SQS refused."""
         with translated_errors("SendMessageBatch", self._url):
             answer = self._client.send_message_batch(
                 QueueUrl=self._url,
@@ -77,10 +77,10 @@ class PokeQueue:
 
 
 def job_of(body: str) -> str:
-    """Read the job's id from a poke's body.
+    """Return the job's id from the body of a poke.
 
     Raises:
-        ValueError: it is no poke of ours.
+        ValueError: the body is not a poke.
     """
     match json.loads(body):
         case {"job": str(job_id)}:

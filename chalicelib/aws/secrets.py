@@ -19,11 +19,11 @@ class Secrets:
         self._read: dict[str, Mapping[str, str]] = {}
 
     def secret(self, secret_id: str) -> Mapping[str, str]:
-        """Read a secret that is a JSON object of strings.
+        """Return a secret that is a JSON object of strings.
 
         Raises:
             NotFound: there is no such secret.
-            InvalidInput: it is something else than a JSON object of strings. Its value is never shown.
+            InvalidInput: it is not a JSON object of strings. Its value is never shown.
         """
         if secret_id not in self._read:
             with translated_errors("GetSecretValue", secret_id, self._client.meta.region_name):

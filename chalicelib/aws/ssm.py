@@ -1,8 +1,7 @@
-"""Systems Manager as Farshore needs it: which agents answer, and shell scripts run through them.
+"""Systems Manager as Farshore needs it: which agents are reachable, and shell scripts run through them.
 
-Invariant: `send` sends one command at most, and only to one instance. AWS has no idempotency token for it,
-so the caller's `comment` is what a crashed caller finds its command by; the runner on the instance refuses
-a second run.
+Invariant: `send` sends at most one command, and only to one instance. AWS has no idempotency token for it,
+so a caller that crashed finds its command by its `comment`; the runner on the instance refuses a second run.
 """
 
 from collections.abc import Iterable
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 DOCUMENT = "AWS-RunShellScript"
-# How long SSM tries to hand a command to an agent that is not listening; 30 s at least.
+# How long SSM tries to deliver a command to an agent that does not listen; 30 s at least.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html
 DELIVERY_TIMEOUT = timedelta(minutes=10)
 COMMENT_LENGTH = 100
-# The agent takes a shorter execution timeout for none and lets the script run for an hour
+# The agent ignores a shorter execution timeout and lets the script run for an hour
 # (aws/amazon-ssm-agent, pluginutil.ValidateExecutionTimeout).
 SHORTEST_TIMEOUT_SECONDS = 5
 PAGE = 50
@@ -33,11 +32,11 @@ UNFINISHED = frozenset({"Pending", "InProgress", "Delayed", "Cancelling"})
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One command on one instance. `stdout` holds its first 24,000 characters at most, `stderr` 8,000.
+    """One command on one instance; `stdout` has at most its first 24,000 characters, `stderr` 8,000.
 
-    `exit_code` is None until the script has ended by itself; `details` tells apart what `status` lumps
-    together (`TimedOut`: `DeliveryTimedOut` or `Execution Timed Out`, `Failed`: also `Undeliverable`,
-    `Terminated` ...).
+    `exit_code` is None until the script has ended by itself; `details` distinguishes what `status` combines
+    (`TimedOut`: `DeliveryTimedOut` or `Execution Timed Out`, `Failed`: also `Undeliverable`, `Terminated`
+    ...).
     """
 
     status: str
@@ -47,7 +46,7 @@ class Invocation:
     stderr: str
 
     def __post_init__(self) -> None:
-        """Mask the secrets in what the instance said."""
+        """Mask secrets in the output from the instance."""
         object.__setattr__(self, "stdout", mask(self.stdout))
         object.__setattr__(self, "stderr", mask(self.stderr))
 
@@ -59,7 +58,7 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An SSM agent that has registered: whether it answers now, and when it did last."""
+    """A registered SSM agent: whether it is reachable now, and when it last was."""
 
     online: bool
     last_ping: datetime | None = None
@@ -104,7 +103,7 @@ class Ssm:
         timeout: timedelta,
         working_directory: str | None,
     ) -> str:
-        """Run a shell script on an instance; give the command's id.
+        """Run a shell script on an instance; return the command's id.
 
         `timeout` (5 s to 48 h; a shorter one counts as 5 s) is the script's own, counted from its start.
         `working_directory` None is the agent's. Not idempotent: call it only with the intent recorded.
@@ -129,7 +128,7 @@ class Ssm:
         return answer["Command"]["CommandId"]
 
     def invocation(self, command_id: str, instance_id: str) -> Invocation | None:
-        """Look how a command stands on an instance; None when SSM knows none (yet)."""
+        """Return the state of a command on an instance; None when SSM does not know it (yet)."""
         try:
             with translated_errors("GetCommandInvocation", f"{command_id} on {instance_id}", self._region):
                 answer = self._client.get_command_invocation(CommandId=command_id, InstanceId=instance_id)
@@ -145,7 +144,7 @@ class Ssm:
         )
 
     def commands_commented(self, comment: str, since: datetime) -> tuple[Command, ...]:
-        """List the commands sent after `since` under just this comment, which nobody can change."""
+        """Return the commands sent after `since` with this comment, which nobody can change."""
         after = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with translated_errors("ListCommands", comment, self._region):
             pages = self._client.get_paginator("list_commands").paginate(
@@ -159,7 +158,7 @@ class Ssm:
             )
 
     def comment_of(self, command_id: str) -> str | None:
-        """Read back the comment a command was sent under; None when SSM knows no such command."""
+        """Return the comment a command was sent with; None when SSM does not know the command."""
         try:
             with translated_errors("ListCommands", command_id, self._region):
                 commands = self._client.list_commands(CommandId=command_id)["Commands"]
@@ -168,7 +167,7 @@ class Ssm:
         return commands[0].get("Comment") if commands else None
 
     def cancel(self, command_id: str) -> None:
-        """Ask for a command to be stopped, which it may outrun; one that ended or is unknown is fine."""
+        """Request that a command is stopped; it may finish first. One that ended or is unknown is ignored."""
         try:
             with translated_errors("CancelCommand", command_id, self._region):
                 self._client.cancel_command(CommandId=command_id)

@@ -1,4 +1,4 @@
-"""What EBS lets a volume of each type have. Pure.
+"""The sizes and performance that EBS allows for each type of volume. Pure.
 
 Sizes and bounds: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html; IOPS for each
 GiB and throughput for each IOPS: https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html,
@@ -15,7 +15,7 @@ _GP3_IOPS_PER_THROUGHPUT = 4
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The least and the most that a value may be, both included."""
+    """The least and the greatest allowed value, both included."""
 
     least: int
     most: int
@@ -27,13 +27,13 @@ class Span:
         return f"{self.least:,} to {self.most:,}"
 
     def nearest(self, value: int) -> int:
-        """Return the value, or the bound that it is beyond."""
+        """Return the value, or the bound that it exceeds."""
         return min(max(value, self.least), self.most)
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeType:
-    """A type of volume. `default_iops` None means that IOPS must be named where they can be set."""
+    """A type of volume; `default_iops` None means that IOPS must be given where they can be set."""
 
     name: str
     sizes_gib: Span
@@ -44,14 +44,14 @@ class VolumeType:
     multi_attach: bool = False
 
     def iops(self, size_gib: int) -> Span | None:
-        """Return the IOPS that a volume of this size may have; None: they cannot be set."""
+        """Return the IOPS allowed for a volume of this size; None when they cannot be set."""
         if self.all_iops is None:
             return None
         most = max(self.all_iops.least, min(self.all_iops.most, self.iops_per_gib * size_gib))
         return Span(self.all_iops.least, most)
 
     def throughput(self, iops: int) -> Span | None:
-        """Return the MiB/s that a volume with so many IOPS may have; None: they cannot be set."""
+        """Return the MiB/s allowed for a volume with these IOPS; None when they cannot be set."""
         if self.all_throughput is None:
             return None
         return Span(

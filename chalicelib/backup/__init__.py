@@ -1,1 +1,1 @@
-"""Makes recovery points: by snapshot, and by the users' own scripts."""
+"""Makes recovery points: by snapshot, and with the users' own scripts."""

@@ -1,7 +1,7 @@
-"""Which backups are to be made: what is due, of which services, on which instances.
+"""Decides which backups to make: which are due, of which services, on which instances.
 
-Invariant: one request per plan, rule, service and cause, however often an instance is listed or a tick
-repeated.
+Invariant: there is one request per plan, rule, service and cause, however often an instance is listed or a
+tick is repeated.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,14 +17,14 @@ from chalicelib.plans.due import GRACE, TICK, DueRun, due_by_rpo, due_run
 from chalicelib.plans.model import Plan, Rule, TagName, service_of
 from chalicelib.plans.selection import ec2_filters, matches
 
-# A service named by a tag, of which no instance was seen for so long, is not expected any more: its runs are
-# no longer missed. `GET /status` shows it as long as there are points of it.
+# When no instance of a service named by a tag was seen for this long, it is no longer expected: its runs no
+# longer count as missed. `GET /status` shows it while it has points.
 EXPECTED_FOR = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Where backups are made: the deployment among others in the account, and its region."""
+    """Where backups are made: the name of this deployment, distinct within the account, and its region."""
 
     deployment: str
     region: str
@@ -32,8 +32,10 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """What a plan covers now: instance ids by service, and the selected instances that lack the service's
-    tag; by service those that are not meant. `unseen` says why nobody could tell what there is."""
+    """What a plan covers now: instance ids by service, and selected instances without the service's tag.
+
+    By service, also the instances that were left out on request. `unseen` says why EC2 could not be read.
+    """
 
     services: Mapping[str, tuple[str, ...]]
     without_service: tuple[str, ...] = ()
@@ -41,7 +43,7 @@ class Covered:
     unseen: str = ""
 
     def limited_to(self, instances: Iterable[str]) -> "Covered":
-        """Return what remains when only these instances are meant."""
+        """Return the part that covers only these instances."""
         wanted = set(instances)
         meant = {name: tuple(i for i in ids if i in wanted) for name, ids in self.services.items()}
         return Covered(
@@ -51,13 +53,12 @@ class Covered:
         )
 
     def of(self, service: str) -> "Covered":
-        """Return what is covered of one service."""
+        """Return the part that covers one service."""
         return Covered({service: self.services[service]})
 
 
 def covered_by(plan: Plan, ec2: Ec2) -> Covered:
-    """Look up the instances that the plan selects, by service; each instance once, in the order of their
-    ids."""
+    """Return the instances that the plan selects, by service; each instance once, ordered by id."""
     selected = {
         instance.id: instance.tags
         for instance in ec2.instances(ec2_filters(plan.selection))
@@ -75,19 +76,19 @@ def covered_by(plan: Plan, ec2: Ec2) -> Covered:
 
 
 def due_by_schedule(rule: Rule, served_until: datetime, now: datetime) -> DueRun | None:
-    """Return the run of a scheduled rule that is due: the latest since it was last served. Pure."""
+    """Return the due run of a scheduled rule: the latest since the last that ran. Pure."""
     return due_run(rule.times, served_until, now) if rule.times else None
 
 
 def due_by_age(rule: Rule, newest: datetime | None, now: datetime) -> DueRun | None:
-    """Return the run that keeps a service's newest point within the rule's RPO, if one is due. Pure."""
+    """Return the run that a service needs to keep its newest point younger than the rule's RPO. Pure."""
     return due_by_rpo(rule.rpo, newest, TICK, now) if rule.rpo else None
 
 
 def next_look(plan: Plan, now: datetime) -> datetime:
-    """Return when a plan is looked at again: when a rule runs next, and daily for its lifecycles. Pure.
+    """Return when a plan is due next: when a rule runs next, and daily for its lifecycles. Pure.
 
-    A rule that follows its RPO is looked at by every tick.
+    A rule that follows its RPO is checked by every tick.
     """
     if any(rule.rpo is not None for rule in plan.rules):
         return now
@@ -97,7 +98,7 @@ def next_look(plan: Plan, now: datetime) -> datetime:
 
 
 def cause_of(run: DueRun, rule: Rule) -> Cause:
-    """Return why a backup is made: its nominal time, whether late, and what was missed before it."""
+    """Return why a backup is made: its nominal time, whether it is late, and how many runs were missed."""
     reason = f"due at {run.nominal_at:%Y-%m-%d %H:%M} UTC"
     if run.late:
         reason += ", late"
@@ -108,10 +109,10 @@ def cause_of(run: DueRun, rule: Rule) -> Cause:
 
 
 def cause_of_try(record: LineageRecord, rule: Rule, now: datetime) -> Cause:
-    """Return why a failed backup is made again. Pure."""
+    """Return why a failed backup is tried again. Pure."""
     retry = record.retry
     if retry is None:
-        raise ValueError(f"nothing of {record.lineage} is to be tried again")
+        raise ValueError(f"{record.lineage} has nothing to try again")
     tries = retry.tries + 1
     run = f"the run due at {retry.nominal_at:%Y-%m-%d %H:%M} UTC"
     reason = f"try {tries + 1} of {rule.attempts + 1} of {run}, after: {retry.reason}"
@@ -122,9 +123,9 @@ def cause_of_try(record: LineageRecord, rule: Rule, now: datetime) -> Cause:
 def targets_of(
     plan: Plan, rule: Rule, rule_id: RuleId, covered: Covered, place: Deployment
 ) -> tuple[Target, ...]:
-    """Return what a rule's backups are made of: one target for each service. Pure.
+    """Return the targets of a rule's backups: one for each service. Pure.
 
-    A script runs on one instance in any case: only what is made of every instance can lack some.
+    A script runs on one instance only, so only what is made of every instance can be partial.
     """
     return tuple(
         Target(
@@ -143,7 +144,7 @@ def targets_of(
 def missed_by(
     plan: Plan, rule: Rule, covered: Covered, records: Iterable[LineageRecord], now: datetime
 ) -> dict[str, str]:
-    """Say, for each service that a rule should back up and cannot, why not. Pure."""
+    """Return why each service that a rule should back up, and cannot, is missed. Pure."""
     known = {
         each.lineage.service: each
         for each in records
@@ -161,7 +162,7 @@ def missed_by(
 
 def _why(plan: Plan, service: str, covered: Covered, record: LineageRecord | None) -> str:
     if covered.unseen:
-        return f"it could not be seen what plan {plan.name} selects ({_last_seen(record)}): {covered.unseen}"
+        return f"EC2 did not say what plan {plan.name} selects ({_last_seen(record)}): {covered.unseen}"
     of = f" of {service}" if covered.services else ""
     return f"plan {plan.name} selects no instance{of} ({_last_seen(record)})"
 

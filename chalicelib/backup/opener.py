@@ -22,7 +22,7 @@ class BackupOpener:
     deployment: Deployment
 
     def rule_ids(self, plan: Plan) -> dict[str, RuleId]:
-        """Store the plan's rules as jobs are opened under them; return their ids by name."""
+        """Store the plan's rules, to which jobs refer; return their ids by name."""
         return self.rules.put(plan.rules)
 
     def open(self, targets: Sequence[Target], cause: Cause) -> tuple[JobId, ...]:

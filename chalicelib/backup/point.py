@@ -1,5 +1,4 @@
-"""The recovery point that a backup job makes: where it lies, what its artefacts are tagged with, how it
-begins, and what follows it. Pure."""
+"""The recovery point of a backup job: its folder, its tags, its records and the jobs that follow it. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,7 +18,7 @@ from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.job import AnyRequest, Job, JobState
 from chalicelib.jobs.work import BackupWork, CopyMethods, copy_method, copy_request, expire_request
 from chalicelib.plans.due import next_try
-from chalicelib.plans.expect import Expect, doubt
+from chalicelib.plans.expect import Expect, why_suspect
 from chalicelib.plans.model import Kind, Rule
 from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.layout import point_folder
@@ -28,19 +27,19 @@ BackupJob = Job[BackupWork, Any]
 
 
 def folder_of(job: BackupJob) -> str:
-    """Return the folder in which the point lies, in every vault."""
+    """Return the point's folder, the same in every vault."""
     return point_folder(job.service, job.rule, job.nominal_at, job.work.recovery_point)
 
 
 def tags_of(job: BackupJob) -> dict[str, str]:
-    """Return the tags that each of the point's artefacts carries from its creating call on."""
+    """Return the tags with which each of the point's artefacts is created."""
     return point_tags(job.work.recovery_point, job.id, job.service, job.plan, job.rule)
 
 
 def point_without_artefacts(
     job: BackupJob, state: PointState, source: Mapping[str, Any], reason: str = ""
 ) -> RecoveryPoint:
-    """Return the job's point in `state`: being made, or failed, or to be completed with its artefacts."""
+    """Return the job's point in `state`, without artefacts: being made, failed, or to be completed."""
     terms = job.work.terms
     return RecoveryPoint(
         id=PointId(job.work.recovery_point),
@@ -62,14 +61,15 @@ def point_without_artefacts(
 
 
 def record_of(point: RecoveryPoint, now: datetime) -> tuple[Write, ...]:
-    """Return the record of a point that is made."""
+    """Return the writes that record a finished point."""
     arrived = services.arriving(point, point.artefacts[PRIMARY])
     return (points.settling(point, now), *arrived, services.flagging(point))
 
 
 def failure_writes(job: BackupJob, source: Mapping[str, Any], rule: Rule, now: datetime) -> tuple[Write, ...]:
-    """Return the record of a backup that failed: a point that is never mistaken for one to restore from, and
-    when it is tried again. One that was ended before it began leaves nothing.
+    """Return the writes for a backup that failed: a point that cannot be restored, and when to try again.
+
+    A backup that ended before it began leaves no record.
     """
     if job.failure is None:
         return ()
@@ -85,22 +85,22 @@ def failure_writes(job: BackupJob, source: Mapping[str, Any], rule: Rule, now: d
 
 
 def described(job: BackupJob) -> dict[str, Any]:
-    """Return what the point's manifest tells of how it was asked for."""
+    """Return the part of the point's manifest that says how it was requested."""
     terms = job.work.terms
     return {"origin": terms.origin.value, "note": terms.note, "keep_until": keep_until(job)}
 
 
 def keep_until(job: BackupJob) -> datetime | None:
-    """Return until when the point is kept because it was asked for so; counted from the request."""
+    """Return until when the request wants the point kept; counted from the request."""
     keep = job.work.terms.keep
     return job.nominal_at + keep if keep is not None else None
 
 
 def suspicion(expect: Expect, size_bytes: int, lineage: Sequence[RecoveryPoint]) -> str:
-    """Return why a backup of this size is suspect, "" when it is not; `lineage` comes newest first.
+    """Return why a backup of this size is suspect, or "" when it is not; `lineage` comes newest first.
 
-    It is measured by the whole points before it that nothing is doubted of, and by none older than the last
-    one that an operator confirmed.
+    It is compared with the good points before it, none of them older than the last one that an operator
+    confirmed.
     """
     before: list[int] = []
     for point in lineage:
@@ -108,7 +108,7 @@ def suspicion(expect: Expect, size_bytes: int, lineage: Sequence[RecoveryPoint])
             before.append(point.size_bytes)
             if point.confirmed is not None:
                 break
-    return doubt(expect, size_bytes, before)
+    return why_suspect(expect, size_bytes, before)
 
 
 def _measures(artefact: Artefact) -> bool:
@@ -119,10 +119,10 @@ def _measures(artefact: Artefact) -> bool:
 def follow_ups(
     job: BackupJob, point: RecoveryPoint, rule: Rule, methods: CopyMethods, now: datetime
 ) -> tuple[AnyRequest, ...]:
-    """Return the jobs that follow a finished backup; the same ones however often it is asked.
+    """Return the jobs that follow a finished backup; repeated calls return the same ones.
 
-    A vault that the settings no longer name gets a copy job, too, which fails and says so: a good backup must
-    not fail for it.
+    A vault that the settings no longer name gets a copy job, too, which fails with that reason: a good backup
+    must not fail because of it.
     """
     copies = tuple(
         copy_request(point, copy.vault, copy_method(methods, point.kind, copy.vault)) for copy in rule.copies

@@ -1,4 +1,4 @@
-"""Backups that somebody asks for: of a plan's rules, now, of all its instances or of some."""
+"""Backups on request: of a plan's rules, now, of all its instances or of some."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _KEEP = "a duration from 1 minute to 36500 days, or true to hold it"
 
 
 def _keep(value: object) -> timedelta | Literal[True]:
-    """Read how long a point is to be kept: a duration, or true for as long as it is held."""
+    """Return how long a point is to be kept: a duration, or True for as long as it is held."""
     if value is True:
         return value
     try:
@@ -37,11 +37,11 @@ def _keep(value: object) -> timedelta | Literal[True]:
 
 
 class BackupOrder(Declared):
-    """Backups of a plan, now: of all its rules and instances, or of those named."""
+    """A request for backups of a plan, now: of all its rules and instances, or of those named."""
 
     plan: Annotated[PlanName, Field(description="the plan")]
     rule: Annotated[
-        Maybe[RuleName], Field(description="only this rule of it; all of its rules when left out")
+        Maybe[RuleName], Field(description="only this rule of the plan; when left out, all of its rules")
     ] = None
     instance_ids: Annotated[
         Maybe[tuple[Annotated[str, worded("the id of an instance", title="instance id")], ...]],
@@ -50,7 +50,7 @@ class BackupOrder(Declared):
             min_length=1,
             max_length=10_000,
             examples=[["i-0123456789abcdef0"]],
-            description="only these of the instances it selects; all of them when left out. Snapshots of a "
+            description="only these of the instances it selects; when left out, all of them. Snapshots of a "
             "part of a service are a *partial* point",
         ),
     ] = None
@@ -75,14 +75,14 @@ class BackupOrder(Declared):
 
     @property
     def terms(self) -> Terms:
-        """What the points carry of the order."""
+        """Return the part of the order that its points record."""
         kept_for = self.keep if isinstance(self.keep, timedelta) else None
         return Terms(Origin.REQUEST, self.note or "", kept_for, self.keep is True)
 
 
 @dataclass(frozen=True, slots=True)
 class BackupRequests:
-    """Opens the backups that are asked for. `ec2` is the home region's."""
+    """Opens backups on request. `ec2` is the home region's."""
 
     plans: PlanStore
     opener: BackupOpener
@@ -90,7 +90,7 @@ class BackupRequests:
     now: Callable[[], datetime]
 
     def open(self, order: BackupOrder, key: str) -> tuple[JobId, ...]:
-        """Open a backup of each rule and service asked for; under the same `key` the same ones.
+        """Open a backup of each rule and service requested; the same `key` opens the same ones.
 
         Raises:
             NotFound: there is no such plan.
@@ -115,7 +115,7 @@ class BackupRequests:
 
 
 def _limited(order: BackupOrder, covered: Covered) -> Covered:
-    """Return what is covered of the instances asked for."""
+    """Return the part that covers the requested instances."""
     selected = {instance for ids in covered.services.values() for instance in ids}
     strange = [each for each in order.instance_ids or () if each not in selected]
     left = f" (without the tag that names their service: {', '.join(covered.without_service)})"

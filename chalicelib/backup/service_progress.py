@@ -1,4 +1,4 @@
-"""How far a service backup is, and what it makes of that: its point and its manifest. Pure."""
+"""The progress of a service backup, and its point and manifest. Pure."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,8 +21,11 @@ from chalicelib.vaults.manifest import Manifest, PartHash
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What the runner has reported: its file, in so many parts. The report itself, whose SHA-256 is `digest`,
-    lies in the mailbox until the manifest is written: a job's record has no room for 10,000 parts."""
+    """What the runner has reported: its file, and the number of its parts.
+
+    The report itself, whose SHA-256 is `digest`, stays in the mailbox until the manifest is written: a job's
+    record has no room for 10,000 parts.
+    """
 
     digest: str
     size_bytes: int
@@ -33,9 +36,11 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class ServiceBackupProgress:
-    """How far a service backup is: its upload, the run of the script, what that reported, the finished
-    object, how many parts were read back, the hash of the whole if one turn read it; and in cleaning, what
-    was removed."""
+    """The progress of a service backup: its upload, the run of the script, its report, the finished object.
+
+    Then how many parts were read back, and the hash of the whole if one turn read all of it; while cleaning
+    up, what was removed.
+    """
 
     upload: str | None = None
     run: ScriptRun = field(default_factory=ScriptRun)
@@ -55,7 +60,7 @@ def reported(job: ServiceJob) -> Reported:
     """Return what the runner has reported.
 
     Raises:
-        IntegrityFailure: it has not.
+        IntegrityFailure: there is no report.
     """
     if job.progress.report is None:
         raise IntegrityFailure("the script has not reported", operation="backing up", resource=job.id)
@@ -63,29 +68,29 @@ def reported(job: ServiceJob) -> Reported:
 
 
 def key_of(job: ServiceJob) -> str:
-    """Return the key of the object that the backup becomes."""
+    """Return the key under which the backup is stored."""
     return data_key(folder_of(job))
 
 
 def _scripts(rule: ServiceRule | None) -> dict[str, str]:
-    """Return the scripts that put a backup back, as they are in force when it is made."""
+    """Return the scripts that restore a backup, as they are when it is made."""
     scripts = (("restore", rule.restore), ("verify", rule.verify)) if rule else ()
     return {name: text for name, text in scripts if text}
 
 
 def new_point(job: ServiceJob, state: PointState, reason: str, rule: ServiceRule | None) -> RecoveryPoint:
-    """Return the point in a state in which it has no artefact."""
+    """Return the point in a state without an artefact."""
     return point_without_artefacts(job, state, source_of(job, rule), reason)
 
 
 def source_of(job: ServiceJob, rule: ServiceRule | None) -> dict[str, Any]:
-    """Return what the point is made of, and how it is put back."""
+    """Return what the point is made of, and how it is restored."""
     instance = job.progress.run.instance
     return {"instances": [instance] if instance else [], "rule": job.work.rule, **_scripts(rule)}
 
 
 def _taken_at(job: ServiceJob) -> datetime:
-    """Return when the data was taken: not before the script was sent."""
+    """Return when the data was taken: no earlier than the script was sent."""
     return job.progress.run.sent_at or job.created_at
 
 
@@ -114,7 +119,7 @@ def point_of(job: ServiceJob, rule: ServiceRule, now: datetime) -> RecoveryPoint
 
 
 def manifest_of(job: ServiceJob, rule: ServiceRule, report: BackupReport, suspect: str) -> Manifest:
-    """Return the manifest: its hashes were compared with the bytes, that of the whole is of them."""
+    """Return the manifest: its hashes match the bytes; that of the whole was computed from them."""
     return Manifest(
         recovery_point=job.work.recovery_point,
         service=job.service,
@@ -133,11 +138,11 @@ def manifest_of(job: ServiceJob, rule: ServiceRule, report: BackupReport, suspec
 
 
 def parts_of(report: BackupReport) -> tuple[PartHash, ...]:
-    """Return the parts as a manifest lists them."""
+    """Return the parts in the form of a manifest."""
     return tuple(PartHash(part.size_bytes, part.sha256) for part in report.parts)
 
 
 def named(artefact: Artefact) -> str:
-    """Return the bytes of a file by the hash there is."""
+    """Return what identifies the bytes of a file: the hash that is known."""
     file = artefact.file(StoredFile)
     return f"SHA-256 {file.sha256}" if file.sha256 else f"SHA-256 over its parts {file.parts_sha256}"

@@ -1,11 +1,10 @@
-"""A service backup: the user's script, run on one of its instances, streamed into the primary vault.
+"""A service backup: the user's script runs on one of its instances and is streamed into the primary vault.
 
-The instance uploads parts through presigned URLs, which it takes from its mailbox in the vault, and lays its
-report there; only this job, after the script has ended well and what S3
-holds has been compared with what the script wrote, makes an object of them. Invariant: nothing half-made is
-ever a recovery point, and a finished point has been read back and found right, part by part. What is recorded
-of the whole comes of the bytes read; what the instance says of it is compared. No restore works on the
-instance while the script runs.
+The instance uploads parts through presigned URLs from its mailbox in the vault, and puts its report there.
+Only this job turns the parts into an object, after the script has succeeded and the parts in S3 match the
+report. Invariant: an incomplete backup is never a recovery point, and a finished point has been read back
+part by part. Hashes of the whole are computed from the bytes that were read; the instance's own are only
+compared with them. No restore works on the instance while the script runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -81,7 +80,7 @@ from chalicelib.vaults.s3 import S3Object, S3Vault
 # A read-back stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=1)
 UPLOAD_INTENT = "CreateMultipartUpload"
-# Recorded with all progress before the report goes, which what comes before needs.
+# Recorded with all progress before the report is removed: earlier steps need the report.
 MAILBOX_INTENT = "removing the mailbox"
 # How many parts a letter lets a run send. Each is signed, and most runs need but the first few. A letter is
 # up to four minutes old when it is taken, and the next one is there four minutes later: from part 225 on
@@ -92,8 +91,10 @@ PARTS_PER_LETTER = 256
 
 @dataclass(frozen=True, slots=True)
 class ServiceObservation:
-    """The rule, an upload begun before the job knew of it, the run of the script, the points of the lineage;
-    and at the end what lies in the vault: the object, and the size of its manifest."""
+    """The rule, an upload that the job does not know yet, the run of the script, the points of the lineage.
+
+    At the end also what is in the vault: the object, and the size of its manifest.
+    """
 
     rule: ServiceRule
     upload: str | None = None
@@ -105,14 +106,14 @@ class ServiceObservation:
 
 @dataclass(frozen=True, slots=True)
 class StartUpload:
-    """Begin the multipart upload, or go on with the one found."""
+    """Begin the multipart upload, or adopt the one that was found."""
 
     found: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """Record what the runner reports, and the end of what the script said."""
+    """Record what the runner reports, and the last lines of the script's output."""
 
     stdout: str
     said: str
@@ -120,17 +121,17 @@ class ReadReport:
 
 @dataclass(frozen=True, slots=True)
 class FinishUpload:
-    """Make an object of the parts, once they are those reported."""
+    """Turn the parts into an object, if they are those reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """Read the object's parts, from the first not yet read, and compare their hashes with those reported."""
+    """Read the object's parts, from the first one not yet read, and compare their hashes."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteManifest:
-    """Write the manifest of the finished point; `suspect` says why it is doubted."""
+    """Write the manifest of the finished point; `suspect` says why its size is suspect."""
 
     rule: ServiceRule
     suspect: str = ""
@@ -152,7 +153,7 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class ServiceBackup:
-    """Makes recovery points with users' scripts. `methods` are those of the copies."""
+    """Makes recovery points with users' scripts. `methods` has, by vault name, how copies are made."""
 
     ec2: Ec2
     ssm: Ssm
@@ -166,7 +167,7 @@ class ServiceBackup:
     deadline = timedelta(days=3)
 
     def observe(self, job: ServiceJob, children: Children) -> ServiceObservation:
-        """Look only at what the job's next step depends on."""
+        """Return only what the job's next step depends on."""
         seen, progress = ServiceObservation(self._rule(job)), job.progress
         if job.failure is not None:
             return self._observe_failed(job, seen)
@@ -199,7 +200,7 @@ class ServiceBackup:
         return replace(seen, uploaded_bytes=self._uploaded(job)) if runs and job.failure is None else seen
 
     def _uploaded(self, job: ServiceJob) -> int | None:
-        """Return how many bytes S3 holds of the upload; None where it does not say: that ends no run."""
+        """Return how many bytes S3 holds of the upload; None when S3 does not answer: the run goes on."""
         try:
             held = self.primary.uploaded_parts(key_of(job), job.progress.upload or "")
         except FarshoreError:
@@ -207,7 +208,7 @@ class ServiceBackup:
         return sum(part.size_bytes for part in held)
 
     def decide(self, job: ServiceJob, seen: ServiceObservation, now: datetime) -> Decision[Action]:
-        """Choose an instance, open the upload, run the script, close and read back, describe."""
+        """Choose an instance, open the upload, run the script, close and read back, write the manifest."""
         progress = job.progress
         if progress.run.instance is not None and progress.upload is None:
             begun = points.creating(new_point(job, PointState.CREATING, "being made", seen.rule), now)
@@ -222,7 +223,7 @@ class ServiceBackup:
             why = suspicion(seen.rule.expect, progress.report.size_bytes, seen.lineage)
             return Do(WriteManifest(seen.rule, why), "writing the manifest")
         mailbox = progress.removal.due(mailbox_names(job), now)
-        if mailbox and not isinstance(mailbox, Wait):  # one that cannot be removed delays no point
+        if mailbox and not isinstance(mailbox, Wait):  # a mailbox never delays the point
             return Do(Remove(mailbox), "removing the mailbox", MAILBOX_INTENT)
         if (gone := _not_as_read(job, seen)) is not None:
             return Fail(f"backup of {job.service}: {gone}")
@@ -236,7 +237,7 @@ class ServiceBackup:
         run = job.progress.run
         match decide_run(job, run, seen.run, now, seen.rule.timeout):
             case Ended(stdout=stdout, said=said):
-                return Do(ReadReport(stdout, said), "the script has ended well")
+                return Do(ReadReport(stdout, said), "the script has succeeded")
             case ScriptFailed(reason=reason):
                 return Fail(f"backup of {job.service} on {run.instance}: {reason}")
             case Fail(reason=reason):
@@ -245,7 +246,7 @@ class ServiceBackup:
                 return step
 
     def clean_up(self, job: ServiceJob, seen: ServiceObservation, now: datetime) -> Cleaning[Action]:
-        """Stop the script, throw away what was uploaded; look long enough to find what was begun unseen."""
+        """Stop the script and remove the upload; wait long enough to find calls whose answers were lost."""
         reason = job.failure.reason if job.failure else job.reason
         if job.intent is not None and job.intent.name == UPLOAD_INTENT and seen.upload is not None:
             return Do(StartUpload(seen.upload), f"cleaning up after: {reason}")
@@ -262,7 +263,7 @@ class ServiceBackup:
         return failure_writes(job, source_of(job, None), self._rule(job), now)
 
     def leftovers(self, job: ServiceJob) -> tuple[str, ...]:
-        """Return the command, upload, objects and mailbox that are still there."""
+        """Return the command, upload, objects and mailbox that still exist."""
         return job.progress.removal.left_of((*_made(job), *mailbox_names(job)))
 
     def act(self, job: ServiceJob, action: Action, turn: Turn) -> Step[ServiceBackupProgress]:
@@ -316,9 +317,9 @@ class ServiceBackup:
         return Mailbox(self.primary, job.id)
 
     def _letter(self, job: ServiceJob, number: int) -> str:
-        """Write which parts the run may send, and where its next letter will be.
+        """Return the letter: which parts the run may send, and where its next letter will be.
 
-        It begins with the last part that S3 holds, which the run may be sending once more.
+        It begins with the last part that S3 holds, which the run may be sending again.
         """
         mailbox, key, upload = self._mailbox(job), key_of(job), job.progress.upload or ""
         held = self.primary.uploaded_parts(key, upload)
@@ -348,18 +349,18 @@ class ServiceBackup:
         )
 
     def _take_down(self, job: ServiceJob, stdout: str) -> Reported:
-        """Return what stands in the report."""
+        """Return the contents of the report."""
         digest = digest_of_report(stdout)
         report = parse_report(self._mailbox(job).report(), digest)
         parts_sha256 = identity(parts_of(report))
         return Reported(digest, report.size_bytes, report.sha256, len(report.parts), parts_sha256)
 
     def _report(self, job: ServiceJob) -> BackupReport:
-        """Read the report once more: the very one whose digest is recorded."""
+        """Return the report, read again: it must have the recorded digest."""
         return parse_report(self._mailbox(job).report(), reported(job).digest)
 
     def _finish_upload(self, job: ServiceJob) -> str:
-        """Close the upload if S3 holds just the parts reported; adopt the object if that was done before."""
+        """Close the upload if S3 holds exactly the parts reported, unless that was done before."""
         key, upload, report = key_of(job), job.progress.upload or "", self._report(job)
         reported = [part.size_bytes for part in report.parts]
         try:
@@ -374,7 +375,7 @@ class ServiceBackup:
             return made.etag
 
     def _read_back(self, job: ServiceJob, until: datetime) -> ServiceBackupProgress:
-        """Read the next parts back; compare what the instance says of the whole with what was read."""
+        """Read the next parts back; compare the instance's hash of the whole with the one computed."""
         progress, report = job.progress, self._report(job)
         found = PinnedObject(self.primary, key_of(job), progress.etag or "")
         parts = [(part.size_bytes, part.sha256) for part in report.parts]
@@ -399,9 +400,9 @@ class ServiceBackup:
 
 
 def _made(job: ServiceJob) -> tuple[str, ...]:
-    """Return what the job has begun or made, each in one word and its id.
+    """Return what the job has begun or made, each as one word and its id.
 
-    Once the script had reported, the upload may have been closed unknown to the job.
+    After the report, the upload may have been closed without the job's knowledge.
     """
     progress = job.progress
     made = [f"command {progress.run.command}"] if progress.run.command else []
@@ -412,7 +413,7 @@ def _made(job: ServiceJob) -> tuple[str, ...]:
 
 
 def _unlike(held: Sequence[int], reported: Sequence[int]) -> str | None:
-    """Return where the sizes of the parts that S3 holds begin to differ from those reported."""
+    """Return where the sizes of the parts that S3 holds first differ from those reported."""
     for number, (there, said) in enumerate(zip_longest(held, reported, fillvalue=0), start=1):
         if there != said:
             return f"S3 holds {there:,} bytes of part {number}, the instance says that it sent {said:,}"
@@ -424,12 +425,12 @@ def _sent_at(job: ServiceJob) -> datetime:
 
 
 def _not_as_read(job: ServiceJob, seen: ServiceObservation) -> str | None:
-    """Return what is wrong with what lies in the vault by now; None: the object is the one read back."""
+    """Return what is wrong with the object in the vault; None: it is the one that was read back."""
     stored, where = seen.stored, f"primary:{key_of(job)}"
     if stored is None:
-        return f"{where} is gone since it was read back; who or what deletes in this bucket?"
+        return f"{where} has disappeared since it was read back; find out who or what deletes in this bucket"
     if (stored.etag, stored.size_bytes) != (job.progress.etag, reported(job).size_bytes):
-        return f"{where} was replaced since it was read back; who or what writes in this bucket?"
+        return f"{where} was replaced after it was read back; find out who or what writes to this bucket"
     if not seen.manifest_bytes:
-        return f"{where} has lost its manifest; who or what deletes in this bucket?"
+        return f"{where} has lost its manifest; find out who or what deletes in this bucket"
     return None

@@ -1,7 +1,7 @@
-"""What EC2 shows of a backup's snapshots, and what follows from it: those to adopt, those of volumes that
-nobody had chosen, those still pending. Pure.
+"""Decides, from what EC2 shows of a backup's snapshots, which to adopt and which are still pending. Pure.
 
-Invariant: what is adopted carries the job's secret and began after the intent; only recorded ids are deleted.
+It also judges snapshots of volumes that nobody had chosen. Invariant: an adopted snapshot carries the job's
+secret and began after the intent; only recorded ids are deleted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ from chalicelib.plans.selection import VolumeChoice, chooses
 
 @dataclass(frozen=True, slots=True)
 class SnapshotObservation:
-    """What the world shows, as far as the next step depends on it."""
+    """What EC2 and the catalog show, as far as the next step depends on it."""
 
     rule: Rule
     instances: tuple[Instance, ...] = ()
@@ -42,7 +42,7 @@ class SnapshotObservation:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Record the snapshots, seen at `seen_at`, that a call has made whose answer was lost."""
+    """Record snapshots that a call has made whose answer was lost; `seen_at` is when they were found."""
 
     call: Call
     made: Mapping[str, str]
@@ -53,7 +53,7 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Enlist:
-    """Take volumes that were snapshotted unchosen into the sources, by instance; the others are spare."""
+    """Add volumes that were snapshotted but not chosen to the sources, by instance; `spare` the others."""
 
     volumes: Mapping[str, tuple[ChosenVolume, ...]]
     spare: tuple[str, ...]
@@ -70,23 +70,23 @@ def unmade(progress: SnapshotProgress) -> tuple[Call, ...]:
 
 
 def done_with(call: Call, progress: SnapshotProgress) -> tuple[str, ...]:
-    """Return the lock to give back after a call: none while its instance has more of them."""
+    """Return the lock to release after a call: none while its instance has more calls."""
     more = any(each.source.instance == call.source.instance for each in unmade(progress))
     return () if more else (lock_of_instance(call.source.instance),)
 
 
 def judge_unlisted(job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Do[Enlist] | Wait:
-    """Return what becomes of snapshots of volumes that nobody had chosen: CreateSnapshots takes what is
-    attached when it is called.
+    """Return what to do with snapshots of volumes that nobody had chosen.
 
-    Those that the rule chooses are in the point. What is no longer attached, once EC2 must show it, is not.
+    CreateSnapshots takes what is attached when it is called. Volumes that the rule chooses are added to the
+    point; those that are no longer attached, once EC2 must show the fact, are not.
     """
     unlisted, choice = job.progress.unlisted, choice_of(seen.rule)
     attached = {each.volume_id: (i.id, each) for i in seen.instances for each in i.volumes}
     strange = [volume for volume in unlisted if volume not in attached or volume not in seen.volumes]
     visible_at = (job.progress.made_at or now) + ADOPTION_GRACE
     if strange and now < visible_at:
-        return Wait(visible_at, f"looking where {', '.join(strange)} is attached, which was snapshotted, too")
+        return Wait(visible_at, f"finding where {', '.join(strange)} is attached, which was snapshotted, too")
     found: dict[str, tuple[ChosenVolume, ...]] = {}
     for volume_id in unlisted:
         if volume_id in strange:
@@ -117,11 +117,11 @@ def enlisted(progress: SnapshotProgress, action: Enlist) -> SnapshotProgress:
 
 
 def adopted(job: SnapshotJob, call: Call, candidates: Iterable[Snapshot], now: datetime) -> Adopt | None:
-    """Return what to adopt of a call's volumes: the first snapshot of each; what there is more is spare.
+    """Return what to adopt of a call's volumes: the first snapshot of each; further ones are spare.
 
-    Only what began after the intent, is of a volume asked for, and carries the job's secret is the job's; of
-    another volume, only what began with those. One call makes all; while some may not be visible yet none is
-    adopted, for nobody would look for the others.
+    A snapshot is the job's only if it began after the intent, is of a requested volume, and carries the job's
+    secret; of another volume, only if it began together with those. One call makes all of them; none is
+    adopted while some may not be visible yet, because nobody would look for the others.
     """
     known = set(recorded(job.progress))
     ours = sorted(
@@ -150,7 +150,7 @@ def adopted(job: SnapshotJob, call: Call, candidates: Iterable[Snapshot], now: d
 
 
 def still_pending(job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Wait | Fail | None:
-    """Return what keeps the point from being complete: None when all its snapshots are."""
+    """Return what keeps the point from being complete, or None."""
     progress = job.progress
     for source in progress.sources or ():
         missing = [volume.id for volume in source.volumes if volume.id not in progress.made]

@@ -1,4 +1,4 @@
-"""How far a backup by snapshot is, and the point that comes of it: its record and its manifest. Pure."""
+"""The progress of a backup by snapshot, and its point: record and manifest. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,10 +21,13 @@ GIB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class SnapshotProgress:
-    """How far a backup by snapshot is: the instances and volumes chosen, the snapshot of each volume, those
-    that were made twice or are not wanted, those of volumes that nobody had chosen and that are yet to be
-    judged, the parts opened (of a large one), the shards cleaned up; the volumes that could not be
-    snapshotted, as EC2 did not list them."""
+    """The progress of a backup by snapshot.
+
+    The chosen instances and volumes, the snapshot of each volume, snapshots that were made twice or are not
+    wanted, those of volumes that nobody had chosen and that are still to be judged, the parts opened (of a
+    large one), the shards cleaned up; the volumes that could not be snapshotted because EC2 did not list
+    them.
+    """
 
     sources: tuple[Source, ...] | None = None
     made: Mapping[str, str] = field(default_factory=dict)
@@ -47,7 +50,7 @@ def parts_of(work: BackupWork) -> int:
 
 
 def refs_of(job: SnapshotJob) -> tuple[SnapshotRef, ...]:
-    """Return the snapshots that a job has made, each with where it comes from."""
+    """Return the snapshots that a job has made, each with its source."""
     return tuple(
         SnapshotRef(
             id=job.progress.made[volume.id],
@@ -67,12 +70,12 @@ def refs_of(job: SnapshotJob) -> tuple[SnapshotRef, ...]:
 
 
 def new_point(job: SnapshotJob, state: PointState, reason: str) -> RecoveryPoint:
-    """Return the point while nothing of it is made yet, or when it has failed."""
+    """Return the point without any artefact yet, or when it has failed."""
     return point_without_artefacts(job, state, asked_of(job), reason)
 
 
 def asked_of(job: SnapshotJob) -> dict[str, Any]:
-    """Return what a job is asked to make a point of."""
+    """Return what a job was asked to snapshot."""
     return {"instances": list(job.work.instances), "instance_count": job.work.instance_count}
 
 
@@ -104,7 +107,7 @@ def sharded_point(
 def manifest_of(
     job: SnapshotJob, refs: Iterable[SnapshotRef], left_out: tuple[str, ...], region: str
 ) -> Manifest:
-    """Return the manifest of a job's point, which lists all its snapshots."""
+    """Return the manifest of a job's point, with all its snapshots."""
     listed = snapshots_of(refs, region)
     return Manifest(
         recovery_point=job.work.recovery_point,
@@ -123,7 +126,7 @@ def manifest_of(
 
 
 def _remarks(refs: Iterable[SnapshotRef]) -> dict[str, dict[str, str]]:
-    """Return what the point's source says of volumes that were not taken as they should be."""
+    """Return the remarks on volumes that were not snapshotted as usual, for the point's source."""
     remarks = {ref.volume_id: ref.remark for ref in refs if ref.remark}
     return {"remarks": dict(islice(remarks.items(), INSTANCES_NAMED))} if remarks else {}
 

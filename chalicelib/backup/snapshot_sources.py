@@ -1,7 +1,7 @@
-"""What a backup by snapshot takes of its instances, and by which calls. Pure.
+"""What a backup snapshots of its instances, and by which calls. Pure.
 
-CreateSnapshots takes an instance's volumes at one moment, but leaves out at most so many of its data volumes;
-where the rule leaves out more, each volume chosen is taken by a CreateSnapshot of its own.
+CreateSnapshots takes an instance's volumes at one moment, but can leave out only a limited number of its data
+volumes; where the rule leaves out more, each chosen volume is taken by a CreateSnapshot of its own.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,17 +21,19 @@ from chalicelib.plans.selection import VolumeChoice, chooses
 LEFT_OUT_AT_MOST = 40
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
 TAG_VALUE_CHARACTERS = 256
-# A snapshot has room for 50 tags; with these and its own it has less than half of them.
+# A snapshot has room for 50 tags; these and our other tags are fewer than half of them.
 DEVICE_TAGS = 16
 
-ALONE = "taken by a call of its own, not at one moment with the other volumes of its instance"
-ATTACHED_MEANWHILE = "attached to its instance when the volumes had been chosen, just before they were taken"
+ALONE = "snapshotted by a call of its own, not at one moment with the other volumes of its instance"
+ATTACHED_MEANWHILE = "attached to its instance after the volumes were chosen, before they were snapshotted"
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenVolume:
-    """A volume to snapshot, as it was when it was chosen; one that came `meanwhile` was found in what
-    CreateSnapshots answered."""
+    """A volume to snapshot, as it was when it was chosen.
+
+    One that came `meanwhile` was found in the answer of CreateSnapshots.
+    """
 
     id: str
     device: str
@@ -45,8 +47,7 @@ class ChosenVolume:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One instance to snapshot: its chosen volumes, the data volumes left out, and whether the boot volume is
-    among the chosen."""
+    """An instance to snapshot: its chosen volumes, the data volumes left out; `boot`: is it chosen, too?"""
 
     instance: str
     volumes: tuple[ChosenVolume, ...]
@@ -55,7 +56,7 @@ class Source:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether more is left out than one CreateSnapshots can leave out."""
+        """Whether more volumes are left out than one CreateSnapshots can leave out."""
         return len(self.left_out) > LEFT_OUT_AT_MOST
 
     @property
@@ -66,7 +67,7 @@ class Source:
         return (Call(self, self.volumes),)
 
     def remark_on(self, volume: ChosenVolume) -> str:
-        """Return what an operator should know of the snapshot of one of its volumes."""
+        """Return what an operator should know of the snapshot of one of its volumes, or ""."""
         if volume.meanwhile:
             return ATTACHED_MEANWHILE
         return ALONE if self.one_by_one and len(self.volumes) > 1 else ""
@@ -81,22 +82,22 @@ class Call:
 
     @property
     def operation(self) -> str:
-        """EC2's name of it."""
+        """EC2's name of the operation."""
         return "CreateSnapshot" if self.source.one_by_one else "CreateSnapshots"
 
     @property
     def intent(self) -> str:
-        """Its name among the calls of a job."""
+        """The name of this call among the calls of a job."""
         if self.source.one_by_one:
             return volume_call(self.volumes[0].id, self.source.instance)
         return snapshot_call(self.source.instance)
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags that tell where its snapshots come from; one call gives all its snapshots the same ones.
+        """The tags that say where its snapshots come from; all snapshots of one call get the same ones.
 
-        Of several volumes they list each with its device, as far as there is room: a snapshot's own volume is
-        known to EC2.
+        Of several volumes they list each with its device, as far as there is room: EC2 itself knows the
+        volume of each snapshot.
         """
         of_instance = {TAG_SOURCE_INSTANCE: self.source.instance}
         if len(self.volumes) == 1:
@@ -108,7 +109,7 @@ class Call:
 def sources_of(
     instances: Iterable[Instance], volumes: Mapping[str, Volume], choice: VolumeChoice
 ) -> tuple[Source, ...]:
-    """Return what to snapshot of each instance; those that the rule leaves out whole are not among them.
+    """Return what to snapshot of each instance, without instances that the rule leaves out completely.
 
     A volume that several of the instances have attached (EBS Multi-Attach) is taken with the first of them.
     """
@@ -131,7 +132,7 @@ def sources_of(
 
 
 def chosen(attached: AttachedVolume, volume: Volume, *, meanwhile: bool = False) -> ChosenVolume:
-    """Return a volume to snapshot, as it is and as its instance has it."""
+    """Return a volume to snapshot, as it is now and as it is attached."""
     return ChosenVolume(
         id=volume.id,
         device=attached.device,
@@ -145,7 +146,7 @@ def chosen(attached: AttachedVolume, volume: Volume, *, meanwhile: bool = False)
 
 
 def _device_tags(volumes: Iterable[ChosenVolume]) -> Iterator[tuple[str, str]]:
-    """Yield tags that list volumes with their devices, as many to a tag as have room in it."""
+    """Yield tags that list volumes with their devices, as many in a tag as fit."""
     number, text = 1, ""
     for volume in volumes:
         entry = f"{volume.device}={volume.id}"

@@ -1,10 +1,10 @@
 """A backup by snapshot: all chosen volumes of a service's instances, crash-consistent for each instance.
 
 Invariant: one snapshot per chosen volume, or no recovery point; a volume that was attached meanwhile, and
-that the rule chooses, is in the point, too. A snapshot whose id no answer told is adopted only when it began
-after the intent was recorded, is of a volume asked for, and its description, which nobody can change, carries
-the job's secret. Only recorded ids are deleted. While one instance is snapshotted no
-restore works on it. Many instances are made by child jobs, each making a part of the point.
+that the rule chooses, is in the point, too. When the answer of a call was lost, a snapshot is adopted only if
+it began after the intent was recorded, is of a requested volume, and its description, which nobody can
+change, carries the job's secret. Only recorded ids are deleted. While an instance is snapshotted no restore
+works on it. Many instances are handled by child jobs, each making a part of the point.
 """
 
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ PARTS_OPENED_AT_ONCE = 30
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """Settle which volumes are snapshotted, once and for all, and which cannot be."""
+    """Fix which volumes are snapshotted, and which cannot be."""
 
     sources: tuple[Source, ...]
     left_out: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class DropShard:
-    """Forget a part of a failed point whose snapshots are deleted."""
+    """Remove the record of a part of a failed point whose snapshots are deleted."""
 
     number: int
 
@@ -123,7 +123,7 @@ Action = Choose | Create | Adopt | Enlist | OpenParts | WriteManifest | Delete |
 
 @dataclass(frozen=True, slots=True)
 class SnapshotBackup:
-    """Makes recovery points of snapshots. `methods` are those of the copies."""
+    """Makes recovery points of snapshots. `methods` has, by vault name, how copies are made."""
 
     ec2: Ec2
     points: PointStore
@@ -136,7 +136,7 @@ class SnapshotBackup:
     deadline = timedelta(days=2)
 
     def observe(self, job: SnapshotJob, children: Children) -> SnapshotObservation:
-        """Look only at what the job's next step depends on."""
+        """Return only what the job's next step depends on."""
         seen, progress = SnapshotObservation(self.rules.get(job.work.rule), children=children), job.progress
         if job.work.listed is not None:
             return self._observe_parts(job, seen)
@@ -174,8 +174,7 @@ class SnapshotBackup:
         return seen
 
     def decide(self, job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Decision[Action]:
-        """Choose the volumes, snapshot each instance, see what that has taken, wait for all, describe the
-        point."""
+        """Choose the volumes, snapshot each instance, check the result, wait for all, write the manifest."""
         if job.work.listed is not None:
             return self._decide_parts(job, seen, now)
         if job.progress.sources is None:
@@ -198,7 +197,7 @@ class SnapshotBackup:
         if job.intent is not None and job.intent.name == call.intent:
             found = adopted(job, call, seen.candidates, now)
             if found is not None:
-                return Do(found, f"found the snapshots of {instance} that were made before")
+                return Do(found, f"found the snapshots of {instance} that were made earlier")
             if may_have_been_made(job, now):
                 return look_again(job, call.intent)
         begun = points.creating(new_point(job, PointState.CREATING, "being made"), now)
@@ -230,7 +229,7 @@ class SnapshotBackup:
         return Finish(f"{said}; {point.flag}" if point.is_flagged else said, record_of(point, now), opens)
 
     def _decide_parts(self, job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Decision[Action]:
-        """Open a child job for each ten instances, wait for all of them, describe the point."""
+        """Open a child job for every ten instances, wait for all of them, write the manifest."""
         failed = seen.children.unsuccessful
         if failed:
             return Fail(f"{failed[0]}: {seen.children.reasons.get(failed[0], 'it was not made')}")
@@ -254,7 +253,7 @@ class SnapshotBackup:
         return self._finished(job, point, seen.rule, now)
 
     def clean_up(self, job: SnapshotJob, seen: SnapshotObservation, now: datetime) -> Cleaning[Action]:
-        """Delete what a failed backup made, then end; look long enough to find what was made unseen."""
+        """Delete what a failed backup made; wait long enough to find snapshots whose answers were lost."""
         progress, reason = job.progress, job.failure.reason if job.failure else job.reason
         if job.intent is not None:
             calls = (call for source in progress.sources or () for call in source.calls)
@@ -284,7 +283,7 @@ class SnapshotBackup:
         return _failure(job, self.rules.get(job.work.rule), now)
 
     def leftovers(self, job: SnapshotJob) -> tuple[str, ...]:
-        """Return the recorded snapshots that could not be deleted, and the parts not yet looked at."""
+        """Return the recorded snapshots that could not be deleted, and the parts not yet checked."""
         left = job.progress.removal.left_of((*recorded(job.progress), *job.progress.removal.refused))
         if job.work.listed is None:
             return left
@@ -292,7 +291,7 @@ class SnapshotBackup:
         return (*left, *(f"part {number + 1} of {job.work.recovery_point}" for number in unseen))
 
     def act(self, job: SnapshotJob, action: Action, turn: Turn) -> Step[SnapshotProgress]:
-        """Make the one call of the action."""
+        """Make the call that the action stands for."""
         progress = job.progress
         match action:
             case Choose(sources=sources, left_out=left_out):
@@ -358,7 +357,7 @@ class SnapshotBackup:
         )
 
     def _all_refs(self, job: SnapshotJob) -> Iterator[SnapshotRef]:
-        """Yield all snapshots of the job's point, its own or its children's."""
+        """Yield all snapshots of the job's point, its own or those of its child jobs."""
         if job.work.listed is None:
             yield from refs_of(job)
             return
@@ -366,7 +365,7 @@ class SnapshotBackup:
             yield from self.points.stored_shard(job.work.recovery_point, PRIMARY, number)
 
     def _left_out(self, job: SnapshotJob) -> tuple[str, ...]:
-        """Return what the point lacks of its service, in whichever part."""
+        """Return the names of the volumes that the point lacks, of all parts."""
         asked, lacking = job.work.left_out, list(job.progress.left_out)
         if job.work.listed is not None:
             id, parts = job.work.recovery_point, range(parts_of(job.work))
@@ -393,5 +392,5 @@ def _unlisted(instance: Instance, seen: SnapshotObservation, choice: VolumeChoic
 
 
 def _failure(job: SnapshotJob, rule: Rule, now: datetime) -> tuple[Write, ...]:
-    """Return the record of a backup that failed; a part leaves that to the whole."""
+    """Return the writes for a backup that failed; a part writes none, because the whole job does."""
     return failure_writes(job, asked_of(job), rule, now) if job.work.shard is None else ()

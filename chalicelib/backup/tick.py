@@ -1,7 +1,7 @@
-"""The tick's part for backups: looks up what each plan covers, and opens what `tick_plan` says.
+"""The tick's part for backups: looks up what each plan covers, and opens what `tick_plan` returns.
 
-Invariant: jobs are opened before the schedule is recorded as run, under ids made of the nominal time; so a
-tick that dies, comes twice or comes late loses no run and doubles none. One bad plan stops no other.
+Invariant: jobs are opened before the schedule is recorded as run, under ids made from the nominal time; so a
+tick that dies, is repeated or is late loses no run and opens none twice. A plan that fails stops no other.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,10 +36,10 @@ class BackupTick:
     now: Callable[[], datetime]
 
     def run(self, due: DueWork) -> None:
-        """Open the due backups of the woken plans, and the tries that are due.
+        """Open the due backups of the plans that are due, and the retries that are due.
 
         Raises:
-            Exception: a plan could not be served now; the others have been, and the tick is to be run again.
+            Exception: a plan could not be processed now; the others were, and the tick is to be run again.
         """
         tries: dict[str, list[LineageRecord]] = {}
         for record in due.retries:
@@ -103,7 +103,7 @@ class BackupTick:
             count("LateRun", plan=plan.name, rule=run.rule.name)
 
     def _record_missed(self, run: PlannedRun, now: datetime) -> None:
-        """Open a job, already over, of each missed backup, and have it tried again as one that failed."""
+        """Open a job, already over, for each missed backup, and have it tried again like one that failed."""
         if not run.missed:
             return
         requests = [missed_request(target, run.cause, why) for target, why in run.missed]

@@ -1,7 +1,4 @@
-"""What a tick opens for one plan: runs due by schedule or RPO, tries of failed ones, records of missed ones.
-
-Pure.
-"""
+"""Decides what a tick opens for one plan: due runs, retries of failed ones, records of missed ones. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +28,7 @@ class PlanAtTick:
     """A plan at one moment: the ids of its rules, what it covers, and what is known of its lineages.
 
     `last_jobs` has, by id, the state and the nominal time of the lineages' last backups. Where EC2 does not
-    tell what the plan covers, `refused` says whether it refuses to, and is not only failing now.
+    say what the plan covers, `refused` says that the request was denied and did not merely fail.
     """
 
     stored: StoredPlan
@@ -49,12 +46,12 @@ class PlanAtTick:
         return self.stored.plan
 
     def of_rule(self, rule: Rule) -> dict[str, LineageRecord]:
-        """Return what is known of a rule's lineages, by service."""
+        """Return the records of a rule's lineages, by service."""
         ours = (rule.name, rule.kind)
         return {r.lineage.service: r for r in self.records if (r.lineage.rule, r.lineage.kind) == ours}
 
     def missed(self, rule: Rule) -> dict[str, str]:
-        """Return, by service that a rule should back up and cannot, why not."""
+        """Return why each service that a rule should back up, and cannot, is missed."""
         return missed_by(self.plan, rule, self.covered, self.records, self.now)
 
 
@@ -62,7 +59,7 @@ class PlanAtTick:
 class PlannedRun:
     """One run of a rule: the backups to open, and those to record as missed, each with the reason.
 
-    Once that is done, a scheduled rule `is_run` up to the nominal time of the cause.
+    After that, a scheduled rule `is_run` up to the nominal time of the cause.
     """
 
     rule: Rule
@@ -79,7 +76,7 @@ def is_due(stored: StoredPlan, now: datetime) -> bool:
 
 
 def plan_tick(view: PlanAtTick, retries: Iterable[LineageRecord]) -> tuple[PlannedRun, ...]:
-    """Return the runs to open for a plan now, in order; `retries` are lineages whose try is due."""
+    """Return the runs to open for a plan now, in order; `retries` are lineages whose retry is due."""
     if view.covered.unseen:
         return tuple(_unseen_runs(view))
     return (*_scheduled_runs(view), *_aged_runs(view), *_tries(view, retries))
@@ -110,9 +107,9 @@ def _scheduled_runs(view: PlanAtTick) -> Iterator[PlannedRun]:
 
 
 def _unseen_runs(view: PlanAtTick) -> Iterator[PlannedRun]:
-    """Yield the runs that are recorded as missed while EC2 does not tell what the plan covers.
+    """Yield the runs that are recorded as missed while EC2 does not say what the plan covers.
 
-    They do not count as run: when EC2 tells, one late run follows.
+    They do not count as run: when EC2 answers, one late run follows.
     """
     for rule, run in _due_runs(view.stored, view.now):
         if run.late or view.refused:
@@ -121,7 +118,7 @@ def _unseen_runs(view: PlanAtTick) -> Iterator[PlannedRun]:
 
 
 def _aged_runs(view: PlanAtTick) -> Iterator[PlannedRun]:
-    """Yield the runs without which a service's newest point would grow older than a rule's RPO."""
+    """Yield the runs without which a service's newest point would become older than a rule's RPO."""
     for rule in view.plan.rules:
         if rule.rpo is None:
             continue

@@ -1,1 +1,1 @@
-"""What exists: jobs, recovery points, plans. A cache that can be rebuilt from the vaults."""
+"""What exists: jobs, recovery points, plans. The catalog is a cache that can be rebuilt from the vaults."""

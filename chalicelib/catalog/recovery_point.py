@@ -1,5 +1,4 @@
-"""A recovery point: one restorable state of one service at one time, and its artefacts, one in each vault.
-Pure."""
+"""A recovery point: one restorable state of one service at one time, with an artefact in each vault. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,23 +16,23 @@ from chalicelib.vaults.layout import manifest_key, segment_key
 PointId = NewType("PointId", str)
 LINEAGE_DIGITS, POINT_DIGITS = 16, 16
 
-# On every artefact, in the creating call; nothing of ours is ever found by name or by id alone.
+# Set on every artefact in the call that creates it; we never find an artefact by name or id alone.
 TAG_POINT = "farshore:recovery-point"
 TAG_JOB = "farshore:job"
 TAG_SERVICE = "farshore:service"
 TAG_PLAN = "farshore:plan"
 TAG_RULE = "farshore:rule"
 TAG_SOURCE = "farshore:source-snapshot"
-# These help people to tell equal volumes apart; nothing is decided by them.
+# These help people to tell equal volumes apart; no decision depends on them.
 TAG_SOURCE_INSTANCE = "farshore:source-instance"
 TAG_SOURCE_DEVICE = "farshore:source-device"
 TAG_SOURCE_VOLUME = "farshore:source-volume"
-# One CreateSnapshots gives all its snapshots the same tags: this one lists the volumes with their devices.
+# CreateSnapshots gives all its snapshots the same tags, so this one lists the volumes with their devices.
 TAG_SOURCE_DEVICES = "farshore:source-devices"
 
 
 class PointState(StrEnum):
-    """Where a recovery point, or its artefact in one vault, stands."""
+    """The state of a recovery point, or of its artefact in one vault."""
 
     CREATING = "CREATING"
     AVAILABLE = "AVAILABLE"
@@ -43,12 +42,12 @@ class PointState(StrEnum):
     MISSING = "MISSING"
 
 
-# A point itself is never MISSING: it is FAILED when its last good artefact is.
+# A point itself is never MISSING: it becomes FAILED when its last good artefact is missing.
 STATES_OF_POINTS = tuple(state for state in PointState if state is not PointState.MISSING)
 
 
 class Origin(StrEnum):
-    """What a recovery point was made for: a schedule, a rule's RPO, or somebody's request."""
+    """Why a recovery point was made: a schedule, a rule's RPO, or somebody's request."""
 
     SCHEDULE = "schedule"
     RPO = "rpo"
@@ -57,11 +56,10 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRef:
-    """A snapshot of an artefact, and the volume it was first made of, with its instance and device there (a
-    copy's own volume id means nothing).
+    """A snapshot of an artefact, and the volume it was first made from, with its instance and device.
 
-    `type`, `iops`, `throughput` and `multi_attach` are the volume's as EC2 showed them then; `remark` is what
-    an operator should know of this snapshot, if there is something.
+    A copy's own volume id means nothing. `type`, `iops`, `throughput` and `multi_attach` are those of the
+    volume when the snapshot was made; `remark` is what an operator should know of this snapshot, if anything.
     """
 
     id: str
@@ -77,7 +75,7 @@ class SnapshotRef:
 
     @property
     def source_tags(self) -> dict[str, str]:
-        """The tags that tell copies of the snapshot, and volumes made of it, from others like them."""
+        """The tags that identify the source of the snapshot, on its copies and on volumes made from it."""
         tags = {
             TAG_SOURCE_INSTANCE: self.instance_id,
             TAG_SOURCE_DEVICE: self.device,
@@ -88,7 +86,7 @@ class SnapshotRef:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSet:
-    """Snapshots in a region. Where there are many, `snapshots` is empty: they lie in `shards` records."""
+    """Snapshots in a region. If there are many, `snapshots` is empty: they are stored in `shards` records."""
 
     region: str
     snapshot_count: int
@@ -96,13 +94,13 @@ class SnapshotSet:
     shards: int = 0
 
     def object_keys(self, folder: str) -> frozenset[str]:
-        """Return the objects without which it cannot be restored: none, a lost manifest only says less."""
+        """Return the objects needed to restore it: none, because the manifest only adds detail."""
         return frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileContent:
-    """A file, named by the hash over its parts, and by that of the whole where one turn read it all."""
+    """A file, identified by the hash over its parts, and by that of the whole if one run read all of it."""
 
     sha256: str | None
     parts_sha256: str | None
@@ -110,7 +108,7 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile(FileContent):
-    """A file that is one object, pinned by its ETag."""
+    """A file stored as one object, pinned by its ETag."""
 
     key: str
     etag: str
@@ -122,7 +120,7 @@ class StoredFile(FileContent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segments(FileContent):
-    """A file in segments, each an object of its own in the artefact's folder."""
+    """A file stored in segments, each an object of its own in the artefact's folder."""
 
     segment_count: int
 
@@ -138,16 +136,16 @@ File = TypeVar("File", bound=FileContent)
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A recovery point as it lies in one vault; `content` says what it is there.
+    """A recovery point as it is stored in one vault; `content` says what it consists of there.
 
-    `folder` is where its manifest lies ("": nothing of it does). `verified_at` is when its bytes were last
-    read back and found right; None means never.
+    `folder` has its manifest ("": it has none). `verified_at` is when its bytes were last read back and found
+    correct; None means never.
 
-    One that is EXPIRED is still there until `let_go_at` and can be taken back; without that moment it is
-    being deleted. `by_request` says that an operator wants it gone, and not its lifecycle. A copy that failed
-    never `was_made` and has no content; once what it left in its folder is deleted it is FAILED again. One
-    that is MISSING was good, and an inventory did not find all of it in the vault: it counts for nothing
-    until it is there again, and nothing but an operator lets it go.
+    An EXPIRED artefact still exists until `let_go_at` and can be undeleted; without that time it is being
+    deleted. `by_request` says that an operator deleted it, and not its lifecycle. A copy that failed never
+    `was_made` and has no content; once what is in its folder is deleted it is FAILED again. A MISSING
+    artefact was good, and an inventory did not find all of it in the vault: it does not count until it is
+    there again, and only an operator can delete it.
     """
 
     vault: str
@@ -162,12 +160,12 @@ class Artefact:
 
     @property
     def in_grace(self) -> bool:
-        """Whether it is let go and can still be taken back."""
+        """Whether it has expired and can still be undeleted."""
         return self.state is PointState.EXPIRED and self.let_go_at is not None
 
     @property
     def snapshots(self) -> SnapshotSet:
-        """The snapshots that it is; an empty set where it is something else."""
+        """Its snapshots; an empty set where it is a file."""
         return self.content if isinstance(self.content, SnapshotSet) else SnapshotSet("", 0)
 
     @property
@@ -176,7 +174,7 @@ class Artefact:
         return self.content.object_keys(self.folder) if self.content else frozenset()
 
     def file(self, shape: type[File]) -> File:
-        """Return the file that it is, whole or in segments.
+        """Return its file, whole or in segments.
 
         Raises:
             IntegrityFailure: it is something else.
@@ -191,8 +189,7 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True)
 class DueCopy:
-    """A copy that should be in a vault and failed: how often it was tried, and when it is tried again (None:
-    now)."""
+    """A copy that should be in a vault and failed: its number of tries, and its next (None: now)."""
 
     tries: int
     at: datetime | None
@@ -200,7 +197,7 @@ class DueCopy:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """All recovery points of one rule and kind for one service, outliving every instance."""
+    """All recovery points of one rule and kind for one service, independent of instances."""
 
     plan: str
     rule: str
@@ -209,7 +206,7 @@ class Lineage:
 
     @property
     def key(self) -> str:
-        """What the ids of its points begin with, behind `rp-`."""
+        """The beginning of the ids of its points, after `rp-`."""
         return fingerprint(self.plan, self.rule, self.kind, self.service, digits=LINEAGE_DIGITS)
 
     def point_id(self, *identity: str) -> PointId:
@@ -219,16 +216,16 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPoint:
-    """One restorable state of `service`. `nominal_at` is the moment it was due; `created_at` when its data
-    was taken.
+    """One restorable state of `service`.
 
-    `source` says what it was made of (instances, volumes) and how it is put back (the restore and verify
-    scripts). `version` counts the changes to its record; `pins` are, by vault, the jobs that need it there;
-    `hold` says why it is kept whatever its lifecycle says; until `keep_until` it is kept because it was asked
-    for so; `due` are, by vault, the copies that its plan wants and that failed.
+    `nominal_at` is the time it was due; `created_at` when its data was taken. `source` says what it was made
+    of (instances, volumes) and how it is restored (the restore and verify scripts). `version` counts the
+    changes to its record; `pins` are, by vault, the jobs that need it there; `hold` says why it is kept
+    whatever its lifecycle says; until `keep_until` it is kept because a request said so; `due` are, by vault,
+    the copies that its plan wants and that failed.
 
-    `left_out` names what a partial point lacks of its service. `suspect` says why it is doubted, until an
-    operator confirms it; `confirmed` is what he said then.
+    `left_out` names the volumes or instances that a partial point lacks. `suspect` says why its size is
+    suspect; `confirmed` is what an operator said when confirming that it is good.
     """
 
     id: PointId
@@ -256,23 +253,23 @@ class RecoveryPoint:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it is doubted, and nobody has confirmed it."""
+        """Whether it is suspect and nobody has confirmed it."""
         return bool(self.suspect) and self.confirmed is None
 
     @property
     def is_flagged(self) -> bool:
-        """Whether it is suspect or partial: it stands for no good point."""
+        """Whether it is suspect or partial: it does not count as a good point."""
         return self.is_suspect or bool(self.left_out)
 
     @property
     def flag(self) -> str:
-        """Return why it is flagged; "" when it is not."""
+        """Return why it is flagged, or "" when it is not."""
         partial = f"partial, without {', '.join(self.left_out)}" if self.left_out else ""
         return f"suspect: {self.suspect}" if self.is_suspect else partial
 
     @property
     def pool(self) -> Pool:
-        """Which other points of its lineage a lifecycle judges it with."""
+        """The pool in which a lifecycle judges it."""
         if self.is_suspect:
             return Pool.SUSPECT
         if self.left_out:
@@ -280,7 +277,7 @@ class RecoveryPoint:
         return Pool.MANUAL if self.origin is Origin.REQUEST else Pool.SCHEDULED
 
     def in_vault(self, vault: str) -> Artefact | None:
-        """Return the artefact in `vault`, in whatever state, or None where there never was one."""
+        """Return the artefact in `vault`, whatever its state; None where there never was one."""
         return self.artefacts.get(vault)
 
     def available_in(self) -> tuple[str, ...]:
@@ -294,13 +291,12 @@ class RecoveryPoint:
         return Lineage(self.plan, self.rule, self.kind, self.service)
 
     def with_artefact(self, artefact: Artefact) -> "RecoveryPoint":
-        """Return the point with `artefact` in place of the one in the same vault; its state follows its
-        artefacts'."""
+        """Return the point with `artefact` in place of the one in the same vault, and its state updated."""
         artefacts = {**self.artefacts, artefact.vault: artefact}
         return replace(self, artefacts=artefacts, state=state_of(artefacts.values(), self.state))
 
     def tags(self, job_id: str) -> dict[str, str]:
-        """Return the tags that every artefact of this point carries from its creating call on."""
+        """Return the tags that every artefact of this point is created with."""
         return point_tags(self.id, job_id, self.service, self.plan, self.rule)
 
 
@@ -310,8 +306,11 @@ def point_tags(point_id: str, job_id: str, service: str, plan: str, rule: str) -
 
 
 def state_of(artefacts: Any, otherwise: PointState) -> PointState:
-    """Return a point's state from its artefacts': available while one is, failed when the last good one is
-    missing, deleted when all are that ever were made, else as it was."""
+    """Return a point's state from the states of its artefacts.
+
+    AVAILABLE while one is, FAILED when the last good one is missing, DELETED when all that were ever made
+    are, else as it was.
+    """
     states = {artefact.state for artefact in artefacts}
     for state in (PointState.AVAILABLE, PointState.EXPIRED):
         if state in states:

@@ -1,7 +1,7 @@
-"""The values that requests and answers share: names, ids, times; and what all answers have in common.
+"""The values that requests and answers share (names, ids, times), and the base of all answers.
 
-A request is a `Declared` model of the capability that carries it out, an answer one of `insight`. The API's
-pages and its OpenAPI document are made from both.
+A request is a `Declared` model of the capability that carries it out; an answer is a model of `insight`. The
+API's pages and its OpenAPI document are made from both.
 """
 
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ _MOMENT_EXAMPLE = "2026-11-22T14:00:00Z"
 
 
 def rfc3339(moment: datetime) -> str:
-    """Write a moment in UTC, to the second."""
+    """Return a time in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -27,7 +27,7 @@ def _moment(value: object) -> datetime:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
         if moment is not None and moment.tzinfo is not None:
             return moment.astimezone(UTC)
-    except (ValueError, OverflowError):  # the first and last days of the calendar have no UTC
+    except (ValueError, OverflowError):  # the first and last days of the calendar cannot be converted to UTC
         pass
     raise ValueError(f"{_MOMENT}, such as {_MOMENT_EXAMPLE}")
 
@@ -37,7 +37,7 @@ def _flag(value: object) -> object:
 
 
 def number(value: object) -> object:
-    """Return the number that a text of a query writes, anything else as it is."""
+    """Return the number that a query's text states; any other value unchanged."""
     is_number = isinstance(value, str) and len(value) < 10 and value.isascii() and value.isdecimal()
     return int(value) if is_number and isinstance(value, str) else value
 
@@ -70,19 +70,21 @@ Moment = Annotated[
         }
     ),
 ]
-# In a query all values are texts.
+# All values of a query are texts.
 Flag = Annotated[bool, BeforeValidator(_flag), worded("true or false", title="`true` or `false`")]
 Count = Annotated[int, Field(ge=0), BeforeValidator(number)]
 
 
 def says(description: str) -> Any:
-    """Return the annotation that says what a key is."""
+    """Return the annotation that describes a key."""
     return Field(description=description)
 
 
 class Answer(Declared):
-    """What the API answers: the keys that were given, also those that are null; a key that may be absent is
-    there only where there is something to say."""
+    """What the API answers: the keys that were set, also those that are null.
+
+    A key that may be absent is set only when there is something to say.
+    """
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON-able values."""

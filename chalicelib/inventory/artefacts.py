@@ -19,7 +19,7 @@ from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.inventory.proof import point_ids
-from chalicelib.inventory.survey import PAGE, SECOND_LOOK_AFTER, Candidate, Settlement, SurveyPage
+from chalicelib.inventory.survey import PAGE, SECOND_LOOK_AFTER, Candidate, Remedy, SurveyPage
 from chalicelib.plans.values import PRIMARY
 from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.vault import Vault
@@ -58,7 +58,7 @@ class ArtefactSurvey:
         """The second look comes later, as listings lag."""
         return SECOND_LOOK_AFTER if self.second else timedelta(0)
 
-    def look(self, cursor: str | None) -> SurveyPage:
+    def read_page(self, cursor: str | None) -> SurveyPage:
         """Look at the artefacts of the next points."""
         return self._look_at_suspects(cursor) if self.second else self._look_at_all(cursor)
 
@@ -76,7 +76,7 @@ class ArtefactSurvey:
         sight = self._look_at(sorted(point_ids(suspected)), _unmarked)
         return replace(sight, cursor=found[-1].key[1] if len(found) == PAGE else None)
 
-    def look_again(self, whats: Sequence[str]) -> SurveyPage:
+    def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the artefacts of these points, and prepare the writes that mark them."""
         return self._look_at(whats, self._marking)
 
@@ -179,7 +179,7 @@ def _difference(
     point: RecoveryPoint, artefact: Artefact, after: Artefact, writes: tuple[Write, ...]
 ) -> Candidate:
     """Return what is to be said of an artefact, and to be done: marked, or its mark taken away. Pure."""
-    marks = Settlement(SECOND_LOOK_AFTER, writes=writes) if not _is_missing(artefact) else None
+    marks = Remedy(SECOND_LOOK_AFTER, writes=writes) if not _is_missing(artefact) else None
     back = _is_missing(artefact) and not _is_missing(after)
     return Candidate(
         kind=FindingKind.MISSING,
@@ -187,7 +187,7 @@ def _difference(
         reason=after.reason,
         point=point.id,
         service=point.service,
-        settlement=Settlement(writes=writes) if back else marks,
+        remedy=Remedy(writes=writes) if back else marks,
         settled=_is_missing(artefact),
         unsaid=back,
     )

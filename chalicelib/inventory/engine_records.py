@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from chalicelib.catalog.store import wake
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.catalog.store.table import Table
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage
+from chalicelib.inventory.survey import PAGE, Candidate, Remedy, SurveyPage
 from chalicelib.jobs.claims import Claim, Claims
 from chalicelib.jobs.store import JobStore
 
@@ -31,12 +31,12 @@ class SlotSurvey:
     bucket: None = None
     after: timedelta = timedelta(0)
 
-    def look(self, cursor: str | None) -> SurveyPage:
+    def read_page(self, cursor: str | None) -> SurveyPage:
         """Look at all slots: an account has some tens of them in a region."""
         held = self._held(self.regions)
         return SurveyPage(tuple(self._over(held)), looked_at=len(held))
 
-    def look_again(self, whats: Sequence[str]) -> SurveyPage:
+    def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the slots that are about to be healed."""
         held = self._held({what.partition(" ")[0] for what in whats})
         return SurveyPage(tuple(each for each in self._over(held) if each.what in whats))
@@ -62,7 +62,7 @@ class SlotSurvey:
                 what=what,
                 reason=f"{claim.job} is over and holds it",
                 job=claim.job,
-                settlement=Settlement(removes=True),
+                remedy=Remedy(removes=True),
                 unsaid=True,
             )
             for what, claim in held.items()
@@ -82,7 +82,7 @@ class OverdueSurvey:
     bucket: None = None
     after: timedelta = timedelta(0)
 
-    def look(self, cursor: str | None) -> SurveyPage:
+    def read_page(self, cursor: str | None) -> SurveyPage:
         """Look at the next jobs."""
         page = wake.open_jobs(self.table, limit=PAGE, cursor=cursor)
         jobs, now = self.jobs.get_many(page.items).values(), self.now()
@@ -99,7 +99,7 @@ class OverdueSurvey:
         )
         return SurveyPage(late, looked_at=len(page.items), cursor=page.cursor)
 
-    def look_again(self, whats: Sequence[str]) -> SurveyPage:
+    def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Look at nothing: an overdue job is only reported."""
         return SurveyPage()
 

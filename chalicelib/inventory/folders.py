@@ -12,7 +12,7 @@ from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.inventory.proof import point_ids
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage
+from chalicelib.inventory.survey import PAGE, Candidate, Remedy, SurveyPage
 from chalicelib.vaults.layout import POINTS_PREFIX, folder_of_key, manifest_key, point_folder, point_of_folder
 from chalicelib.vaults.vault import StoredObject, Vault
 
@@ -80,7 +80,7 @@ class FolderSurvey:
     bucket: None = None
     after: timedelta = timedelta(0)
 
-    def look(self, cursor: str | None) -> SurveyPage:
+    def read_page(self, cursor: str | None) -> SurveyPage:
         """Look at the next folders."""
         page = _Page()
         for stored in self.listing.take(cursor or "", page.is_full):
@@ -88,7 +88,7 @@ class FolderSurvey:
         orphans = tuple(self._orphans(page.folders))
         return SurveyPage(orphans, looked_at=len(page.folders), cursor=page.last if page.full else None)
 
-    def look_again(self, whats: Sequence[str]) -> SurveyPage:
+    def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the folders that are about to be removed."""
         there = [what for what in whats if next(self.vault.list(what), None) is not None]
         orphans = tuple(self._orphans(there))
@@ -137,19 +137,19 @@ def orphan_folder(folder: str, vault: str, point: RecoveryPoint | None, grace: t
         return None
     if point.state in OVER:
         why = f"{point.id} is {point.state}, and this is left of it"
-        return _of(point, folder, why, Settlement(grace, twice=True, removes=True))
+        return _of(point, folder, why, Remedy(grace, twice=True, removes=True))
     why = f"the catalog knows of nothing of {point.id} in {vault}; it is left alone"
     return _of(point, folder, why, None)
 
 
-def _of(point: RecoveryPoint, folder: str, why: str, settlement: Settlement | None) -> Candidate:
+def _of(point: RecoveryPoint, folder: str, why: str, remedy: Remedy | None) -> Candidate:
     return Candidate(
         kind=FindingKind.ORPHAN_FOLDER,
         what=folder,
         reason=why,
         point=point.id,
         service=point.service,
-        settlement=settlement,
+        remedy=remedy,
     )
 
 

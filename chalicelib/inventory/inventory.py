@@ -130,11 +130,11 @@ class Inventory:
             after = progress.cursor
             return InventoryObservation(findings=self.findings.of_place(place, after=after, limit=PAGE))
         if progress.due:
-            sight = survey.look_again(progress.due[: survey.at_once])
+            sight = survey.recheck(progress.due[: survey.at_once])
         elif _begins_at(survey, progress) > now:
             return InventoryObservation()
         else:
-            sight = survey.look(progress.cursor)
+            sight = survey.read_page(progress.cursor)
         return InventoryObservation(sight, self.findings.known(keys_of(place, sight.candidates)))
 
     def decide(self, job: InventoryJob, seen: InventoryObservation, now: datetime) -> Decision[Action]:
@@ -188,8 +188,8 @@ class Inventory:
         for each in settle.candidates:
             key = key_of(place, each.kind, each.what)
             said = settle.known.get(key)
-            if each.settlement is not None and each.settlement.writes:
-                writes += each.settlement.writes
+            if each.remedy is not None and each.remedy.writes:
+                writes += each.remedy.writes
                 writes += [noting(replace(said, settled=True, reason=each.reason))] if said else []
                 writes += [dropping(key)] if each.unsaid else []
                 done.append(each.what)
@@ -240,9 +240,9 @@ def _note(
 def _settle(job: InventoryJob, survey: Survey, seen: InventoryObservation) -> Do[Action]:
     """Settle what a second look has shown again, by its recorded id."""
     asked = job.progress.due[: survey.at_once]
-    still = tuple(each for each in seen.sight.candidates if each.settlement is not None)
+    still = tuple(each for each in seen.sight.candidates if each.remedy is not None)
     done_with = tuple(what for what in asked if what not in {each.what for each in still})
-    removes = any(each.settlement is not None and each.settlement.removes for each in still)
+    removes = any(each.remedy is not None and each.remedy.removes for each in still)
     budget = Budget(*survey.bucket, calls=len(still)) if survey.bucket and still else None
     said = f"settling {len(still)} of {survey.name} of {_place(job).name}"
     return Do(

@@ -10,7 +10,7 @@ from chalicelib.catalog.recovery_point import PointState, RecoveryPoint
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.inventory.proof import job_ids, point_ids
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage
+from chalicelib.inventory.survey import PAGE, Candidate, Remedy, SurveyPage
 from chalicelib.jobs.claims import lock_of_copy
 from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.store import JobStore
@@ -33,14 +33,14 @@ class UploadSurvey:
     bucket: None = None
     after: timedelta = timedelta(0)
 
-    def look(self, cursor: str | None) -> SurveyPage:
+    def read_page(self, cursor: str | None) -> SurveyPage:
         """Look at the next uploads."""
         marker = json.loads(cursor) if cursor else None
         uploads, more = self.vault.uploads_after(tuple(marker) if marker else None, PAGE)
         last = json.dumps([uploads[-1].key, uploads[-1].id]) if uploads and more else None
         return SurveyPage(tuple(self._orphans(uploads)), looked_at=len(uploads), cursor=last)
 
-    def look_again(self, whats: Sequence[str]) -> SurveyPage:
+    def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the uploads that are about to be aborted."""
         begun = [S3Upload(*_parts(what)) for what in whats]
         orphans = tuple(self._orphans(begun))
@@ -84,7 +84,7 @@ class JobFileSurvey:
         """What is looked at."""
         return f"objects under {self.prefix}"
 
-    def look(self, cursor: str | None) -> SurveyPage:
+    def read_page(self, cursor: str | None) -> SurveyPage:
         """Look at the next objects."""
         keys = []
         for stored in self.vault.list(self.prefix, cursor or ""):
@@ -94,7 +94,7 @@ class JobFileSurvey:
         last = keys[-1] if len(keys) == PAGE else None
         return SurveyPage(tuple(self._orphans(keys)), looked_at=len(keys), cursor=last)
 
-    def look_again(self, whats: Sequence[str]) -> SurveyPage:
+    def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the objects that are about to be deleted."""
         orphans = tuple(self._orphans([what for what in whats if self.vault.size(what) is not None]))
         still = {each.what for each in orphans}
@@ -127,9 +127,9 @@ def _of_job(
     if job is None:
         yield Candidate(kind, what, f"no job {job_id} is remembered; it is left alone", job=job_id)
     elif job.state.final:
-        settlement = Settlement(grace, twice=True, removes=True)
+        remedy = Remedy(grace, twice=True, removes=True)
         why = f"{job.id}, which is {job.state}, left it"
-        yield Candidate(kind, what, why, job.id, service=job.service, settlement=settlement)
+        yield Candidate(kind, what, why, job.id, service=job.service, remedy=remedy)
 
 
 def _of_point(
@@ -148,7 +148,7 @@ def _of_point(
             reason=f"no job works on {point.id}, which is {point.state}",
             point=point.id,
             service=point.service,
-            settlement=Settlement(grace, twice=True, removes=True),
+            remedy=Remedy(grace, twice=True, removes=True),
             lock=lock_of_copy(point.id, vault),
         )
 

@@ -15,7 +15,7 @@ from chalicelib.catalog.recovery_point import PointState
 from chalicelib.catalog.store.findings import Finding, FindingKind, FindingStore
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.inventory.proof import point_ids
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage
+from chalicelib.inventory.survey import PAGE, Candidate, Remedy, SurveyPage
 from chalicelib.jobs.leftovers import NOTED_AT_ONCE, leftover
 from chalicelib.jobs.store import JobStore
 from chalicelib.vaults.s3 import S3Vault
@@ -48,14 +48,14 @@ class LeftoverSurvey:
         """Most of them are snapshots, whose deletion is paced."""
         return ("DeleteSnapshot", self.ec2.region) if self.ec2 else None
 
-    def look(self, cursor: str | None) -> SurveyPage:
+    def read_page(self, cursor: str | None) -> SurveyPage:
         """Look for the next leftovers."""
         found = self.findings.of_place(self.place, FindingKind.LEFTOVER, after=cursor, limit=NOTED_AT_ONCE)
         last = found[-1].key[1] if len(found) == NOTED_AT_ONCE else None
         sight = self._seen(found)
         return SurveyPage((*sight.candidates, *self._unlisted(found)), sight.untrue, len(found), last)
 
-    def look_again(self, whats: Sequence[str]) -> SurveyPage:
+    def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Look for the leftovers that are about to be removed."""
         wanted = set(whats)
         found, after = list[Finding](), None
@@ -130,7 +130,7 @@ class LeftoverSurvey:
             job=found.job,
             point=found.point,
             service=found.service,
-            settlement=Settlement(self.grace, twice=True, removes=True) if self._goes(found) else None,
+            remedy=Remedy(self.grace, twice=True, removes=True) if self._goes(found) else None,
         )
 
     def _goes(self, found: Finding) -> bool:

@@ -13,7 +13,7 @@ from chalicelib.catalog.recovery_point import TAG_JOB, TAG_POINT, TAG_SERVICE, P
 from chalicelib.catalog.store.findings import FindingKind
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.inventory.proof import job_ids, made_by, point_ids
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage
+from chalicelib.inventory.survey import PAGE, Candidate, Remedy, SurveyPage
 from chalicelib.jobs.job import MARK, AnyJob, job_of_mark
 from chalicelib.jobs.store import JobStore
 
@@ -52,13 +52,13 @@ class SnapshotSurvey:
         """DeleteSnapshot is paced."""
         return "DeleteSnapshot", self.ec2.region
 
-    def look(self, cursor: str | None) -> SurveyPage:
+    def read_page(self, cursor: str | None) -> SurveyPage:
         """Look at the next page of the region's snapshots."""
         listed = self.ec2.snapshots_page(self.which, PAGE, cursor)
         wanted = [each for each in listed.things if self.tagged or TAG_POINT not in each.tags]
         return SurveyPage(tuple(self._orphans(wanted)), looked_at=len(wanted), cursor=listed.token)
 
-    def look_again(self, whats: Sequence[str]) -> SurveyPage:
+    def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Look at the snapshots that are about to be deleted."""
         orphans = tuple(self._orphans(self.ec2.snapshots_by_id(whats)))
         still = {each.what for each in orphans}
@@ -129,7 +129,7 @@ def _orphan(snapshot: Snapshot, owners: Owners, grace: timedelta) -> Candidate |
         job=job.id if job and ours else snapshot.tags.get(TAG_JOB, "")[:100],
         point=snapshot.tags.get(TAG_POINT, "")[:100],
         service=job.service if job and ours else snapshot.tags.get(TAG_SERVICE, ""),
-        settlement=Settlement(grace, twice=True, removes=True) if ours else None,
+        remedy=Remedy(grace, twice=True, removes=True) if ours else None,
     )
 
 

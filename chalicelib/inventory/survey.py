@@ -22,7 +22,7 @@ Known = Mapping[tuple[str, str], Finding]
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class Remedy:
     """From when on a difference is settled: so long `after` it was first seen, and, with `twice`, when an
     earlier inventory saw it, too. `writes` settle it in the catalog; without any, the thing is removed."""
 
@@ -43,7 +43,7 @@ class Candidate:
     job: str = ""
     point: str = ""
     service: str = ""
-    settlement: Settlement | None = None
+    remedy: Remedy | None = None
     settled: bool = False
     unsaid: bool = False
     lock: str | None = None
@@ -88,10 +88,10 @@ class Survey(Protocol):
     def after(self) -> timedelta:
         """How long after the first suspicion of this inventory the survey begins."""
 
-    def look(self, cursor: str | None) -> SurveyPage:
+    def read_page(self, cursor: str | None) -> SurveyPage:
         """Look at the next page; the same cursor may be looked at twice."""
 
-    def look_again(self, whats: Sequence[str]) -> SurveyPage:
+    def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Look at just these things, which are about to be settled."""
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
@@ -104,11 +104,11 @@ def judge(place: Location, sight: SurveyPage, known: Known, began_at: datetime, 
     for each in sight.candidates:
         before = known.get(key_of(place, each.kind, each.what))
         since = before.since if before else now
-        settlement = each.settlement
-        at = since + settlement.after if settlement else None
+        remedy = each.remedy
+        at = since + remedy.after if remedy else None
         if not each.unsaid:
             findings.append(_finding(place, each, since, at, now))
-        if settlement and at and now >= at and (not settlement.twice or since < began_at):
+        if remedy and at and now >= at and (not remedy.twice or since < began_at):
             due.append(each.what)
     dropped = tuple(key_of(place, kind, what) for kind, what in sight.untrue)
     return Judged(tuple(findings), dropped, tuple(due))
@@ -117,7 +117,7 @@ def judge(place: Location, sight: SurveyPage, known: Known, began_at: datetime, 
 def _finding(
     place: Location, each: Candidate, since: datetime, at: datetime | None, now: datetime
 ) -> Finding:
-    removes = each.settlement is not None and each.settlement.removes
+    removes = each.remedy is not None and each.remedy.removes
     return Finding(
         place=place,
         kind=each.kind,

@@ -25,7 +25,7 @@ class VolumeSurvey:
     bucket: None = None
     after: timedelta = timedelta(0)
 
-    def look(self, cursor: str | None) -> SurveyPage:
+    def read_page(self, cursor: str | None) -> SurveyPage:
         """Look at the next page of the region's volumes."""
         listed = self.ec2.volumes_page((("tag-key", (TAG_JOB,)),), PAGE, cursor)
         jobs = self.jobs.get_many(job_ids(each.tags.get(TAG_JOB) for each in listed.things))
@@ -33,7 +33,7 @@ class VolumeSurvey:
         orphans = tuple(orphan for orphan in found if orphan is not None)
         return SurveyPage(orphans, looked_at=len(listed.things), cursor=listed.token)
 
-    def look_again(self, whats: Sequence[str]) -> SurveyPage:
+    def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Look at nothing: no volume is ever settled."""
         return SurveyPage()
 

@@ -1,1 +1,1 @@
-"""The engine: typed jobs, what advances them, and what they share: leases, locks, slots, the pace."""
+"""The engine: typed jobs, what advances them, and what they share: leases, locks, slots, pacing."""

@@ -1,7 +1,7 @@
-"""How long a job pauses after an error, and when it gives up. Pure.
+"""Decides how long a job pauses after an error, and when it gives up. Pure.
 
-A backoff with jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A reached
-quota is waited for until the job's deadline; what frees it pokes the job.
+A backoff with jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). After a
+quota was reached, the job waits until its deadline; whatever frees the quota pokes it.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from chalicelib.errors import FarshoreError, QuotaReached
 FIRST = timedelta(seconds=5)
 LONGEST = timedelta(minutes=15)
 GIVE_UP_AFTER_ATTEMPTS = 24
-# A quota is looked at again after at most 5 s * 2^6.
+# A quota is tried again after at most 5 s * 2^6.
 LONGEST_QUOTA_EXPONENT = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Try again after `delay`; `attempts` is the new count of failed ones."""
+    """Try again after `delay`; `attempts` is the new number of failed ones."""
 
     delay: timedelta
     attempts: int
@@ -27,7 +27,7 @@ class Pause:
 def pause_after(error: FarshoreError, attempts: int, jitter: float, *, cleaning: bool) -> Pause | None:
     """Return the pause after a failed attempt, None to give up; `jitter` is from 0 to 1.
 
-    `attempts` failed before this one. A job that is being cleaned up is never given up here.
+    `attempts` failed before this one. Cleaning up is never given up here.
     """
     attempts += 1
     if isinstance(error, QuotaReached):

@@ -1,7 +1,7 @@
 """Writes frozen values as JSON and reads them back, each with the version of its shape.
 
-Invariant: what is stored says which version it has; a version that this code does not know is an error that
-names it, never a guess.
+Invariant: a stored value states its version; a version that this code does not know is an error that names
+it, never a guess.
 """
 
 import json
@@ -22,7 +22,7 @@ def to_text(value: Any) -> str:
 
 
 def from_text(shape: type[Value], text: str) -> Value:
-    """Read what `to_text` wrote of a value of this shape.
+    """Return the value of this shape that `to_text` wrote.
 
     Raises:
         IntegrityFailure: it is of a version that this code does not know.

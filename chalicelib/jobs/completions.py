@@ -1,7 +1,7 @@
-"""Finds the jobs that wait for what AWS says has ended, and pokes them.
+"""Finds the jobs that wait for what an AWS event says has ended, and pokes them.
 
-A job is found by the mark or tag that its artefact carries, or by its lock on the instance. So an event about
-anything else pokes nothing, and a poke because of a forged event does no harm.
+A job is found by the mark or tag on its artefact, or by its lock on the instance. An event about anything
+else pokes nothing, and a poke because of a forged event does no harm.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from chalicelib.observability import count, logger
 
 @dataclass(frozen=True, slots=True)
 class Completions:
-    """Pokes the jobs of events. `ec2` gives EC2 of a region."""
+    """Pokes the jobs of events. `ec2` returns the EC2 of a region."""
 
     queue: PokeQueue
     claims: Claims
@@ -27,9 +27,9 @@ class Completions:
     ec2: Callable[[str], Ec2]
 
     def poke(self, found: Mapping[str, Iterable[Subject]]) -> set[str]:
-        """Poke the jobs of what the messages are about; one look-up for each kind of subject and region.
+        """Poke the jobs that the messages are about; one look-up for each kind of subject and region.
 
-        Returns: the messages whose look-up failed, to be delivered again; the others are done with.
+        Returns: the messages whose look-up failed, to be delivered again; the others are done.
         """
         messages: dict[tuple[str, str], dict[str, set[str]]] = {}
         for message, subjects in found.items():
@@ -39,7 +39,7 @@ class Completions:
         for (kind, region), by_id in messages.items():
             try:
                 self.queue.poke_all(sorted(set(self._jobs_of(kind, region, sorted(by_id)))))
-            except Exception:  # one region or call that fails loses no other's events
+            except Exception:  # a region or call that fails must not lose the events of others
                 log.exception("events not looked up", extra={"about": kind, "region": region})
                 count("EventsNotLookedUp", about=kind, region=region)
                 failed |= {message for those in by_id.values() for message in those}

@@ -1,7 +1,6 @@
-"""What a kind of job may decide, and what a step leaves behind. Pure values.
+"""The decisions that a handler may return, and the result of a step. Pure values.
 
-`Do | Wait | Finish | Fail`: the engine carries them out. A failure that is decided is recorded by the engine
-before `clean_up` sees the job.
+The engine carries out `Do | Wait | Finish | Fail`. It records a failure before `clean_up` sees the job.
 """
 
 from collections.abc import Mapping
@@ -20,9 +19,9 @@ Progress = TypeVar("Progress", covariant=True)
 class Do(Generic[Action]):
     """Act now.
 
-    With an `intent` it is recorded before the act, because the call has no idempotency token; `first` is
-    written in the same transaction. `locks` and `slots` (`REGION/PURPOSE`) are claimed in it, too, and given
-    back by a `Step`.
+    The `intent` is recorded before the act, because the call has no idempotency token; `first` is written in
+    the same transaction. `locks` and `slots` (`REGION/PURPOSE`) are acquired in it, too, and released by a
+    `Step`.
     """
 
     action: Action
@@ -36,7 +35,7 @@ class Do(Generic[Action]):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do before an event, or before `until`, whichever comes first."""
+    """Do nothing before an event, or before `until`, whichever comes first."""
 
     until: datetime
     reason: str
@@ -44,7 +43,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The job is over. `writes` and the jobs in `opens` are committed with its end."""
+    """End the job. `writes` and the jobs in `opens` are committed with its end."""
 
     reason: str
     writes: tuple[Write, ...] = ()
@@ -53,7 +52,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The job cannot be done; what it made is cleaned up from here on. Only the engine cancels."""
+    """The job cannot be done: from here on it is cleaned up. Only the engine cancels."""
 
     reason: str
     outcome: JobState = JobState.FAILED
@@ -65,7 +64,7 @@ Cleaning: TypeAlias = Do[Action] | Wait | Finish
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What an act has begun takes its time, and an event tells its end; without one, look after `span`."""
+    """Wait for the event that ends what an act has begun; without one, observe again after `span`."""
 
     reason: str
     span: timedelta = LOST_EVENT_AFTER
@@ -73,9 +72,9 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[Progress]):
-    """What an act has led to. Anything but `progress` is committed at once, in one transaction with it.
+    """The result of an act. Anything but `progress` is committed at once, in one transaction with it.
 
-    With a `rest` the job is parked in it, too: there is nothing to see of what has only begun.
+    With a `rest` the job is parked in it, too: what has only begun need not be observed yet.
     """
 
     progress: Progress
@@ -93,7 +92,7 @@ class Step(Generic[Progress]):
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """How a job's children stand, by their ids: the state of each and the reason of those that are over."""
+    """The child jobs of a job, by id: the state of each and the reason of those that are over."""
 
     states: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -105,12 +104,12 @@ class Children:
 
     @property
     def unsuccessful(self) -> tuple[str, ...]:
-        """The children that ended otherwise than well."""
+        """The children that failed or were cancelled."""
         return tuple(child for child, state in self.states.items() if state not in ("OPEN", "COMPLETED"))
 
 
 def look_again(job: AnyJob, what: str) -> Wait:
-    """Wait until the call of the job's intent must be visible if it was made."""
+    """Return a wait until the call of the job's intent must be visible if it was made."""
     if job.intent is None:
         raise ValueError(f"{job.id} has no intent")
     until = job.intent.at + ADOPTION_GRACE

@@ -1,13 +1,13 @@
-"""Advance a job: the one way any job moves. Poking a job is always safe, at any moment, any number of times.
+"""Advances a job: the only way any job moves. Poking a job is always safe, at any time, any number of times.
 
     lease -> observe -> decide -> (record the intent) -> act -> commit -> observe ... -> park or finish
 
 It never waits: what takes time ends in a completion event or a delayed message, which pokes the job again.
-What is to be done is decided by pure functions of each kind; this module knows no kind.
+Pure functions of each handler decide what to do; this module knows no kind of job.
 
 Invariants: a failure is recorded before anything is cleaned up, and a job that is being cleaned up never goes
-forward again. What a step leaves behind is one transaction, conditional on the lease and on what was decided
-from; when it is refused, the job is read and decided again.
+forward again. The result of a step is committed in one transaction, conditional on the lease and on the state
+that the decision was based on; when it is refused, the job is read and decided again.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -44,19 +44,19 @@ from chalicelib.jobs.store import JobStore, Lease
 from chalicelib.observability import count, logger
 from chalicelib.plans.due import TICK
 
-# A tick looks ahead as far as the next one, so that what is due between them moves on time.
-# How long a message may be under way before a tick takes it for lost.
+# A tick looks ahead as far as the next one, so that what becomes due between them moves on time.
+# How long a message may be on its way before a tick considers it lost.
 POKE_MAY_TAKE = timedelta(minutes=1)
-# Progress that needs no transaction is stored with the next commit, or after this: what a dead worker did
-# since then is found again or done again, and every act can be.
+# Progress that needs no transaction is stored with the next commit, or after this time: what a dead worker
+# did since then is found again or done again, and every act can be.
 SAVED_EVERY = timedelta(seconds=5)
-# A lease outlives its worker, which Lambda ends, by the difference that clocks may have.
+# Lambda ends the worker; its lease lasts longer by the difference that clocks may have.
 LEASE_OUTLIVES = timedelta(seconds=10)
 # A worker takes no step in its last seconds: the longest call without a loop of its own waits 35 s.
 LAST_SECONDS = timedelta(seconds=40)
 SHORTEST_TURN = timedelta(seconds=5)
 GIVE_UP_AFTER_DEAD_WORKERS = 10
-# What cannot be removed in this time is named on the job and left to the inventory.
+# What cannot be removed in this time is listed on the job and left to the inventory.
 CLEANING_ENDS_AFTER = timedelta(days=1)
 CHILDREN_LOOK = timedelta(minutes=10)
 LINE_LOOK = timedelta(minutes=10)
@@ -66,7 +66,7 @@ REDECIDED_AT_MOST = 10
 
 @dataclass(slots=True)
 class Work:
-    """One worker's turn at one job: what it holds, and the job as it stands by now."""
+    """One worker's turn at one job: what it holds, and the current job."""
 
     lease: Lease
     job: AnyJob
@@ -80,11 +80,11 @@ class Work:
 
 
 class Stale(Exception):
-    """A commit was refused because the job or a record it was decided from has changed."""
+    """A commit was refused because the job, or a record that the decision was based on, has changed."""
 
 
 class Unstored(Exception):
-    """A commit came to nothing, or its answer was lost."""
+    """A commit failed, or its answer was lost."""
 
     def __init__(self, error: Retryable) -> None:
         super().__init__(str(error))
@@ -92,7 +92,7 @@ class Unstored(Exception):
 
 
 class Unclaimed(Exception):
-    """A lock is another job's."""
+    """Another job holds a lock."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -114,22 +114,22 @@ class Engine:
     opener: Opener
 
     def open(self, requests: Sequence[AnyRequest]) -> tuple[JobId, ...]:
-        """Open jobs and poke the new ones, each when its turn comes; one that is open or over stays as it is.
+        """Open jobs and poke the new ones, each when its turn comes; existing ones stay as they are.
 
         Returns: the jobs' ids in the order of the requests, whether new or not.
 
         Raises:
-            Conflict: an artefact that a job needs is not there any more.
+            Conflict: an artefact that a job needs no longer exists.
         """
         return self.opener.open(requests)
 
     # advancing
 
     def advance(self, job_id: str, until: datetime) -> None:
-        """Advance the job as far as it goes now; return before `until`, at which this worker is ended.
+        """Advance the job as far as possible now; return before `until`, when this worker is ended.
 
         Raises:
-            LeaseHeld: another worker is at it.
+            LeaseHeld: another worker is advancing it.
         """
         now = self.now()
         lease = self.jobs.lease(job_id, now=now, until=until + LEASE_OUTLIVES)
@@ -141,7 +141,7 @@ class Engine:
             continue
 
     def _goes_on(self, work: Work) -> bool:
-        """Take one step; say whether another one can follow at once."""
+        """Take one step; return whether another one can follow at once."""
         if work.job.state.final:
             return False
         try:
@@ -158,7 +158,7 @@ class Engine:
             return self._reread(work) and self._decides_again(work)
 
     def _attempt(self, work: Work) -> bool:
-        """Take one step, or what an error asks for instead."""
+        """Take one step, or handle its error; return whether another step can follow at once."""
         try:
             return self._step(work)
         except Retryable as error:
@@ -176,7 +176,7 @@ class Engine:
         decision: Decision[Any] | None = self._decided_unseen(work, children, now)
         if decision is None:
             seen = work.handler.observe(work.job, children)
-            now = self.now()  # never older than what was observed
+            now = self.now()  # never older than the observation
             decision = self._decided(work, seen, now)
         match decision:
             case Wait() as wait:
@@ -195,7 +195,7 @@ class Engine:
                 return self._act(work, do, now)
 
     def _decided_unseen(self, work: Work, children: Children, now: datetime) -> Finish | Wait | Fail | None:
-        """Return what the record and the clock alone decide: a job ends though its world cannot be seen."""
+        """Return a decision that needs no observation, so that a job ends although it cannot be observed."""
         job, dead = work.job, work.lease.abandoned
         if job.failure is None:
             if dead >= GIVE_UP_AFTER_DEAD_WORKERS:
@@ -206,7 +206,7 @@ class Engine:
                 last = f"not done by its deadline, {job.deadline:%Y-%m-%d %H:%M} UTC; last: {job.reason}"
                 return Fail(last)
             return self._before_it_begins(work, now)
-        if dead >= 2 * GIVE_UP_AFTER_DEAD_WORKERS:  # they died cleaning up, too
+        if dead >= 2 * GIVE_UP_AFTER_DEAD_WORKERS:  # they died while cleaning up, too
             return self._abandonment(work, now)
         if children.unfinished:  # each ends by itself, within its own time for cleaning
             return self._end_children(job, children, now)
@@ -216,7 +216,7 @@ class Engine:
         return None
 
     def _before_it_begins(self, work: Work, now: datetime) -> Wait | Fail | None:
-        """Let a backup that has not begun wait for the one of its lineage that is under way."""
+        """Return what a backup that has not begun waits for: the one of its lineage that is under way."""
         job = work.job
         if job.begun or not lineages.takes_turns(job):
             return None
@@ -225,7 +225,7 @@ class Engine:
                 return Fail(lineages.superseded(job, by), JobState.CANCELLED)
             case Busy(holder=holder):
                 self.table.commit([lineages.enqueued(job, holder)])
-                return Wait(now + LINE_LOOK, f"waiting for {holder}, a backup of the same, to end")
+                return Wait(now + LINE_LOOK, f"waiting for {holder}, a backup of the same lineage, to end")
             case Free() as turn:
                 work.turn = turn
                 return None
@@ -244,7 +244,7 @@ class Engine:
         return work.handler.decide(work.job, seen, now)
 
     def _act(self, work: Work, do: Do[Any], now: datetime) -> bool:
-        """Wait for the job's turn, record the intent with its claims, act, commit what came of it."""
+        """Wait for the job's turn, record the intent with its claims, act, commit the result."""
         work.job = replace(work.job, reason=do.reason)
         if do.budget is not None and not self._has_turn(work, do, now):
             return False
@@ -257,7 +257,7 @@ class Engine:
         self._check_lease(work)
         try:
             step = work.handler.act(work.job, do.action, Turn(work.until))
-        except (QuotaReached, Throttled, Permanent) as refusal:  # not made: nothing is held for it
+        except (QuotaReached, Throttled, Permanent) as refusal:  # nothing was made, so nothing is held for it
             self._take_back(work, do)
             if do.budget is None or not isinstance(refusal, Throttled):
                 raise
@@ -267,9 +267,9 @@ class Engine:
         return self._record(work, step)
 
     def _take_back(self, work: Work, do: Do[Any]) -> None:
-        """Give back what was claimed for a call that was refused."""
+        """Release what was claimed for a call that was refused."""
         job, freed = _given_back(work.job, do.locks, do.slots)
-        if work.begins:  # nothing was made: the next due run may take its place
+        if work.begins:  # nothing was made: the next due run may replace it
             freed.append(lineages.not_begun(job))
             job = replace(job, begun=False, superseded=0)
         work.job = replace(job, intent=None, permit=None)
@@ -278,7 +278,7 @@ class Engine:
             self._poke_waiting(freed)
 
     def _slow_down(self, work: Work, budget: Budget, refusal: Throttled) -> None:
-        """Let all calls on the bucket wait after a throttle; take a new turn, later each time."""
+        """After a throttle, pause all calls on the bucket; reserve a new turn, later each time."""
         now = self.now()
         self.pacer.slow_down(budget, now)
         count("Throttled", operation=budget.operation, region=budget.region)
@@ -290,7 +290,7 @@ class Engine:
         self._park(work, Wait(max(permit.at, until), _trying_again(work.job, refusal)))
 
     def _has_turn(self, work: Work, do: Do[Any], now: datetime) -> bool:
-        """Return whether the job may call now; if not, it is parked until its turn."""
+        """Return whether the job may call now; if not, park it until its turn."""
         budget, permit = do.budget, work.job.permit
         if budget is None:
             return True
@@ -311,7 +311,7 @@ class Engine:
     def _claiming(
         self, job: AnyJob, begins: Sequence[Write], do: Do[Any], now: datetime
     ) -> tuple[AnyJob, list[Write]]:
-        """Return the job with the locks and slots that an act needs, and the writes that claim them."""
+        """Return the job with the locks and slots that an act needs, and the writes that acquire them."""
         writes = [*begins, *(claims.locking(name, job.id, now) for name in do.locks if name not in job.locks)]
         locks = tuple(dict.fromkeys((*job.locks, *do.locks)))
         slots, held = list(job.slots), {f"{region}/{purpose}" for region, purpose, _ in job.slots}
@@ -329,7 +329,7 @@ class Engine:
         return replace(job, locks=locks, slots=tuple(slots)), writes
 
     def _record(self, work: Work, step: Step[Any]) -> bool:
-        """Record what an act has led to: in one transaction where it holds more than progress.
+        """Record the result of an act, in one transaction if it holds more than progress.
 
         Returns: whether another step can follow at once.
         """
@@ -355,9 +355,9 @@ class Engine:
         """Save the job and `writes` in one transaction, under the lease.
 
         Raises:
-            Stale: the job or a record is not as it was decided from; nothing was written.
+            Stale: the job or a record has changed since the decision; nothing was written.
             Unclaimed: another job holds a lock.
-            Unstored: the table did not take it; the job in memory is not what is stored.
+            Unstored: the table did not accept it; the job in memory is not what is stored.
         """
         self._store(work, [self.jobs.saving(work.lease, work.job), *writes])
         work.job = replace(work.job, version=work.job.version + 1)
@@ -369,7 +369,7 @@ class Engine:
             gone = [write.key for write in refused if write.role in AS_GOOD]
             lost = [write.key for write in refused if write.role is Role.RELEASE]
             if lost:
-                logger().warning("not held any more", extra={"job": work.job.id, "claims": lost})
+                logger().warning("claim no longer held", extra={"job": work.job.id, "claims": lost})
             if not all(write.role in (Role.OPEN, *AS_GOOD) for write in refused):
                 locks = [name for write in refused if write.put and (name := claims.lock_named_by(write))]
                 raise Unclaimed(locks[0]) if locks else Stale
@@ -387,10 +387,10 @@ class Engine:
             raise Unstored(error) from error
 
     def _reread(self, work: Work) -> bool:
-        """Read the job as it is after a commit that failed; say whether it is still ours to go on with."""
+        """Read the job again after a commit that failed; return whether this worker still has it."""
         job = self.jobs.reread(work.lease)
         if job is None or job.state.final:
-            return False  # another worker's by now, or over
+            return False  # another worker has it by now, or it is over
         work.job = replace(job, state=JobState.RUNNING)
         return True
 
@@ -399,14 +399,14 @@ class Engine:
         work.redecided += 1
         if work.redecided <= REDECIDED_AT_MOST:
             return True
-        self._park(work, Wait(self.now() + LOCK_LOOK, "others are at the same records; will look again"))
+        self._park(work, Wait(self.now() + LOCK_LOOK, "others change the same records; will try again"))
         return False
 
     def _check_lease(self, work: Work) -> None:
         """Check that the lease holds before a call that is made under it.
 
         Raises:
-            LeaseHeld: its time is up; another worker may be at the job.
+            LeaseHeld: it has expired; another worker may be advancing the job.
         """
         if self.now() >= work.lease.until:
             raise LeaseHeld(work.job.id, timedelta(0))
@@ -414,11 +414,10 @@ class Engine:
     # ends of a turn
 
     def _park(self, work: Work, wait: Wait, writes: Sequence[Write] = ()) -> None:
-        """Store the job, with `writes`, and have it poked at the end of the wait, unless an event does so
-        before.
+        """Store the job, with `writes`, and have it poked at the end of the wait, or earlier by an event.
 
-        A poke that is under way serves as well: were each turn to send its own, every turn that an event or a
-        tick adds would go on for ever.
+        A poke that is already on its way is enough: if each turn sent its own, every turn caused by an event
+        or a tick would go on for ever.
         """
         now = self.now()
         delay = whole_seconds(wait.until - now)
@@ -430,7 +429,7 @@ class Engine:
             self.queue.poke(work.job.id, delay)
 
     def _wait_for_lock(self, work: Work, name: str) -> None:
-        """Wait for a lock that another job holds; take it from one that is over."""
+        """Wait for a lock that another job holds; release one that a finished job holds."""
         holder = self.claims.lock_holder(name)
         if holder is not None and self._is_over(holder):
             self.claims.heal_lock(name, holder)
@@ -440,12 +439,12 @@ class Engine:
         self._park(work, Wait(self.now() + LOCK_LOOK, why))
 
     def _fail(self, work: Work, reason: str, outcome: JobState = JobState.FAILED) -> None:
-        """Record the failure, before anything is cleaned up."""
+        """Record the failure before anything is cleaned up."""
         work.job = work.job.failed(reason, self.now(), outcome)
         self._commit(work, [])
 
     def _back_off(self, work: Work, error: FarshoreError) -> None:
-        """Look again later, each time a little later and never at the same moment as the others."""
+        """Pause after an error, longer each time and with jitter, or give up."""
         if isinstance(error, LeaseHeld):
             raise error
         cleaning = work.job.failure is not None
@@ -458,7 +457,7 @@ class Engine:
         self._park(work, Wait(self.now() + pause.delay, _trying_again(work.job, error)))
 
     def _finish(self, work: Work, finish: Finish) -> None:
-        """End the job: what it made, what follows it and its own end are one transaction."""
+        """End the job: its results, the jobs that follow and its own end are one transaction."""
         now, job = self.now(), work.job
         state = job.failure.outcome if job.failure else JobState.COMPLETED
         left = work.handler.leftovers(job) if job.failure else ()
@@ -483,22 +482,22 @@ class Engine:
         count("JobsOver", kind=str(job.kind), state=str(state))
 
     def _abandonment(self, work: Work, now: datetime) -> Finish:
-        """Return the end of a job that could not be cleaned up: what is left is named on it.
+        """Return the end of a job that could not be cleaned up, with what is left.
 
-        What is refused again and again is left as it is: a job must end.
+        Writes that are refused again and again are dropped: a job must end.
         """
         failure = work.job.failure
         reason = failure.reason if failure else work.job.reason
         left = work.handler.leftovers(work.job)
         if left:
-            reason += f"; could not clean up, left there: {', '.join(left[:20])}"
+            reason += f"; could not clean up, these are left: {', '.join(left[:20])}"
         refused = work.redecided >= REDECIDED_AT_MOST
         return Finish(reason, () if refused else work.handler.abandon(work.job, now))
 
     # others
 
     def cancel(self, job_id: str, reason: str) -> None:
-        """Have a job ended and cleaned up after.
+        """Have a job cancelled and cleaned up.
 
         Raises:
             NotFound: there is no such job.
@@ -510,7 +509,7 @@ class Engine:
         self.queue.poke(job_id)
 
     def _end_children(self, job: AnyJob, children: Children, now: datetime) -> Wait:
-        """Cancel the children of a job that is being cleaned up, and wait for their ends."""
+        """Cancel the children of a job that is being cleaned up; return the wait for their ends."""
         why = job.failure.reason if job.failure else job.reason
         for child in children.unfinished:
             if self.jobs.cancel(child, f"{job.id} ends: {why}"):
@@ -522,7 +521,7 @@ class Engine:
         return state is None or state.final
 
     def _poke_waiting(self, freed: Sequence[Write]) -> None:
-        """Poke those who wait for the copy slots that were freed."""
+        """Poke the jobs that wait for the copy slots that were released."""
         regions = [
             write.key[0].removeprefix("slots#") for write in freed if write.key[0].startswith("slots#")
         ]
@@ -530,7 +529,7 @@ class Engine:
             self.queue.poke_all(self.claims.next_waiting(region, regions.count(region)))
 
     def poke_due(self, due: Iterable[tuple[str, datetime]]) -> None:
-        """Poke the jobs that should have moved, and those that should before the next tick, then."""
+        """Poke the jobs that should have moved; for those due before the next tick, delay the poke."""
         now, by_delay = self.now(), dict[timedelta, list[str]]()
         for job_id, at in due:
             by_delay.setdefault(whole_seconds(at - now), []).append(job_id)
@@ -540,14 +539,14 @@ class Engine:
 
 
 def _beginning(work: Work, do: Do[Any]) -> tuple[AnyJob, list[Write]]:
-    """Return the job as one that has begun, when an act is a backup's first, and the write that says so."""
+    """Return the job as begun, when an act is the first of a backup, and the write that records it."""
     if work.turn is None or work.job.begun or not (do.intent or do.first):
         return work.job, []
     return replace(work.job, begun=True, superseded=work.turn.superseded), [work.turn.begin]
 
 
 def _given_back(job: AnyJob, locks: Iterable[str], slots: Iterable[str]) -> tuple[AnyJob, list[Write]]:
-    """Return the job without these locks and slots (`REGION/PURPOSE`), and the writes that give them back."""
+    """Return the job without these locks and slots (`REGION/PURPOSE`), and the writes that release them."""
     unlocked, freed = set(locks), set(slots)
     writes = [claims.unlocking(name, job.id) for name in job.locks if name in unlocked]
     writes += [
@@ -561,11 +560,11 @@ def _given_back(job: AnyJob, locks: Iterable[str], slots: Iterable[str]) -> tupl
 
 
 def _trying_again(job: AnyJob, error: FarshoreError) -> str:
-    """Return that a job will be tried again, and what it failed with before, if it did."""
+    """Return the reason of a job that will be tried again, with its failure if it has one."""
     said = f"cleaning up after: {job.failure.reason}; " if job.failure else ""
     return f"{said}will try again: {error}"
 
 
 def poke_after(error: LeaseHeld) -> timedelta:
-    """Return when to poke again a job that another worker is at: soon, so that no event is overlooked."""
+    """Return when to poke a job again that another worker has: soon, so that no event is missed."""
     return min(max(error.retry_after, timedelta(seconds=5)), timedelta(seconds=30))

@@ -1,4 +1,4 @@
-"""What every kind of job must provide. `decide`, `clean_up`, `abandon` and `leftovers` are pure."""
+"""What every handler of jobs must provide. `decide`, `clean_up`, `abandon` and `leftovers` are pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,32 +18,32 @@ class Turn:
 
 
 class JobHandler(Protocol):
-    """How one kind of job is done by one method, e.g. a backup by snapshot."""
+    """Does the jobs of one kind by one method, e.g. a backup by snapshot."""
 
     work: type[Any]
     progress: type[Any]
 
     @property
     def deadline(self) -> timedelta:
-        """The longest that a job may take, whatever it waits for."""
+        """The longest time that a job may take, including all waiting."""
 
     def observe(self, job: AnyJob, children: Children) -> Any:
-        """Return what the world shows of this job, and only what its next step depends on."""
+        """Return what the job's next step depends on, and nothing else."""
 
     def decide(self, job: AnyJob, seen: Any, now: datetime) -> Decision[Any]:
         """Return what to do next, and why."""
 
     def clean_up(self, job: AnyJob, seen: Any, now: datetime) -> Cleaning[Any]:
-        """Return what to do next for a job whose failure is recorded: from recorded ids, never forward."""
+        """Return the next step for a job whose failure is recorded: from recorded ids, never forward."""
 
     def act(self, job: AnyJob, action: Any, turn: Turn) -> Step[Any]:
-        """Carry out an action and return what it has led to."""
+        """Carry out an action and return its result."""
 
     def abandon(self, job: AnyJob, now: datetime) -> tuple[Write, ...]:
-        """Return what is to be recorded when a job ends that could not be cleaned up."""
+        """Return the writes for a job that ends without having been cleaned up."""
 
     def leftovers(self, job: AnyJob) -> tuple[str, ...]:
-        """Return what of the job's recorded ids is still there."""
+        """Return those of the job's recorded ids that still exist."""
 
 
 Handlers = Mapping[tuple[JobKind, str], JobHandler]

@@ -1,9 +1,9 @@
-"""A job: one piece of work, its states, and how far it is. Pure.
+"""A job: one piece of work, its state and its progress. Pure.
 
-A job's id is derived from what it is for, so the same trigger always names the same job. `work` is what was
-asked and never changes; `progress` is what was done. Both are frozen values of the job's kind. The rest is
-the engine's: the one call that may have been made (`intent`), the reserved turn at EC2's request bucket
-(`permit`), and the failure, which is recorded before anything is cleaned up and never taken back.
+A job's id is derived from its purpose, so the same trigger always gets the same job. `work` is what was
+requested and never changes; `progress` is what was done. Both are frozen values of the job's kind. The engine
+keeps the rest: the one call that may have been made (`intent`), the reserved turn at EC2's request bucket
+(`permit`), and the failure, which is recorded before anything is cleaned up and never withdrawn.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class JobKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where a job stands. `COMPLETED`, `FAILED` and `CANCELLED` are final."""
+    """The state of a job. `COMPLETED`, `FAILED` and `CANCELLED` are final."""
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -53,20 +53,20 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The request bucket that an action draws on: EC2 has one per account, region and operation."""
+    """The request bucket that an action uses: EC2 has one per account, region and operation."""
 
     operation: str
     region: str
     calls: int = 1
 
     def covers(self, other: "Budget") -> bool:
-        """Return whether a permit for this one is enough for the other."""
+        """Return whether a permit for this budget is enough for the other."""
         return (self.operation, self.region) == (other.operation, other.region) and self.calls >= other.calls
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """A turn reserved in a bucket: from `at` on its calls may be made."""
+    """A turn reserved in a bucket: its calls may be made from `at` on."""
 
     budget: Budget
     at: datetime
@@ -74,7 +74,7 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job ends, and as what (`FAILED` or `CANCELLED`)."""
+    """Why a job ends, and in which state (`FAILED` or `CANCELLED`)."""
 
     reason: str
     outcome: JobState
@@ -85,11 +85,11 @@ class Failure:
 class Job(Generic[Work, Progress]):
     """One piece of work. `method` says how its kind is done, e.g. a backup by `snapshot` or `service` script.
 
-    `secret` marks what the job makes where nobody can change it later; it is never shown. `left` names what
-    cleaning up could not remove. `cancel` is what an operator said who cancelled it; `pins` are the artefacts
-    (point, vault) that must stay while the job runs; `children` counts the child jobs it has opened; `locks`
-    and `slots` (region, purpose, slot) are what it holds. A backup that has `begun` is the one of its lineage
-    that is under way; `superseded` counts the due runs before it that never began.
+    `secret` marks what the job makes where nobody can change it later; it is never shown. `left` lists what
+    cleaning up could not remove. `cancel` is the reason of the operator who cancelled it; `pins` are the
+    artefacts (point, vault) that must stay while the job runs; `children` counts the child jobs it has
+    opened; `locks` and `slots` (region, purpose, slot) are what it holds. A backup that has `begun` is the
+    one of its lineage that is under way; `superseded` counts the due runs before it that never began.
     """
 
     id: JobId
@@ -124,23 +124,23 @@ class Job(Generic[Work, Progress]):
     poked_at: datetime | None = None
 
     def is_poked_by(self, at: datetime, now: datetime) -> bool:
-        """Return whether a poke that the job has sent itself is still to come, and comes by `at`."""
+        """Return whether a poke that the job sent itself is still to come, and arrives by `at`."""
         return self.poked_at is not None and now < self.poked_at <= at
 
     def mark(self, call: str) -> str:
-        """Return what the description or comment of all that one call of the job makes begins with.
+        """Return the beginning of the description or comment of all that one call of the job makes.
 
-        Each call has its own: who reads it can forge it for that call alone, and only when the call's own
-        result, which began earlier, is there.
+        Each call has its own: whoever reads it can forge it only for that call, and only after the call's own
+        result exists, which therefore began earlier.
         """
         return f"{MARK} {self.id} {fingerprint(self.secret, call, digits=32)}"
 
     def went_on(self, progress: Progress, now: datetime) -> "Job[Work, Progress]":
-        """Return the job with its progress, the intent met, and its count of failed attempts at zero."""
+        """Return the job with new progress, without intent, and with no failed attempts."""
         return replace(self, progress=progress, intent=None, attempts=0, updated_at=now)
 
     def called(self, budget: Budget | None) -> "Job[Work, Progress]":
-        """Return the job with the turns taken from its permit that an act has used."""
+        """Return the job without the turns of its permit that an act has used."""
         if budget is None or self.permit is None:
             return self
         left = self.permit.budget.calls - budget.calls
@@ -161,17 +161,17 @@ MARK = "farshore"
 
 
 def job_of_mark(text: str | None) -> JobId | None:
-    """Return the job whose mark `text` begins with; None when there is none."""
+    """Return the job whose mark `text` begins with, or None."""
     words = (text or "").split(" ")
     return JobId(words[1]) if len(words) >= 3 and words[0] == MARK else None
 
 
 @dataclass(frozen=True, slots=True)
 class JobRequest(Generic[Work]):
-    """A job to be opened. `key` says what makes it unique; with the kind and method it gives the id.
+    """A job to be opened; its id is made from `key`, kind and method.
 
-    `budget` is the bucket that its first paced call draws on, `pins` the artefacts (point, vault) that it
-    needs, from its opening to its end. One that was `missed` is over when it is opened: it says why.
+    `budget` is the bucket that its first paced call uses, `pins` the artefacts (point, vault) that it needs
+    until its end. One that was `missed` is over when it is opened: it says why.
     """
 
     kind: JobKind
@@ -189,7 +189,7 @@ class JobRequest(Generic[Work]):
 
     @property
     def id(self) -> JobId:
-        """The deterministic id: the same request, made again, has the same one."""
+        """The deterministic id: the same request always has the same one."""
         return JobId(f"{self.kind}-{fingerprint(self.kind, self.method, *self.key)}")
 
 
@@ -197,14 +197,14 @@ AnyRequest = JobRequest[Any]
 
 
 # How long a call that may have been made is looked for before it is made again: longer than the SDK waits for
-# an answer, and than EC2 and SSM normally take to show what was made
+# an answer, and than EC2 and SSM normally take to show the result
 # (https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html).
 ADOPTION_GRACE = timedelta(minutes=2)
 
-# How often a waiting job looks by itself, should its completion event be lost.
+# How often a waiting job checks by itself, in case its completion event is lost.
 LOST_EVENT_AFTER = timedelta(minutes=10)
 
-# Clocks of ours and of AWS may differ by this much.
+# AWS's clocks and ours may differ by this much.
 CLOCK_SKEW = timedelta(seconds=5)
 
 
@@ -214,5 +214,5 @@ def may_have_been_made(job: AnyJob, now: datetime) -> bool:
 
 
 def began_after_intent(job: AnyJob, began_at: datetime) -> bool:
-    """Return whether something that began at `began_at` can come from the call of the job's intent."""
+    """Return whether a resource that began at `began_at` can come from the call of the job's intent."""
     return job.intent is not None and began_at >= job.intent.at - CLOCK_SKEW

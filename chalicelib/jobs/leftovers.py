@@ -1,5 +1,4 @@
-"""What jobs made and could not remove before their time for cleaning was over: findings of the inventory,
-which looks for it again every day. Pure."""
+"""Resources that jobs made and could not remove in time: findings that the daily inventory checks. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,17 +9,17 @@ from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.job import AnyJob
 from chalicelib.plans.values import PRIMARY
 
-# A job's last commit has room for so many; the inventory adds the others from the job's own record.
+# A job's last commit has room for this many; the inventory adds the others from the job's own record.
 NOTED_AT_ONCE = 40
 
 
 def leaving(job: AnyJob, left: Iterable[str], now: datetime) -> list[Write]:
-    """Return the writes that list what a job left behind, as many as its last commit takes."""
+    """Return the writes that list what a job left, as many as fit into its last commit."""
     return [noting(leftover(job, what, now)) for what in list(left)[:NOTED_AT_ONCE]]
 
 
 def leftover(job: AnyJob, what: str, now: datetime) -> Finding:
-    """Return the finding of one thing that a job left behind, in the place where the job made it."""
+    """Return the finding of one resource that a job left, at the place where it was made."""
     return Finding(
         place=_place(job, what),
         kind=FindingKind.LEFTOVER,
@@ -35,7 +34,7 @@ def leftover(job: AnyJob, what: str, now: datetime) -> Finding:
 
 
 def _place(job: AnyJob, what: str) -> Location:
-    """Return where a job made what it left: restored volumes lie in a region, all else in a vault."""
+    """Return where a job made what it left: restored volumes in a region, everything else in a vault."""
     region = getattr(job.work, "region", None)
     if region:
         return Location(region=region)

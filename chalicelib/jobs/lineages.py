@@ -1,9 +1,8 @@
-"""One backup of a lineage at a time, whatever asked for it; and a newer due run supersedes one that has not
-begun.
+"""One backup of a lineage runs at a time; a newer due run supersedes one that has not begun.
 
 A backup begins with its first act that changes anything: in the transaction of that act's intent it becomes
-the one that is under way, on condition that no other is and, when it was due, that no newer one is. Until
-then it waits, and is poked when the one under way ends.
+the one under way, on condition that no other is and, if it was due, that no newer one is. Until then it
+waits, and is poked when the one under way ends.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from chalicelib.plans.model import Kind
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """A newer due run takes the place of the job."""
+    """A newer due run has replaced the job."""
 
     by: str
 
@@ -39,17 +38,17 @@ class Free:
 
 
 def takes_turns(job: AnyJob) -> bool:
-    """Return whether a lineage has one of such jobs at a time: backups, and not their parts."""
+    """Return whether only one such job of a lineage runs at a time: true of backups, not of their parts."""
     return job.kind is JobKind.BACKUP and job.parent is None
 
 
 def lineage_of(job: AnyJob | AnyRequest) -> Lineage:
-    """Return the lineage that a backup makes a point of."""
+    """Return the lineage of a backup's point."""
     return Lineage(job.plan, job.rule, Kind(job.method), job.service)
 
 
 def standing(record: LineageRecord, job: AnyJob) -> Superseded | Busy | Free:
-    """Return how a backup that has not begun stands. Pure."""
+    """Return whether a backup that has not begun may begin. Pure."""
     due = job.work.due
     if due and record.due_job is not None and record.due_job != job.id:
         return Superseded(record.due_job)
@@ -59,13 +58,13 @@ def standing(record: LineageRecord, job: AnyJob) -> Superseded | Busy | Free:
 
 
 def free(record: LineageRecord, job: AnyJob) -> Free:
-    """Return how a backup begins of which no other is in the way. Pure."""
+    """Return how a backup begins when no other is in the way. Pure."""
     due = job.work.due
     return Free(services.beginning(record, job.id, due=due), max(0, record.passed - 1) if due else 0)
 
 
 def opened(job: AnyJob, missed: str | None) -> Write:
-    """Return what is noted of a backup that is opened, or that was missed. Pure."""
+    """Return the write for a backup that is opened, or that was missed. Pure."""
     if missed is not None:
         return services.missing(lineage_of(job), job.id, missed, supersedes=not job.work.unseen)
     work = job.work
@@ -73,17 +72,17 @@ def opened(job: AnyJob, missed: str | None) -> Write:
 
 
 def enqueued(job: AnyJob, holder: str) -> Write:
-    """Return what has a backup poked when the one under way ends. Pure."""
+    """Return the write that has a backup poked when the one under way ends. Pure."""
     return services.enqueueing(lineage_of(job), job.id, holder)
 
 
 def not_begun(job: AnyJob) -> Write:
-    """Return what is noted of a backup whose first act was refused. Pure."""
+    """Return the write for a backup whose first act was refused. Pure."""
     return services.unbeginning(lineage_of(job), job.superseded + 1 if job.work.due else 0)
 
 
 def ended(job: AnyJob) -> Write:
-    """Return what is noted of a backup that ends; one that failed unbegun was not superseded. Pure."""
+    """Return the write for a backup that ends; one that failed before it began was not superseded. Pure."""
     failed = job.work.due and job.state is JobState.FAILED and not job.begun
     return services.ending(lineage_of(job), job.id, begun=job.begun, passed=-1 if failed else 0)
 

@@ -1,7 +1,7 @@
 """Opens jobs: under deterministic ids, each with its first turn at a bucket, and poked when that comes.
 
-Invariant: a job is stored with its pins and with what its lineage's record says of it in one transaction, or
-not at all; opened again, it stays as it is.
+Invariant: a job is stored in one transaction with its pins and its lineage's record, or not at all; opening
+it again changes nothing.
 """
 
 import uuid
@@ -44,12 +44,12 @@ class Opener:
     handlers: Handlers
 
     def open(self, requests: Sequence[AnyRequest]) -> tuple[JobId, ...]:
-        """Open jobs and poke the new ones, each when its turn comes; one that is open or over stays as it is.
+        """Open jobs and poke the new ones, each when its turn comes; existing ones stay as they are.
 
         Returns: the jobs' ids in the order of the requests, whether new or not.
 
         Raises:
-            Conflict: an artefact that a job needs is not there any more.
+            Conflict: an artefact that a job needs no longer exists.
         """
         now = self.now()
         permits = self._permits(requests, now)
@@ -115,7 +115,7 @@ class Opener:
     def jobs_of(
         self, requests: Sequence[AnyRequest], now: datetime, parent: AnyJob | None = None
     ) -> tuple[list[AnyJob], list[Write]]:
-        """Return the jobs that requests ask for, each with its turn, and the writes that open them."""
+        """Return the jobs of the requests, each with its turn, and the writes that open them."""
         permits = self._permits(requests, now)
         pairs = zip(requests, permits, strict=True)
         jobs = [self._job_of(request, permit, now, parent) for request, permit in pairs]
@@ -123,7 +123,7 @@ class Opener:
         return jobs, [write for opening in openings for write in opening]
 
     def _permits(self, requests: Sequence[AnyRequest], now: datetime) -> list[Permit | None]:
-        """Return the turn of each job that draws on a bucket; those of one bucket are taken in one write."""
+        """Return the turn of each job that uses a bucket; those of one bucket are reserved in one write."""
         permits: list[Permit | None] = [None] * len(requests)
         by_bucket: dict[tuple[str, str], list[int]] = {}
         for number, request in enumerate(requests):
@@ -144,7 +144,7 @@ class Opener:
         return [replace(write, belongs_to=job.id) for write in writes]
 
     def poke_new(self, jobs: Iterable[NewJob], now: datetime) -> None:
-        """Poke jobs, each when its turn comes; a turn past what a message can wait for is a tick's to see."""
+        """Poke jobs, each when its turn comes; a turn later than a message can wait is left to a tick."""
         by_delay: dict[timedelta, list[str]] = {}
         for job_id, permit in jobs:
             delay = whole_seconds(permit.at - now) if permit else timedelta(0)
@@ -154,5 +154,5 @@ class Opener:
 
 
 def whole_seconds(delay: timedelta) -> timedelta:
-    """Return a delay as messages have it: whole seconds, not before the moment meant, never negative."""
+    """Return a delay as messages have it: whole seconds, rounded up, never negative."""
     return timedelta(seconds=max(0, -(-delay // timedelta(seconds=1))))

@@ -1,10 +1,10 @@
-"""Paces calls by the account's request buckets: full, never overrun, and one throttle slows all.
+"""Paces calls by the account's request buckets: fully used, never exceeded; one throttle slows all calls.
 
 EC2 gives each account, region and operation a bucket of tokens
-(https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html). Every call takes its turn from one
-record of the bucket: the turns of a burst are now, those behind it follow at the rate of the refill. A job
-whose turn comes later is poked then, so workers neither race nor back off apart. When EC2 throttles all the
-same (others use the account, too), the record is emptied and every turn waits.
+(https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html). Every call reserves its turn in one
+record of the bucket: the turns of a burst are now, later ones follow at the rate of the refill. A job whose
+turn comes later is poked then, so workers neither race nor back off separately. If EC2 throttles all the same
+(others use the account, too), the record is emptied and every turn waits.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ from chalicelib.errors import Throttled
 from chalicelib.jobs.job import Budget, Permit
 from chalicelib.settings import Bucket
 
-# A call comes a little after its turn, so a few turns of the burst are held back, and a little of the refill.
+# A call comes a little after its turn, so a few turns of the burst are kept back, and a little of the refill.
 HELD_BACK = 10
 USED_OF_REFILL = 0.98
-# How long all wait after a throttle: what the bucket gets back in that time serves those that come first.
+# How long all calls wait after a throttle: what the bucket regains in that time serves the first ones.
 SLOWED_FOR = timedelta(seconds=5)
 _RACES = 20
 
@@ -35,18 +35,18 @@ BUCKETS: Mapping[str, Bucket] = {
 
 
 class Pacer:
-    """Gives turns. `buckets` are the account's own where they differ from EC2's defaults."""
+    """Reserves turns. `buckets` are the account's own where they differ from EC2's defaults."""
 
     def __init__(self, table: Table, buckets: Mapping[str, Bucket] = BUCKETS) -> None:
         self._table = table
         self._buckets = {**BUCKETS, **buckets}
 
     def reserve(self, budget: Budget, now: datetime) -> Permit:
-        """Take the next turns of a bucket; the permit is for the last of them."""
+        """Reserve the next turns of a bucket; return the permit for the last of them."""
         return self.reserve_all([budget], now)[0]
 
     def reserve_all(self, budgets: list[Budget], now: datetime) -> list[Permit]:
-        """Take turns for many jobs at one bucket in one write, in their order."""
+        """Reserve turns of one bucket for many jobs in one write; return them in order."""
         if not budgets:
             return []
         first = budgets[0]
@@ -62,13 +62,13 @@ class Pacer:
         return permits
 
     def held_until(self, budget: Budget) -> datetime | None:
-        """Return until when all calls on the bucket wait because EC2 throttled one; None: they need not."""
+        """Return until when all calls on the bucket wait because EC2 throttled one, or None."""
         item = self._table.get(*_key(budget))
         until = int(item.get("held_until", 0)) if item else 0
         return datetime.fromtimestamp(until / 1000, UTC) if until else None
 
     def slow_down(self, budget: Budget, now: datetime) -> None:
-        """Let all calls on the bucket wait a while, and begin again with an empty one."""
+        """Pause all calls on the bucket, which then starts empty."""
         until = _ms(now + SLOWED_FOR)
         held = Write(_key(budget), sets={"held_until": until})
         emptied = Write(
@@ -97,7 +97,7 @@ class Pacer:
             )
             if isinstance(moved, dict):
                 return int(moved["turn"])
-        raise Throttled("others took every turn first", operation="pacing", resource=budget.operation)
+        raise Throttled("other jobs reserved every turn first", operation="pacing", resource=budget.operation)
 
 
 def _key(budget: Budget) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""How a recovery point's manifests are written from what the catalog knows of it. Pure.
+"""Makes a recovery point's manifests from what the catalog knows of it. Pure.
 
-Invariant: what a manifest says comes of the catalog, or was compared with it: who may write in a vault can
-change what lies there, and it must not be carried into another one.
+Invariant: what a manifest says comes from the catalog, or was compared with it: whoever may write in a vault
+can change its objects, and that must not be carried into another vault.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from chalicelib.catalog.recovery_point import RecoveryPoint, SnapshotRef
 from chalicelib.vaults.manifest import Manifest, SnapshotOf
 
-# So many of its instances a point's record and manifest name; the manifest lists all snapshots.
+# A point's record and manifest name this many of its instances; the manifest lists all snapshots.
 INSTANCES_NAMED = 20
 
 
@@ -36,7 +36,7 @@ def manifest_of(point: RecoveryPoint, source: Mapping[str, str], **pieces: Any) 
 
 
 def snapshots_of(refs: Iterable[SnapshotRef], region: str) -> tuple[SnapshotOf, ...]:
-    """Return snapshots of a region as a manifest lists them."""
+    """Return snapshots of a region in the form of a manifest."""
     return tuple(
         SnapshotOf(
             snapshot_id=ref.id,
@@ -56,12 +56,11 @@ def snapshots_of(refs: Iterable[SnapshotRef], region: str) -> tuple[SnapshotOf, 
 
 
 def source_of_snapshots(instances: Iterable[str], region: str) -> dict[str, str]:
-    """Return what a manifest says of where snapshots come from: the first instances, and their region."""
+    """Return the source of snapshots for a manifest: the first instances, and their region."""
     return {"instances": " ".join(list(instances)[:INSTANCES_NAMED]), "region": region}
 
 
 def source_of_file(source: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a manifest says of where a file comes from: its instance, and the scripts that put it back,
-    as the point's own `source` has them."""
+    """Return the source of a file for a manifest: its instance, and the scripts that restore it."""
     scripts = {name: source[name] for name in ("restore", "verify") if source.get(name)}
     return {"instance": next(iter(source.get("instances", ())), ""), **scripts}

@@ -1,8 +1,8 @@
-"""Removing what a job made and nobody needs: from recorded ids only, again and again until it is gone. Pure.
+"""Removes what a job made and nobody needs: from recorded ids only, repeated until it is gone. Pure.
 
-What cannot be removed now (an AMI uses a snapshot, a right is missing) delays nothing else, is tried again
-with growing pauses, and is named on the job when its time for cleaning is over. A job that has done its work
-does not wait so long: the inventory finds what is left of a job that is over.
+What cannot be removed now (an AMI uses a snapshot, a permission is missing) delays nothing else, is tried
+again with growing pauses, and is listed on the job when its time for cleaning is over. A job that has done
+its work does not wait that long: the inventory finds what is left of it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,18 +12,18 @@ from datetime import datetime, timedelta
 from chalicelib.errors import FarshoreError, Permanent
 from chalicelib.jobs.decision import Wait
 
-# A job's record has room for so many of what could not be removed, each with the beginning of why.
+# A job's record has room for this many of what could not be removed, each with the beginning of why.
 MOST_REFUSED = 200
 LONGEST_WHY = 300
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)
-# How often a job that has done its work tries: for half an hour.
+# How many times a job that has done its work tries: for half an hour.
 TRIES_AT_END = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What is removed already, what could not be and why, and when that was tried last."""
+    """What is removed, what could not be and why, and when that was last tried."""
 
     removed: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Removal:
         return tuple(dict.fromkeys(each for each in recorded if each not in gone))
 
     def can_leave(self, recorded: Iterable[str]) -> bool:
-        """Return whether all that is recorded elsewhere is removed, or refused and named here."""
+        """Return whether everything recorded is removed, or refused and listed here."""
         return len(self.refused) <= MOST_REFUSED and set(self.left_of(recorded)) <= set(self.refused)
 
     def due(self, recorded: Iterable[str], now: datetime) -> "tuple[str, ...] | Wait":
@@ -61,11 +61,12 @@ def remove(
     *,
     at_end: bool = False,
 ) -> Removal:
-    """Delete each id and return what came of it; one that is refused for good stops no other. `at_end`, of a
-    job that has done its work, one that is refused for now stops none either.
+    """Delete each id and return the result; one that is refused for good does not stop the others.
+
+    With `at_end`, for a job that has done its work, one that is refused for now does not stop them either.
 
     Raises:
-        Retryable: of one that was refused for now; those before it are done again, which does no harm.
+        Retryable: one was refused for now; those before it are deleted again later, which does no harm.
     """
     refusals = FarshoreError if at_end else Permanent
     removed, refused = list(removal.removed), dict(removal.refused)

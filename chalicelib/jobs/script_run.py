@@ -1,11 +1,11 @@
-"""One script, run once, on one instance through SSM: what a job of any kind needs for that.
+"""Runs one script, once, on one instance through SSM, for jobs of any kind.
 
 SendCommand has no idempotency token. The intent is recorded, the command carries the job's mark in its
 comment, which nobody can change, and the runner on the instance refuses a second run of one job: together
-they make it run exactly once. What the run may do it reads from letters in its mailbox; while it runs there
-is always one that it has not taken, and that one is fresh. The instance is locked from before the command is
-sent until it has ended, also when it is stopped. A mailbox that cannot be reached for now ends no run that
-is under way: only the run knows whether it needs one more letter, and says so itself.
+they make it run exactly once. The run reads what it may do from letters in its mailbox; while it runs there
+is always one fresh letter that it has not taken. The instance is locked from before the command is sent until
+it has ended, also when it is stopped. A mailbox that cannot be reached for now does not end a run that is
+under way: only the run knows whether it needs another letter, and reports it itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,16 +32,16 @@ from chalicelib.vaults.mailbox import LetterSeen, Mailbox
 
 INTENT: Final = "SendCommand"
 
-# A fresh instance runs before its agent is online; normally for a minute or two
+# A fresh instance runs before its agent is online, normally for a minute or two
 # (https://docs.aws.amazon.com/systems-manager/latest/userguide/troubleshooting-managed-instances.html).
 AGENT_PATIENCE: Final = timedelta(minutes=15)
 AGENT_LOOK: Final = timedelta(minutes=1)
-# SSM ends a script by itself; past this it has lost the command.
+# SSM ends a script by itself; after this time it has lost the command.
 OVERDUE: Final = DELIVERY_TIMEOUT + timedelta(minutes=5)
-# How often a running script's mailbox is looked at; a letter that was not taken is written again by then, so
-# that what it names lives for minutes when it is taken.
+# How often a running script's mailbox is checked. A letter that was not taken is written again by then, so
+# that the URLs in it are valid for minutes when it is taken.
 LETTER_AGE: Final = timedelta(minutes=4)
-# How soon a run is looked at that was just sent: most that take longer have taken their first letter by then.
+# How soon a run is checked after it was sent: most that take longer have taken their first letter by then.
 FIRST_LOOK: Final = timedelta(seconds=10)
 # How soon a command that SSM does not show is looked for again, in its first minute.
 SHOWN_SOON: Final = timedelta(seconds=5)
@@ -53,10 +53,12 @@ LETTER_PAUSE: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class ScriptRun:
-    """A run as a job records it: where, the command that is followed and when it was sent, commands that
-    found the job had run before, the end of what the scripts said, once they have ended well, the last
-    letter to the run and when it was written (None: to be written again), and when the mailbox could not be
-    written to, and why."""
+    """A run as a job records it.
+
+    The instance, the command that is followed and when it was sent, commands that found the job had run
+    before, the last lines of the scripts' output once they succeeded, the last letter to the run and when it
+    was written (None: to be written again), and when the mailbox could not be written to, and why.
+    """
 
     instance: str | None = None
     command: str | None = None
@@ -71,8 +73,10 @@ class ScriptRun:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The instances a script could run on: those that run, the SSM agents among them that have registered,
-    and how the others stand (`stopped` ..., or `gone`)."""
+    """The instances a script could run on: running ones, SSM agents among them, states of the others.
+
+    Only agents that have registered are listed; a state is `stopped`, ..., or `gone`.
+    """
 
     running: tuple[str, ...] = ()
     agents: Mapping[str, Agent] = field(default_factory=dict)
@@ -81,9 +85,12 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class RunSeen:
-    """What SSM and EC2 show of a run: instances to choose from, commands that may be the job's, how the one
-    that is followed stands (None: SSM shows none yet), whether and how its instance went meanwhile, the
-    last letter, and how many bytes are uploaded (None: that was not looked at)."""
+    """What SSM and EC2 show of a run.
+
+    Instances to choose from, commands that may be the job's, the state of the one that is followed (None: SSM
+    does not show it yet), whether and how its instance ended meanwhile, the last letter, and how many bytes
+    are uploaded (None: not checked).
+    """
 
     candidates: Candidates = field(default_factory=Candidates)
     commands: tuple[Command, ...] = ()
@@ -97,14 +104,14 @@ class RunSeen:
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """Settle on the instance."""
+    """Choose the instance."""
 
     instance: str
 
 
 @dataclass(frozen=True, slots=True)
 class WriteLetter:
-    """Write the run a letter, in place of the one whose ETag is `replaces`, or of none."""
+    """Write a letter to the run, in place of the one whose ETag is `replaces`, or of none."""
 
     number: int
     replaces: str | None
@@ -117,7 +124,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Follow this command: it was sent for the job. `refused` is one that found the job had run before."""
+    """Follow this command, which was sent for the job; `refused` is one that found the job had run before."""
 
     command: Command
     refused: str | None = None
@@ -125,14 +132,14 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Stop the script, remove what the job made for it and the mailbox, whichever of these are named."""
+    """Stop the script, remove what the job made for it and the mailbox, as far as they are named."""
 
     what: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The script has ended well: what the runner reports, and the end of what the script said."""
+    """The script has succeeded: the runner's report, and the last lines of the script's output."""
 
     stdout: str
     said: str = ""
@@ -140,7 +147,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class ScriptFailed:
-    """The script ended badly, or will never answer; `exit_code` is None when it did not end by itself."""
+    """The script failed, or will never answer; `exit_code` is None when it did not end by itself."""
 
     reason: str
     exit_code: int | None = None
@@ -151,7 +158,7 @@ RunAction = Choose | WriteLetter | Send | Adopt
 
 @dataclass(frozen=True, slots=True)
 class Machines:
-    """Where runs are looked at."""
+    """The services in which runs are observed."""
 
     ssm: Ssm
     ec2: Ec2
@@ -160,11 +167,10 @@ class Machines:
 def observe_run(
     machines: Machines, mailbox: Mailbox | None, job: AnyJob, run: ScriptRun, wanted: Iterable[str]
 ) -> RunSeen:
-    """Look for an instance, then for the job's command or, once it is known, at how it stands; and, where
-    letters may be due, in the `mailbox`.
+    """Return the instances, then the job's commands or the state of the known one, and the `mailbox`.
 
-    While the command runs, its instance is looked at too: SSM tells of a terminated one only when the
-    script's time is up.
+    While the command runs, its instance is checked too: SSM reports a terminated one only when the script's
+    time is up.
     """
     ssm, ec2 = machines.ssm, machines.ec2
     if run.instance is None:
@@ -190,7 +196,7 @@ def observe_run(
 
 
 def _how_it_went(run: ScriptRun, found: Iterable[Instance]) -> str | None:
-    """Return how the run's instance went since the script was sent; None: it runs on."""
+    """Return how the run's instance ended since the script was sent; None: it still runs."""
     instance = next(iter(found), None)
     if instance is None:
         return "terminated"
@@ -222,9 +228,8 @@ def decide_run(
         if others:
             return Do(Adopt(others[0], refused=run.command), f"the job ran before, as command {others[0].id}")
         return ScriptFailed(
-            f"the script of this job ran before on {run.instance}, and nothing is known of how that"
-            " ended; what it"
-            " may have left there is not taken for a result"
+            f"the script of this job ran before on {run.instance}, and it is unknown how that"
+            " ended; what it may have left there is not used as a result"
         )
     if seen.invocation.status == "Success":
         return Ended(seen.invocation.stdout, words_of(seen.invocation.stderr))
@@ -248,7 +253,7 @@ def _decide_send(job: AnyJob, run: ScriptRun, seen: RunSeen, now: datetime) -> D
 
 
 def _letter_due(run: ScriptRun, seen: RunSeen, now: datetime) -> WriteLetter | None:
-    """Return the letter to write: the next one when the last was taken, the last once more when it is old."""
+    """Return the letter to write: the next one when the last was taken, the last one again when it is old."""
     if seen.refusal or (run.refused_at is not None and now < run.refused_at + LETTER_PAUSE):
         return None
     if run.letter == 0:
@@ -265,8 +270,10 @@ def _letter_due(run: ScriptRun, seen: RunSeen, now: datetime) -> WriteLetter | N
 def wrote(
     mailbox: Mailbox, run: ScriptRun, letter: WriteLetter, text: Callable[[], str], now: datetime
 ) -> ScriptRun:
-    """Write a letter; return the run with it. One that was taken meanwhile is looked at again, and what
-    refuses one to a run that is under way is noted."""
+    """Write a letter; return the run with it.
+
+    A letter that was taken meanwhile is checked again; an error while a run is under way is recorded.
+    """
     at: datetime | None = now
     try:
         mailbox.write(letter.number, text(), letter.replaces)
@@ -285,7 +292,7 @@ def _decide_unfinished(
     if run.sent_at is not None and now > run.sent_at + timeout + OVERDUE:
         return ScriptFailed(
             f"SSM has not said how command {run.command} ended, {in_words(timeout + OVERDUE)} after it was"
-            f" sent; look whether the script still runs on {run.instance}"
+            f" sent; check whether the script still runs on {run.instance}"
         )
     if seen.instance_gone:
         return ScriptFailed(f"{run.instance} was {seen.how_gone} while command {run.command} ran")
@@ -299,7 +306,7 @@ def _decide_unfinished(
 
 
 def _pause(run: ScriptRun, seen: RunSeen, now: datetime) -> timedelta:
-    """Return how soon to look at a run again, whose end an event tells: soon while it is young."""
+    """Return how soon to check a run again, in addition to the event at its end: soon while it is young."""
     young = run.sent_at is None or now < run.sent_at + AGENT_LOOK
     if seen.invocation is None:
         return SHOWN_SOON if young else AGENT_LOOK
@@ -307,11 +314,11 @@ def _pause(run: ScriptRun, seen: RunSeen, now: datetime) -> timedelta:
 
 
 def _how_it_stands(run: ScriptRun, seen: RunSeen) -> str:
-    """Return what a script does that has not ended."""
+    """Return in words what a script that has not ended is doing."""
     since = f" since {run.sent_at:%Y-%m-%d %H:%M:%S} UTC" if run.sent_at else ""
     command = f"command {run.command}"
     if seen.invocation is None or seen.invocation.status in ("Pending", "Delayed"):
-        return f"the script is with SSM{since}, for the agent of {run.instance} to take ({command})"
+        return f"the script waits in SSM{since}; the agent of {run.instance} has not taken it yet ({command})"
     if seen.invocation.status == "Cancelling":
         return f"the script on {run.instance} is being stopped ({command})"
     uploaded = "" if seen.uploaded_bytes is None else f", {seen.uploaded_bytes:,} bytes are uploaded"
@@ -319,7 +326,7 @@ def _how_it_stands(run: ScriptRun, seen: RunSeen) -> str:
 
 
 def still_stopping(run: ScriptRun, seen: RunSeen, now: datetime, timeout: timedelta) -> Wait | None:
-    """Wait while a script that was told to stop may still run; an answered cancel is no end. Pure.
+    """Return a wait while a script that was told to stop may still run; an answered cancel is no end. Pure.
 
     None once it has ended, its instance is gone, or SSM has lost it.
     """
@@ -333,16 +340,17 @@ def still_stopping(run: ScriptRun, seen: RunSeen, now: datetime, timeout: timede
 
 
 def mailbox_names(job: AnyJob) -> tuple[str, ...]:
-    """Return the mailbox, in one word and its folder, once there is a letter in it. Pure."""
+    """Return the mailbox as one word and its folder, once there is a letter in it. Pure."""
     return (f"mailbox {mailbox_folder(job.id)}",) if job.progress.run.letter else ()
 
 
 def clean_up_run(
     job: AnyJob, commands: Sequence[Command], made: Iterable[str], stops: Wait | None, now: datetime
 ) -> Do[Adopt | Remove] | Wait | None:
-    """Return the next step of cleaning up after a run, None when all is done: follow a command that was sent
-    unseen, remove what was `made`, wait while the script `stops`, then remove the mailbox, when nobody takes
-    a letter any more. Pure.
+    """Return the next step of cleaning up after a run, None when all is done. Pure.
+
+    Follow a command whose answer was lost, remove what was `made`, wait while the script `stops`, then remove
+    the mailbox, when nobody takes a letter any longer.
     """
     reason = job.failure.reason if job.failure else job.reason
     if job.intent is not None and job.intent.name == INTENT:
@@ -359,9 +367,9 @@ def clean_up_run(
 
 
 def _decide_instance(job: AnyJob, candidates: Candidates, now: datetime) -> Do[RunAction] | Wait | Fail:
-    """Choose where to run: the first running instance, by id, whose agent is online.
+    """Choose the first running instance, by id, whose agent is online.
 
-    Waits for an agent for `AGENT_PATIENCE` from the job's opening on.
+    Waits for an agent for `AGENT_PATIENCE` after the job was opened.
     """
     there = sorted(candidates.running)
     for instance in there:
@@ -376,11 +384,11 @@ def _decide_instance(job: AnyJob, candidates: Candidates, now: datetime) -> Do[R
 
 def _none_runs(others: Mapping[str, str]) -> str:
     states = _listed([f"{instance} is {state}" for instance, state in sorted(others.items())])
-    return f"an instance that runs: {states or 'there is none'}; start one"
+    return f"a running instance: {states or 'there is none'}; start one"
 
 
 def _no_agent(running: Sequence[str], agents: Mapping[str, Agent]) -> str:
-    """Return the agents that a script waits for, and say of each whether it is missing or offline."""
+    """Return the agents that a script waits for, and whether each is missing or offline."""
     how = []
     for instance in running:
         agent = agents.get(instance)
@@ -390,10 +398,10 @@ def _no_agent(running: Sequence[str], agents: Mapping[str, Agent]) -> str:
             last = f" since {agent.last_ping:%Y-%m-%d %H:%M} UTC" if agent.last_ping else ""
             how.append(f"{instance}, which is offline{last}")
     asks = (
-        "is the agent installed and running, has the instance's role the policy"
-        " AmazonSSMManagedInstanceCore, and has it a way to SSM?"
+        "is the agent installed and running, does the instance's role have the policy"
+        " AmazonSSMManagedInstanceCore, and can it reach SSM?"
         if any(instance not in agents for instance in running)
-        else "is the agent running, and has the instance a way to SSM?"
+        else "is the agent running, and can the instance reach SSM?"
     )
     return f"the SSM agent of {_listed(how)} ({asks})"
 
@@ -404,7 +412,7 @@ def _listed(each: Sequence[str]) -> str:
 
 
 def under_way(run: ScriptRun) -> Rest:
-    """Rest after the command is sent, until there is something to say of it."""
+    """Return the rest after the command is sent, until its state can have changed."""
     return Rest(_how_it_stands(run, RunSeen()), FIRST_LOOK)
 
 
@@ -417,7 +425,7 @@ def adopted(run: ScriptRun, action: Adopt) -> ScriptRun:
 
 
 def why_it_failed(invocation: Invocation, timeout: timedelta) -> str:
-    """Return in a line or two why a script failed: how it ended, and the end of what it said."""
+    """Return in a line or two why a script failed: how it ended, and the last lines of its output."""
     said = invocation.stderr.strip() or invocation.stdout.strip()
     how = (invocation.details or invocation.status).replace(" ", "")
     if how == "ExecutionTimedOut":

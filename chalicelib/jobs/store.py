@@ -1,10 +1,10 @@
-"""Jobs in the table: opened once, leased by one worker at a time, saved only by the one that holds the lease.
+"""Jobs in the table: opened once, leased by one worker at a time, saved only by the holder of the lease.
 
-A job that is not over has a `wake_at`: the moment at which it should have moved by itself. Whoever pokes
-every job whose moment has passed needs no other knowledge. A child of a job is also a small record in its
-parent's partition, which tells how it stands.
+An unfinished job has a `wake_at`: the time by which it should have moved by itself. Poking every job whose
+time has passed needs no other knowledge. A child of a job also has a small record in its parent's partition,
+with its state.
 
-Invariant: a save is conditional on the lease's token and on the version that was decided from.
+Invariant: a save is conditional on the lease's token and on the version that the decision was based on.
 """
 
 import uuid
@@ -22,7 +22,7 @@ from chalicelib.jobs.codec import from_text, to_text
 from chalicelib.jobs.decision import Children
 from chalicelib.jobs.job import AnyJob, Failure, Intent, Job, JobId, JobKind, JobState, Permit
 
-# A finished job is remembered this long; then DynamoDB's TTL removes it.
+# A finished job is kept this long; then DynamoDB's TTL removes it.
 REMEMBERED = timedelta(days=90)
 FORMAT = 1
 _LEASE = ("lease_token", "lease_until", "abandoned_leases")
@@ -30,7 +30,7 @@ _LEASE = ("lease_token", "lease_until", "abandoned_leases")
 
 @dataclass(frozen=True, slots=True)
 class JobTypes:
-    """The types of a kind of job: what it is asked to do, and how far it is."""
+    """The types of a kind of job: its work and its progress."""
 
     work: type[Any]
     progress: type[Any]
@@ -38,9 +38,9 @@ class JobTypes:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to advance `job` until `until`; `token` is in the table as long as it is ours.
+    """The right to advance `job` until `until`; `token` is in the table while this worker has it.
 
-    `abandoned` counts the leases taken before this one that ended without a word from their worker.
+    `abandoned` counts the leases before this one whose worker did not return them.
     """
 
     job: AnyJob
@@ -57,7 +57,7 @@ class JobStore:
         self._shapes = shapes
 
     def opening(self, job: AnyJob, wake_at: datetime) -> list[Write]:
-        """Return the writes that store a new job; one that exists already is left as it is."""
+        """Return the writes that store a new job; an existing one stays as it is."""
         put = {**_header(job), "work": to_text(job.work), **_moving(job)}
         put |= _forgotten(job.created_at) if job.state.final else wake.waking(wake_at)
         opened = Write(_key(job.id), Role.OPEN, put=put, condition=Attr("pk").not_exists())
@@ -85,21 +85,21 @@ class JobStore:
         return job
 
     def get_many(self, job_ids: Iterable[str]) -> dict[str, AnyJob]:
-        """Return the jobs with these ids; those that are not remembered are left out."""
+        """Return the jobs with these ids; unknown ids are left out."""
         found = self._table.get_all({_key(job_id) for job_id in job_ids})
         return {item["id"]: self._job(item) for item in found.values()}
 
     def states(self, job_ids: Iterable[str]) -> dict[str, JobState]:
-        """Return the states of these jobs; those that are not remembered are left out."""
+        """Return the states of these jobs; unknown ids are left out."""
         return {job_id: state for job_id, (state, _) in self.ends(job_ids).items()}
 
     def ends(self, job_ids: Iterable[str]) -> dict[str, tuple[JobState, datetime]]:
-        """Return the state and nominal time of these jobs; those that are not remembered are left out."""
+        """Return the state and nominal time of these jobs; unknown ids are left out."""
         found = self._table.get_all({_key(job_id) for job_id in job_ids})
         return {item["id"]: (JobState(item["state"]), moment(item["nominal_at"])) for item in found.values()}
 
     def children(self, job_id: str) -> Children:
-        """Return how the job's children stand."""
+        """Return the states of the job's children."""
         items = list(self._table.partition(f"job#{job_id}", prefix="child#"))
         return Children(
             states={item["child"]: item["state"] for item in items},
@@ -107,7 +107,7 @@ class JobStore:
         )
 
     def lease(self, job_id: str, *, now: datetime, until: datetime) -> Lease | None:
-        """Take the lease of a job that is not over; None when it is over or unknown.
+        """Take the lease of an unfinished job; return None when it is over or unknown.
 
         Raises:
             LeaseHeld: another worker holds the lease.
@@ -126,20 +126,20 @@ class JobStore:
         raise LeaseHeld(job_id, moment(answer.item["lease_until"]) - now)
 
     def reread(self, lease: Lease) -> AnyJob | None:
-        """Return the job as it now is, if the lease is still ours."""
+        """Return the stored job, if this worker still has the lease."""
         item = self._table.get(*_key(lease.job.id))
         return self._job(item) if item and item.get("lease_token") == lease.token else None
 
     def saving(self, lease: Lease, job: AnyJob) -> Write:
-        """Store the job's new state and keep the lease."""
+        """Return the write that stores the job's new state and keeps the lease."""
         return self._fenced(lease, job, sets=wake.waking(lease.until))
 
     def parking(self, lease: Lease, job: AnyJob, wake_at: datetime) -> Write:
-        """Store the job, to be looked at again at `wake_at`, and give the lease back."""
+        """Return the write that stores the job, due at `wake_at`, and returns the lease."""
         return self._fenced(lease, job, sets=wake.waking(wake_at), drops=_LEASE)
 
     def finishing(self, lease: Lease, job: AnyJob, now: datetime) -> list[Write]:
-        """Store the finished job, tell its parent's record, and let it be forgotten in time."""
+        """Return the writes that store a finished job, its parent's record, and its expiry."""
         writes = [self._fenced(lease, job, sets=_forgotten(now), drops=(*_LEASE, "wake", "wake_at"))]
         if job.parent is not None:
             told = {"state": str(job.state), "reason": job.reason[:1000]}
@@ -147,7 +147,7 @@ class JobStore:
         return writes
 
     def cancel(self, job_id: str, reason: str) -> bool:
-        """Record that an operator wants the job ended; say whether it was not over yet."""
+        """Record that an operator cancels the job; return whether it was unfinished."""
         wanted = Write(
             _key(job_id),
             sets={"cancel": reason},
@@ -226,7 +226,7 @@ def _lookup(filters: dict[str, str]) -> Lookup:
 
 
 def _header(job: AnyJob) -> Item:
-    """Return what of a job never changes."""
+    """Return the attributes of a job that never change."""
     return {
         "format": FORMAT,
         "type": "job",
@@ -249,7 +249,7 @@ def _header(job: AnyJob) -> Item:
 
 
 def _moving(job: AnyJob) -> Item:
-    """Return what of a job changes as it is advanced; None stands for nothing."""
+    """Return the attributes of a job that change as it is advanced; None stands for nothing."""
     return {
         "state": str(job.state),
         "updated_at": stamp(job.updated_at),

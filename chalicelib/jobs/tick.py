@@ -1,7 +1,7 @@
-"""The tick: asks the catalog once what should have moved by now, and has each part do its own.
+"""The tick: reads once from the catalog what is due, and has each part process its share.
 
 Invariant: what is due follows from the catalog and the clock, never from the tick that finds it. A part that
-fails stops no other.
+fails does not stop the others.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,8 +21,10 @@ from chalicelib.plans.due import TICK
 
 @dataclass(frozen=True, slots=True)
 class DueWork:
-    """What should have moved: jobs with their moments, the names of plans, lineages whose try is due, points
-    with a copy that is, and whether an inventory is. `stored` has the plans of all of them by name."""
+    """What is due: jobs with their times, plans, lineages to retry, points with a due copy, the inventory.
+
+    `stored` has the plans of all of them by name.
+    """
 
     jobs: tuple[tuple[str, datetime], ...]
     plans: tuple[str, ...]
@@ -36,17 +38,17 @@ class TickPart(Protocol):
     """A capability's part of the tick."""
 
     def run(self, due: DueWork) -> None:
-        """Do what is due; raise when the tick is to be run again for it."""
+        """Process what is due; raise when the tick is to be run again for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuePokes:
-    """Pokes the jobs that should have moved."""
+    """Pokes the jobs that are due."""
 
     engine: Engine
 
     def run(self, due: DueWork) -> None:
-        """Poke the jobs that are due, and those that are before the next tick, then."""
+        """Poke the jobs that are due, and later, on time, those due before the next tick."""
         if due.jobs:
             self.engine.poke_due(due.jobs)
 
@@ -62,10 +64,10 @@ class Tick:
     now: Callable[[], datetime]
 
     def run(self) -> None:
-        """Have every part do what is due now.
+        """Have every part process what is due now.
 
         Raises:
-            Exception: a part is to be run again; the others have been run.
+            Exception: a part is to be run again; the others were run.
         """
         found = due(self.table, self.now(), TICK)
         retries = tuple(self.services.waking(found.lineages))
@@ -76,11 +78,11 @@ class Tick:
         isolated(((name, partial(part.run, work)) for name, part in self.parts.items()), "part")
 
     def _stored(self, name: str) -> StoredPlan | None:
-        """Return the plan; None for one that this version cannot read, which must not hold up the others."""
+        """Return the plan; None for one that this version cannot read, which must not delay the others."""
         try:
             return self.plans.get(name)
         except InvalidInput as error:
-            logger().error("plan not readable", extra={"plan": name, "error": str(error)})
+            logger().error("plan cannot be read", extra={"plan": name, "error": str(error)})
             count("NotServed", plan=name)
             return None
 
@@ -89,7 +91,7 @@ def isolated(tasks: Iterable[tuple[str, Callable[[], None]]], dimension: str) ->
     """Do each task, by the name of its `dimension` (a plan, a region); one that fails stops no other.
 
     Raises:
-        Exception: the last failure that is to be tried again; a permanent one is logged and dropped.
+        Exception: the last failure that is to be tried again; permanent ones are only logged.
     """
     log = logger()
     later: Exception | None = None

@@ -1,8 +1,8 @@
-"""The volume that a restore makes of a snapshot: as it was recorded, unless something else is asked for or
-EBS cannot make it so. Pure.
+"""Plans the volume that a restore makes of a snapshot. Pure.
 
-Invariant: what differs from the record is said, with the reason; what is asked for and cannot be is a
-problem, never changed in silence.
+It is as it was recorded, unless the request differs or EBS cannot make it so. Invariant: every difference
+from the record is reported with its reason; a request that cannot be met is a problem, never changed
+silently.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ from chalicelib.plans.words import near
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for of all volumes of a restore (GiB, MiB/s); None: as recorded of each."""
+    """What is requested for all volumes of a restore (GiB, MiB/s); None: as recorded for each."""
 
     size_gib: int | None = None
     type: str | None = None
@@ -29,7 +29,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVolume:
-    """A volume to make of a snapshot, and in what it differs from the one recorded."""
+    """A volume to make of a snapshot, and how it differs from the one recorded."""
 
     ref: SnapshotRef
     spec: VolumeSpec
@@ -37,14 +37,14 @@ class PlannedVolume:
 
 
 def wanted_by(work: VolumeRestoreWork) -> Wanted:
-    """Return what a restore was asked for."""
+    """Return what a restore requests."""
     return Wanted(work.size_gib, work.type, work.iops, work.throughput)
 
 
 def planned_volume(ref: SnapshotRef, wanted: Wanted) -> PlannedVolume:
     """Return the volume to make of a snapshot.
 
-    A type that EBS has got since is left to EBS, with no performance named but what is asked for.
+    For a volume type that we do not know, EBS decides: no performance is set but what is requested.
     """
     size = wanted.size_gib or ref.size_gib
     name = wanted.type or ref.type or DEFAULT_TYPE
@@ -64,7 +64,7 @@ def planned_volume(ref: SnapshotRef, wanted: Wanted) -> PlannedVolume:
 
 
 def problems_of(refs: Iterable[SnapshotRef], wanted: Wanted) -> list[Problem]:
-    """Return what EBS cannot make as it is asked for: for each key of the target the first fault."""
+    """Return what EBS cannot make as requested: for each key of the target the first fault."""
     if wanted.type is not None and wanted.type not in VOLUME_TYPES:
         expected = f"an EBS volume type: {', '.join(VOLUME_TYPES)}{near(wanted.type, VOLUME_TYPES)}"
         return [Problem("/target/type", wanted.type, expected)]
@@ -126,7 +126,7 @@ def _throughput(kind: VolumeType, ref: SnapshotRef, wanted: Wanted, iops: int | 
 def _differences(
     ref: SnapshotRef, spec: VolumeSpec, wanted: Wanted, kind: VolumeType | None
 ) -> Iterator[str]:
-    """Return each thing in which the volume differs from the one recorded, and why."""
+    """Return each property in which the volume differs from the one recorded, and why."""
     of_its_size = kind is not None and kind.all_iops is None and spec.type == ref.type
     rows: tuple[tuple[str, Any, Any, Any, bool], ...] = (
         ("size", ref.size_gib, spec.size_gib, wanted.size_gib, True),

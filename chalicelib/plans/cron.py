@@ -1,12 +1,12 @@
-"""EventBridge's cron expressions: six fields, read into the set of local times they name. No time zones here.
+"""Parses EventBridge's cron expressions, six fields, into the local times they name. No time zones here.
 
 Source: Amazon EventBridge User Guide, "Cron expressions reference" (eb-cron-expressions.html), whose example
 `0/30 20-2 ? * MON-FRI *` shows that a range may wrap; the days are then those of each run itself. Where the
-page is silent, what Quartz does is taken: `W` stays within its month, `LW` is the month's last weekday, and
+page does not say, this follows Quartz: `W` stays within its month, `LW` is the month's last weekday, and
 both stand alone in their field, as `L` and `#` do.
 
 Invariant: a `Cron` names at least one date between 1970 and 2199; `local_times` is ascending, and its cost
-follows the times it yields, not the years it passes.
+depends on the times it yields, not on the years it skips.
 """
 
 import calendar
@@ -25,7 +25,7 @@ _TERM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of the grammar: its name, its range and the names its values may have."""
+    """One field of the grammar: its name, its range and the names that its values may have."""
 
     name: str
     least: int
@@ -39,11 +39,11 @@ class Field:
         return f"{self.least}-{self.most}{named}"
 
     def refuse(self, text: str, why: str = "") -> ValueError:
-        """Make the error that names the field and its range."""
+        """Return the error that names the field and its range."""
         return ValueError(f"field {self.name}: {text!r} is not within {self.bounds}{why and f'; {why}'}")
 
     def number(self, text: str) -> int:
-        """Read one value, a number or a name."""
+        """Return the number that a value means; the value is a number or a name."""
         numeral = text.isascii() and text.isdecimal()
         value = self.names.index(text) + 1 if text in self.names else int(text) if numeral else -1
         if not self.least <= value <= self.most:
@@ -51,7 +51,7 @@ class Field:
         return value
 
     def numbers(self, text: str) -> tuple[int, ...]:
-        """Read a list of values, ranges, `*` and steps, ascending and without doubles."""
+        """Return the numbers of a list of values, ranges, `*` and steps, ascending, each once."""
         return tuple(sorted({number for term in text.split(",") for number in self._term(term)}))
 
     def _term(self, text: str) -> list[int]:
@@ -69,7 +69,7 @@ class Field:
         return self._count(first, last, step, text)
 
     def _count(self, first: int, last: int, step: int, text: str) -> list[int]:
-        """Count from `first` to `last`, on from the start of the field where `last` is less."""
+        """Return the numbers from `first` to `last`; where `last` is less, the range wraps around."""
         if last < first and self is YEAR:
             raise self.refuse(text, "a range of years runs upwards")
         size = self.most - self.least + 1
@@ -89,7 +89,7 @@ _FIELDS = (MINUTES, HOURS, DAY_OF_MONTH, MONTH, DAY_OF_WEEK, YEAR)
 
 @dataclass(frozen=True, slots=True)
 class DaysOfMonth:
-    """Days by number."""
+    """Days of the month, by number."""
 
     days: tuple[int, ...]
 
@@ -110,14 +110,14 @@ class NearestWeekday:
 
 @dataclass(frozen=True, slots=True)
 class DaysOfWeek:
-    """Days by weekday, 1 = Sunday; `L` alone is the week's last, Saturday."""
+    """Days of the week, 1 = Sunday; `L` alone is the week's last day, Saturday."""
 
     days: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NthDayOfWeek:
-    """`3#2`, the second Tuesday; `nth` None is `3L`, the last Tuesday."""
+    """`3#2` is the second Tuesday; with `nth` None it is `3L`, the last Tuesday."""
 
     day: int
     nth: int | None
@@ -128,7 +128,7 @@ Days = DaysOfMonth | LastDay | NearestWeekday | DaysOfWeek | NthDayOfWeek
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """The local times an expression names."""
+    """A parsed expression: the local times that it names."""
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
@@ -158,7 +158,7 @@ class Cron:
 
 
 def parse_cron(fields: str) -> Cron:
-    """Read the six fields between the parentheses of `cron(...)`; names may have any case.
+    """Parse the six fields between the parentheses of `cron(...)`; names may have any case.
 
     Raises:
         ValueError: its text names the field, the value and the range.
@@ -178,9 +178,7 @@ def parse_cron(fields: str) -> Cron:
         years=YEAR.numbers(year),
     )
     if next(cron.dates(date(YEAR.least, 1, 1)), None) is None:
-        raise ValueError(
-            "no such date ever comes: the fields day-of-month, month and year exclude each other"
-        )
+        raise ValueError("there is no such date: the fields day-of-month, month and year exclude each other")
     return cron
 
 
@@ -215,7 +213,7 @@ def _days_of_week(text: str) -> Days:
 
 
 def days_in(days: Days, year: int, month: int) -> list[int]:
-    """List the days of one month that `days` names, ascending."""
+    """Return the days of one month that `days` names, ascending."""
     first, length = calendar.monthrange(year, month)
     match days:
         case DaysOfMonth(numbers):
@@ -233,12 +231,12 @@ def days_in(days: Days, year: int, month: int) -> list[int]:
 
 
 def _weekday(first: int, day: int) -> int:
-    """Weekday of a day, 0 = Monday, given the weekday of the month's first."""
+    """Return the weekday of a day, 0 = Monday, from the weekday of the month's first day."""
     return (first + day - 1) % 7
 
 
 def _number(first: int, day: int) -> int:
-    """EventBridge's number of a day's weekday, 1 = Sunday."""
+    """Return EventBridge's number of a day's weekday, 1 = Sunday."""
     return (_weekday(first, day) + 1) % 7 + 1
 
 

@@ -1,8 +1,8 @@
-"""What people write, declared once: the base of the models of plans, vaults, settings and requests.
+"""The base of the models that describe what people write: plans, vaults, settings and requests.
 
-A key's type, bounds, default, `description` and `examples` stand at the key. The parser is pydantic's;
-`schema` makes the JSON schema of it, `problems` says from that in words what is wrong, and `make docs` writes
-the tables of keys.
+A key's type, bounds, default, `description` and `examples` are declared at the key. pydantic is the parser,
+`schema` builds the JSON schema, `problems` uses it to explain what is wrong, and `make docs` writes the
+tables of keys.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class _NeverNull:
-    """A key that may be left out and has a value where it stands: an explicit null is refused."""
+    """A key that may be left out, but not be null."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
         schema = handler(source)
@@ -30,28 +30,30 @@ Maybe = Annotated[T | None, _NeverNull()]
 
 
 def worded(expected: str, *, title: str | None = None) -> Any:
-    """Return the annotation that says in words what belongs at a key, and what its type is called; editors
-    show both."""
+    """Return the annotation that says what belongs at a key and what its type is called.
+
+    Editors show both.
+    """
     return Field(title=title, json_schema_extra={"errorMessage": expected})
 
 
 class Declared(BaseModel):
-    """A frozen mapping with known keys only, and no value taken for one of another type."""
+    """A frozen mapping that accepts only known keys, and does not convert values from one type to another."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
-    # Keys that are understood and refused until their capability is there, and what each will say.
+    # Keys that are reserved for a later capability, with what each will do; for now they are refused.
     later: ClassVar[Mapping[str, str]] = {}
-    # The key that tells a model from its siblings: it is required, and has but one value.
+    # The discriminator: the key that tells a model from its siblings. It is required and has only one value.
     variant_key: ClassVar[str] = "kind"
-    # Whether a value that stands under an unknown key may be a secret, and is not repeated.
+    # Whether the value of an unknown key may be a secret; if so, error texts do not repeat it.
     hides_values: ClassVar[bool] = False
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield what is wrong with keys that are right alone, each with its place below this mapping.
+        """Yield the faults of keys that are valid alone but not together, each with its place.
 
-        `given` is what was sent, whatever its types; what a value's own type refuses is passed over here.
+        `given` is what was sent, of whatever type; errors of a value's own type are reported elsewhere.
         """
         yield from ()
 
@@ -75,21 +77,21 @@ class Declared(BaseModel):
 
     @classmethod
     def read(cls, document: Any, what: str, context: Any = None) -> Self:
-        """Read a document.
+        """Validate a document and return the model.
 
         Raises:
-            InvalidInput: with every problem of `what` it is.
+            InvalidInput: with every problem found in `what`.
         """
         try:
             return cls.model_validate(document, context=context)
         except ValidationError as error:
-            from chalicelib.plans.problems import problems_of  # what reads nothing wrong starts sooner
+            from chalicelib.plans.problems import problems_of  # late: valid documents need none
 
-            # The text of pydantic's error has the whole input in it.
+            # The text of pydantic's error contains the whole input.
             raise InvalidInput(what, problems_of(error, document, cls)) from None
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON-able values, every default filled in; what says nothing is left out."""
+        """Return the model as JSON-able values with every default filled in; null values are left out."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
@@ -99,7 +101,7 @@ def _fault(place: Place, expected: str, value: Any) -> InitErrorDetails:
 
 
 def _again(error: Any) -> InitErrorDetails:
-    """Return an error that was found inside, to be raised once more beside others."""
+    """Return an error that was found in a nested model, in the form in which it can be raised again."""
     context = {"type": error["type"], **error.get("ctx", {})}
     kind = PydanticCustomError(AGAIN, "{type}", context)
     return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"])

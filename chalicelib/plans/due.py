@@ -1,7 +1,7 @@
-"""Whether a rule is due now. It opens nothing: it names the run, and the run's nominal time makes it unique.
+"""Decides whether a rule is due now: returns the run, made unique by its nominal time, and opens no job.
 
-Invariant: asked again with the run it named as the last one, it names none before the next is due; so missed
-runs are caught up by one run, the latest, and never by a burst.
+Invariant: called again with that run as the last one, it returns nothing until the next is due. Missed runs
+are therefore made up for by one run, the latest, and never by a burst.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from chalicelib.plans.rules import Rule
 from chalicelib.plans.schedule import EPOCH, Schedule
 
 TICK = timedelta(minutes=5)
-# Two ticks of the default schedule: one may be late without the run being called late.
+# Two ticks of the default schedule: when one tick is late, the run does not count as late.
 GRACE = timedelta(minutes=10)
 MOST_COUNTED = 1_000
 _FIRST_LOOK = timedelta(hours=1)
@@ -20,7 +20,7 @@ _FIRST_LOOK = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class DueRun:
-    """A run to open: its nominal time, whether that is long past, and how many before it never ran."""
+    """A run to open: its nominal time, whether it is late, and how many runs before it were missed."""
 
     nominal_at: datetime
     late: bool
@@ -33,7 +33,7 @@ def due_run(
     """Return the latest run in `(last_run, now]`; it is late when `grace` has passed since.
 
     `last_run` is the nominal time of the rule's last run or, when it never ran, the time the plan was stored:
-    what lay before that is not missed. `missed` counts up to `MOST_COUNTED`.
+    runs before that do not count as missed. `missed` counts up to `MOST_COUNTED`.
     """
     nominal_at = _latest(schedule, last_run, now)
     if nominal_at is None:
@@ -45,11 +45,11 @@ def due_run(
 def due_by_rpo(
     rpo: timedelta, newest_point_at: datetime | None, tick: timedelta, now: datetime
 ) -> DueRun | None:
-    """Return the run to open when the newest point would be older than `rpo` at the next tick.
+    """Return a run when the newest point would be older than `rpo` at the next tick, `tick` from `now`.
 
     `newest_point_at` is the nominal time of the newest good point or of a backup under way; None when there
-    is neither, and then a run is due at once. The nominal time is `now` on the grid of ticks, so that a
-    repeated tick names the same run.
+    is neither, and then a run is due at once. The nominal time is `now` rounded down to the grid of ticks, so
+    a repeated tick returns the same run.
     """
     if newest_point_at is not None and newest_point_at + rpo > now + tick:
         return None
@@ -63,8 +63,8 @@ def due_by_rpo(
 def next_try(rule: Rule, nominal_at: datetime, tries: int, now: datetime) -> datetime | None:
     """Return when a run due at `nominal_at` that failed now, after `tries` other tries, is tried again.
 
-    None when it was tried often enough, or when the next run is due before; and for a rule that follows its
-    RPO, of which a run is due again by itself.
+    None when there were enough tries, or when the next run is due earlier, or when the rule follows an RPO:
+    its next run becomes due by itself.
     """
     if rule.times is None or rule.retry is None or tries >= rule.attempts:
         return None
@@ -74,7 +74,10 @@ def next_try(rule: Rule, nominal_at: datetime, tries: int, now: datetime) -> dat
 
 
 def _latest(schedule: Schedule, after: datetime, now: datetime) -> datetime | None:
-    """Look back in growing windows, so that a long pause costs no more than a short one."""
+    """Return the latest instant in `(after, now]`, found by looking back in growing windows.
+
+    A long pause therefore costs no more than a short one.
+    """
     window = _FIRST_LOOK
     while after < now:
         start = max(after, now - min(window, now - after))

@@ -27,13 +27,13 @@ class Duration:
     most: timedelta = LONGEST
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """Return how pydantic reads it, from a text or a timedelta, and writes it."""
+        """Return pydantic's schema: it reads a text or a timedelta and writes a text."""
         return core_schema.no_info_plain_validator_function(
             self._read, serialization=core_schema.plain_serializer_function_ser_schema(render_duration)
         )
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> dict[str, Any]:
-        """Return it as a JSON schema has it."""
+        """Return the JSON schema of the key."""
         return {
             "type": "string",
             "pattern": f"^{_GRAMMAR.pattern}$",
@@ -60,7 +60,7 @@ class Duration:
 def parse_duration(
     text: str, *, least: timedelta = timedelta(seconds=1), most: timedelta = LONGEST
 ) -> timedelta:
-    """Read a duration between `least` and `most`, both included.
+    """Return the duration that a text states, between `least` and `most`, both included.
 
     Raises:
         ValueError: its text says what would be right.
@@ -75,13 +75,13 @@ def parse_duration(
 
 
 def render_duration(duration: timedelta) -> str:
-    """Write a duration in the largest unit that divides it; parts of a second are left out."""
+    """Return a duration as text, in the largest unit that divides it; fractions of a second are dropped."""
     count, unit = _counted(duration)
     return f"{count}{unit}"
 
 
 def in_words(duration: timedelta) -> str:
-    """Return a duration as people say it: "90 minutes", "1 hour"; parts of a second are left out."""
+    """Return a duration as people say it: "90 minutes", "1 hour"; fractions of a second are dropped."""
     count, unit = _counted(duration)
     return f"{count:,} {_WORDS[unit]}{'' if count == 1 else 's'}"
 

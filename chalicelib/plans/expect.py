@@ -1,7 +1,7 @@
-"""What size a service's backups are expected to have: one far smaller than those before it is doubted.
+"""The size that a service's backups are expected to have: a far smaller one is suspect.
 
-A dump client that is missing behind a pipe makes an empty file and exits 0. Invariant: what is doubted is
-never what others are measured by, so a week of such files is doubted to the last.
+A dump client that is missing in front of a pipe produces an empty file and exits 0. Invariant: a suspect
+backup is never part of the measure for others, so a week of such files stays suspect to the last one.
 """
 
 from collections.abc import Sequence
@@ -13,26 +13,28 @@ from pydantic import Field
 from chalicelib.plans.declared import Declared, Maybe, worded
 from chalicelib.plans.values import Shrink
 
-# Of so many good backups the median is taken: one odd size among them moves it little.
+# The median of this many good backups: one unusual size among them changes it little.
 MEASURED_BY = 5
 
 
 class Expect(Declared):
-    """What size a backup has; another one is *suspect*."""
+    """The size of a backup that is not *suspect*."""
 
     min_bytes: Annotated[
         Maybe[Annotated[int, Field(ge=1), worded("a whole number of bytes, 1 or more", title="bytes")]],
-        Field(description="at least so many bytes"),
+        Field(description="the smallest size of a backup that is not suspect"),
     ] = None
     shrink: Annotated[
         Shrink,
-        Field(description="at most so much smaller than the median of the last five good backups"),
+        Field(description="how much smaller than the median of the last five good backups it may be"),
     ] = 50
 
 
-def doubt(expect: Expect, size_bytes: int, before: Sequence[int]) -> str:
-    """Return why a backup of this size is suspect, "" when it is not; `before` has the sizes of the good ones
-    before it, the newest first."""
+def why_suspect(expect: Expect, size_bytes: int, before: Sequence[int]) -> str:
+    """Return why a backup of this size is suspect, or "" when it is not.
+
+    `before` has the sizes of the good backups before it, newest first.
+    """
     if expect.min_bytes is not None and size_bytes < expect.min_bytes:
         return f"{size_bytes:,} bytes, less than the {expect.min_bytes:,} expected (expect.min_bytes)"
     if not before:
@@ -41,6 +43,6 @@ def doubt(expect: Expect, size_bytes: int, before: Sequence[int]) -> str:
     if size_bytes * 100 >= measure * (100 - expect.shrink):
         return ""
     return (
-        f"{size_bytes:,} bytes, more than {expect.shrink}% smaller than the {measure:,} of those before it "
-        "(expect.shrink)"
+        f"{size_bytes:,} bytes, more than {expect.shrink}% smaller than the {measure:,} median of those "
+        "before it (expect.shrink)"
     )

@@ -1,16 +1,16 @@
-"""What is kept and for how long: of a list of points, which stay and which go, each with the reason.
+"""Decides which of a list of points are kept and which are not, each with the reason. It deletes nothing.
 
-It decides and deletes nothing. The rules are those of restic's `forget`: each of `hourly`, `daily`, `weekly`,
-`monthly` and `yearly` keeps the newest point of each of the last n periods *that have a point*, so that a
-pause in the backups erodes nothing. Periods are those of the rule's time zone; weeks are ISO 8601 weeks.
+The rules are those of restic's `forget`: each of `hourly`, `daily`, `weekly`, `monthly` and `yearly` keeps
+the newest point of each of the last n periods *that have a point*, so a pause in the backups costs no points.
+Periods are those of the rule's time zone; weeks are ISO 8601 weeks.
 
-Points of a vault fall into pools, and a point displaces only points of its own pool: those that a schedule or
-an RPO asked for; those asked for by hand; partial ones; suspect ones, which displace nothing at all.
+The points of a vault fall into pools, and a point displaces only points of its own pool: scheduled points
+(also those of an RPO); points asked for by hand; partial ones; suspect ones, which displace nothing at all.
 
-Invariants: the newest good point not dated in the future is kept, always; a higher `min_keep` never keeps
-less; deciding again over what was kept lets nothing more go; the order of the points does not matter; an
-incomplete list lets nothing go; a point dated in the future, or one that failed, takes no other point's
-place.
+Invariants: the newest good point that is not dated in the future is always kept; a higher `min_keep` never
+keeps less; deciding again over the points that were kept removes nothing more; the order of the points does
+not matter; nothing is removed by an incomplete list; a point that is dated in the future, or that failed,
+does not displace another.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,12 +26,12 @@ from chalicelib.plans.durations import Duration, in_words
 from chalicelib.plans.values import Amount
 
 FAILED_POINTS_STAY = timedelta(days=1)
-# A suspect point waits so long to be confirmed; a partial one is kept no longer once a whole one is newer.
+# How long a suspect point is kept for someone to confirm it, and a partial one after a newer whole one.
 FLAGGED_POINTS_STAY = timedelta(days=30)
 
 
 class Pool(StrEnum):
-    """Which other points a point is judged with."""
+    """The groups of points that are judged separately."""
 
     SCHEDULED = "scheduled"
     MANUAL = "asked for by hand"
@@ -49,7 +49,7 @@ _EXACTLY_ONE = (
 
 
 class Keep(Declared):
-    """How many hours, days, weeks, months and years *that have a point* keep their newest one."""
+    """Of how many hours, days, weeks, months and years *that have a point* the newest one is kept."""
 
     hourly: Annotated[Maybe[Amount], Field(description="hours")] = None
     daily: Annotated[Maybe[Amount], Field(description="days")] = None
@@ -59,15 +59,15 @@ class Keep(Declared):
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield that nothing would be kept."""
+        """Yield a fault when nothing would be kept."""
         if not given:
             yield (), _AT_LEAST_ONE
 
 
 class Manual(Declared):
-    """What is kept of the points asked for by hand."""
+    """Which of the points that were asked for by hand are kept."""
 
-    count: Annotated[Amount, Field(description="the newest so many")] = 5
+    count: Annotated[Amount, Field(description="how many of the newest are kept")] = 5
 
 
 class Lifecycle(Declared):
@@ -75,27 +75,27 @@ class Lifecycle(Declared):
 
     keep: Annotated[
         Maybe[Annotated[Keep, worded(_AT_LEAST_ONE, title="mapping")]],
-        Field(description="the newest point of each of the last so many periods *that have a point*"),
+        Field(description="the newest point of each of the last n periods *that have a point*"),
     ] = None
-    count: Annotated[Maybe[Amount], Field(description="the newest so many points")] = None
+    count: Annotated[Maybe[Amount], Field(description="how many of the newest points are kept")] = None
     age: Annotated[
         Maybe[Annotated[timedelta, Duration(timedelta(minutes=1))]],
         Field(description="points younger than this"),
     ] = None
     min_keep: Annotated[
-        Amount, Field(description="so many of the newest points stay, whatever the rest says")
+        Amount, Field(description="this many of the newest points are kept, whatever the other keys say")
     ] = 1
     manual: Annotated[
         Manual,
         Field(
-            description="what is kept of the points asked for by hand (`POST /backups`)",
+            description="which points asked for by hand are kept (`POST /backups`)",
             examples=[{"count": 5}],
         ),
     ] = Field(default_factory=Manual)
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield that it is not said once what is kept."""
+        """Yield a fault unless exactly one of `keep`, `count` and `age` is given."""
         if sum(key in given for key in ("keep", "count", "age")) != 1:
             yield (), _EXACTLY_ONE
 
@@ -107,8 +107,8 @@ LifecycleKey = Annotated[Lifecycle, worded(_EXACTLY_ONE, title="mapping")]
 class Point:
     """What a decision needs to know of a recovery point in one vault; `pinned` says why it must stay for now.
 
-    One that is kept until a moment, because it was asked for so, takes no other's place before that. A
-    point that is still being made is neither good nor failed: pin it, or leave it out.
+    A point with `kept_until` displaces no other before that time. A point that is still being made is neither
+    good nor failed: pin it, or leave it out of the list.
     """
 
     id: str
@@ -121,7 +121,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One point's fate and its reason."""
+    """Whether one point is kept, and why."""
 
     id: str
     keep: bool
@@ -130,7 +130,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What points are judged by."""
+    """The terms by which points are judged."""
 
     lifecycle: Lifecycle
     now: datetime
@@ -149,12 +149,14 @@ _PERIODS: dict[str, Callable[[datetime], str]] = {
 def decide_lifecycle(
     points: Sequence[Point], lifecycle: Lifecycle, now: datetime, *, complete: bool, zone: tzinfo = UTC
 ) -> tuple[Verdict, ...]:
-    """Judge every point of one rule in one vault, newest first; `complete` False says some may be missing
-    from the list. Hours, days, weeks, months and years are those of `zone`."""
+    """Return a verdict on every point of one rule in one vault, newest first.
+
+    `complete` is False when points may be missing from the list. Periods are those of `zone`.
+    """
     newest_first = sorted(points, key=lambda point: (point.at, point.id), reverse=True)
     if not complete:
         return tuple(
-            Verdict(point.id, True, "the list of points is incomplete: nothing is let go")
+            Verdict(point.id, True, "the list of points is incomplete: nothing is deleted")
             for point in newest_first
         )
     pools: dict[Pool, list[Point]] = {pool: [] for pool in Pool}
@@ -188,7 +190,7 @@ def _is_outdated(partial: Point, newest_whole: datetime | None, now: datetime) -
 
 
 def _of_manual(manual: Sequence[Point], lifecycle: Lifecycle) -> dict[str, list[str]]:
-    """Why points asked for by hand stay: they are counted by themselves."""
+    """Return why points asked for by hand are kept, by id; they are counted separately."""
     wanted = lifecycle.manual.count
     return {
         point.id: [f"{number} of {wanted} asked for by hand (manual)"]
@@ -197,9 +199,12 @@ def _of_manual(manual: Sequence[Point], lifecycle: Lifecycle) -> dict[str, list[
 
 
 def _of_suspects(suspects: Sequence[Point], frame: _Frame) -> dict[str, list[str]]:
-    """Why suspect points stay: nothing takes their place while they wait; later they are judged as others."""
+    """Return why suspect points are kept, by id.
+
+    While they wait to be confirmed, nothing displaces them; after that they are judged as others.
+    """
     waiting = [point for point in suspects if frame.now - point.at < FLAGGED_POINTS_STAY]
-    why = f"it is suspect, and waits {in_words(FLAGGED_POINTS_STAY)} to be confirmed"
+    why = f"it is suspect, and is kept for {in_words(FLAGGED_POINTS_STAY)} so that it can be confirmed"
     left = [point for point in suspects if frame.now - point.at >= FLAGGED_POINTS_STAY]
     return _reasons(left, frame, "suspect") | {point.id: [why] for point in waiting}
 
@@ -208,13 +213,13 @@ def _verdict(point: Point, reasons: list[str], lifecycle: Lifecycle, now: dateti
     if point.pinned is not None:
         reasons = [point.pinned, *reasons]
     if point.at > now:
-        reasons = [*reasons, "it is dated in the future: it waits for its time and counts for nothing before"]
+        reasons = [*reasons, "it is dated in the future, and does not count until then"]
     elif _is_kept_as_asked(point, now):
-        reasons = [*reasons, f"kept until {point.kept_until:%Y-%m-%dT%H:%M:%SZ}, as it was asked for"]
+        reasons = [*reasons, f"kept until {point.kept_until:%Y-%m-%dT%H:%M:%SZ}, as was asked for"]
     elif not point.good and now - point.at < FAILED_POINTS_STAY:
         reasons = [
             *reasons,
-            f"it failed, and is left to be looked at for {in_words(FAILED_POINTS_STAY)}",
+            f"it failed, and can be looked at for {in_words(FAILED_POINTS_STAY)}",
         ]
     if reasons:
         return Verdict(point.id, True, "; ".join(reasons))
@@ -234,7 +239,7 @@ def _why_not(point: Point, lifecycle: Lifecycle) -> str:
 
 
 def _reasons(good: Sequence[Point], frame: _Frame, which: str) -> dict[str, list[str]]:
-    """Why each point of a pool stays, by id; what stays for no reason is not named."""
+    """Return why each point of a pool is kept, by id; points that are not kept are left out."""
     reasons: dict[str, list[str]] = {}
     for point_id, reason in _claims(good, frame):
         reasons.setdefault(point_id, []).append(reason)
@@ -264,8 +269,10 @@ def _claims(good: Sequence[Point], frame: _Frame) -> Iterator[tuple[str, str]]:
 
 
 def _newest_of_each(good: Iterable[Point], name: str, wanted: int, zone: tzinfo) -> Iterator[tuple[str, str]]:
-    """Claim the newest point of each of the newest `wanted` periods that have one; `good` comes newest
-    first."""
+    """Yield the newest point of each of the newest `wanted` periods that have one, with the reason.
+
+    `good` comes newest first.
+    """
     seen: set[tuple[str, timedelta | None]] = set()
     for point in good:
         local = point.at.astimezone(zone)
@@ -281,7 +288,7 @@ def _newest_of_each(good: Iterable[Point], name: str, wanted: int, zone: tzinfo)
 
 
 def kept_periods(keep: Keep) -> list[tuple[str, int]]:
-    """List the periods that keep something, shortest first, with how many they keep."""
+    """Return the periods that keep something, shortest first, with how many they keep."""
     counts = ((name, getattr(keep, name)) for name in _PERIODS)
     return [(name, count) for name, count in counts if count]
 

@@ -9,7 +9,7 @@ _LONGEST_NUMBER = 40
 
 
 class Refused(ValueError):
-    """What is wrong with a text, in words."""
+    """A text that is refused; the message says why."""
 
 
 class Repeating(dict[str, Any]):

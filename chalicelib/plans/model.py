@@ -1,6 +1,6 @@
-"""What the user declares: a plan, as the rest of Farshore knows it.
+"""The plan: what the user declares, in the form that all other modules use.
 
-Invariant: `Plan.model_validate(plan.document())` is the plan.
+Invariant: `Plan.model_validate(plan.document())` equals the plan.
 """
 
 import json
@@ -39,13 +39,13 @@ __all__ = [
     "service_of",
 ]
 
-# A plan is one item of DynamoDB, of 400 KB at most, with the times of its rules beside it:
+# A plan is one DynamoDB item of at most 400 KB, together with the times of its rules:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 LARGEST_PLAN_BYTES = 350 * 1024
 
 
 class TagName(Declared):
-    """Services are named by the value of this tag."""
+    """The tag whose value is the name of the service."""
 
     tag: Annotated[
         TagKey,
@@ -82,7 +82,7 @@ class Plan(Declared):
     service: Annotated[
         AnyService,
         Field(
-            description="the lineage the recovery points belong to, which outlives every instance",
+            description="the service the recovery points belong to, which outlives every instance",
             json_schema_extra={"x-default": "the plan's name"},
         ),
     ] = Field(default_factory=lambda given: given["name"])
@@ -93,8 +93,8 @@ class Plan(Declared):
         Objectives,
         Field(
             exclude_if=lambda promised: not promised.document(),
-            description="what is promised, to set beside what is achieved; one that no rule can meet is "
-            "warned of",
+            description="what is promised, to compare with what is achieved; one that no rule can meet "
+            "is reported in a warning",
             examples=[{"rpo": "1h", "rto": "30m"}],
         ),
     ] = Field(default_factory=Objectives)
@@ -110,18 +110,18 @@ class Plan(Declared):
     ]
 
     def rule(self, name: str) -> Rule | None:
-        """Return a rule by its name."""
+        """Return the rule with this name, or None."""
         return next((rule for rule in self.rules if rule.name == name), None)
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield the rules that have the name of one before them."""
+        """Yield a fault for each rule whose name an earlier one has."""
         yield from repeated(given, "rules", "name", "every rule of a plan has a name of its own")
 
 
 def parse_plan(document: Any, *, vaults: Mapping[str, Mapping[Any, str]], now: datetime) -> Plan:
-    """Read a plan as it is sent; `vaults` are the configured ones, by name how points of each kind that
-    it can hold get into it.
+    """Return the plan that a document declares; `vaults` are the configured ones: by name, how points of each
+    kind that the vault can hold get into it.
 
     Raises:
         InvalidInput: with every problem found.
@@ -140,8 +140,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def service_of(plan: Plan, tags: Mapping[str, str]) -> str | None:
-    """Return the service an instance with these tags belongs to; None when it lacks the tag, or the tag is
-    empty."""
+    """Return the service of an instance with these tags; None when the tag is missing or empty."""
     match plan.service:
         case TagName(tag=tag):
             return tags.get(tag) or None

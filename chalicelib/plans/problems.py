@@ -1,8 +1,7 @@
-"""Says what is wrong with a document: from pydantic's errors and the schema, in our words.
+"""Explains what is wrong with a document, in our words, from pydantic's errors and the schema.
 
-It knows no plan: it says of any model where a document differs from it and what would be right. Invariants:
-one problem per place, and no text of pydantic's among them; the time is linear in the size of the document,
-because only what is listed is put into words.
+It works for any model and knows nothing of plans. Invariants: one problem per place, and none in pydantic's
+words; the time is linear in the size of the document, because only the problems that are listed are worded.
 """
 
 import heapq
@@ -30,7 +29,7 @@ from chalicelib.plans.words import (
     value_at,
 )
 
-# At most so many problems are listed; one more says how many others there are.
+# At most this many problems are listed; one more says how many were left out.
 MOST_PROBLEMS = 100
 _NO_VALUE = "has no value: write one, or leave the key out"
 _TEXT_KEY = "keys are texts: quote it"
@@ -38,8 +37,7 @@ _TEXT_KEY = "keys are texts: quote it"
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """A place in a document: what lies there, and the schema of it, which for one option of a union has the
-    union beside it."""
+    """A place in a document: its value and its schema; an option of a union also has the union's schema."""
 
     place: Place
     value: Any
@@ -52,8 +50,7 @@ _Error = tuple[str, Any, Mapping[str, Any]]
 
 
 def problems_of(error: ValidationError, document: Any, model: AnyModel) -> list[Problem]:
-    """Return what is wrong with a document, in the order of its places: where, the value met, what would be
-    right."""
+    """Return what is wrong with a document, in the order of places: place, value, what would be right."""
     whole = schema_of(model)
     spots: dict[Place, _Spot] = {(): _Spot((), document, whole)}
     found: dict[Place, tuple[Place, _Error]] = {}
@@ -61,7 +58,7 @@ def problems_of(error: ValidationError, document: Any, model: AnyModel) -> list[
         context = each.get("ctx", {})
         kind = context["type"] if each["type"] == AGAIN else each["type"]
         if kind == "default_factory_not_called" or _is_of_its_items(kind, each["input"], context):
-            continue  # told at what it is made from
+            continue  # reported at the value it is made from
         place = _place(whole, spots, each["loc"], kind)
         if kind == TIE or place not in found:
             found[place] = (each["loc"], (kind, each["input"], context))
@@ -70,20 +67,22 @@ def problems_of(error: ValidationError, document: Any, model: AnyModel) -> list[
         _in_words(whole, replace(_spot(whole, spots, found[at][0]), place=at), found[at][1]) for at in told
     ]
     if len(found) > len(told):
-        left = f"{len(found) - len(told):,} more problems are not listed: mend these first"
+        left = f"{len(found) - len(told):,} more problems are not listed: fix these first"
         problems.append(Problem("", None, left))
     return problems
 
 
 def _is_of_its_items(kind: str, value: Any, context: Mapping[str, Any]) -> bool:
-    """Return whether a list is too short only because items of it are wrong."""
+    """Return whether a list is too short only because some of its items are invalid."""
     return kind == "too_short" and len(value) >= int(context["min_length"])
 
 
 def _place(whole: Schema, spots: dict[Place, _Spot], loc: Place, kind: str) -> Place:
-    """Return where a fault is told; where it is not said which option of a union is meant, at the key that
-    says so."""
-    if kind == "extra_forbidden":  # there may be thousands, and what they are is looked at for those told
+    """Return the place at which a fault is reported.
+
+    Where the document does not say which option of a union is meant, it is the key that should say so.
+    """
+    if kind == "extra_forbidden":  # there may be thousands: only those that are listed are looked up
         return (*_spot(whole, spots, loc[:-1]).place, loc[-1])
     spot = _spot(whole, spots, loc)
     if kind in ("union_tag_not_found", "union_tag_invalid"):
@@ -92,7 +91,7 @@ def _place(whole: Schema, spots: dict[Place, _Spot], loc: Place, kind: str) -> P
 
 
 def _spot(whole: Schema, spots: dict[Place, _Spot], loc: Place) -> _Spot:
-    """Return where pydantic's location is in the document: parts that name its unions are not there."""
+    """Return the place in the document that pydantic's location means, without the parts that name unions."""
     if loc not in spots:
         spots[loc] = _step(whole, _spot(whole, spots, loc[:-1]), loc[-1])
     return spots[loc]
@@ -105,13 +104,13 @@ def _step(whole: Schema, spot: _Spot, part: str | int) -> _Spot:
         return replace(spot, schema={"$ref": options[part]}, union=schema)
     is_mapping, is_list = isinstance(spot.value, Mapping), isinstance(spot.value, list | tuple)
     is_union = "oneOf" in schema or "anyOf" in schema
-    if is_union and isinstance(part, str) and part.startswith("("):  # the tag of one without a key for it
+    if is_union and isinstance(part, str) and part.startswith("("):  # the tag of an option
         return replace(spot, schema=_fitting(whole, schema, spot.value))
     if part == "[key]" and not (is_mapping and part in spot.value):
         mapping = resolved(whole, spot.parent.schema if spot.parent else {})
         return replace(spot, schema=mapping.get("propertyNames", {"errorMessage": _TEXT_KEY}))
     if isinstance(part, int) and not is_list and not (is_mapping and part in spot.value):
-        return spot  # one, where a list may be
+        return spot  # a single value where a list is allowed, too
     inner = _items(whole, schema) if is_list else _property(schema, part)
     return _Spot((*spot.place, part), value_at(spot.value, (part,)), inner, parent=spot)
 
@@ -129,7 +128,7 @@ def _property(schema: Schema, part: str | int) -> Schema:
 
 
 def _fitting(whole: Schema, schema: Schema, value: Any) -> Schema:
-    """Return the option of a union without a tag of its own that a value is meant as."""
+    """Return the option that a value is meant as, of a union without a discriminator."""
     options = [resolved(whole, each) for each in schema.get("oneOf", schema.get("anyOf", ()))]
     wanted = "object" if isinstance(value, Mapping) else "string"
     option = next((each for each in options if each.get("type") == wanted), {})
@@ -141,7 +140,7 @@ def _in_order(place: Place) -> list[tuple[bool, int, str]]:
 
 
 def _in_words(whole: Schema, spot: _Spot, error: _Error) -> Problem:
-    """Return one of pydantic's errors in our words."""
+    """Return one of pydantic's errors as a problem in our words."""
     kind, value, context = error
     schema = resolved(whole, spot.schema)
     match kind:
@@ -176,7 +175,7 @@ def _unknown_key(whole: Schema, spot: _Spot, value: Any) -> Problem:
     key = str(spot.place[-1])
     mapping = resolved(whole, spot.parent.schema if spot.parent else {})
     union = spot.parent.union if spot.parent else {}
-    if mapping.get("x-secret"):  # a credential put into the wrong document is not repeated
+    if mapping.get("x-secret"):  # a credential put into the wrong document must not be repeated
         value = "(not shown)"
     if key in mapping.get("x-later", {}):
         return _problem(spot, value, LATER)

@@ -1,9 +1,9 @@
-"""Reads a text as a document of mappings, lists, texts, numbers, true, false and null: JSON, or YAML.
+"""Reads JSON or YAML text as mappings, lists, texts, numbers, true, false and null.
 
-What a text could do to its reader is bounded before anything is built: its size, how deep it nests, how long
-its numbers are. `yaml_text` has what only YAML needs.
+Before anything is built, limits are enforced on the size of the text, the depth of nesting and the length of
+numbers. `yaml_text` has what only YAML needs.
 
-Invariant: what is returned says what was written, each key once, and is no deeper than `DEEPEST`.
+Invariant: the result says what was written, has each key once, and is no deeper than `DEEPEST`.
 """
 
 import json
@@ -27,20 +27,20 @@ from chalicelib.plans.problems import MOST_PROBLEMS
 from chalicelib.plans.words import SURROGATES, Place, pointer, shown
 
 LARGEST_BYTES = 256 * 1024
-# What nests in JSON, and its texts, in which nothing does; one that does not end is passed over in one go.
+# Brackets, and texts, in which brackets do not count; an unterminated text is skipped as a whole.
 _NESTING = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class _NotJson(Refused):
-    """A text is not JSON; it may be YAML still, of which JSON is a part."""
+    """The text is not JSON; it may still be YAML, which includes JSON."""
 
 
 def load_document(text: str, *, is_yaml: bool, what: str = "the body") -> Any:
-    """Read a text; one that `is_yaml` may be JSON as well.
+    """Return the document that a text states; with `is_yaml` it may be YAML or JSON.
 
     Raises:
-        InvalidInput: it is no such text, larger or deeper than a document may be, or says a key twice.
+        InvalidInput: it cannot be read, is too large or too deep, or has a key twice.
     """
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > LARGEST_BYTES:
@@ -59,7 +59,7 @@ def _load(text: str, *, is_yaml: bool) -> Any:
     except _NotJson:
         if not is_yaml:
             raise
-    from chalicelib.plans.yaml_text import load_yaml  # what reads no YAML starts sooner without it
+    from chalicelib.plans.yaml_text import load_yaml  # late: start-up is faster without
 
     return load_yaml(text)
 
@@ -92,8 +92,10 @@ def _check_depth(text: str) -> None:
 
 
 def _check(document: Any, what: str) -> None:
-    """Refuse a document that says a key twice (which was meant is not for us to choose), or has a text that
-    cannot be stored."""
+    """Refuse a document that has a key twice, or a text that cannot be stored.
+
+    We do not guess which of the two was meant.
+    """
     faults = list(_faults(document, ()))
     problems = [Problem(pointer(place), None, expected) for place, expected in faults[:MOST_PROBLEMS]]
     if len(faults) > MOST_PROBLEMS:

@@ -1,4 +1,4 @@
-"""What a rule says: its kind, when it runs, what it makes, how long that is kept and where it is copied.
+"""A rule: its kind, when it runs, what it makes, how long that is kept and where it is copied.
 
 Invariant: `read_rule(rule.document()) == rule`, so a job may carry the rule it was opened under.
 """
@@ -35,25 +35,25 @@ _WHEN = 'required: "cron(...)" or "rate(...)", such as "cron(15 2 * * ? *)"'
 
 
 class Kind(StrEnum):
-    """The two kinds of rules and of recovery points."""
+    """The kinds of rules and of recovery points."""
 
     SNAPSHOT = "snapshot"
     SERVICE = "service"
 
 
 class CopyTo(Declared):
-    """A copy of each recovery point into `vault`; without a lifecycle of its own it has the rule's."""
+    """A copy of each recovery point in `vault`; without a lifecycle of its own the rule's applies."""
 
     later: ClassVar = {"encrypt_to": "public keys an off-site copy is encrypted for"}
 
     vault: Annotated[
         CopyVault,
-        Field(description="where to: a vault that is configured, other than `primary`; each only once"),
+        Field(description="a configured vault other than `primary`; each at most once"),
     ]
     lifecycle: Annotated[
         Maybe[LifecycleKey],
         Field(
-            description="what is kept in that vault; without it, what the rule's says",
+            description="what is kept in that vault; without it, the rule's lifecycle applies",
             json_schema_extra={"x-default": "the rule's"},
         ),
     ] = None
@@ -62,16 +62,16 @@ class CopyTo(Declared):
 class Retry(Declared):
     """How a scheduled run that failed is tried again before the next one is due."""
 
-    attempts: Annotated[int, Field(ge=0, le=10, title="0 to 10", description="how often; 0 for never")] = 3
+    attempts: Annotated[int, Field(ge=0, le=10, title="0 to 10", description="tries; 0 for none")] = 3
     pause: Annotated[
         timedelta,
         Duration(timedelta(minutes=1), timedelta(days=1)),
-        Field(description="how long after the first failure; twice as long after each other one"),
+        Field(description="how long after the first failure; the time doubles with each further one"),
     ] = timedelta(minutes=15)
 
 
 class BaseRule(Declared):
-    """What rules of both kinds have. Exactly one of `schedule` and `rpo` is there.
+    """The keys that rules of both kinds have. Exactly one of `schedule` and `rpo` is given.
 
     A backup of every instance of a service is `paced_by` the EC2 call that it makes for each; one that is
     made on one instance is not.
@@ -134,12 +134,12 @@ class BaseRule(Declared):
 
     @property
     def times(self) -> Schedule | None:
-        """When the schedule runs; None for a rule that follows its RPO."""
+        """The schedule; None for a rule that follows an RPO."""
         return Schedule.parse(self.schedule, self.timezone) if self.schedule else None
 
     @property
     def attempts(self) -> int:
-        """How often a scheduled run that failed is tried again."""
+        """How many times a scheduled run that failed is tried again."""
         return self.retry.attempts if self.retry else 0
 
     @property
@@ -154,17 +154,17 @@ class BaseRule(Declared):
 
     @property
     def retention(self) -> Mapping[str, tuple[Lifecycle, str]]:
-        """What the rule keeps, by vault, and the time zone of its periods."""
+        """What the rule keeps in each vault, with the time zone of its periods."""
         return {vault: (self.lifecycle_in(vault), self.timezone) for vault in self.vaults}
 
     def lifecycle_in(self, vault: str) -> Lifecycle:
-        """Return what holds in a vault: the copy's own lifecycle, else the rule's."""
+        """Return the lifecycle of a vault: the copy's own, else the rule's."""
         own = next((copy.lifecycle for copy in self.copies if copy.vault == vault), None)
         return own or self.lifecycle
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield what is wrong with when it runs, and vaults that are named twice."""
+        """Yield a fault unless exactly one of `schedule` and `rpo` is given, and for vaults named twice."""
         if "schedule" in given and "rpo" in given:
             yield ("rpo",), "a rule has exactly one of schedule and rpo: leave one out"
         if "schedule" not in given and "rpo" not in given:
@@ -189,7 +189,7 @@ def _copies_not_held(given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
 
 
 def repeated(given: Mapping[str, Any], key: str, name: str, expected: str) -> Iterator[Fault]:
-    """Yield the items of a list that have the name of one before them."""
+    """Yield a fault for each item of a list whose name an earlier one has."""
     items = given.get(key)
     seen: set[str] = set()
     for number, item in enumerate(items if isinstance(items, Sequence) else ()):
@@ -233,11 +233,11 @@ class ServiceRule(BaseRule):
     ]
     restore: Annotated[
         Maybe[Script],
-        Field(description="brings it back: the file comes on standard input and as a path"),
+        Field(description="restores it: the file comes on standard input and as a path"),
     ] = None
     verify: Annotated[
         Maybe[Script],
-        Field(description="runs after a restore; its exit code is the proof; only beside `restore`"),
+        Field(description="runs after a restore; its exit code is the proof; only with `restore`"),
     ] = None
     target: Annotated[
         Literal["one"],
@@ -270,14 +270,14 @@ class ServiceRule(BaseRule):
     expect: Annotated[
         Expect,
         Field(
-            description="what size a backup has; another one is *suspect*, see below",
+            description="the size a backup is expected to have; another one is *suspect*, see below",
             examples=[{"min_bytes": 1_000_000, "shrink": "50%"}],
         ),
     ] = Field(default_factory=Expect)
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield a proof of a restore that there is none of, too."""
+        """Yield a fault for a `verify` script without a `restore` script."""
         yield from super().ties(given, context)
         if given.get("verify") is not None and "restore" not in given:
             yield ("verify",), "verify runs after restore: say restore too, or leave it out"
@@ -292,7 +292,7 @@ AnyRule = Annotated[
 
 
 def read_rule(document: Mapping[str, Any]) -> Rule:
-    """Read one rule as it was stored."""
+    """Return a rule from its stored document."""
     return _rules().validate_python(document)
 
 

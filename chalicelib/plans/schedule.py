@@ -26,7 +26,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RATE = re.compile(r"([0-9]{1,9}) (minute|hour|day)(s?)")
 _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _LONGEST_RATE = timedelta(days=36_500)
-# The longest a zone has skipped at once: a whole day (Pacific/Apia, 30 December 2011), and some slack.
+# The longest that a zone ever skipped is a whole day (Pacific/Apia, 30 December 2011); with some margin.
 _LONGEST_SKIP = timedelta(hours=25)
 _LONGEST_ABBREVIATION = 5
 _HELP = 'write "cron(minutes hours day-of-month month day-of-week year)" or "rate(n minutes|hours|days)"'
@@ -34,7 +34,7 @@ _HELP = 'write "cron(minutes hours day-of-month month day-of-week year)" or "rat
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Every `interval` from `anchor` on, and before it: elapsed time, whatever the clocks on the wall do."""
+    """Every `interval` before and after `anchor`, in elapsed time: changes of the clocks do not matter."""
 
     interval: timedelta
     anchor: datetime
@@ -49,7 +49,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A schedule as written, and what it means; make it with `Schedule.parse`."""
+    """A schedule as written, and parsed; make it with `Schedule.parse`."""
 
     expression: str
     timezone: str
@@ -57,8 +57,7 @@ class Schedule:
 
     @classmethod
     def parse(cls, expression: str, timezone: str = "UTC", *, anchor: datetime = EPOCH) -> "Schedule":
-        """Read `cron(...)` or `rate(...)`; a rate counts from `anchor`, so its instants outlive an edit of
-        the plan.
+        """Parse `cron(...)` or `rate(...)`; a rate counts from `anchor`, so editing a plan does not shift it.
 
         Raises:
             ValueError: its text says what would be right.
@@ -71,7 +70,7 @@ class Schedule:
         return takewhile(lambda instant: instant <= until, self.after(after))
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """Return the first instant later than `instant`; None when the schedule's years are over."""
+        """Return the first instant later than `instant`; None when the years of the schedule are past."""
         return next(self.after(instant), None)
 
     def after(self, after: datetime) -> Iterator[datetime]:
@@ -84,10 +83,10 @@ class Schedule:
 
 
 def zone_named(name: str) -> ZoneInfo:
-    """Open a time zone of the IANA database.
+    """Return a time zone of the IANA database.
 
     Raises:
-        ValueError: unknown; its text names the nearest that exist.
+        ValueError: it is unknown; the text names the closest names.
     """
     if name == "UTC" or name in _zone_names():
         return ZoneInfo(name)
@@ -101,7 +100,7 @@ def zone_named(name: str) -> ZoneInfo:
 
 @cache
 def _zone_names() -> frozenset[str]:
-    """List the zones once: the database is a directory of some 600 files, and two of them are no places."""
+    """Return the names of all zones, read once: the database is a directory of some 600 files."""
     return frozenset(available_timezones()) - {"localtime", "Factory"}
 
 
@@ -129,10 +128,10 @@ def _interval(text: str) -> timedelta:
 
 
 def _in_order(cron: Cron, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
-    """Turn local times into instants later than `after`, ascending, each once.
+    """Yield the instants of local times that are later than `after`, ascending, each once.
 
-    A skipped local time lands after local times that follow it, so it is held until the first real one has
-    passed it.
+    The instant of a skipped local time comes after those of the local times that follow it, so it is held
+    back until the first real one has passed it.
     """
     held: list[datetime] = []
     latest = after
@@ -153,8 +152,10 @@ def _in_order(cron: Cron, zone: ZoneInfo, after: datetime) -> Iterator[datetime]
 
 
 def _start(zone: ZoneInfo, after: datetime) -> datetime:
-    """The earliest local time whose instant may be later than `after`: before its own reading where a clock
-    skipped."""
+    """Return the earliest local time whose instant may be later than `after`.
+
+    Where a clock skipped time, this is before the reading of `after` itself.
+    """
     local = after.astimezone(zone)
     before = (after - _LONGEST_SKIP).astimezone(zone)
     skipped = (local.utcoffset() or timedelta()) - (before.utcoffset() or timedelta())

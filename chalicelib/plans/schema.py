@@ -1,7 +1,7 @@
-"""The JSON schema that a model declares: what editors, the docs and the words of a problem are made from.
+"""The JSON schema of a model, from which editors, the docs and the texts of problems are made.
 
-It has two keywords of ours beside those of draft 2020-12: `x-default` says in words what holds where a key is
-left out, `x-later` which keys are still to come. `errorMessage` is what editors show.
+It has two keywords of ours beside those of draft 2020-12: `x-default` says in words what applies when a key
+is left out, and `x-later` lists keys that are reserved. `errorMessage` is what editors show.
 """
 
 from functools import cache
@@ -23,27 +23,29 @@ def schema_of(model: AnyModel) -> dict[str, Any]:
 
 
 class _Schema(GenerateJsonSchema):
-    """pydantic's schema without titles made of names, and without null, which no key may be."""
+    """pydantic's schema without titles derived from names, and without null, which no key accepts."""
 
     def sort(self, value: Any, parent_key: str | None = None) -> Any:
-        """Return the schema in the order of its declaration, and what it refers to by name: which of those is
-        built first differs."""
+        """Return the schema with its properties in declared order, and its definitions sorted by name.
+
+        pydantic builds definitions in an order that varies.
+        """
         if parent_key is None and "$defs" in value:
             return {**value, "$defs": dict(sorted(value["$defs"].items()))}
         return value
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """Return that no field gets a title."""
+        """Return False: no field gets a title."""
         return False
 
     def default_schema(self, schema: Any) -> dict[str, Any]:
-        """Return a schema with its default as a document has it, unless that is to be absent."""
+        """Return a schema with the default as a document writes it, if the key has one."""
         made = self.generate_inner(schema["schema"])
         value = _default(schema)
         return made if value is None else {**made, "default": value}
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
-        """Return a model's schema; a key that tells it from its siblings is required."""
+        """Return a model's schema, in which the discriminator is required."""
         made = super().model_schema(schema)
         made.pop("title", None)
         properties, tag = made.get("properties", {}), getattr(schema["cls"], "variant_key", "")
@@ -60,7 +62,7 @@ class _Schema(GenerateJsonSchema):
 
 
 def _default(schema: Any) -> Any:
-    """Return the default of a key, None where it is absent or made of other keys."""
+    """Return the default of a key, None where it is absent or computed from other keys."""
     value = schema.get("default")
     if "default_factory" in schema and not schema.get("default_factory_takes_data"):
         value = schema["default_factory"]()

@@ -1,8 +1,8 @@
-"""Which instances, and which of their volumes, a plan covers: by their tags alone.
+"""Decides which instances, and which of their volumes, a plan covers: by their tags alone.
 
-A value is a pattern in EC2's own filter language: `*` is any run of characters, also none, `?` is any one,
-and a backslash makes the character after it plain (EC2 API Reference, DescribeInstances, "Filters"). Keys are
-plain.
+A value is a pattern of EC2's filter language: `*` is any run of characters, also an empty one, `?` is any one
+character, and a backslash makes the next character literal (EC2 API Reference, DescribeInstances,
+"Filters"). Keys are literal.
 
 Invariant: `ec2_filters` never leaves out an instance that `matches` accepts; it may let others through.
 """
@@ -44,7 +44,7 @@ class Selection(Declared):
 
 
 class VolumeChoice(Declared):
-    """Volumes of an instance: with or without the boot volume, and none that has a tag of `exclude_tags`."""
+    """The volumes of an instance: with or without the boot volume, none with a tag of `exclude_tags`."""
 
     boot: Annotated[
         bool, Field(description="with the boot volume or without, as in EC2's CreateSnapshots")
@@ -54,13 +54,13 @@ class VolumeChoice(Declared):
         Field(
             exclude_if=operator.not_,
             description="volumes with **any** of these are left out; where more than 40 data volumes of an "
-            "instance are, each other one is taken by a call of its own",
+            "instance are left out, each of the others is snapshotted by a call of its own",
         ),
     ] = Field(default_factory=dict)
 
 
 def matches(selection: Selection, tags: Mapping[str, str]) -> bool:
-    """Return whether an instance with these tags is selected."""
+    """Return whether the selection covers an instance with these tags."""
     return all(_has(tags, key, patterns) for key, patterns in selection.tags.items()) and not any(
         _has(tags, key, patterns) for key, patterns in selection.exclude_tags.items()
     )
@@ -74,10 +74,10 @@ def chooses(volumes: VolumeChoice, *, boot: bool, tags: Mapping[str, str]) -> bo
 
 
 def ec2_filters(selection: Selection) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Make the filters, name and values, that narrow DescribeInstances to a superset of what is selected.
+    """Return filters (name and values) that narrow DescribeInstances to a superset of the selection.
 
-    Characters that a server may read as its own become `?`, and an empty value only asks for the key, so that
-    nothing hangs on how it reads a backslash, a bracket or an empty text.
+    Characters that a server may interpret become `?`, and an empty value only asks for the key, so the result
+    does not depend on how the server reads a backslash, a bracket or an empty text.
     """
     filters: dict[str, tuple[str, ...]] = {}
     for key, patterns in selection.tags.items():
@@ -93,7 +93,7 @@ def _has(tags: Mapping[str, str], key: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _characters(pattern: str) -> Iterator[tuple[str, bool]]:
-    """Yield each character and whether it is plain; a backslash at the very end stands for itself."""
+    """Yield each character and whether it is literal; a backslash at the very end stands for itself."""
     characters = iter(pattern)
     for character in characters:
         if character == "\\":
@@ -104,7 +104,7 @@ def _characters(pattern: str) -> Iterator[tuple[str, bool]]:
 
 @lru_cache(maxsize=1024)
 def _fnmatch(pattern: str) -> str:
-    """Return the pattern in fnmatch's language; plain characters that mean more there stand in brackets."""
+    """Return the pattern as fnmatch reads it; literal characters that are special there are in brackets."""
     return "".join(
         f"[{character}]" if plain and character in "*?[" else character
         for character, plain in _characters(pattern)

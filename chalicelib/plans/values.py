@@ -1,8 +1,8 @@
-"""The kinds of values that a plan's keys have: names, texts, scripts, paths, amounts.
+"""The types of a plan's values: names, texts, scripts, paths, amounts.
 
-Each type takes what people send, brings it into its one form where that is beyond doubt (a CR at the end of a
-line, the line break that YAML's `|` leaves behind a path), and refuses the rest with a ValueError whose text
-says what would be right. Invariant: a value read once is read again as itself.
+Each type accepts what people send, normalises it where the meaning is certain (a CR at the end of a line, the
+line break that YAML's `|` leaves behind a path), and refuses the rest with a ValueError whose text says what
+would be right. Invariant: a value that was read is read again unchanged.
 """
 
 import re
@@ -31,7 +31,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME_WORDS = "a name: 1 to 64 letters, digits, _ . or -, beginning with a letter or a digit"
 _SCRIPT_WORDS = "a path on the instance that begins with / or ./, or the text of a script"
-# Scripts travel inside one SSM command, with the runner; a longer one belongs in a file on the instance.
+# A script travels inside one SSM command, with the runner; a longer one belongs in a file on the instance.
 MOST_SCRIPT_BYTES = 16 * 1024
 MOST_POINTS = 100_000
 SHRINKS_TO_NOTHING = 100
@@ -41,10 +41,10 @@ _SHRINK_WORDS = 'a percentage from 1% to 99%, or "off"'
 
 @dataclass(frozen=True, slots=True)
 class AsSent:
-    """What a plan is held against when it is sent: the vaults there are, by name how points of each
-    kind that it can hold get into it, and the time.
+    """What a plan is checked against when it is sent: the configured vaults, by name how points of each
+    kind that the vault can hold get into it, and the time.
 
-    A stored plan was, in its own time, and is read without: vaults may be gone by then, and years over.
+    A stored plan is read without these checks: since it was sent, vaults may be gone and years may be past.
     """
 
     vaults: Mapping[str, Mapping[Any, str]]
@@ -52,12 +52,12 @@ class AsSent:
 
 
 def sent(info: ValidationInfo) -> AsSent | None:
-    """Return what a value is held against, None where it was stored."""
+    """Return what a value is checked against, None where it was stored."""
     return info.context if isinstance(info.context, AsSent) else None
 
 
 def is_path(script: str) -> bool:
-    """Return whether a script is a path on the instance: one word that begins with / or ./"""
+    """Return whether a script is a path on the instance: one word that begins with `/` or `./`."""
     return script.startswith(("/", "./")) and not any(map(str.isspace, script))
 
 
@@ -77,26 +77,26 @@ def _path(text: str, info: ValidationInfo) -> str:
     """Return a path without the blanks around it, as YAML's `|` leaves them."""
     text = _line(text.strip())
     if sent(info) and "{{" in text:
-        raise ValueError("a directory without {{: SSM would put a parameter in its place")
+        raise ValueError("a directory without {{: SSM would substitute a parameter")
     return text
 
 
 def _tag_key(text: str) -> str:
     if "*" in text or "?" in text:
-        raise ValueError("wildcards stand in a tag's value, not in its key")
+        raise ValueError("wildcards belong in a tag's value, not in its key")
     return _line(text)
 
 
 def _quoted(value: object) -> object:
     if isinstance(value, bool | int | float):
         raise ValueError(  # noqa: TRY004 - pydantic reads this one
-            'tag values are texts: quote it as it stands on the instance, for example "off" or "1"'
+            'tag values are texts: quote it as it is written on the instance, for example "off" or "1"'
         )
     return value
 
 
 def _script(text: str, info: ValidationInfo) -> str:
-    # An editor's CRLF would become part of the last word of each line, a file's name for example.
+    # An editor's CRLF would become part of the last word of each line, for example of a file's name.
     text = text.replace("\r\n", "\n")
     words = text.strip()
     if is_path(words):
@@ -109,7 +109,7 @@ def _script(text: str, info: ValidationInfo) -> str:
         )
     if sent(info) and words.startswith(("/", "./")) and "\n" not in words:
         raise ValueError(
-            "a path is one word; to pass arguments write an inline script of two lines, #!/bin/sh and "
+            "a path is one word; to pass arguments, write an inline script of two lines, #!/bin/sh and "
             f'exec {words} "$@"'
         )
     return text
@@ -123,8 +123,8 @@ def _encoded(text: str) -> bytes:
 
 
 def _shrink(value: object) -> int:
-    """Return by how many percent a backup may shrink; "off" is by all of it."""
-    if value is False or value == "off":  # YAML 1.1 read off as false
+    """Return by how many percent a backup may shrink; "off" means any amount."""
+    if value is False or value == "off":  # YAML 1.1 reads off as false
         return SHRINKS_TO_NOTHING
     if isinstance(value, str) and (found := _PERCENT.fullmatch(value)):
         return int(found[1])
@@ -146,7 +146,7 @@ def _written_patterns(patterns: tuple[str, ...]) -> str | list[str]:
 def _schedule(text: str, info: ValidationInfo) -> str:
     schedule, held = Schedule.parse(text), sent(info)
     if held and schedule.next_after(held.now) is None:
-        raise ValueError(f"a schedule that runs again: its years are over on {held.now:%Y-%m-%d}")
+        raise ValueError(f"a schedule that still runs: all its years are past on {held.now:%Y-%m-%d}")
     return schedule.expression
 
 
@@ -155,7 +155,7 @@ def _zone(text: str) -> str:
 
 
 def _copied_to(name: str, info: ValidationInfo) -> str:
-    """Check that a vault is one that points can be copied to."""
+    """Return the vault's name, or raise when points cannot be copied there."""
     held = sent(info)
     if held is None:
         return name

@@ -1,4 +1,4 @@
-"""What is said of a document and of its schema, in words and short. Pure."""
+"""Words for parts of documents and schemas, used in error texts. Pure."""
 
 import difflib
 import json
@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any
 
-# The types of errors of ours: of keys that are wrong together, and one that is raised once more beside those.
+# Our own types of errors: keys that contradict each other, and an error raised again beside those.
 TIE, AGAIN = "tie", "again"
 LATER = "not supported yet; leave it out"
 LONGEST_VALUE = 200
-SURROGATES = "a text without halves of surrogate pairs: such a text cannot be stored"
-# Texts that YAML reads as something else.
+SURROGATES = "a text without unpaired surrogates: they cannot be stored"
+# Texts that YAML would read as another type.
 _NO_TEXTS = ("true", "false", "null")
 
 Place = tuple[str | int, ...]
@@ -19,7 +19,7 @@ Schema = Mapping[str, Any]
 
 
 def resolved(whole: Schema, schema: Schema) -> Schema:
-    """Return a schema with what it refers to; what stands beside the reference goes first."""
+    """Return a schema with its reference resolved; keywords beside the reference take precedence."""
     if "$ref" not in schema:
         return schema
     target = reduce(lambda here, step: here[step], schema["$ref"].split("/")[1:], whole)
@@ -27,7 +27,7 @@ def resolved(whole: Schema, schema: Schema) -> Schema:
 
 
 def value_at(document: Any, place: Place) -> Any:
-    """Return what lies at a place of a document, None where there is nothing."""
+    """Return the value at a place of a document, None where there is none."""
     for part in place:
         if isinstance(document, Mapping):
             document = document.get(part)
@@ -39,7 +39,7 @@ def value_at(document: Any, place: Place) -> Any:
 
 
 def expectation(schema: Schema) -> str:
-    """Return in words what a schema asks for: those it was given, else its type and bounds."""
+    """Return in words what a schema asks for: its own words, else its type and bounds."""
     words = schema.get("errorMessage") or _plain_words(schema)
     examples = schema.get("examples", ())
     return f"{words}, such as {flow(examples[0])}" if examples else words
@@ -69,7 +69,7 @@ def _plain_words(schema: Schema) -> str:
 
 
 def _span(schema: Schema, suffix: str) -> str:
-    """Return the bounds of a number or a list in words; `suffix` ends the names of the two."""
+    """Return the bounds of a number or a list in words; `suffix` is how the two keywords end."""
     least, most = schema.get(f"min{suffix}"), schema.get(f"max{suffix}")
     match least, most:
         case None, None:
@@ -83,7 +83,7 @@ def _span(schema: Schema, suffix: str) -> str:
 
 
 def flow(value: Any) -> str:
-    """Write an example as YAML's flow style does, on one line."""
+    """Return an example in YAML's flow style, on one line."""
     match value:
         case Mapping():
             return "{" + ", ".join(f"{key}: {flow(inner)}" for key, inner in value.items()) + "}"
@@ -102,7 +102,7 @@ def listed(words: Iterable[Any], joint: str = "or") -> str:
 
 
 def near(text: Any, known: Iterable[str]) -> str:
-    """Return the question whether the nearest of the known words was meant, "" when none is near."""
+    """Return the question whether the closest of the known words was meant, or "" when none is close."""
     if not isinstance(text, str) or len(text) > LONGEST_VALUE:
         return ""
     by_lower = {word.lower(): word for word in known}
@@ -111,12 +111,12 @@ def near(text: Any, known: Iterable[str]) -> str:
 
 
 def pointer(place: Place) -> str:
-    """Write a place as RFC 6901 does."""
+    """Return a place as a JSON pointer (RFC 6901)."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
 
 
 def shown(value: Any) -> Any:
-    """Return a value as JSON can carry it, and short."""
+    """Return a value that JSON can carry, shortened."""
     value = list(value) if isinstance(value, tuple) else value
     try:
         text = value if isinstance(value, str) else json.dumps(value, allow_nan=False)

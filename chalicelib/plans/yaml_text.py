@@ -1,8 +1,8 @@
-"""Reads YAML as what a person wrote: a part of it that nothing can be hidden in.
+"""Reads a safe subset of YAML.
 
-No anchors, aliases and tags, so that nothing refers to itself or multiplies. Scalars are those of YAML 1.2's
-core schema (https://yaml.org/spec/1.2.2/#103-core-schema) without octal and hexadecimal numbers: `off`,
-`0x10`, `12:30:00` and `2026-01-01` stay the texts they were written as, and keys always do.
+Anchors, aliases and tags are refused, so nothing refers to itself or multiplies. Scalars are those of YAML
+1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema) without octal and hexadecimal numbers: `off`,
+`0x10`, `12:30:00` and `2026-01-01` stay texts as written, and keys are always texts.
 """
 
 import re
@@ -33,10 +33,10 @@ _CONSTANTS = {
 
 
 def load_yaml(text: str) -> Any:
-    """Read one document.
+    """Return the one document of a text.
 
     Raises:
-        Refused: it is none, or does what is not read here.
+        Refused: it is not valid YAML, or uses something that is not accepted here.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
@@ -45,7 +45,7 @@ def load_yaml(text: str) -> Any:
         where = f" in {_line(fault.problem_mark)}" if fault.problem_mark else ""
         raise Refused(f"YAML: {fault.problem or fault.context}{where}") from fault
     except (yaml.YAMLError, UnicodeEncodeError) as fault:
-        raise Refused("YAML: texts without control characters and halves of surrogate pairs") from fault
+        raise Refused("YAML: texts without control characters and unpaired surrogates") from fault
 
 
 def _line(mark: Any) -> str:
@@ -53,9 +53,9 @@ def _line(mark: Any) -> str:
 
 
 class _Builder:
-    """Builds one document of YAML's events, which come one by one and are refused before they nest too deep.
+    """Builds a document from YAML's events, one by one, and refuses them before they nest too deep.
 
-    Each open mapping or list is what it has so far: of a mapping a list of its keys and values in turn.
+    Each open mapping or list is what was read of it so far; a mapping is a list of keys and values in turn.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class _Builder:
         return self._documents[0] if self._documents else None
 
     def _node(self, event: yaml.NodeEvent) -> None:
-        if event.anchor is not None:  # of an alias, too
+        if event.anchor is not None:  # also that of an alias
             raise Refused(f"no anchors and aliases (& and *): write it out in {_line(event.start_mark)}")
         tag = getattr(event, "tag", None)
         if tag not in (None, "!", _TEXT_TAG):
@@ -92,7 +92,7 @@ class _Builder:
         return bool(event.style) or event.tag is not None or self._is_key()
 
     def _is_key(self) -> bool:
-        """Return whether what comes next is a mapping's key."""
+        """Return whether the next event is a key of a mapping."""
         return bool(self._open) and self._in_mapping() and len(self._open[-1][1]) % 2 == 0
 
     def _in_mapping(self) -> bool:
@@ -108,7 +108,7 @@ class _Builder:
 
 
 def _scalar(text: str) -> Any:
-    """Return what a plain scalar says."""
+    """Return the value of a plain scalar."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if _INTEGER.fullmatch(text):

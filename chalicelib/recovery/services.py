@@ -136,7 +136,7 @@ class ServiceRestore:
     deadline = timedelta(days=3)
 
     def observe(self, job: RestoreJob, children: Children) -> ServiceRestoreObservation:
-        """Look only at what the job's next step depends on."""
+        """Return only what the job's next step depends on."""
         seen, progress = ServiceRestoreObservation(self._rule(job)), job.progress
         if job.failure is not None and not _is_fetchable(job):
             seen = replace(seen, elsewhere=self._elsewhere(job))

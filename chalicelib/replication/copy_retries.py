@@ -22,7 +22,7 @@ from chalicelib.observability import count, logger
 from chalicelib.plans.lifecycle import Point, decide_lifecycle
 from chalicelib.plans.model import Rule
 from chalicelib.plans.values import PRIMARY
-from chalicelib.replication.point_copy import may_come_back
+from chalicelib.replication.point_copy import may_become_available
 
 LOOKS_AGAIN_AFTER = timedelta(hours=1)
 
@@ -73,7 +73,7 @@ class CopyRetries:
             return no_longer_due(point, vault)
         if PRIMARY in point.available_in():
             return self._begun(point, vault, now)
-        return _later(point, vault, now) if may_come_back(point) else no_longer_due(point, vault)
+        return _later(point, vault, now) if may_become_available(point) else no_longer_due(point, vault)
 
     def _begun(self, point: RecoveryPoint, vault: str, now: datetime) -> Sequence[Write]:
         """Open a copy; return what notes it: from here on it is the job that says when to try again."""

@@ -60,7 +60,7 @@ def find_original(points: PointStore, job: CopyJob) -> Original:
 
 
 def lock_of(job: CopyJob) -> str:
-    """Return the name of the lock on a point's place in a vault: one job at a time fills it."""
+    """Return the name of the lock on a copy: only one job at a time copies a point into a vault."""
     return lock_of_copy(job.work.recovery_point, job.work.vault)
 
 
@@ -122,13 +122,13 @@ def _again(job: CopyJob, original: Original, now: datetime) -> tuple[Write, ...]
     point, vault = original.point, job.work.vault
     known = point.due.get(vault)
     cancelled = job.failure is not None and job.failure.outcome is JobState.CANCELLED
-    if cancelled or not (original.source or may_come_back(point)):
+    if cancelled or not (original.source or may_become_available(point)):
         return no_longer_due(point, vault)
     tries = known.tries + 1 if known else 1
     return due(point, vault, DueCopy(tries, now + pause_before(tries)))
 
 
-def may_come_back(point: RecoveryPoint) -> bool:
+def may_become_available(point: RecoveryPoint) -> bool:
     """Return whether an original that is not good now may be again: it is in its grace, or missing."""
     source = point.in_vault(PRIMARY)
     return source is not None and (source.in_grace or source.state is PointState.MISSING)

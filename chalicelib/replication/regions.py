@@ -348,7 +348,7 @@ class SnapshotCopy:
         return (*left, *(f"part {number + 1} of {job.work.recovery_point}" for number in unseen))
 
     def act(self, job: SnapshotCopyJob, action: Action, turn: Turn) -> Step[SnapshotCopyProgress]:
-        """Make the one call of the action."""
+        """Make the call that the action stands for."""
         to, progress = self.destinations(job.work.vault), job.progress
         match action:
             case Copy():

@@ -178,7 +178,7 @@ class Expire:
 
     def _guard(self, point: RecoveryPoint) -> str | None:
         """Return why a point that is let go by request has to stay: by now it is the newest good one."""
-        before = {name: taken_back(each) if each.in_grace else each for name, each in point.artefacts.items()}
+        before = {name: undeleted(each) if each.in_grace else each for name, each in point.artefacts.items()}
         point = replace(point, artefacts=before)
         stored = self.plans.get(point.plan)
         rule = stored.plan.rule(point.rule) if stored else None
@@ -226,8 +226,8 @@ class Expire:
         artefact = point.in_vault(judgement.vault) if point else None
         if point is None or artefact is None or artefact.state is PointState.DELETED:
             return Do(Skip(judgement), f"{judgement.key} is gone already")
-        if judgement.act is Act.TAKE_BACK:
-            return _take_back(judgement, point, artefact)
+        if judgement.act is Act.UNDELETE:
+            return _undelete(judgement, point, artefact)
         if artefact.state is PointState.MISSING and job.work.kind is not None:
             return Do(Skip(judgement, "it is missing by now"), f"{judgement.key} is missing by now")
         if artefact.state is PointState.AVAILABLE:
@@ -375,14 +375,14 @@ def _deleted(artefact: Artefact) -> Artefact:
     return replace(artefact, state=PointState.FAILED, folder="")
 
 
-def _take_back(judgement: Judgement, point: RecoveryPoint, artefact: Artefact) -> Do[Action]:
+def _undelete(judgement: Judgement, point: RecoveryPoint, artefact: Artefact) -> Do[Action]:
     """Make an artefact good again that its lifecycle needs after all."""
     if not artefact.in_grace:
         return Do(Skip(judgement), f"{judgement.key} cannot be taken back")
-    return Do(Change(judgement, point, taken_back(artefact)), f"taking {judgement.key} back")
+    return Do(Change(judgement, point, undeleted(artefact)), f"taking {judgement.key} back")
 
 
-def taken_back(artefact: Artefact) -> Artefact:
+def undeleted(artefact: Artefact) -> Artefact:
     """Return an artefact that was let go as it was before. Pure."""
     return replace(artefact, state=PointState.AVAILABLE, reason="", let_go_at=None, by_request=False)
 
@@ -475,8 +475,8 @@ def _summary(job: ExpireJob) -> str:
     text = f"kept {progress.kept}, deleted {acts[Act.DELETE]}"
     if acts[Act.EXPIRE]:
         text += f", let go {acts[Act.EXPIRE]}"
-    if acts[Act.TAKE_BACK]:
-        text += f", took back {acts[Act.TAKE_BACK]}"
+    if acts[Act.UNDELETE]:
+        text += f", undeleted {acts[Act.UNDELETE]}"
     if progress.left:
         text += f", left {progress.left} for the next time"
     if progress.refusals:

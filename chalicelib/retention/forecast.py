@@ -34,7 +34,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftBehind:
+class RemainingPoints:
     """Points that a plan says nothing of any more: of how many services, and how many in each vault."""
 
     rule: str
@@ -51,7 +51,7 @@ class Forecast:
     losses: tuple[Loss, ...]
     confirm: int
     unread: int
-    left_behind: tuple[LeftBehind, ...]
+    remaining: tuple[RemainingPoints, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Forecaster:
             confirm = confirm or is_much(lost, found)
             losses += lost
         newly = sum(loss.newly for loss in losses)
-        return Forecast(tuple(losses), newly if confirm else 0, unread, left_behind(records, plan))
+        return Forecast(tuple(losses), newly if confirm else 0, unread, remaining_points(records, plan))
 
 
 def losses_of(
@@ -108,7 +108,7 @@ def is_much(losses: Iterable[Loss], found: Iterable[RecoveryPoint]) -> bool:
     return any(4 * gone[pool] > there[pool] for pool in newly)
 
 
-def left_behind(records: Iterable[LineageRecord], plan: Plan | None) -> tuple[LeftBehind, ...]:
+def remaining_points(records: Iterable[LineageRecord], plan: Plan | None) -> tuple[RemainingPoints, ...]:
     """Return what there is that a plan (None: it is gone) says nothing of, by rule and kind. Pure."""
     counts: dict[tuple[str, Kind], Counter[str]] = {}
     services: Counter[tuple[str, Kind]] = Counter()
@@ -121,7 +121,7 @@ def left_behind(records: Iterable[LineageRecord], plan: Plan | None) -> tuple[Le
             counts.setdefault(key, Counter()).update(left)
             services[key] += 1
     return tuple(
-        LeftBehind(rule, kind, services[rule, kind], dict(sorted(counts[rule, kind].items())))
+        RemainingPoints(rule, kind, services[rule, kind], dict(sorted(counts[rule, kind].items())))
         for rule, kind in sorted(counts)
     )
 

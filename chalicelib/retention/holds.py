@@ -14,7 +14,7 @@ from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.table import Table
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import Conflict
-from chalicelib.retention.expire import taken_back
+from chalicelib.retention.expire import undeleted
 
 TRIES = 5
 
@@ -45,14 +45,14 @@ class Holds:
         """
         return self._changed(point_id, _release)
 
-    def take_back(self, point_id: str) -> RecoveryPoint:
+    def undelete(self, point_id: str) -> RecoveryPoint:
         """Make a point good again in every vault in which its grace is not over, and hold it.
 
         Raises:
             NotFound: there is no such point.
             Conflict: it is in its grace nowhere, or others kept changing it.
         """
-        return self._changed(point_id, lambda point: _take_back(point, self.now()))
+        return self._changed(point_id, lambda point: _undelete(point, self.now()))
 
     def confirm(self, point_id: str, reason: str) -> RecoveryPoint:
         """Have a suspect point count as a good one from now on, and the next ones be measured by it.
@@ -96,12 +96,12 @@ def _release(point: RecoveryPoint) -> list[Write]:
     return [points.holding(point, None)]
 
 
-def _take_back(point: RecoveryPoint, now: datetime) -> list[Write]:
+def _undelete(point: RecoveryPoint, now: datetime) -> list[Write]:
     in_grace = [artefact for artefact in point.artefacts.values() if artefact.in_grace]
     if not in_grace:
         why = f"it is {point.state}, and in no vault can it be taken back"
         raise Conflict(why, operation="taking back", resource=point.id)
-    back = [taken_back(artefact) for artefact in in_grace]
+    back = [undeleted(artefact) for artefact in in_grace]
     counted = [services.counting(point, artefact.vault, 1) for artefact in back]
     reason = f"taken back at {now:%Y-%m-%d %H:%M} UTC"
     return [*points.changing_all(point, back, now), points.holding(point, reason), *counted]

@@ -17,7 +17,7 @@ class Act(StrEnum):
 
     NOTHING = "nothing"
     EXPIRE = "expire"
-    TAKE_BACK = "take back"
+    UNDELETE = "undelete"
     DELETE = "delete"
 
 
@@ -111,7 +111,7 @@ def _judgement(
     act = Act.NOTHING
     if artefact.in_grace:
         over = artefact.let_go_at is not None and now >= artefact.let_go_at
-        act = Act.TAKE_BACK if verdict.keep and good else Act.DELETE if over and not verdict.keep else act
+        act = Act.UNDELETE if verdict.keep and good else Act.DELETE if over and not verdict.keep else act
     elif not verdict.keep:
         act = Act.EXPIRE if good and grace else Act.DELETE
     return Judgement(verdict.id, artefact.vault, verdict.keep, verdict.reason, good, act)
@@ -152,7 +152,7 @@ def _kept(points: Iterable[RecoveryPoint], vault: str, why: str, *, back: bool =
     """Keep what is good in a vault; `back` takes back what its lifecycle has let go."""
     for point in points:
         in_grace = point.artefacts[vault].in_grace
-        act = Act.TAKE_BACK if in_grace and back else Act.NOTHING
+        act = Act.UNDELETE if in_grace and back else Act.NOTHING
         yield Judgement(point.id, vault, back or not in_grace, why, act=act)
 
 

@@ -8,7 +8,7 @@ from chalicelib.catalog.store import PlanStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import Conflict, NotFound
 from chalicelib.plans.model import Plan
-from chalicelib.retention.forecast import Forecast, Forecaster, LeftBehind, left_behind
+from chalicelib.retention.forecast import Forecast, Forecaster, RemainingPoints, remaining_points
 from chalicelib.retention.plan_warnings import Coverage, PlanChange
 
 
@@ -48,13 +48,13 @@ class PlanChanges:
         self.services.note_selected(plan.name, change.covered.services, self.now())
         return change
 
-    def remove(self, name: str) -> tuple[LeftBehind, ...]:
+    def remove(self, name: str) -> tuple[RemainingPoints, ...]:
         """Remove a plan; return the recovery points that stay.
 
         Raises:
             NotFound: there is no such plan.
         """
-        stays = left_behind(self.services.lineages(name), None)
+        stays = remaining_points(self.services.lineages(name), None)
         if not self.plans.delete(name):
             raise NotFound("no such plan", resource=f"plan {name}")
         return stays

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from chalicelib.plans.model import Plan, Rule
 from chalicelib.plans.words import listed
-from chalicelib.retention.forecast import Forecast, LeftBehind
+from chalicelib.retention.forecast import Forecast, RemainingPoints
 
 # At most so many names are listed of what there may be thousands of.
 MOST_NAMED = 10
@@ -140,7 +140,7 @@ def _vaults_dropped(change: PlanChange, stored: Plan) -> Iterator[str]:
 
 def _what_stays(forecast: Forecast, rule: Rule, vault: str | None = None) -> str:
     """Return what becomes of the points of a rule, or of those in one vault."""
-    of_rule = [each for each in forecast.left_behind if (each.rule, each.kind) == (rule.name, rule.kind)]
+    of_rule = [each for each in forecast.remaining if (each.rule, each.kind) == (rule.name, rule.kind)]
     points = sum(_points(each, vault) for each in of_rule)
     if not points:
         return f"there are no recovery points of it{' there' if vault else ''}"
@@ -151,7 +151,7 @@ def _what_stays(forecast: Forecast, rule: Rule, vault: str | None = None) -> str
     )
 
 
-def _points(left: LeftBehind, vault: str | None) -> int:
+def _points(left: RemainingPoints, vault: str | None) -> int:
     return left.points.get(vault, 0) if vault else max(left.points.values(), default=0)
 
 

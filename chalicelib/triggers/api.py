@@ -31,10 +31,10 @@ from chalicelib.triggers.http import ANY_CONTENT, JSON, Asked, answer, answering
 from chalicelib.triggers.idempotency import idempotent, request_identity
 from chalicelib.triggers.plan_answers import (
     PlanPreview,
-    StaysBehind,
+    RemovedPlanAnswer,
     StoredPlan,
     plan_preview,
-    stays_behind,
+    removed_plan_answer,
     stored_plan,
 )
 from chalicelib.triggers.routes import B, InventoryOrder, Nothing, PutPlanQuery, Q, ReasonOrder, Route
@@ -117,9 +117,9 @@ def put_plan(asked: Asked[PutPlanQuery, Plan]) -> PlanPreview | StoredPlan:
 
 
 @serves(routes.DELETE_PLAN)
-def delete_plan(asked: Asked[Nothing, Nothing]) -> StaysBehind:
+def delete_plan(asked: Asked[Nothing, Nothing]) -> RemovedPlanAnswer:
     """Remove a plan; its recovery points stay, and the answer lists them."""
-    return stays_behind(farshore().plan_changes.remove(asked.names["name"]))
+    return removed_plan_answer(farshore().plan_changes.remove(asked.names["name"]))
 
 
 @serves(routes.POST_BACKUPS)
@@ -187,7 +187,7 @@ def put_confirmation(asked: Asked[Nothing, ReasonOrder]) -> PointAnswer:
 @serves(routes.POST_UNDELETE)
 def post_undelete(asked: Asked[Nothing, Nothing]) -> PointAnswer:
     """Take a recovery point back that was let go, and hold it."""
-    return point_answer(farshore().holds.take_back(asked.names["point_id"]))
+    return point_answer(farshore().holds.undelete(asked.names["point_id"]))
 
 
 @serves(routes.POST_COPIES)

@@ -10,7 +10,7 @@ from chalicelib.insight.plan_page import AsStored
 from chalicelib.insight.preview import next_runs, warnings_of
 from chalicelib.plans.declared import Maybe
 from chalicelib.plans.model import Kind, Plan
-from chalicelib.retention.forecast import Forecast, LeftBehind
+from chalicelib.retention.forecast import Forecast, RemainingPoints
 from chalicelib.retention.plan_warnings import PlanChange, differences, losses_by_change
 
 MOST_SHOWN = 1_000
@@ -26,7 +26,7 @@ class LossAnswer(Answer):
     reason: Annotated[str, says("why it is not kept")]
 
 
-class LeftBehindAnswer(Answer):
+class RemainingPointsAnswer(Answer):
     """Points that a plan says nothing of any more: they are kept."""
 
     rule: Annotated[str, says("the rule they were made by")]
@@ -35,10 +35,10 @@ class LeftBehindAnswer(Answer):
     points: Annotated[dict[str, int], says("how many there are in each vault")]
 
 
-class StaysBehind(Answer):
+class RemovedPlanAnswer(Answer):
     """What a plan that was removed leaves."""
 
-    stays_behind: Annotated[tuple[LeftBehindAnswer, ...], says("the recovery points that stay")]
+    stays_behind: Annotated[tuple[RemainingPointsAnswer, ...], says("the recovery points that stay")]
 
 
 class CoveredAnswer(Answer):
@@ -62,7 +62,9 @@ _Warnings = Annotated[
 _Losses = Annotated[
     tuple[LossAnswer, ...], says(f"the good points that its lifecycles let go, the first {MOST_SHOWN:,}")
 ]
-_Stays = Annotated[tuple[LeftBehindAnswer, ...], says("what the plan says nothing of any more, and is kept")]
+_Remaining = Annotated[
+    tuple[RemainingPointsAnswer, ...], says("what the plan says nothing of any more, and is kept")
+]
 _NotShown = Annotated[Maybe[int], says("how many more of `would_delete` there are")]
 _NotJudged = Annotated[Maybe[str], says("how many services were too many to look at")]
 
@@ -72,7 +74,7 @@ class StoredPlan(Plan):
 
     warnings: _Warnings
     would_delete: _Losses
-    stays_behind: _Stays
+    stays_behind: _Remaining
     not_shown: _NotShown = None
     not_judged: _NotJudged = None
 
@@ -89,7 +91,7 @@ class PlanPreview(Answer):
         says(f"in what it differs from the stored plan, the first {MOST_CHANGES} keys"),
     ]
     would_delete: _Losses
-    stays_behind: _Stays
+    stays_behind: _Remaining
     confirm: Annotated[int, says("how many points `?confirm=` has to say; 0: it need not be given")]
     not_shown: _NotShown = None
     not_judged: _NotJudged = None
@@ -123,9 +125,9 @@ def plan_preview(change: PlanChange, now: datetime) -> PlanPreview:
     )
 
 
-def stays_behind(stays: Iterable[LeftBehind]) -> StaysBehind:
+def removed_plan_answer(points: Iterable[RemainingPoints]) -> RemovedPlanAnswer:
     """Return what a plan that was removed leaves."""
-    return StaysBehind(stays_behind=_stays(stays))
+    return RemovedPlanAnswer(stays_behind=_remaining(points))
 
 
 def _warnings(change: PlanChange, now: datetime) -> tuple[str, ...]:
@@ -144,13 +146,15 @@ def _forecast(forecast: Forecast) -> dict[str, Any]:
             LossAnswer(point=loss.point, made=loss.made, vault=loss.vault, reason=loss.reason)
             for loss in forecast.losses[:MOST_SHOWN]
         ),
-        "stays_behind": _stays(forecast.left_behind),
+        "stays_behind": _remaining(forecast.remaining),
         **present(not_shown=more if more > 0 else None, not_judged=unread if forecast.unread else None),
     }
 
 
-def _stays(stays: Iterable[LeftBehind]) -> tuple[LeftBehindAnswer, ...]:
+def _remaining(points: Iterable[RemainingPoints]) -> tuple[RemainingPointsAnswer, ...]:
     return tuple(
-        LeftBehindAnswer(rule=each.rule, kind=each.kind, services=each.services, points=dict(each.points))
-        for each in stays
+        RemainingPointsAnswer(
+            rule=each.rule, kind=each.kind, services=each.services, points=dict(each.points)
+        )
+        for each in points
     )

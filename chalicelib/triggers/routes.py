@@ -23,7 +23,7 @@ from chalicelib.plans.declared import Declared, Fault, Maybe
 from chalicelib.plans.model import Plan
 from chalicelib.recovery.restores import RestoreOrder
 from chalicelib.replication.requests import CopyOrder
-from chalicelib.triggers.plan_answers import PlanPreview, StaysBehind, StoredPlan
+from chalicelib.triggers.plan_answers import PlanPreview, RemovedPlanAnswer, StoredPlan
 
 Q = TypeVar("Q", bound=Declared)
 B = TypeVar("B", bound=Declared)
@@ -114,7 +114,7 @@ DELETE_PLAN = Route(
     "DELETE",
     "/plans/{name}",
     "removes a plan; its recovery points stay",
-    ((OK, StaysBehind),),
+    ((OK, RemovedPlanAnswer),),
     Nothing,
     Nothing,
     missing=_NO_PLAN,

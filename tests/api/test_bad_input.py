@@ -230,7 +230,7 @@ def test_a_script_that_fails_makes_a_failed_job_that_says_why_and_no_point(
             False,
             "waited 15 minutes for the SSM agent of {}, which has never registered (is the agent installed",
         ),
-        (True, "waited 15 minutes for an instance that runs: "),
+        (True, "waited 15 minutes for a running instance: "),
     ],
     ids=["no-agent", "stopped"],
 )

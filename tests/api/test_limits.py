@@ -81,7 +81,7 @@ def test_yaml_that_would_harm_its_reader_is_refused_at_once(app: Farshore, text:
         ('{"rules": 1e999}', "1e999 is larger than any number here"),
         ('{"rules": ' + "1" * 5_000 + "}", "a number has at most 40 digits"),
         ('{"rules": 0x10}', "JSON: "),
-        ('{"service": "\\ud800"}', "a text without halves of surrogate pairs"),
+        ('{"service": "\\ud800"}', "a text without unpaired surrogates"),
     ],
     ids=["deep", "deep-mappings", "twice", "nan", "infinite", "digits", "hex", "surrogate"],
 )
@@ -103,7 +103,7 @@ def test_of_thousands_of_faults_a_hundred_are_told_and_the_rest_counted(
     keys = {f"k{number}": 0 for number in range(16_000)}
     faults = faults_at_once(app, json.dumps({**PLAN, **keys}).encode(), content_type)
     assert len(faults) == 101
-    assert faults[-1]["expected"] == "15,900 more problems are not listed: mend these first"
+    assert faults[-1]["expected"] == "15,900 more problems are not listed: fix these first"
     body = app.ask("POST", "/backups", {"plan": "p", **keys}).problem(400)
     assert len(body["errors"]) == 101
     assert body["detail"].endswith("; and 91 more")

@@ -77,12 +77,12 @@ def test_what_is_recorded_of_a_file_is_what_its_bytes_are(app: Deployment) -> No
         (
             "data",
             ("PutObject", "manifest.json"),
-            "data is gone since it was read back; who or what deletes in this bucket?",
+            "data has disappeared since it was read back; find out who or what deletes in this bucket",
         ),
         (
             "manifest.json",
             ("HeadObject", "/data"),
-            "data has lost its manifest; who or what deletes in this bucket?",
+            "data has lost its manifest; find out who or what deletes in this bucket",
         ),
     ],
 )

@@ -221,7 +221,7 @@ def test_runs_that_nobody_can_make_leave_jobs_and_one_late_run_follows(app: Depl
     _, *missed = app.jobs(kind="backup")
     assert [job["state"] for job in missed] == ["FAILED", "FAILED"]
     for job in missed:
-        assert job["reason"].startswith("MISSED: it could not be seen what plan orders selects (last seen ")
+        assert job["reason"].startswith("MISSED: EC2 did not say what plan orders selects (last seen ")
         assert instance in job["reason"]
         assert "UnauthorizedOperation" in job["reason"]
     assert "UnauthorizedOperation" in _status(app, "orders")["says"][0]

@@ -75,8 +75,8 @@ def test_a_job_says_since_when_its_script_runs_and_how_much_is_uploaded(app: Dep
     app.once_written(instance, "began", look, minutes=1)
     _finish(app)
     [reason] = said
-    assert f"the script is with SSM since {app.job(job)['created_at'][:10]} " in reason
-    assert f"for the agent of {instance} to take" in reason
+    assert f"the script waits in SSM since {app.job(job)['created_at'][:10]} " in reason
+    assert f"the agent of {instance} has not taken it yet" in reason
     assert app.job(job)["state"] == "COMPLETED"
 
 

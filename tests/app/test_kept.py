@@ -118,7 +118,7 @@ def test_a_week_without_a_dump_client_costs_no_good_backup(app: Deployment) -> N
     assert good < there.keys()
     suspects = [point for id, point in there.items() if id not in good]
     assert len(suspects) == 7
-    why = "10 bytes, more than 50% smaller than the 20,000 of those before it (expect.shrink)"
+    why = "10 bytes, more than 50% smaller than the 20,000 median of those before it (expect.shrink)"
     assert {point["suspect"] for point in suspects} == {why}
     [status] = app.listing("status")
     assert (status["rpo"]["met"], status["flagged"][0]["recovery_point"]) == (False, suspects[-1]["id"])

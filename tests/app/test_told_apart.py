@@ -191,7 +191,7 @@ def test_an_instance_with_more_left_out_than_one_call_can_is_backed_up_and_says_
     assert {each["VolumeId"]: tags_of(each) for each in app.snapshots().values()} == {
         volume: {"instance": instance, "device": device, "volume": volume} for device, volume in kept.items()
     }
-    remark = "taken by a call of its own, not at one moment with the other volumes of its instance"
+    remark = "snapshotted by a call of its own, not at one moment with the other volumes of its instance"
     assert point["source"]["remarks"] == dict.fromkeys(kept.values(), remark)
     assert [each["remark"] for each in manifest_of(app, point, "dr")["snapshots"]] == [remark, remark]
     job = app.restore(point, "dr", availability_zone=DR_ZONE)
@@ -244,9 +244,7 @@ def test_a_volume_attached_just_before_the_snapshots_is_in_the_point_if_the_rule
     assert point["size_bytes"] == (1 if scratch else 3) * 1024**3
     remarks = point["source"].get("remarks", {})
     assert list(remarks) == ([] if scratch else [late])
-    assert all(
-        "attached to its instance when the volumes had been chosen" in said for said in remarks.values()
-    )
+    assert all("attached to its instance after the volumes were chosen" in said for said in remarks.values())
     listed = {each["volume_id"]: each for each in manifest_of(app, point, "dr")["snapshots"]}
     assert listed.keys() == wanted.keys()
     if not scratch:

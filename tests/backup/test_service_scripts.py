@@ -176,7 +176,7 @@ def _not_made(instance: str | None) -> Finish:
         pytest.param(
             SENT,
             _seen(invocation=said("Success", 0)),
-            Do(ReadReport("out", "err"), "the script has ended well"),
+            Do(ReadReport("out", "err"), "the script has succeeded"),
             id="the script has ended",
         ),
         pytest.param(REPORTED, _seen(), Do(FinishUpload(), "closing the upload"), id="it has reported"),
@@ -221,8 +221,8 @@ def _not_made(instance: str | None) -> Finish:
             DESCRIBED,
             _seen(),
             Fail(
-                f"backup of s: primary:{data_key(FOLDER)} is gone since it was read back; who or what"
-                " deletes in this bucket?"
+                f"backup of s: primary:{data_key(FOLDER)} has disappeared since it was read"
+                " back; find out who or what deletes in this bucket"
             ),
             id="an outsider has deleted the object",
         ),
@@ -230,8 +230,8 @@ def _not_made(instance: str | None) -> Finish:
             DESCRIBED,
             _at_the_end(etag="e2"),
             Fail(
-                f"backup of s: primary:{data_key(FOLDER)} was replaced since it was read back; who or"
-                " what writes in this bucket?"
+                f"backup of s: primary:{data_key(FOLDER)} was replaced after it was read back;"
+                " find out who or what writes to this bucket"
             ),
             id="an outsider has replaced the object",
         ),
@@ -239,8 +239,8 @@ def _not_made(instance: str | None) -> Finish:
             DESCRIBED,
             _at_the_end(manifest_bytes=None),
             Fail(
-                f"backup of s: primary:{data_key(FOLDER)} has lost its manifest; who or what deletes in"
-                " this bucket?"
+                f"backup of s: primary:{data_key(FOLDER)} has lost its manifest; find out who or"
+                " what deletes in this bucket"
             ),
             id="an outsider has deleted the manifest",
         ),
@@ -325,14 +325,14 @@ def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age
             {},
             _seen(),
             AGENT_PATIENCE,
-            Fail(Says("backup of s on i-1, i-2: waited 15 minutes for an instance that runs")),
+            Fail(Says("backup of s on i-1, i-2: waited 15 minutes for a running instance")),
             id="no instance runs",
         ),
         pytest.param(
             SENT,
             _seen(letter=FRESH),
             0 * MINUTE,
-            Wait(NOON + AGENT_LOOK, Says("the script is with SSM since")),
+            Wait(NOON + AGENT_LOOK, Says("the script waits in SSM since")),
             id="the command is not visible yet",
         ),
         pytest.param(
@@ -386,7 +386,9 @@ def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age
             MINUTE,
             Fail(
                 Says(
-                    Says("backup of s on i-1: the script of this job ran before on i-1, and nothing is known")
+                    Says(
+                        "backup of s on i-1: the script of this job ran before on i-1, and it is unknown how"
+                    )
                 )
             ),
             id="it ran before and left nothing",

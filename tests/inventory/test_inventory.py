@@ -21,7 +21,7 @@ from chalicelib.inventory.inventory import (
     Pause,
     Settle,
 )
-from chalicelib.inventory.survey import PAGE, Candidate, Settlement, SurveyPage, judge
+from chalicelib.inventory.survey import PAGE, Candidate, Remedy, SurveyPage, judge
 from chalicelib.inventory.volumes import VolumeSurvey
 from chalicelib.jobs.decision import Do, Fail, Finish, Wait
 from chalicelib.jobs.job import AnyJob
@@ -36,8 +36,8 @@ DAY = timedelta(days=1)
 INVENTORY = Inventory(NONE, lambda _: (VolumeSurvey(NONE, NONE),), lambda: NOON)
 
 
-def _candidate(settlement: Settlement | None, **rest: Any) -> Candidate:
-    return Candidate(KIND, "snap-1", "it is of nothing", settlement=settlement, **rest)
+def _candidate(remedy: Remedy | None, **rest: Any) -> Candidate:
+    return Candidate(KIND, "snap-1", "it is of nothing", remedy=remedy, **rest)
 
 
 def _finding(since: datetime, **rest: Any) -> Finding:
@@ -45,34 +45,34 @@ def _finding(since: datetime, **rest: Any) -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("settlement", "seen_ago", "due"),
+    ("remedy", "seen_ago", "due"),
     [
         (None, 10 * DAY, False),
-        (Settlement(DAY, twice=True), None, False),
-        (Settlement(DAY, twice=True), 23 * HOUR, False),
-        (Settlement(DAY, twice=True), 25 * HOUR, True),
-        (Settlement(twice=True), None, False),
-        (Settlement(twice=True), MINUTE, False),  # by this inventory
-        (Settlement(twice=True), 2 * HOUR, True),
-        (Settlement(10 * MINUTE), 9 * MINUTE, False),
-        (Settlement(10 * MINUTE), 10 * MINUTE, True),
-        (Settlement(), None, True),
+        (Remedy(DAY, twice=True), None, False),
+        (Remedy(DAY, twice=True), 23 * HOUR, False),
+        (Remedy(DAY, twice=True), 25 * HOUR, True),
+        (Remedy(twice=True), None, False),
+        (Remedy(twice=True), MINUTE, False),  # by this inventory
+        (Remedy(twice=True), 2 * HOUR, True),
+        (Remedy(10 * MINUTE), 9 * MINUTE, False),
+        (Remedy(10 * MINUTE), 10 * MINUTE, True),
+        (Remedy(), None, True),
     ],
 )
 def test_what_is_due_was_seen_long_enough_ago_and_by_an_earlier_inventory_where_that_is_asked(
-    settlement: Settlement | None, seen_ago: timedelta | None, due: bool
+    remedy: Remedy | None, seen_ago: timedelta | None, due: bool
 ) -> None:
     began_at = NOON - HOUR
     before = [_finding(NOON - seen_ago)] if seen_ago is not None else []
     known = {each.key: each for each in before}
-    judged = judge(REGION, SurveyPage((_candidate(settlement),)), known, began_at, NOON)
+    judged = judge(REGION, SurveyPage((_candidate(remedy),)), known, began_at, NOON)
     assert judged.due == (("snap-1",) if due else ())
     [finding] = judged.findings
     assert (finding.since, finding.last_seen) == (NOON - (seen_ago or timedelta(0)), NOON)
 
 
 def test_only_what_will_be_removed_says_when() -> None:
-    removed, marked = (_candidate(Settlement(DAY, removes=removes)) for removes in (True, False))
+    removed, marked = (_candidate(Remedy(DAY, removes=removes)) for removes in (True, False))
     told = [judge(REGION, SurveyPage((each,)), {}, NOON, NOON).findings[0] for each in (removed, marked)]
     assert [each.removed_after for each in told] == [NOON + DAY, None]
     unsaid = judge(REGION, SurveyPage((replace(marked, unsaid=True),)), {}, NOON, NOON)
@@ -84,8 +84,8 @@ def _job(**progress: Any) -> AnyJob:
     return job_of(request, InventoryProgress(**{"began_at": NOON, **progress}))
 
 
-def test_a_page_is_taken_down_with_its_cursor_and_what_is_due_is_settled_before_the_next() -> None:
-    sight = SurveyPage((_candidate(Settlement(removes=True)),), looked_at=3, cursor="more")
+def test_a_page_is_recorded_with_its_cursor_and_what_is_due_is_settled_before_the_next() -> None:
+    sight = SurveyPage((_candidate(Remedy(removes=True)),), looked_at=3, cursor="more")
     note = INVENTORY.decide(_job(), InventoryObservation(sight), NOON)
     assert isinstance(note, Do)
     assert isinstance(note.action, Note)
@@ -201,7 +201,7 @@ def test_a_folder_goes_only_when_its_point_is_known_to_be_gone(
     point = replace(point, state=state, pins=pins)
     folder = point_folder(point.service, point.rule, point.nominal_at, point.id)
     orphan = orphan_folder(folder, "dr", point, DAY)
-    assert (orphan.settlement is not None if orphan else None) == removed
+    assert (orphan.remedy is not None if orphan else None) == removed
     elsewhere = orphan_folder(folder.replace("points/s/", "points/t/"), "dr", point, DAY)
     assert elsewhere is not None
-    assert elsewhere.settlement is None
+    assert elsewhere.remedy is None

@@ -381,7 +381,7 @@ def test_of_two_failures_the_first_is_the_jobs() -> None:
 
 def test_what_could_not_be_cleaned_up_is_named() -> None:
     ended = _advanced(_job(failure=FAILURE), after=CLEANING_ENDS_AFTER).job
-    assert ended.reason == "no key; could not clean up, left there: snap-1"
+    assert ended.reason == "no key; could not clean up, these are left: snap-1"
     assert ended.left == ("snap-1",)
 
 

@@ -80,21 +80,21 @@ OFFLINE = Agent(online=False, last_ping=NOON - HOUR)
     [
         pytest.param(
             Candidates((), {}, {"i-2": "gone", "i-1": "stopped"}),
-            "an instance that runs: i-1 is stopped; i-2 is gone; start one",
+            "a running instance: i-1 is stopped; i-2 is gone; start one",
             id="none runs",
         ),
-        pytest.param(Candidates(), "an instance that runs: there is none; start one", id="there is none"),
+        pytest.param(Candidates(), "a running instance: there is none; start one", id="there is none"),
         pytest.param(
             Candidates(("i-1",)),
-            "the SSM agent of i-1, which has never registered (is the agent installed and running, has the"
-            " instance's role the policy AmazonSSMManagedInstanceCore, and has it a way to SSM?)",
+            "the SSM agent of i-1, which has never registered (is the agent installed and running, does the"
+            " instance's role have the policy AmazonSSMManagedInstanceCore, and can it reach SSM?)",
             id="the agent is missing",
         ),
         pytest.param(
             Candidates(("i-1",), {"i-1": OFFLINE}),
             "the SSM agent of i-1, which is offline since 2026-11-01 11:00 UTC (is the agent running,"
-            " and has the"
-            " instance a way to SSM?)",
+            " and can the"
+            " instance reach SSM?)",
             id="the agent is offline",
         ),
         pytest.param(
@@ -119,7 +119,8 @@ def test_what_a_script_waits_for_is_told(candidates: Candidates, said: str) -> N
 def test_a_run_that_was_just_sent_says_where_it_is_and_is_looked_for_soon() -> None:
     rest = under_way(SENT)
     assert rest.reason == (
-        "the script is with SSM since 2026-11-01 12:00:00 UTC, for the agent of i-1 to take (command one)"
+        "the script waits in SSM since 2026-11-01 12:00:00 UTC; the agent of i-1 has not taken it yet"
+        " (command one)"
     )
     assert rest.span == FIRST_LOOK
     assert _decided(SENT, RunSeen(letter=FRESH)).until == NOON + SHOWN_SOON
@@ -217,10 +218,10 @@ def test_a_mailbox_that_cannot_be_reached_is_tried_again_and_ends_no_run() -> No
             RunSeen(invocation=said("Pending"), letter=FRESH),
             HOUR,
             Wait,
-            "the script is with SSM since 2026-11-01 12:00:00 UTC, for the agent of i-1 to take (command"
-            " one)",
+            "the script waits in SSM since 2026-11-01 12:00:00 UTC; the agent of i-1 has not taken it yet"
+            " (command one)",
         ),
-        (RunSeen(letter=FRESH), timedelta(0), Wait, "the script is with SSM since"),
+        (RunSeen(letter=FRESH), timedelta(0), Wait, "the script waits in SSM since"),
         (
             RunSeen(invocation=said("InProgress"), instance_gone=True),
             HOUR,
@@ -253,7 +254,7 @@ def test_a_mailbox_that_cannot_be_reached_is_tried_again_and_ends_no_run() -> No
             RunSeen(invocation=said("Failed", RAN_BEFORE)),
             HOUR,
             ScriptFailed,
-            "nothing is known of how that ended",
+            "it is unknown how that ended",
         ),
     ],
 )

@@ -120,7 +120,7 @@ def test_ties_are_told_beside_faults_of_types() -> None:
 def test_a_hundred_problems_are_told_and_the_rest_counted() -> None:
     found = told(WHOLE | {f"k{number}": 1 for number in range(30_000)})
     assert len(found) == MOST_PROBLEMS + 1
-    assert found[""][1] == "29,900 more problems are not listed: mend these first"
+    assert found[""][1] == "29,900 more problems are not listed: fix these first"
 
 
 def test_an_errors_text_is_short_however_many_problems_it_has() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.plans.expect import Expect, doubt
+from chalicelib.plans.expect import Expect, why_suspect
 from chalicelib.plans.model import Plan, read_rule
 
 OFF = Expect.model_validate({"shrink": "off"})
@@ -37,7 +37,7 @@ OFF = Expect.model_validate({"shrink": "off"})
     ],
 )
 def test_what_is_doubted(expect: Expect, size: int, before: tuple[int, ...], why: str) -> None:
-    said = doubt(expect, size, before)
+    said = why_suspect(expect, size, before)
     assert why in said
     assert bool(said) == bool(why)
 

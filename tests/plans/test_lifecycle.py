@@ -97,7 +97,7 @@ def test_newest_point_is_kept_even_when_expired() -> None:
 def test_incomplete_list_lets_nothing_go() -> None:
     found = decide([*FORTY_DAYS, point("2020-01-01", good=False)], Lifecycle(count=1), complete=False)
     assert len(kept(found.values())) == 41
-    assert found["11-01"].reason == "the list of points is incomplete: nothing is let go"
+    assert found["11-01"].reason == "the list of points is incomplete: nothing is deleted"
 
 
 def test_pinned_point_is_kept_with_its_reason() -> None:
@@ -117,7 +117,7 @@ def test_failed_point_stays_a_day_and_takes_no_place() -> None:
         Lifecycle(count=2),
     )
     assert kept(found.values()) == ["2026-11-22T11:00", "2026-11-20T12:00", "2026-11-19T12:00"]
-    assert found["2026-11-22T11:00"].reason == "it failed, and is left to be looked at for 1 day"
+    assert found["2026-11-22T11:00"].reason == "it failed, and can be looked at for 1 day"
     assert found["2026-11-21T12:00"].reason == "it failed more than 1 day ago"
 
 

@@ -46,7 +46,7 @@ def test_what_is_kept_as_asked_takes_no_place_before_its_time_is_up() -> None:
     by_hand = [point(f"m{days}", days, Pool.MANUAL) for days in range(3, 7)]
     found = verdicts(*asked, *by_hand)
     assert {id for id, (keep, _) in found.items() if keep} == {"k0", "k1", "k2", "m3", "m4", "m5"}
-    assert found["k0"] == (True, "kept until 2026-11-23T12:00:00Z, as it was asked for")
+    assert found["k0"] == (True, "kept until 2026-11-23T12:00:00Z, as was asked for")
     over = [point(f"k{days}", days, Pool.MANUAL, keep_days=0) for days in range(3)]
     assert kept(*over, *by_hand) == {"k0", "k1", "k2"}
 
@@ -55,7 +55,7 @@ def test_suspect_points_displace_nothing_not_even_each_other() -> None:
     suspects = [point(f"x{days}", days, Pool.SUSPECT) for days in range(5)]
     found = verdicts(*SCHEDULED, *suspects)
     assert {"s5", "s6", "x0", "x1", "x2", "x3", "x4"} == {id for id, (keep, _) in found.items() if keep}
-    assert found["x4"] == (True, "it is suspect, and waits 30 days to be confirmed")
+    assert found["x4"] == (True, "it is suspect, and is kept for 30 days so that it can be confirmed")
 
 
 def test_suspect_points_that_nobody_confirms_are_judged_among_themselves_after_a_month() -> None:

@@ -63,7 +63,7 @@ def test_a_path_in_a_block_of_yaml_is_the_path() -> None:
 @pytest.mark.parametrize("written", ["/opt/x/backup --all", "./backup a b", " /opt/x/backup\t--all\n"])
 def test_words_after_a_path_are_refused_with_the_script_to_write(written: str) -> None:
     expected = refusal(plan(script=written))
-    assert "a path is one word; to pass arguments write an inline script" in expected
+    assert "a path is one word; to pass arguments, write an inline script" in expected
     assert f'exec {written.strip()} "$@"' in expected
 
 
@@ -76,7 +76,7 @@ def test_texts_of_scripts_stay_as_they_are(text: str) -> None:
 
 
 def test_what_ssm_would_put_a_parameter_into_is_refused_where_the_shell_cannot_quote_it() -> None:
-    assert "SSM would put a parameter" in refusal(plan(working_directory="/srv/{{ssm:name}}"))
+    assert "SSM would substitute a parameter" in refusal(plan(working_directory="/srv/{{ssm:name}}"))
     assert rule_of(plan(script="docker ps --format '{{.ID}}'")).script.endswith("'{{.ID}}'")
 
 
@@ -84,7 +84,7 @@ def test_what_ssm_would_put_a_parameter_into_is_refused_where_the_shell_cannot_q
 def test_a_schedule_whose_years_are_over_is_refused(schedule: str) -> None:
     document = plan(schedule=schedule)
     del document["rules"][0]["rpo"]
-    assert refusal(document) == "a schedule that runs again: its years are over on 2026-11-22"
+    assert refusal(document) == "a schedule that still runs: all its years are past on 2026-11-22"
     # One that was stored while it still ran is read for ever.
     assert Plan.model_validate(document).rules[0].schedule == schedule
 

@@ -237,7 +237,7 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
             _job(CHECKED),
             _seen(),
             AGENT_PATIENCE,
-            Fail(Says(f"{WHAT}: waited 15 minutes for an instance that runs")),
+            Fail(Says(f"{WHAT}: waited 15 minutes for a running instance")),
             id="the instance does not run",
         ),
         pytest.param(

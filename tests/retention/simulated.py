@@ -140,7 +140,7 @@ class SimulatedWorld:
         if id in self.points:
             self.points[id] = replace(self.points[id], **what)
 
-    def take_back(self, id: str) -> None:
+    def undelete(self, id: str) -> None:
         """Take a point back that is in its grace, and hold it."""
         if id not in self.points:
             return

@@ -14,7 +14,7 @@ from chalicelib.plans.model import Kind, Plan, SnapshotRule
 from chalicelib.plans.rules import CopyTo
 from chalicelib.plans.selection import Selection
 from chalicelib.retention import forecast
-from chalicelib.retention.forecast import Forecaster, LeftBehind, is_much, left_behind, losses_of
+from chalicelib.retention.forecast import Forecaster, RemainingPoints, is_much, losses_of, remaining_points
 from tests.jobs.made import HOUR, NOON, point_in
 
 DAY = timedelta(days=1)
@@ -120,10 +120,16 @@ def test_what_a_plan_says_nothing_of_stays_behind() -> None:
         _record("old", "t", primary=1),
         _record("older", "s", primary=0),
     )
-    old = LeftBehind("old", Kind.SNAPSHOT, 2, {"primary": 5})
-    assert left_behind(records, _plan(_rule(1, "r", "dr"))) == (old,)
-    assert left_behind(records, _plan(_rule(1))) == (old, LeftBehind("r", Kind.SNAPSHOT, 1, {"dr": 2}))
-    assert left_behind(records, None) == (old, LeftBehind("r", Kind.SNAPSHOT, 1, {"dr": 2, "primary": 3}))
+    old = RemainingPoints("old", Kind.SNAPSHOT, 2, {"primary": 5})
+    assert remaining_points(records, _plan(_rule(1, "r", "dr"))) == (old,)
+    assert remaining_points(records, _plan(_rule(1))) == (
+        old,
+        RemainingPoints("r", Kind.SNAPSHOT, 1, {"dr": 2}),
+    )
+    assert remaining_points(records, None) == (
+        old,
+        RemainingPoints("r", Kind.SNAPSHOT, 1, {"dr": 2, "primary": 3}),
+    )
 
 
 class Catalog:

@@ -98,7 +98,7 @@ def _event(kind: str, id: str, random: Random) -> Callable[[SimulatedWorld], obj
         "outsider": lambda world: world.lost.add((id, vault)),
         "outage": lambda world: world.down.symmetric_difference_update({vault}),
         "hold": lambda world: world.change(id, hold=hold),
-        "undelete": lambda world: world.take_back(id),
+        "undelete": lambda world: world.undelete(id),
         "confirm": lambda world: world.change(id, confirmed="it is right"),
         "by hand": lambda world: world.delete_by_hand(id),
     }

@@ -10,7 +10,7 @@ from chalicelib.plans.lifecycle import Lifecycle, Pool
 from chalicelib.plans.model import Kind, Plan, Rule, ServiceRule, SnapshotRule
 from chalicelib.plans.rules import CopyTo
 from chalicelib.plans.selection import Selection
-from chalicelib.retention.forecast import Forecast, LeftBehind, Loss
+from chalicelib.retention.forecast import Forecast, Loss, RemainingPoints
 from chalicelib.retention.plan_warnings import Difference, PlanChange, differences, losses_by_change
 from tests.jobs.made import HOUR, NOON
 
@@ -38,8 +38,8 @@ def loss(vault: str, *, newly: bool = True) -> Loss:
     return Loss("rp-1", NOON, vault, "no longer kept", Pool.SCHEDULED, newly)
 
 
-def left(rule: str, kind: Kind = Kind.SNAPSHOT, services: int = 1, **points: int) -> LeftBehind:
-    return LeftBehind(rule, kind, services, points)
+def left(rule: str, kind: Kind = Kind.SNAPSHOT, services: int = 1, **points: int) -> RemainingPoints:
+    return RemainingPoints(rule, kind, services, points)
 
 
 def change(
@@ -47,7 +47,7 @@ def change(
     after: Plan,
     *,
     losses: tuple[Loss, ...] = (),
-    stays: tuple[LeftBehind, ...] = (),
+    stays: tuple[RemainingPoints, ...] = (),
     was: dict[str, tuple[str, ...]] | None = None,
     now: dict[str, tuple[str, ...]] | None = None,
 ) -> PlanChange:

@@ -1,8 +1,8 @@
-"""What inventories found: where the catalog and the world differ. Each finding is a record of its own.
+"""The findings of inventories: differences between the catalog and reality, each in a record of its own.
 
-A finding keeps the moment it was first seen as long as every inventory of its place finds it again; one that
-is no longer found is removed by the inventory that did not find it. DynamoDB's TTL removes what no inventory
-looks at any more.
+A finding keeps the time it was first seen while every inventory of its place finds it again; the first
+inventory that does not find it removes it. DynamoDB's TTL removes findings of places that inventories no
+longer look at.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,19 +19,19 @@ from chalicelib.ids import fingerprint
 
 FORMAT = 1
 _PK = "findings"
-# When a place is no longer looked at (it left the settings), its findings go after this.
+# When no inventory looks at a place any longer (its vault left the settings), its findings go after this.
 REMEMBERED = timedelta(days=30)
 LONGEST_REASON = 500
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 LONGEST_KEY_BYTES = 1024
-# A page of the API reads so many findings at a time, and gives up looking for those asked for after so many
+# A page of the API reads this many findings at a time, and stops looking for matching ones after this many
 # reads.
 READ_AT_ONCE = 200
 MOST_LOOKS = 10
 
 
 class FindingKind(StrEnum):
-    """How the catalog and the world differ."""
+    """The ways in which the catalog and reality differ."""
 
     ORPHAN_SNAPSHOT = "orphan-snapshot"
     ORPHAN_VOLUME = "orphan-volume"
@@ -46,10 +46,10 @@ class FindingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One difference: `what` (an id, a key, a folder) of which kind, where, and why it is one.
+    """One difference: `what` (an id, a key, a folder), of which kind, where, and why it is one.
 
-    `removed_after` says from when on an inventory removes it, None that nothing will: it is only told.
-    `settled` says that the point it is about is marked.
+    `removed_after` says from when on an inventory removes it; None: it is only reported. `settled` says that
+    the point it concerns is marked.
     """
 
     place: Location
@@ -66,11 +66,11 @@ class Finding:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What names its record."""
+        """The key of its record."""
         return key_of(self.place, self.kind, self.what)
 
     def seen_again(self, before: "Finding | None") -> "Finding":
-        """Return the finding with the time that an earlier inventory first saw it."""
+        """Return the finding with the time at which an earlier inventory first saw it."""
         return self if before is None else replace(self, since=before.since)
 
 
@@ -80,7 +80,7 @@ def key_of(place: Location, kind: FindingKind, what: str) -> tuple[str, str]:
 
 
 def noting(finding: Finding) -> Write:
-    """Store a finding, in place of what was known of it."""
+    """Return the write that stores a finding, in place of an earlier one."""
     put: Item = {
         "format": FORMAT,
         "region": finding.place.region,
@@ -101,24 +101,24 @@ def noting(finding: Finding) -> Write:
 
 
 def dropping(key: tuple[str, str]) -> Write:
-    """Remove a finding that is no longer true."""
+    """Return the write that removes a finding that is no longer true."""
     return Write(key, deletes=True)
 
 
 class FindingStore:
-    """Reads and lists findings; what writes them are the functions of this module."""
+    """Reads and lists findings. The functions of this module return the writes."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def known(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Finding]:
-        """Return the findings under these keys; what is not known is left out."""
+        """Return the findings under these keys; unknown keys are left out."""
         return {key: _finding(item) for key, item in self._table.get_all(set(keys)).items()}
 
     def of_place(
         self, place: Location, kind: FindingKind | None = None, *, after: str | None = None, limit: int
     ) -> tuple[Finding, ...]:
-        """Return the next findings of a place, or of one kind there, behind the sort key `after`."""
+        """Return the next findings of a place, or of one kind there, after the sort key `after`."""
         prefix = f"{place.name}#" + (f"{kind}#" if kind else "")
         return tuple(
             map(_finding, self._table.partition(_PK, prefix=prefix, after=after or None, limit=limit))

@@ -1,6 +1,6 @@
-"""The instances of a large service, in records of some thousand ids: no job holds them all.
+"""The instances of a large service, in records of some thousand ids, so that no job carries them all.
 
-Invariant: a list is stored under the hash of its ids before a job names it, so it never changes.
+Invariant: a list is stored under the hash of its ids before a job refers to it, so it never changes.
 """
 
 import json
@@ -14,7 +14,7 @@ IDS_PER_RECORD = 2_000
 
 
 class InstanceLists:
-    """Stores lists of instance ids and reads them back."""
+    """Stores and reads lists of instance ids."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -29,11 +29,11 @@ class InstanceLists:
         return name
 
     def get(self, name: str) -> tuple[str, ...]:
-        """Return the ids of a list, in their order."""
+        """Return the ids of a list, in order."""
         records = self._table.partition(f"instances#{name}")
         return tuple(instance for record in records for instance in json.loads(record["ids"]))
 
 
 def name_of(instances: Sequence[str]) -> str:
-    """Return the name of a list: the same ids have the same one."""
+    """Return the name of a list: the same ids always have the same one."""
     return fingerprint(*sorted(set(instances)))

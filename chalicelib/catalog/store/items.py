@@ -1,4 +1,4 @@
-"""Items as plain Python values, and as DynamoDB has them."""
+"""Converts items between plain Python values and DynamoDB's format."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ decode = TypeDeserializer().deserialize
 
 
 def encoded(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the item as DynamoDB takes it, without the attributes that are None."""
+    """Return the item in DynamoDB's format, without the attributes that are None."""
     return {name: encode(value) for name, value in item.items() if value is not None}
 
 
@@ -23,10 +23,10 @@ def decoded(item: Mapping[str, Any]) -> Item:
 
 
 def stamp(moment: datetime) -> str:
-    """Return a moment as it is stored: RFC 3339 UTC with microseconds, so that text sorts as time does."""
+    """Return a time as it is stored: RFC 3339 UTC with microseconds, so that texts sort as times do."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def moment(text: str) -> datetime:
-    """Read what `stamp` wrote."""
+    """Return the time that `stamp` wrote."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Plans in the table, each with the moment up to which the runs of every rule are opened."""
+"""Plans in the table, each with the time up to which runs of its rules are opened."""
 
 import heapq
 import json
@@ -20,10 +20,11 @@ _GONE = "gone-plan"
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A stored plan and how far Farshore is with it.
+    """A stored plan and the progress of its rules.
 
-    `ran_until` has, by rule, the moment up to which its runs are opened; `kept_since`, by rule, since when it
-    keeps what it keeps. It is looked at again at `wake_at`; its lifecycles were last swept on `swept_on`.
+    `ran_until` has, by rule, the time up to which its runs are opened; `kept_since`, by rule, the time since
+    which its lifecycles are unchanged. The plan is due again at `wake_at`; its lifecycles were last swept on
+    `swept_on`.
     """
 
     plan: Plan
@@ -44,10 +45,10 @@ class PlanStore:
         self._table = table
 
     def put(self, plan: Plan, now: datetime) -> StoredPlan:
-        """Store the plan, to be looked at by the next tick.
+        """Store the plan, to be processed by the next tick.
 
-        A rule that keeps its name goes on from its last run; a new one begins now. What is let go by a
-        rule whose lifecycles have changed can be taken back for a whole grace from now on.
+        A rule that keeps its name continues after its last run; a new one begins now. What expires by a rule
+        whose lifecycles have changed can be undeleted for a whole grace from now on.
         """
         known = self.get(plan.name)
         ran_until = {rule.name: known.ran_until.get(rule.name, now) if known else now for rule in plan.rules}
@@ -84,16 +85,16 @@ class PlanStore:
         return stored
 
     def delete(self, name: str) -> bool:
-        """Remove the plan; say whether there was one. Its recovery points stay, and its name with them."""
+        """Remove the plan; return whether there was one. Its recovery points stay, and so does its name."""
         removed = Write(("plan", name), deletes=True, condition=Attr("pk").exists())
         return not self._table.commit([removed, Write((_GONE, name), put={"format": 1})])
 
     def all(self) -> Iterator[StoredPlan]:
-        """Yield every plan in the order of their names."""
+        """Yield every plan in the order of names."""
         return map(_stored, self._table.partition("plan"))
 
     def names(self) -> Iterator[tuple[str, StoredPlan | None]]:
-        """Yield every plan by name, also those that are gone (None)."""
+        """Yield every plan by name, and None for those that were removed."""
         gone = ((item["sk"], None) for item in self._table.partition(_GONE))
         yield from heapq.merge(
             ((each.plan.name, each) for each in self.all()), gone, key=lambda pair: pair[0]
@@ -115,7 +116,7 @@ class PlanStore:
         return not isinstance(answer, Refused)
 
     def sleep(self, stored: StoredPlan, wake_at: datetime) -> None:
-        """Have the plan looked at again at `wake_at`, unless it was stored anew since it was read."""
+        """Set the time at which the plan is due again, unless it was stored again since it was read."""
         self._table.update(
             "plan",
             stored.plan.name,
@@ -132,7 +133,7 @@ class PlanStore:
 
 
 def _kept_since(rule: Rule, known: StoredPlan | None) -> datetime | None:
-    """Return since when a rule keeps what it keeps, None when it has changed or is new."""
+    """Return since when a rule's lifecycles are unchanged; None when they changed now or the rule is new."""
     before = known.plan.rule(rule.name) if known else None
     if known is None or before is None or before.kind is not rule.kind:
         return None
@@ -153,5 +154,5 @@ def _stored(item: Item) -> StoredPlan:
 
 @lru_cache(maxsize=1024)
 def _parsed(document: str) -> Plan:
-    """Read a plan; every tick of a warm Lambda reads the same ones."""
+    """Return the plan that a text states; cached, because every tick of a warm Lambda reads the same ones."""
     return Plan.read(json.loads(document), "a stored plan")

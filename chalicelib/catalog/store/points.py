@@ -1,10 +1,10 @@
 """Recovery points in the table.
 
-A point's id begins with its lineage's key, and the points of a lineage share a partition: whatever is
-destructive is decided from one strongly consistent query. Each artefact is an attribute of its own, beside
-its state and its pins (the jobs that need it), so that a condition can name them.
+A point's id begins with its lineage's key, and the points of a lineage share a partition: whatever destroys
+data is decided from one strongly consistent query. Each artefact is an attribute of its own, beside its state
+and its pins (the jobs that need it), so that a condition can refer to them.
 
-Invariant: a point changes only from the version it was read at, and an artefact is let go only while nothing
+Invariant: a point is changed only from the version it was read at, and an artefact expires only while no job
 pins it.
 """
 
@@ -47,12 +47,12 @@ _REF = tuple(field.name for field in fields(SnapshotRef))
 FORMAT = 1
 SHARDS_AT_ONCE = 50
 
-# A point that failed or was deleted is remembered this long; then DynamoDB's TTL removes its record.
+# The record of a point that failed or was deleted is kept this long; then DynamoDB's TTL removes it.
 REMEMBERED = timedelta(days=90)
 
 
 class PointStore:
-    """Reads and lists recovery points; what writes them are the functions of this module."""
+    """Reads and lists recovery points. The functions of this module return the writes."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -74,13 +74,13 @@ class PointStore:
         return point
 
     def plans_with(self, service: str, rule: str) -> list[str]:
-        """Return the plans, gone or not, with points of a service and rule to restore from."""
+        """Return the plans, removed ones too, with points of a service and rule to restore from."""
         listed = self._table.every(_lookup({"service": service, "rule": rule}, None))
         found = self._table.get_all([(item["pk"], item["sk"]) for item in listed])
         return sorted({point.plan for point in map(_point, found.values()) if point.available_in()})
 
     def get_many(self, point_ids: Iterable[str]) -> dict[str, RecoveryPoint]:
-        """Return the points with these ids, strongly consistent; those that are not there are left out."""
+        """Return the points with these ids, strongly consistent; unknown ids are left out."""
         found = self._table.get_all({_key(point_id) for point_id in point_ids})
         return {item["sk"]: _point(item) for item in found.values()}
 
@@ -99,12 +99,12 @@ class PointStore:
         return tuple(sorted(points, key=lambda point: (point.created_at, point.id), reverse=True))
 
     def shard(self, point: RecoveryPoint, vault: str, number: int) -> tuple[SnapshotRef, ...]:
-        """Return the snapshots of one shard of an artefact; shard 0 of one that has none is all of it."""
+        """Return the snapshots of one shard of an artefact; without shards, shard 0 has all of them."""
         held = point.artefacts[vault].snapshots
         return self.stored_shard(point.id, vault, number) if held.shards else held.snapshots
 
     def stored_shard(self, point_id: str, vault: str, number: int) -> tuple[SnapshotRef, ...]:
-        """Return the snapshots of a shard that has a record of its own; nothing when there is none."""
+        """Return the snapshots of a shard that has a record of its own; none when there is no such record."""
         item = self._table.get(*_shard_key(point_id, vault, number))
         return _refs(json.loads(item["snapshots"])) if item else ()
 
@@ -114,8 +114,7 @@ class PointStore:
         return tuple(json.loads(item["left_out"])) if item else ()
 
     def stored_snapshots(self, point_id: str) -> dict[str, set[str]]:
-        """Return, by vault, the ids of all snapshots of a point that have records of their own, also while it
-        is being made."""
+        """Return the ids of all snapshots in the shard records of a point, finished or not, by vault."""
         found: dict[str, set[str]] = {}
         for item in self._table.partition(f"shards#{point_id}"):
             ids = (ref.id for ref in _refs(json.loads(item["snapshots"])))
@@ -123,7 +122,7 @@ class PointStore:
         return found
 
     def snapshots(self, point: RecoveryPoint, vault: str) -> Iterator[SnapshotRef]:
-        """Yield all snapshots of an artefact, however many shards they lie in."""
+        """Yield all snapshots of an artefact, from all its shards."""
         held = point.artefacts[vault].snapshots
         yield from held.snapshots
         keys = [_shard_key(point.id, vault, number) for number in range(held.shards)]
@@ -134,17 +133,17 @@ class PointStore:
 
 
 def creating(point: RecoveryPoint, now: datetime) -> Write:
-    """Store a point that is being made; it may be stored again as long as it is."""
+    """Return the write that stores a point that is being made; it may be repeated while it is being made."""
     return Write(_key(point.id), put=_item(point, now), condition=_not_settled())
 
 
 def settling(point: RecoveryPoint, now: datetime) -> Write:
-    """Store what became of a point that was being made."""
+    """Return the write that stores the outcome of a point that was being made."""
     return Write(_key(point.id), put=_item(point, now), condition=_not_settled())
 
 
 def forgetting(point_id: str) -> Write:
-    """Remove the record of a point of which nothing was made; one that is settled stays."""
+    """Return the write that removes the record of a point of which nothing was made; a finished one stays."""
     begun = Attr("state").eq(str(PointState.CREATING))
     return Write(_key(point_id), Role.RELEASE, deletes=True, condition=begun)
 
@@ -152,7 +151,7 @@ def forgetting(point_id: str) -> Write:
 def changing(
     point: RecoveryPoint, artefact: Artefact, now: datetime, *, unpinned: Collection[str] = ()
 ) -> Write:
-    """Store another state of one artefact of a point, and the state of the point that follows.
+    """Return the write that stores a new state of one artefact, and the state of the point that follows.
 
     Refused when the point has changed since `point` was read, or while a job needs it in one of the vaults
     `unpinned`.
@@ -178,7 +177,7 @@ def changing(
 
 
 def changing_all(point: RecoveryPoint, artefacts: Iterable[Artefact], now: datetime) -> list[Write]:
-    """Store other states of several artefacts of a point; refused when it has changed since it was read."""
+    """Return the writes that store new states of several artefacts; refused when the point has changed."""
     after, writes = point, []
     for artefact in artefacts:
         writes.append(changing(after, artefact, now))
@@ -187,7 +186,7 @@ def changing_all(point: RecoveryPoint, artefacts: Iterable[Artefact], now: datet
 
 
 def expecting(point: RecoveryPoint, vault: str, due: DueCopy | None) -> Write:
-    """Have a failed copy tried again, or with None no longer; refused when the point has changed since."""
+    """Return the write that has a failed copy tried again, or (None) no longer; refused if changed."""
     left = {name: each for name, each in point.due.items() if name != vault}
     left |= {vault: due} if due else {}
     at = min((each.at for each in left.values() if each.at is not None), default=None)
@@ -203,7 +202,7 @@ def expecting(point: RecoveryPoint, vault: str, due: DueCopy | None) -> Write:
 
 
 def holding(point: RecoveryPoint, reason: str | None) -> Write:
-    """Keep a point whatever its lifecycle says, or (None) no longer; refused when it has changed since."""
+    """Return the write that holds a point, or (None) releases it; refused when the point has changed."""
     version: dict[str, Any] = {"version": point.version + 1}
     unchanged = Attr("version").eq(point.version)
     if reason is None:
@@ -212,33 +211,33 @@ def holding(point: RecoveryPoint, reason: str | None) -> Write:
 
 
 def confirming(point: RecoveryPoint, reason: str) -> Write:
-    """Have a suspect point count as a good one; refused when it has changed since it was read."""
+    """Return the write that makes a suspect point count as good; refused when the point has changed."""
     sets = {"confirmed": reason, "version": point.version + 1}
     return Write(_key(point.id), sets=sets, condition=Attr("version").eq(point.version))
 
 
 def pinning(point_id: str, vault: str, holder: str) -> Write:
-    """Keep an artefact from being let go until `holder` unpins it; refused when it is not available."""
+    """Return the write by which `holder` keeps an artefact from expiring; refused if not available."""
     available = Attr(_STATE + vault).eq(str(PointState.AVAILABLE))
     return Write(_key(point_id), adds={_PINS + vault: {holder}}, condition=available)
 
 
 def unpinning(point_id: str, vault: str, holder: str) -> Write:
-    """Take a holder's pin away."""
+    """Return the write that removes a holder's pin."""
     return Write(_key(point_id), takes={_PINS + vault: {holder}})
 
 
 def adding_shard(
     point_id: str, vault: str, number: int, refs: Iterable[SnapshotRef], lacking: Iterable[str] = ()
 ) -> Write:
-    """Store the snapshots of one shard of an artefact, and the names of the volumes that it lacks."""
+    """Return the write that stores one shard of an artefact: snapshots, and the names of missing volumes."""
     text = json.dumps([_ref_document(ref) for ref in refs])
     put = {"format": FORMAT, "snapshots": text, "left_out": json.dumps([*lacking])}
     return Write(_shard_key(point_id, vault, number), put=put)
 
 
 def dropping_shard(point_id: str, vault: str, number: int) -> Write:
-    """Remove the record of a shard."""
+    """Return the write that removes the record of a shard."""
     return Write(_shard_key(point_id, vault, number), deletes=True)
 
 
@@ -298,10 +297,10 @@ def _item(point: RecoveryPoint, now: datetime) -> Item:
 
 
 def _forgotten_at(point: RecoveryPoint, now: datetime) -> int | None:
-    """Return when the record of a point that can never be restored again goes, in seconds of the epoch."""
+    """Return when the record of a point that can never be restored again is removed, in epoch seconds."""
     missing = any(each.state is PointState.MISSING for each in point.artefacts.values())
     if missing or point.state not in (PointState.FAILED, PointState.DELETED):
-        return None  # what is missing may be there again
+        return None  # what is missing may be found again
     return int((now + REMEMBERED).timestamp())
 
 

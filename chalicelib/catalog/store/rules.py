@@ -1,7 +1,7 @@
 """The rules that jobs were opened under, each stored once under the hash of its text.
 
-A job names its rule by this id, so that an inline script is stored once per version of a plan and not in
-every job. Invariant: what an id names never changes.
+A job refers to its rule by this id, so that an inline script is stored once per version of a plan and not in
+every job. Invariant: a rule stored under an id never changes.
 """
 
 import json
@@ -18,7 +18,7 @@ RuleId = NewType("RuleId", str)
 
 
 class RuleStore:
-    """Stores rules and reads them back."""
+    """Stores and reads rules."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -34,7 +34,7 @@ class RuleStore:
         return {name: _id(text) for name, text in texts.items()}
 
     def get(self, rule_id: RuleId) -> Rule:
-        """Return a rule; a warm worker reads the same ones again and again.
+        """Return a rule; cached, because a warm worker reads the same ones again and again.
 
         Raises:
             NotFound: nothing was stored under this id.

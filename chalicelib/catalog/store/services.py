@@ -1,12 +1,12 @@
-"""What every service of a plan has, rule by rule: its backup under way and what is due, how many points there
-are in each vault, the newest.
+"""The services of each plan, rule by rule: backup under way, due backup, counts by vault, newest points.
 
-One record for each lineage, one for each vault of it, and one for each service that the plan was last seen to
-select. They are written with what they tell of, so that ticks and `GET /status` read one page of them instead
-of every point. A lineage whose failed backup is to be tried again stands in the index of what wakes.
+There is one record for each lineage, one for each vault of it, and one for each service that the plan was
+last seen to select. They are written in the same transaction as what they describe, so that ticks and `GET
+/status` read one page of them instead of every point. A lineage whose failed backup is to be tried again is
+in the `wake` index.
 
-Invariant: a vault's newest only ever grows, whatever the order in which copies arrive, until a lifecycle that
-has read every point states it anew.
+Invariant: the newest point of a vault only ever gets newer, whatever the order in which copies arrive, until
+a lifecycle that has read every point states it again.
 """
 
 import json
@@ -28,14 +28,14 @@ from chalicelib.plans.model import Kind
 _SEPARATOR = "\x1f"
 _COUNT = "count#"
 _WAITED_FOR = "waited_for#"
-# A sort key has at most 1,024 bytes, and a service's name may have as many.
+# A sort key has at most 1,024 bytes, and so may a service's name alone.
 _LONGEST_BYTES = 512
 INSTANCES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A failed backup that is to be tried again: the run it was due for, its tries, when next."""
+    """A failed backup to be tried again: the run it was due for, its number of tries, its next time."""
 
     job: str
     nominal_at: datetime
@@ -46,7 +46,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The time of the newest point in a vault, and of the newest whose bytes were verified there."""
+    """The times of the newest point in a vault, and of the newest whose bytes were verified there."""
 
     at: datetime
     verified_at: datetime | None = None
@@ -54,7 +54,7 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class Flagged:
-    """The last point of a lineage, and why it stands for no good one."""
+    """The last point of a lineage, and why it does not count as a good one."""
 
     point: str
     why: str
@@ -62,12 +62,12 @@ class Flagged:
 
 @dataclass(frozen=True, slots=True)
 class LineageRecord:
-    """A lineage. By vault: how many points it has there, the newest, and how many copies are awaited there.
+    """A lineage. By vault: how many points it has there, the newest, and how many copies are due there.
 
-    Of its backups: the last job opened, the one that has begun and is under way, the newest that was due with
-    how many were due since one began, those that wait for their turn, and a failed one to be tried again.
-    `missed` says why the last due run could not be made; `seen` are some of its instances when they were last
-    seen. `flagged` says what is wrong with its last point.
+    Of its backups: the last job opened, the one under way, the newest due one with how many were due since
+    one began, those that wait for their turn, and a failed one to be tried again. `missed` says why the last
+    due run could not be made; `seen` are some of its instances when they were last seen. `flagged` says what
+    is wrong with its last point.
     """
 
     lineage: Lineage
@@ -87,18 +87,18 @@ class LineageRecord:
 
     @property
     def newest_at(self) -> datetime | None:
-        """The time of its newest point, wherever that is."""
+        """The time of its newest point in any vault."""
         return max((each.at for each in self.newest.values()), default=None)
 
     @property
     def verified_at(self) -> datetime | None:
-        """The time of its newest verified point, wherever that is."""
+        """The time of its newest verified point in any vault."""
         return max((each.verified_at for each in self.newest.values() if each.verified_at), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """A service of a plan and its lineages; `key` continues a listing behind it."""
+    """A service of a plan and its lineages; `key` is where a listing continues."""
 
     key: str
     service: str
@@ -112,14 +112,14 @@ class ServiceStore:
         self._table = table
 
     def note_selected(self, plan: str, services: Iterable[str], now: datetime) -> None:
-        """Remember the services that a plan selects, and when it was seen to."""
+        """Record the services that a plan selects, and when."""
         self._table.put_all(
             {"pk": _pk(plan), "sk": _prefix(service), "format": 1, "service": service, "seen_at": stamp(now)}
             for service in services
         )
 
     def of_plan(self, plan: str, *, after: str | None = None) -> Iterator[ServiceRecord]:
-        """Yield the services of a plan by name, those whose record's key comes behind `after`."""
+        """Yield the services of a plan by name, after the record's key `after`."""
         service, items = None, list[Item]()
         bound = f"{after}{_SEPARATOR}\uffff" if after is not None else None
         for item in self._table.partition(_pk(plan), after=bound):
@@ -137,23 +137,23 @@ class ServiceStore:
         return _service(plan, items) if items else None
 
     def of_lineage(self, lineage: Lineage) -> LineageRecord:
-        """Return one lineage, without its vaults, strongly consistent; an empty record when there is none."""
+        """Return a lineage without its vaults, strongly consistent; an empty record when there is none."""
         item = self._table.get(*_key(lineage))
         return _record(item, lineage) if item else LineageRecord(lineage)
 
     def with_vaults(self, lineage: Lineage) -> LineageRecord:
-        """Return one lineage with its vaults, strongly consistent; an empty record when there is none."""
+        """Return a lineage with its vaults, strongly consistent; an empty record when there is none."""
         pk, sk = _key(lineage)
         records = _records(lineage.plan, list(self._table.partition(pk, prefix=sk)))
         return next((each for each in records if each.lineage == lineage), LineageRecord(lineage))
 
     def lineages(self, plan: str) -> Iterator[LineageRecord]:
-        """Yield every lineage of a plan that there ever was a job for."""
+        """Yield every lineage of a plan that ever had a job."""
         for service in self.of_plan(plan):
             yield from service.lineages
 
     def note_retries(self, retries: Iterable[tuple[Lineage, Retry]]) -> None:
-        """Have runs that could not be made tried again."""
+        """Record runs that could not be made, to be tried again."""
         for batch in in_batches((retrying(lineage, retry) for lineage, retry in retries), MOST_WRITES):
             self._table.commit(batch)
 
@@ -164,8 +164,10 @@ class ServiceStore:
                 self._table.commit([forgetting_retry(record.lineage, record.retry.job)])
 
     def forget_unseen(self, records: Iterable[LineageRecord]) -> None:
-        """Forget the missed runs of services of which no instance was ever seen: a plan that selected nothing
-        has such a lineage, by its own name, until it selects something."""
+        """Remove the missed runs of services of which no instance was ever seen.
+
+        A plan that selects nothing has such a lineage, by its own name, until it selects something.
+        """
         for record in records:
             if record.missed is not None and record.seen_at is None:
                 unseen = Attr("seen_at").not_exists()
@@ -181,7 +183,7 @@ class ServiceStore:
 
 
 def opening(lineage: Lineage, job_id: str, instances: Sequence[str], now: datetime, *, due: bool) -> Write:
-    """Note the last job opened for a lineage; one that was due supersedes those before it."""
+    """Return the write for the last job opened for a lineage; one that was due supersedes those before it."""
     sets = {**_named(lineage), "last_job": job_id, "seen": list(instances[:INSTANCES_NAMED])}
     sets["seen_at"] = stamp(now)
     if not due:
@@ -191,7 +193,7 @@ def opening(lineage: Lineage, job_id: str, instances: Sequence[str], now: dateti
 
 
 def missing(lineage: Lineage, job_id: str, why: str, *, supersedes: bool) -> Write:
-    """Note that a due run could not be made; if it `supersedes` those before it, it does as any other."""
+    """Return the write for a due run that could not be made; with `supersedes` it replaces those before."""
     sets = {**_named(lineage), "last_job": job_id, "missed": why}
     if not supersedes:
         return Write(_key(lineage), sets=sets)
@@ -200,9 +202,9 @@ def missing(lineage: Lineage, job_id: str, why: str, *, supersedes: bool) -> Wri
 
 
 def beginning(record: LineageRecord, job_id: str, *, due: bool) -> Write:
-    """Make a job the one under way; refused when another is, or when a newer one is due in its place."""
+    """Return the write that puts a job under way; refused when one is, or a newer one is due instead."""
     free: ConditionBase = Attr("running").not_exists() | Attr("running").eq(job_id)
-    if record.running is not None:  # over, and could not say so
+    if record.running is not None:  # that job is over and could not record it
         free = free | Attr("running").eq(record.running)
     sets: Item = {"running": job_id} | ({"passed": 0} if due else {})
     newest = free & Attr("due_job").eq(job_id) if due else free
@@ -210,23 +212,23 @@ def beginning(record: LineageRecord, job_id: str, *, due: bool) -> Write:
 
 
 def unbeginning(lineage: Lineage, passed: int) -> Write:
-    """Give the lineage back as it was before a job began; so many runs have been due since one did."""
+    """Return the write that undoes the beginning of a job; `passed` runs have been due since one began."""
     return Write(_key(lineage), drops=("running",), adds={"passed": passed})
 
 
 def enqueueing(lineage: Lineage, job_id: str, holder: str) -> Write:
-    """Have a job poked when `holder` is over; refused when that is over already."""
+    """Return the write that has a job advanced when `holder` is over; refused when it already is."""
     return Write(_key(lineage), adds={"waiting": {job_id}}, condition=Attr("running").eq(holder))
 
 
 def ending(lineage: Lineage, job_id: str, *, begun: bool, passed: int) -> Write:
-    """Give the lineage back, or leave the line; `passed` is added to the due runs since one began."""
+    """Return the write that ends a job's turn or its waiting; `passed` is added to the runs due since."""
     added = {"passed": passed} if passed else {}
     return Write(_key(lineage), adds=added, takes={"waiting": {job_id}}, drops=("running",) if begun else ())
 
 
 def retrying(lineage: Lineage, retry: Retry) -> Write:
-    """Have a failed backup tried again."""
+    """Return the write that has a failed backup tried again."""
     stored = {
         "job": retry.job,
         "nominal_at": stamp(retry.nominal_at),
@@ -238,7 +240,7 @@ def retrying(lineage: Lineage, retry: Retry) -> Write:
 
 
 def forgetting_retry(lineage: Lineage, job_id: str) -> Write:
-    """Stop trying a failed backup."""
+    """Return the write that stops trying a failed backup."""
     condition = Attr("retry.job").eq(job_id)
     return Write(_key(lineage), Role.RELEASE, drops=("retry", *NOT_WAKING), condition=condition)
 
@@ -247,19 +249,19 @@ def forgetting_retry(lineage: Lineage, job_id: str) -> Write:
 
 
 def counting(point: RecoveryPoint, vault: str, number: int) -> Write:
-    """Count a lineage's points in a vault up or down."""
+    """Return the write that adds `number` to the count of a lineage's points in a vault."""
     return Write(_key(point.lineage), sets=_named(point.lineage), adds={_COUNT + vault: number})
 
 
 def flagging(point: RecoveryPoint) -> Write:
-    """Note what is wrong with the last point of a lineage, or that nothing is."""
+    """Return the write that stores what is wrong with the last point of a lineage, or that nothing is."""
     if point.is_flagged:
         return Write(_key(point.lineage), sets={**_named(point.lineage), "flagged": _flag(point)})
     return Write(_key(point.lineage), sets=_named(point.lineage), drops=("flagged",))
 
 
 def confirming(point: RecoveryPoint) -> list[Write]:
-    """Count a suspect point that is confirmed as verified wherever it was read back."""
+    """Return the writes that count a confirmed point as verified in each vault where it was read back."""
     at = stamp(point.created_at)
     older = Attr("verified_at").not_exists() | Attr("verified_at").lt(at)
     unflagged = Write(
@@ -283,14 +285,14 @@ def _flag(point: RecoveryPoint) -> str:
 
 
 def awaiting(point: RecoveryPoint, vault: str, number: int) -> Write:
-    """Count the copies up or down that are due in a vault and not there."""
+    """Return the write that adds `number` to the count of copies that are due in a vault."""
     return Write(_key(point.lineage), adds={_WAITED_FOR + vault: number})
 
 
 def arriving(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
-    """Count a point that is new in a vault; it is the newest there unless a newer one arrived before.
+    """Return the writes that count a new point in a vault, and make it the newest unless one is newer.
 
-    A partial one is no newest point, and one of which something is doubted is not verified.
+    A partial point is never the newest, and a suspect one is not verified.
     """
     if point.left_out:
         return (counting(point, artefact.vault, 1),)
@@ -304,8 +306,10 @@ def arriving(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
 
 
 def restating(record: LineageRecord, points: Sequence[RecoveryPoint]) -> list[Write]:
-    """State the newest of each vault as all of the lineage's points tell it, unless one arrived meanwhile; a
-    flagged point that is gone is no longer shown."""
+    """Return the writes that set the newest of each vault from all points, unless one arrived meanwhile.
+
+    The flag of a point that is gone is removed.
+    """
     whole = [point for point in points if not point.left_out]
     vaults = sorted({*record.newest, *(vault for point in whole for vault in point.available_in())})
     writes = _unflagging(record, points)
@@ -364,7 +368,7 @@ def _vault_key(lineage: Lineage, vault: str) -> tuple[str, str]:
 
 
 def _prefix(service: str) -> str:
-    """Return what the keys of a service begin with: its name, or the beginning of a long one and its hash."""
+    """Return the beginning of a service's keys: its name, or the beginning of a long one and its hash."""
     if len(service.encode()) <= _LONGEST_BYTES and _SEPARATOR not in service:
         return service + _SEPARATOR
     begin = service.encode()[: _LONGEST_BYTES - 32].decode(errors="ignore").replace(_SEPARATOR, " ")
@@ -377,7 +381,7 @@ def _service(plan: str, items: Sequence[Item]) -> ServiceRecord:
 
 
 def _records(plan: str, items: Sequence[Item]) -> Iterator[LineageRecord]:
-    """Yield the lineages that the items of one service tell of."""
+    """Yield the lineages that the items of one service describe."""
     newest: dict[Lineage, dict[str, Newest]] = {}
     for item in items:
         if "vault" in item:

@@ -1,6 +1,7 @@
-"""One DynamoDB table, typed: items in and out as plain Python values, conditions answered, pages followed.
+"""One DynamoDB table, typed: plain Python values in and out, conditions as results, pages followed.
 
-Source of every limit here: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
+Source of every limit here:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 """
 
 import base64
@@ -27,7 +28,7 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Record]):
-    """Some records and, unless they are the last, the cursor that continues behind them."""
+    """Some records and the cursor that continues after them; None after the last."""
 
     items: tuple[Record, ...]
     cursor: str | None
@@ -35,16 +36,16 @@ class Page(Generic[Record]):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A condition was not met; `item` is what lies in the table instead (None: nothing)."""
+    """A condition was not met; `item` is what is in the table instead (None: nothing)."""
 
     item: Item | None
 
 
 READ_AT_ONCE = 100
-# The SDK does not try a transaction again that met another one at an item.
+# The SDK does not retry a transaction that conflicted with another one.
 CONFLICTS_MET = 3
 PUT_AT_ONCE = 25
-# An index may hold a hundred thousand records that a filter leaves out: a page gives up looking after this.
+# A filter may leave out a hundred thousand records of an index: a page stops looking after this many reads.
 MOST_LOOKS = 4
 IN_PARALLEL = 8
 
@@ -72,8 +73,10 @@ _INDEX_KEYS = {
 
 
 class Table:
-    """The catalog's table. Reads by key are strongly consistent; reads of an index are not, and callers
-    allow for it."""
+    """The catalog's table.
+
+    Reads by key are strongly consistent; reads of an index are not, and callers allow for it.
+    """
 
     def __init__(self, client: "DynamoDBClient", name: str) -> None:
         self.client = client
@@ -88,7 +91,7 @@ class Table:
         return decoded(answer["Item"]) if "Item" in answer else None
 
     def put(self, item: Item) -> None:
-        """Store the item, whatever lay there."""
+        """Store the item, in place of any other."""
         with translated_errors("PutItem", str(item["pk"])):
             self.client.put_item(TableName=self.name, Item=encoded(item))
 
@@ -102,7 +105,7 @@ class Table:
         values: Mapping[str, Any] | None = None,
         condition: str | None = None,
     ) -> Item | Refused:
-        """Apply an update expression; return the changed item, or `Refused` if the condition fails."""
+        """Apply an update expression; return the updated item, or `Refused` if the condition fails."""
         request: dict[str, Any] = {
             "TableName": self.name,
             "Key": {"pk": encode(pk), "sk": encode(sk)},
@@ -127,7 +130,7 @@ class Table:
         return decoded(answer["Attributes"])
 
     def delete(self, pk: str, sk: str) -> bool:
-        """Remove the item; say whether there was one."""
+        """Remove the item; return whether there was one."""
         with translated_errors("DeleteItem", pk):
             answer = self.client.delete_item(
                 TableName=self.name, Key={"pk": encode(pk), "sk": encode(sk)}, ReturnValues="ALL_OLD"
@@ -135,7 +138,7 @@ class Table:
         return "Attributes" in answer
 
     def commit(self, writes: Sequence[Write]) -> tuple[Write, ...]:
-        """Carry out all writes or none; return those whose condition was not met: none when all is done.
+        """Carry out all writes or none; return those whose condition was not met (none: all is done).
 
         Raises:
             Throttled: another transaction was at one of the items; nothing was written.
@@ -154,7 +157,7 @@ class Table:
         return ()
 
     def commit_outcome(self, writes: Sequence[Write]) -> tuple[Write, ...]:
-        """Carry out all writes or none, without those whose refusal is as good; return the others refused."""
+        """Carry out all writes or none; return the refused ones whose refusal matters."""
         left = list(writes)
         while refused := self.commit(left):
             if not all(write.role in AS_GOOD for write in refused):
@@ -224,7 +227,7 @@ class Table:
         )
 
     def put_all(self, items: Iterable[Item]) -> None:
-        """Store many items, whatever lay there; some may be stored when it raises."""
+        """Store many items, in place of any others; some may be stored when it raises."""
         batches = list(in_batches(items, PUT_AT_ONCE))
         if len(batches) <= 1:
             for batch in batches:
@@ -250,7 +253,7 @@ class Table:
     ) -> Iterator[Item]:
         """Yield the items of a partition in the order of their sort keys, strongly consistent, all pages.
 
-        `after` begins behind this sort key, `limit` ends after so many items.
+        `after` starts after this sort key; `limit` stops after this many items.
         """
         start: Any = {"pk": encode(pk), "sk": encode(after)} if after is not None else None
         while True:
@@ -273,10 +276,10 @@ class Table:
                 return
 
     def page(self, lookup: Lookup, *, limit: int, cursor: str | None) -> Page[Item]:
-        """Return up to `limit` matching items of an index and the cursor behind the last of them.
+        """Return up to `limit` matching items of an index and the cursor after the last of them.
 
-        A page does one page's work: where a filter leaves most of an index out, it may hold fewer items than
-        asked for, or none, and still have a cursor.
+        A call does the work of one page: where a filter leaves most of an index out, it may hold fewer items
+        than asked for, or none, and still have a cursor.
 
         Raises:
             InvalidInput: the cursor is not one of ours, or belongs to another lookup.

@@ -1,8 +1,8 @@
-"""What should have moved by itself by now: jobs that are not over, plans of which a rule is due, lineages
-whose failed backup is to be tried again, points of which a copy is, the daily inventory.
+"""What is due: unfinished jobs, plans, failed backups and copies to be tried again, the daily inventory.
 
-All carry a `wake_at` and stand in one index of keys alone: a tick that has nothing to do asks one question.
-Jobs without end delay no plan: where there are too many of them to read, the plans are read apart.
+All have a `wake_at` and are in one index of keys alone, so a tick with nothing to do makes one query.
+However many jobs are unfinished, plans are not delayed: where there are too many jobs to read, the plans are
+read separately.
 """
 
 from collections.abc import Iterable
@@ -18,15 +18,17 @@ _ONE_PARTITION = "wake"
 _JOB = "job#"
 # The record that says when the next inventory is due.
 INVENTORY = ("inventory", "daily")
-# A tick reads no more than this: about what EC2's buckets let through until the next one, and more.
+# A tick reads no more than this: rather more than EC2's buckets let through until the next one.
 MOST_READ = 4_000
 NOT_WAKING = ("wake", "wake_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The ids of jobs with the moment at which each should move; the names of plans, the keys of lineages and
-    the ids of points to be looked at; whether an inventory is due."""
+    """What is due: jobs with the time at which each is, names of plans, keys of lineages, ids of points.
+
+    `inventory` says whether the daily inventory is due.
+    """
 
     jobs: tuple[tuple[str, datetime], ...]
     plans: tuple[str, ...]
@@ -36,9 +38,9 @@ class Due:
 
 
 def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) -> Due:
-    """Return what should have moved by `now`, and the jobs that should within `ahead`, the longest due first.
+    """Return what is due at `now`, and the jobs that will be within `ahead`, the longest due first.
 
-    What the index does not show yet, the next tick sees.
+    What the index does not show yet is seen by the next tick.
     """
     before = stamp(now + ahead + timedelta(microseconds=1))
     lookup = Lookup(_INDEX, _ONE_PARTITION, {}, {}, before=before, newest_first=False)
@@ -60,13 +62,15 @@ def _of(items: Iterable[Item], prefix: str) -> Iterable[Item]:
 
 
 def open_jobs(table: Table, *, limit: int, cursor: str | None) -> Page[str]:
-    """Return a page of the ids of jobs that are not over, the longest due first; what the index does not show
-    yet is left out."""
+    """Return a page of the ids of unfinished jobs, the longest due first.
+
+    Jobs that the index does not show yet are left out.
+    """
     page = table.page(Lookup(_INDEX, _ONE_PARTITION, {}, {}, newest_first=False), limit=limit, cursor=cursor)
     jobs = (item["pk"] for item in page.items if item["pk"].startswith(_JOB))
     return Page(tuple(pk.removeprefix(_JOB) for pk in jobs), page.cursor)
 
 
 def waking(at: datetime) -> Item:
-    """Return the attributes that put an item into the index, to be looked at again at `at`."""
+    """Return the attributes that put an item into the index, due at `at`."""
     return {"wake": _ONE_PARTITION, "wake_at": stamp(at)}

@@ -1,4 +1,4 @@
-"""Writes of a transaction: what each does to one item, when it may, and what its refusal means. Pure."""
+"""Writes of a transaction: what each does to one item, its condition, and what a refusal means. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,12 +17,12 @@ MOST_WRITES = 100
 class Role(StrEnum):
     """What it means when a write of a transaction is refused."""
 
-    FENCE = "the job has moved on, or is another worker's"
-    STATE = "the record is not in the state that was decided from"
-    OPEN = "the record exists already, which is as good"
-    CLAIM = "another holds it"
-    RELEASE = "it is not held any more, which is as good"
-    NEWER = "what is recorded there is newer, which is as good"
+    FENCE = "the job has moved on, or another worker has it"
+    STATE = "the record is not in the state on which the decision was based"
+    OPEN = "the record exists already, so nothing is lost"
+    CLAIM = "another job holds it"
+    RELEASE = "it is no longer held, so nothing is lost"
+    NEWER = "a newer value is recorded, so nothing is lost"
 
 
 AS_GOOD = (Role.RELEASE, Role.NEWER)
@@ -32,8 +32,8 @@ AS_GOOD = (Role.RELEASE, Role.NEWER)
 class Write:
     """One write of a transaction: a key, what to do there, and the condition under which it may be done.
 
-    With `put` the item is stored whole, with `deletes` it goes, else attributes change: `sets` are set,
-    `adds` are added to numbers and sets, `takes` are taken out of sets, `drops` are removed. `belongs_to`
+    With `put` the whole item is stored, with `deletes` it is removed, else attributes change: `sets` are set,
+    `adds` are added to numbers and sets, `takes` are removed from sets, `drops` are removed. `belongs_to`
     names the job whose opening it is a part of.
     """
 
@@ -50,14 +50,14 @@ class Write:
 
     @property
     def operation(self) -> Literal["Put", "Update", "Delete"]:
-        """Which of DynamoDB's writes it is."""
+        """The type of DynamoDB write that it is."""
         return "Put" if self.put is not None else "Delete" if self.deletes else "Update"
 
     def merged(self, other: "Write") -> "Write":
-        """Return one write that does both: DynamoDB takes one for each item in a transaction.
+        """Return one write that does both: DynamoDB takes only one for each item in a transaction.
 
-        Into an item that is put whole, the other's additions are put, too; its condition is met by that. An
-        attribute that both set or drop is as the other leaves it, and no path is named twice.
+        Additions to an item that is put whole become part of it, and its condition then always holds. Where
+        both set or drop an attribute, the other's value is used, and no path is named twice.
         """
         if self.put is not None:
             added = {name: self.put.get(name, set()) | values for name, values in other.adds.items()}
@@ -75,7 +75,7 @@ class Write:
         )
 
     def request(self) -> dict[str, Any]:
-        """Return what DynamoDB takes, without the table."""
+        """Return the request for DynamoDB, without the table."""
         pk, sk = self.key
         if self.put is not None:
             request: dict[str, Any] = {"Item": encoded({"pk": pk, "sk": sk, **self.put})}
@@ -97,7 +97,7 @@ class Write:
         return request
 
     def _changes(self, names: dict[str, str], values: dict[str, Any]) -> str:
-        """Return the update expression; fill in the placeholders that it uses."""
+        """Return the update expression; add the placeholders that it uses to `names` and `values`."""
         clauses = []
         for verb, link, changes in (
             ("SET", " = ", self.sets),
@@ -118,7 +118,7 @@ class Write:
 
 
 def _united(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what both add to, or take out of, each attribute: sets united, numbers summed."""
+    """Return the additions to, or removals from, each attribute together: sets united, numbers summed."""
     both = {**first, **second}
     for name in first.keys() & second.keys():
         one, other = first[name], second[name]
@@ -127,7 +127,7 @@ def _united(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
 
 
 def one_for_each_item(writes: Iterable[Write]) -> list[Write]:
-    """Return the writes with those of one item made one, in the order of the first of each."""
+    """Return the writes with those of one item merged, in the order of the first of each."""
     by_key: dict[tuple[str, str], Write] = {}
     for write in writes:
         before = by_key.get(write.key)

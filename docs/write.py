@@ -7,10 +7,12 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from chalicelib.plans.declared import Declared
+from chalicelib.plans.launches import Identity, OnLaunch, OnTerminate
 from chalicelib.plans.lifecycle import Lifecycle
 from chalicelib.plans.model import Plan
 from chalicelib.plans.rules import BaseRule, CopyTo, ServiceRule, SnapshotRule
@@ -87,7 +89,6 @@ def _own(model: type[Declared], base: type[Declared]) -> str:
 
 def _later() -> str:
     later = {
-        **Plan.later,
         **{f"rules[].{key}": says for key, says in BaseRule.later.items()},
         **{f"rules[].copies[].{key}": says for key, says in CopyTo.later.items()},
     }
@@ -96,7 +97,16 @@ def _later() -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
-    "plan": lambda: _table(keys_of(Plan, without=frozenset({"rules."}))),
+    "plan": lambda: _table(
+        keys_of(Plan, without=frozenset({"rules.", "on_launch.", "on_terminate.", "identity."}))
+    ),
+    "launches": lambda: _table(
+        chain(
+            keys_of(OnLaunch, "on_launch."),
+            keys_of(OnTerminate, "on_terminate."),
+            keys_of(Identity, "identity."),
+        )
+    ),
     "rule": lambda: _table(
         keys_of(
             BaseRule, "rules[].", without=frozenset({"rules[].lifecycle.", "rules[].copies[].lifecycle."})

@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_s3 import S3Client
@@ -47,6 +48,11 @@ class Clients:
     def s3(self, region: str | None = None, *, retries: bool = True) -> "S3Client":
         """Return the S3 client of a region; its presigned URLs name that region's own endpoint."""
         client: S3Client = self._client("s3", region, retries)
+        return client
+
+    def autoscaling(self) -> "AutoScalingClient":
+        """Return the Auto Scaling client of the home region."""
+        client: AutoScalingClient = self._client("autoscaling", None, retries=True)
         return client
 
     def sqs(self) -> "SQSClient":

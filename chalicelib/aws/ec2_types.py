@@ -34,6 +34,7 @@ class Instance:
     """One EC2 instance; `volumes` are its EBS volumes only, in EC2's order.
 
     `launched_at` is when it was last started: it changes with every start after a stop, not with a reboot.
+    `created_at` is when it was made: a start after a stop leaves it. None: EC2 shows no root volume.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Instance:
     tags: Mapping[str, str]
     volumes: tuple[AttachedVolume, ...]
     launched_at: datetime | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def instance_from(answer: "InstanceTypeDef") -> Instance:
         availability_zone=answer["Placement"]["AvailabilityZone"],
         tags=_tags(answer.get("Tags", ())),
         launched_at=answer.get("LaunchTime"),
+        created_at=_created_at(answer),
         volumes=tuple(
             AttachedVolume(
                 mapping["Ebs"]["VolumeId"], mapping["DeviceName"], boot=mapping["DeviceName"] == root
@@ -114,6 +117,17 @@ def instance_from(answer: "InstanceTypeDef") -> Instance:
             if "Ebs" in mapping
         ),
     )
+
+
+def _created_at(answer: "InstanceTypeDef") -> datetime | None:
+    """Return when an instance was made: when its root volume was attached."""
+    root = answer.get("RootDeviceName")
+    attached = [
+        mapping["Ebs"].get("AttachTime")
+        for mapping in answer.get("BlockDeviceMappings", ())
+        if "Ebs" in mapping and mapping["DeviceName"] == root
+    ]
+    return attached[0] if attached else None
 
 
 def volume_from(answer: "VolumeTypeDef | VolumeResponseTypeDef") -> Volume:

@@ -56,6 +56,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "MaxIOPSLimitExceeded",
         "OverLimit",
         "PendingSnapshotLimitExceeded",
+        "ResourceContention",  # Auto Scaling: another update of the group is under way
         "ResourceLimitExceeded",
         "SnapshotLimitExceeded",
         "VolumeLimitExceeded",
@@ -115,6 +116,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "InvalidPart",
         "InvalidPartOrder",
         "PreconditionFailed",
+        "ValidationError",  # Auto Scaling: there is no such group, hook, or instance that waits
         "VolumeInUse",
     ),
     IntegrityFailure: ("BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"),

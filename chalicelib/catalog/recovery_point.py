@@ -52,6 +52,8 @@ class Origin(StrEnum):
     SCHEDULE = "schedule"
     RPO = "rpo"
     REQUEST = "request"
+    LAUNCH = "launch"
+    TERMINATION = "termination"
 
 
 @dataclass(frozen=True, slots=True)

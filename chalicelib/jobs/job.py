@@ -26,6 +26,8 @@ class JobKind(StrEnum):
     RESTORE = "restore"
     EXPIRE = "expire"
     INVENTORY = "inventory"
+    LAUNCH = "launch"
+    TERMINATION = "termination"
 
 
 class JobState(StrEnum):

@@ -13,6 +13,8 @@ from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, Recover
 from chalicelib.catalog.store.instances import name_of
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobKind, JobRequest
+from chalicelib.jobs.lifecycle_wait import HookRef
+from chalicelib.plans.launches import Identity, OnLaunch, OnTerminate
 from chalicelib.plans.model import Kind
 from chalicelib.plans.values import PRIMARY
 
@@ -78,7 +80,7 @@ class BackupWork:
     @property
     def due(self) -> bool:
         """Whether a schedule or an RPO wants it, and not an operator: the next one supersedes it."""
-        return self.terms.origin is not Origin.REQUEST
+        return self.terms.origin in (Origin.SCHEDULE, Origin.RPO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,35 @@ class ServiceRestoreWork:
     size_bytes: int
     rule: RuleId
     staging_vaults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchWork:
+    """What to do with an instance that starts: what its plan says, with the id of the rule that it names.
+
+    With a `hook` its group waits for it; one that enters a warm pool is let go there as it is, and is served
+    when it leaves the pool.
+    """
+
+    instance_id: str
+    on_launch: OnLaunch
+    began_at: datetime
+    rule: RuleId | None = None
+    hook: HookRef | None = None
+    to_warm_pool: bool = False
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TerminationWork:
+    """What to back up before an instance goes: `rules` are those that can still be done."""
+
+    instance_id: str
+    on_terminate: OnTerminate
+    rules: tuple[str, ...]
+    why: str
+    began_at: datetime
+    hook: HookRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

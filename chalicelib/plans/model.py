@@ -6,12 +6,13 @@ Invariant: `Plan.model_validate(plan.document())` equals the plan.
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
 from chalicelib.errors import InvalidInput, Problem
-from chalicelib.plans.declared import Declared, Fault, worded
+from chalicelib.plans.declared import Declared, Fault, Maybe, worded
+from chalicelib.plans.launches import Identity, OnLaunch, OnTerminate, launch_faults
 from chalicelib.plans.objectives import Objectives
 from chalicelib.plans.rules import (
     AnyRule,
@@ -73,11 +74,6 @@ AnyService = Annotated[
 class Plan(Declared):
     """A selection of instances and the rules for them."""
 
-    later: ClassVar = {
-        "on_launch": "restore a service, or back it up, when an instance starts",
-        "on_terminate": "back a service up before its instance goes",
-    }
-
     name: Annotated[Name, Field(description="the plan's name")]
     service: Annotated[
         AnyService,
@@ -108,6 +104,27 @@ class Plan(Declared):
             description="what is made of the selected instances; each has a name of its own",
         ),
     ]
+    on_launch: Annotated[
+        Maybe[OnLaunch],
+        Field(
+            description="what is done with an instance that starts, see below",
+            examples=[{"restore": "nightly"}],
+        ),
+    ] = None
+    on_terminate: Annotated[
+        Maybe[OnTerminate],
+        Field(
+            description="what is backed up before an instance goes, see below",
+            examples=[{"backup": "nightly"}],
+        ),
+    ] = None
+    identity: Annotated[
+        Maybe[Identity],
+        Field(
+            description="what leads clients to the service, see below; only beside `on_launch.restore`",
+            examples=[{"elastic_ip": "eipalloc-0123456789abcdef0"}],
+        ),
+    ] = None
 
     def rule(self, name: str) -> Rule | None:
         """Return the rule with this name, or None."""
@@ -117,6 +134,7 @@ class Plan(Declared):
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
         """Yield a fault for each rule whose name an earlier one has."""
         yield from repeated(given, "rules", "name", "every rule of a plan has a name of its own")
+        yield from launch_faults(given)
 
 
 def parse_plan(document: Any, *, vaults: Mapping[str, Mapping[Any, str]], now: datetime) -> Plan:

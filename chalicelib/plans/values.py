@@ -139,7 +139,7 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _written_patterns(patterns: tuple[str, ...]) -> str | list[str]:
+def _one_or_list(patterns: tuple[str, ...]) -> str | list[str]:
     return patterns[0] if len(patterns) == 1 else list(patterns)
 
 
@@ -170,6 +170,20 @@ def _copied_to(name: str, info: ValidationInfo) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name), worded(_NAME_WORDS, title="name")]
+_NAME = {"type": "string", "errorMessage": _NAME_WORDS}
+Names = Annotated[
+    tuple[Name, ...],
+    Field(min_length=1, max_length=10, title="name, or list of names"),
+    BeforeValidator(_as_tuple),
+    PlainSerializer(_one_or_list),
+    WithJsonSchema(
+        {
+            "anyOf": [_NAME, {"type": "array", "items": _NAME, "minItems": 1, "maxItems": 10}],
+            "title": "name, or list of names",
+            "errorMessage": "a name, or a list of 1 to 10 names",
+        }
+    ),
+]
 ServiceName = Annotated[
     str,
     Field(max_length=256),
@@ -199,7 +213,7 @@ Patterns = Annotated[
     tuple[TagValue, ...],
     Field(min_length=1),
     BeforeValidator(_as_tuple),
-    PlainSerializer(_written_patterns),
+    PlainSerializer(_one_or_list),
     WithJsonSchema(
         {
             "anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}],

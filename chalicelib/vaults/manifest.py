@@ -93,7 +93,7 @@ class Manifest:
     parts: tuple[PartHash, ...] = ()
     segments: tuple[SegmentHash, ...] = ()
     snapshots: tuple[SnapshotOf, ...] = ()
-    origin: Literal["schedule", "rpo", "request"] = "schedule"
+    origin: Literal["schedule", "rpo", "request", "launch", "termination"] = "schedule"
     note: str = ""
     keep_until: AwareDatetime | None = None
     left_out: tuple[str, ...] = ()

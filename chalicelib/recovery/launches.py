@@ -1,0 +1,341 @@
+"""Serves an instance that starts: waits for its SSM agent, restores its service's newest good point onto it (or
+backs it up, or runs a script that configures it), moves the service's identity to it, and tells its group.
+
+The work itself is done by child jobs; this one waits for them and for the instance. Invariants: the group is
+told one result, while it still waits for one; a launch that the group has given up on goes no further, and what
+was made for it is undone by the child that made it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from chalicelib.aws.autoscaling import AutoScaling
+from chalicelib.aws.ec2 import Ec2
+from chalicelib.aws.ssm import Agent, Ssm
+from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint
+from chalicelib.catalog.store.points import PointStore
+from chalicelib.catalog.store.rules import RuleStore
+from chalicelib.catalog.store.services import ServiceStore
+from chalicelib.catalog.store.writes import Write
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
+from chalicelib.jobs.handler import Turn
+from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, AnyRequest, JobState
+from chalicelib.jobs.lifecycle_wait import HookSeen, ends_by, heartbeat_at
+from chalicelib.jobs.store import JobStore
+from chalicelib.jobs.work import LaunchWork
+from chalicelib.plans.durations import in_words
+from chalicelib.plans.model import Rule
+from chalicelib.recovery.launch_progress import Choice, LaunchJob, LaunchProgress, LaunchSeen, newest_good
+
+CONTINUE, ABANDON = "CONTINUE", "ABANDON"
+# No event says that an agent is online; a fresh instance's is after a minute or two.
+AGENT_LOOK = timedelta(seconds=20)
+GOING = frozenset({"shutting-down", "terminated", "stopping", "stopped"})
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Record what was seen: that the instance runs, that its agent answers, or how the work ended."""
+
+    progress: LaunchProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Let the group wait on."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRestore:
+    """Open the job that restores a point onto the instance."""
+
+    point: RecoveryPoint
+    artefact: Artefact
+
+
+@dataclass(frozen=True, slots=True)
+class BeginBackup:
+    """Open the first backup."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginScript:
+    """Open the job that runs the script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the group a result."""
+
+    result: str
+
+
+Action = Note | Heartbeat | BeginRestore | BeginBackup | BeginScript | Tell
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchWorld:
+    """What launches look at and call."""
+
+    ec2: Ec2
+    ssm: Ssm
+    autoscaling: AutoScaling
+    points: PointStore
+    services: ServiceStore
+    rules: RuleStore
+    jobs: Callable[[], JobStore]
+    now: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOpeners:
+    """What opens the work: `restore` gives the child job that restores a point, `script` the one that runs a
+    script; `backup` opens a backup of one instance for a launch job and gives its id."""
+
+    restore: Callable[[LaunchJob, RecoveryPoint, Artefact, Rule], AnyRequest]
+    script: Callable[[LaunchJob], AnyRequest]
+    backup: Callable[[LaunchJob], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Serves instances that start."""
+
+    world: LaunchWorld
+    opens: LaunchOpeners
+    work = LaunchWork
+    progress = LaunchProgress
+    deadline = timedelta(hours=48)
+
+    def observe(self, job: LaunchJob, children: Children) -> LaunchSeen:
+        """Look only at what the job's next step depends on."""
+        world, work, progress = self.world, job.work, job.progress
+        hook = self._hook(job)
+        if progress.outcome or job.failure is not None or work.to_warm_pool:
+            return LaunchSeen(hook=hook)
+        instance = next(iter(world.ec2.instances_by_id([work.instance_id])), None)
+        seen = LaunchSeen(instance, hook=hook, children=children)
+        if progress.job:
+            return replace(seen, **self._backup(progress.job)) if work.on_launch.backup else seen
+        if progress.online_at is None:
+            running = instance is not None and instance.state == "running"
+            agent = world.ssm.agents([work.instance_id]).get(work.instance_id) if running else None
+            return replace(seen, agent=agent)
+        return replace(seen, choice=self._choice(job)) if work.on_launch.restore else seen
+
+    def _hook(self, job: LaunchJob) -> HookSeen:
+        ref = job.work.hook
+        if ref is None or job.progress.told:
+            return HookSeen()
+        hooks = (each for each in self.world.autoscaling.hooks(ref.group) if each.name == ref.name)
+        members = self.world.autoscaling.instances([job.work.instance_id])
+        return HookSeen(members.get(job.work.instance_id), next(hooks, None))
+
+    def _backup(self, job_id: str) -> dict[str, object]:
+        job = self.world.jobs().get(job_id)
+        return {"backup": job.state, "backup_reason": job.reason} if job else {"backup": JobState.FAILED}
+
+    def _choice(self, job: LaunchJob) -> Choice:
+        """Look for the newest good point of the service, and for a backup that was begun because an instance
+        goes: it will be newer."""
+        rule = self._rule(job)
+        lineage = Lineage(job.plan, rule.name, rule.kind, job.service)
+        points = self.world.points.of_lineage(lineage)
+        found = newest_good(points, self.world.ec2.region)
+        point, artefact = found or (None, None)
+        unfit = sum(1 for each in points if each.available_in())
+        return Choice(point, artefact, self._last_backup(lineage), unfit)
+
+    def _last_backup(self, lineage: Lineage) -> str | None:
+        running = self.world.services.of_lineage(lineage).running
+        backup = self.world.jobs().get(running) if running else None
+        if backup is None or backup.state.final or backup.work.terms.origin is not Origin.TERMINATION:
+            return None
+        return backup.id
+
+    def _rule(self, job: LaunchJob) -> Rule:
+        if job.work.rule is None:
+            raise ValueError(f"{job.id} names no rule")
+        return self.world.rules.get(job.work.rule)
+
+    def decide(self, job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[Action]:
+        """Wait for the instance, do its work, tell the group; never outlast what the group waits for."""
+        if job.progress.outcome or job.work.to_warm_pool:
+            return _decide_end(job, seen)
+        if why := _given_up(job, seen, now):
+            return Fail(why)
+        ends = _ends_by(job, seen.hook)
+        if now >= ends:
+            return Fail(f"not done by {ends:%H:%M:%S} UTC, as long as it may take; last: {job.reason}")
+        if (due := _heartbeat_due(job, seen.hook)) is not None and now >= due:
+            return Do(Heartbeat(), f"{job.reason}; telling group {_group(job)} that work goes on")
+        decision = _decide_work(job, seen, now)
+        if isinstance(decision, Wait):
+            return replace(decision, until=min(decision.until, due or ends, ends))
+        return decision
+
+    def clean_up(self, job: LaunchJob, seen: LaunchSeen, now: datetime) -> Cleaning[Action]:
+        """Tell the group that it failed, if it still waits; what was made is undone by its own job."""
+        reason, ref = (job.failure.reason if job.failure else job.reason), job.work.hook
+        if ref is None or job.progress.told:
+            return Finish(_told(job, reason))
+        if not seen.hook.waits_at(ref):
+            return Finish(f"{reason}; {seen.hook.why_not(ref)}")
+        result = ABANDON if job.work.on_launch.on_failure == "abandon" else CONTINUE
+        return Do(Tell(result), f"{reason}; telling group {ref.group} {result}")
+
+    def act(self, job: LaunchJob, action: Action, turn: Turn) -> Step[LaunchProgress]:
+        """Carry out one action."""
+        progress, work = job.progress, job.work
+        match action:
+            case Note(progress=noted):
+                return Step(noted)
+            case Heartbeat() if work.hook is not None:
+                self.world.autoscaling.record_heartbeat(work.hook.group, work.hook.name, work.instance_id)
+                return Step(replace(progress, heartbeat_at=self.world.now()))
+            case BeginRestore(point=point, artefact=artefact):
+                child = self.opens.restore(job, point, artefact, self._rule(job))
+                return Step(replace(progress, point=point.id, job=child.id), children=(child,))
+            case BeginScript():
+                child = self.opens.script(job)
+                return Step(replace(progress, job=child.id), children=(child,))
+            case BeginBackup():
+                return Step(replace(progress, job=self.opens.backup(job)))
+            case Tell(result=result) if work.hook is not None:
+                self.world.autoscaling.complete(work.hook.group, work.hook.name, work.instance_id, result)
+                return Step(replace(progress, told=result))
+            case _:
+                raise ValueError(f"{job.id} has no hook for {action}")
+
+    def abandon(self, job: LaunchJob, now: datetime) -> tuple[Write, ...]:
+        """Record nothing."""
+        return ()
+
+    def leftovers(self, job: LaunchJob) -> tuple[str, ...]:
+        """Return nothing: what was made is its child's."""
+        return ()
+
+
+def _decide_end(job: LaunchJob, seen: LaunchSeen) -> Decision[Action]:
+    """Tell the group that the instance may go into service, or into its warm pool."""
+    ref, outcome = job.work.hook, job.progress.outcome
+    if job.work.to_warm_pool:
+        outcome = f"{job.work.instance_id} enters a warm pool as it is, and is served when it leaves it"
+    if ref is None or job.progress.told:
+        return Finish(outcome)
+    if not seen.hook.waits_at(ref):
+        return Finish(f"{outcome}; {seen.hook.why_not(ref)}")
+    return Do(Tell(CONTINUE), f"{outcome}; telling group {ref.group} {CONTINUE}")
+
+
+def _given_up(job: LaunchJob, seen: LaunchSeen, now: datetime) -> str | None:
+    """Return why this launch is no longer wanted, None while it is."""
+    ref, instance = job.work.hook, seen.instance
+    what = f"launch of {job.work.instance_id} for {job.service}"
+    if ref is not None and not seen.hook.waits_at(ref):
+        if seen.hook.member is None and seen.hook.hook is not None and now < ref.since + ADOPTION_GRACE:
+            return None  # not shown yet
+        return f"{what}: {seen.hook.why_not(ref)}"
+    if instance is not None:
+        return f"{what}: the instance is {instance.state}" if instance.state in GOING else None
+    shown_by = job.work.began_at + ADOPTION_GRACE
+    return f"{what}: there is no such instance any more" if now >= shown_by else None
+
+
+def _ends_by(job: LaunchJob, hook: HookSeen) -> datetime:
+    """Return when this launch has to be done: by its own time, and its group's."""
+    own = job.created_at + job.work.on_launch.timeout
+    if job.work.hook is None or hook.hook is None:
+        return own
+    return min(own, ends_by(job.work.hook, hook.hook))
+
+
+def _heartbeat_due(job: LaunchJob, hook: HookSeen) -> datetime | None:
+    ref = job.work.hook
+    if ref is None or hook.hook is None:
+        return None
+    return heartbeat_at(hook.hook, job.progress.heartbeat_at or ref.since)
+
+
+def _decide_work(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[Action]:
+    if job.progress.job:
+        return _decide_begun(job, seen, now)
+    if job.progress.online_at is None:
+        return _decide_ready(job, seen, now)
+    on_launch = job.work.on_launch
+    if on_launch.backup:
+        return Do(BeginBackup(), f"backing {job.service} up for the first time")
+    if on_launch.script:
+        return Do(BeginScript(), f"configuring {job.work.instance_id}")
+    return _decide_point(job, seen.choice, now)
+
+
+def _decide_ready(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[Action]:
+    """Wait until the instance runs and its agent answers."""
+    instance, progress = job.work.instance_id, job.progress
+    if seen.instance is None or seen.instance.state != "running":
+        state = seen.instance.state if seen.instance else "not listed yet"
+        return Wait(now + AGENT_LOOK, f"waiting for {instance} to run: it is {state}")
+    if progress.running_at is None:
+        return Do(Note(replace(progress, running_at=now)), f"{instance} runs")
+    if seen.agent is None or not seen.agent.online:
+        return Wait(now + AGENT_LOOK, _waiting_for_agent(instance, seen.agent))
+    return Do(Note(replace(progress, online_at=now)), f"the SSM agent of {instance} answers")
+
+
+def _waiting_for_agent(instance: str, agent: Agent | None) -> str:
+    how = "has not registered yet" if agent is None else "is offline"
+    remedy = "is it installed, has the instance's role AmazonSSMManagedInstanceCore, and a way to SSM?"
+    return f"waiting for the SSM agent of {instance}, which {how} ({remedy})"
+
+
+def _decide_point(job: LaunchJob, choice: Choice, now: datetime) -> Decision[Action]:
+    """Choose the point to restore, once nothing newer is on its way."""
+    on_launch = job.work.on_launch
+    if choice.awaited is not None:
+        why = f"waiting for {choice.awaited}, the last backup of an instance of {job.service} that goes"
+        return Wait(now + LOST_EVENT_AFTER, why)
+    if choice.point is not None and choice.artefact is not None:
+        made = f"{choice.point.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        return Do(
+            BeginRestore(choice.point, choice.artefact),
+            f"restoring {choice.point.id} of {made} from {choice.artefact.vault} onto {job.work.instance_id}",
+        )
+    unfit = f"; {choice.unfit} that are suspect, partial or not verified do not count" if choice.unfit else ""
+    none = f"there is no good point of {job.service}, rule {on_launch.restore}, to restore yet{unfit}"
+    if on_launch.required:
+        return Fail(f"{none}, and on_launch.required wants one")
+    return Do(
+        Note(replace(job.progress, outcome=f"{none}: {job.work.instance_id} starts empty")), "nothing to restore"
+    )
+
+
+def _decide_begun(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[Action]:
+    """Wait for the job that does the work, and note how it ended."""
+    progress, child = job.progress, job.progress.job
+    if job.work.on_launch.backup:
+        state, reason = seen.backup or JobState.FAILED, seen.backup_reason
+    else:
+        said = seen.children.states.get(child, "OPEN")
+        state = JobState.RUNNING if said == "OPEN" else JobState(said)
+        reason = seen.children.reasons.get(child, "")
+    if not state.final:
+        return Wait(now + LOST_EVENT_AFTER, f"{child} is under way for {job.work.instance_id}")
+    if state is not JobState.COMPLETED:
+        return Fail(f"{child}: {reason or 'it did not end well'}")
+    took = in_words(_rounded(now - job.work.began_at))
+    outcome = f"{reason}; {took} after the launch began"
+    return Do(Note(replace(progress, outcome=outcome, restored_at=now, verified_at=now)), f"{child} is done")
+
+
+def _rounded(span: timedelta) -> timedelta:
+    return timedelta(seconds=max(1, round(span.total_seconds())))
+
+
+def _group(job: LaunchJob) -> str:
+    return job.work.hook.group if job.work.hook else ""
+
+
+def _told(job: LaunchJob, reason: str) -> str:
+    return f"{reason}; group {_group(job)} was told {job.progress.told}" if job.progress.told else reason

@@ -80,6 +80,16 @@ class Ec2:
         """Whom to tell, with region and instance id, that an instance stops or terminates."""
         return self._instances.on_gone
 
+    @property
+    def on_state(self) -> list[Callable[[str, str, str], None]]:
+        """Whom to tell, with region and instance id, of every new state of an instance."""
+        return self._instances.on_state
+
+    @property
+    def instances(self) -> Instances:
+        """What launches and ends instances, for other services that do; hold the lock of EC2."""
+        return self._instances
+
     def handlers(self) -> Mapping[str, Handler]:
         """Return all operations that are not moto's alone."""
         handlers = {name: handler for part in self._parts for name, handler in part.handlers().items()}

@@ -92,6 +92,12 @@ class Quotas:
     copy_pending: timedelta = timedelta(seconds=8)
     volume_creating: timedelta = timedelta(seconds=2)
     event_delay: timedelta = timedelta(milliseconds=500)
+    scaling_step: timedelta = timedelta(seconds=1)
+    """What Auto Scaling takes from one state to the next."""
+    health_check: timedelta = timedelta(seconds=5)
+    """What it takes Auto Scaling to notice that an instance does not run."""
+    launch_retry: timedelta = timedelta(seconds=60)
+    """After which Auto Scaling tries again a launch that failed."""
     throttled: bool = True
     """Whether EC2's request token buckets are kept."""
 

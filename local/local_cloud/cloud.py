@@ -38,6 +38,7 @@ from local_cloud.lambda_.functions import FUNCTION_KEY, FUNCTION_SECRET, FUNCTIO
 from local_cloud.lambda_.gateway import Gateway
 from local_cloud.lambda_.invocations import Invocations
 from local_cloud.server import Server
+from local_cloud.services.autoscaling import AutoScaling
 from local_cloud.services.dynamodb import DynamoDb
 from local_cloud.services.ec2 import Ec2
 from local_cloud.services.ec2.buckets import TokenBuckets
@@ -115,7 +116,16 @@ class Cloud:
         self._tables = DynamoDb(self.clock, self.timeline, self.faults.staleness)
         ground = CloudContext(self.clock, self.timeline, self.bus.emit, self.root, self._quotas)
         self.ec2, self.ssm = machines(ground)
-        stand_ins: tuple[StandIn, ...] = (self.queues, self.bus, self._tables, self.ec2, self.ssm, S3())
+        self._groups = AutoScaling(ground, self.ec2)
+        stand_ins: tuple[StandIn, ...] = (
+            self.queues,
+            self.bus,
+            self._tables,
+            self.ec2,
+            self.ssm,
+            self._groups,
+            S3(),
+        )
         self._endpoint.attach(stand_ins, past=[self._tables.past])
         control = Control(
             clock=self.clock,
@@ -157,6 +167,7 @@ class Cloud:
             part.reset()
         self.timeline.clear()
         for holder in (
+            self._groups,
             self.queues,
             self.bus,
             self.gateway,

@@ -13,6 +13,7 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.wrappers import Response
 
+from local_cloud.control.capacity import Capacity
 from local_cloud.control.clock import Clock
 from local_cloud.control.timeline import Timeline
 
@@ -112,3 +113,4 @@ class CloudContext:
     root: Path
     """The cloud's folder: instances live in `root/instances/<id>`, volumes and snapshots below `root/ebs`."""
     quotas: Quotas
+    capacity: Capacity = field(default_factory=Capacity)

@@ -28,6 +28,7 @@ from moto.core.model_instances import reset_model_data
 from local_cloud.call import ACCOUNT, CloudContext, Quotas, StandIn
 from local_cloud.cloudformation.resources import Workshop
 from local_cloud.cloudformation.template import Stack, StackPlan
+from local_cloud.control.capacity import Capacity
 from local_cloud.control.clock import Clock
 from local_cloud.control.faults import Faults, OutsideCall
 from local_cloud.control.routes import Control
@@ -114,7 +115,10 @@ class Cloud:
         invocations = Invocations(self.timeline, self.functions, self.queues.deliver)
         self.bus = EventBus(self.clock, self.timeline, self.faults, invocations, self.queues)
         self._tables = DynamoDb(self.clock, self.timeline, self.faults.staleness)
-        ground = CloudContext(self.clock, self.timeline, self.bus.emit, self.root, self._quotas)
+        self.capacity = Capacity()
+        ground = CloudContext(
+            self.clock, self.timeline, self.bus.emit, self.root, self._quotas, self.capacity
+        )
         self.ec2, self.ssm = machines(ground)
         self._groups = AutoScaling(ground, self.ec2)
         stand_ins: tuple[StandIn, ...] = (
@@ -132,6 +136,7 @@ class Cloud:
             timeline=self.timeline,
             calls=self.calls,
             faults=self.faults,
+            capacity=self.capacity,
             instances=self.ec2.directories,
         )
         self.control = Server(control, ports.control)
@@ -178,6 +183,7 @@ class Cloud:
         ):
             holder.clear()
         self.faults.replace([])
+        self.capacity.replace({})
         BackendDict.reset()
         reset_model_data()  # moto keeps every object that it ever made
         shutil.rmtree(self.root / "instances", ignore_errors=True)

@@ -136,3 +136,15 @@ def test_other_paths_and_methods_are_refused_with_what_there_is(little: LittleSt
         {"error": "GET /nope: there are /calls, /clock, /faults, /instances"},
     )
     assert ask(little, "PUT", "/clock") == (405, {"error": "PUT /clock: it takes GET, POST"})
+
+
+def test_capacity_is_put_and_seen(little: LittleStack) -> None:
+    limits = {
+        "zones": [{"zone": "eu-central-1a", "type": "m5.*", "free": 2}],
+        "quotas": [{"region": HOME, "vcpus": 8}],
+    }
+    assert ask(little, "PUT", "/capacity", limits) == (200, limits)
+    assert ask(little, "GET", "/capacity") == (200, limits)
+    status, answer = ask(little, "PUT", "/capacity", {"zones": [{"free": "many"}]})
+    assert (status, "/zones/0/free" in answer["error"]) == (400, True)
+    assert ask(little, "PUT", "/capacity", {}) == (200, {"zones": [], "quotas": []})

@@ -19,6 +19,7 @@ from typing import Any
 from moto.ec2.models.instances import Instance, Reservation
 
 from local_cloud.call import AwsError, Call, Handler, PassOn
+from local_cloud.services.ec2.admission import Admission
 from local_cloud.services.ec2.disks import Disks
 from local_cloud.services.ec2.events import instance_changed
 from local_cloud.services.ec2.instance_listing import describe_reservation, instances_in
@@ -45,12 +46,13 @@ StateNoticed = Callable[[str, str, str], None]
 class Instances:
     """The instances of every account and region."""
 
-    def __init__(self, world: World, volumes: Volumes, disks: Disks) -> None:
-        """Launch with `volumes` and `disks`."""
+    def __init__(self, world: World, volumes: Volumes, disks: Disks, admission: Admission) -> None:
+        """Launch with `volumes` and `disks`, as far as `admission` lets."""
         self._world = world
         self._volumes = volumes
         self._disks = disks
-        self._launching = Launching(volumes, disks)
+        self._admission = admission
+        self._launching = Launching(volumes, disks, admission)
         self._known: dict[str, tuple[Region, Instance]] = {}
         self.on_running: list[Noticed] = []
         """Told that an instance runs: after its launch, and whenever it is started again."""
@@ -81,6 +83,9 @@ class Instances:
         changing = self._changing(call, "started", ("stopped", "pending", "running"))
         before = {instance.id: instance.state for instance in changing}
         for instance in changing:
+            if instance.state == "stopped":
+                zone, instance_type = str(instance.availability_zone), str(instance.instance_type)
+                self._admission.admit(region, zone, instance_type, 1, 1)
             self.start(region, instance)
         return {"StartingInstances": [_change(instance, before) for instance in changing]}
 

@@ -23,6 +23,7 @@ from moto.ec2.models.instances import Instance, Reservation
 from moto.ec2.utils import parse_user_data
 
 from local_cloud.call import AwsError
+from local_cloud.services.ec2.admission import Admission
 from local_cloud.services.ec2.disks import Disks
 from local_cloud.services.ec2.snapshot_states import usable_snapshot
 from local_cloud.services.ec2.tags import requested_tags
@@ -39,10 +40,11 @@ TAGGED = ("instance", "volume", "network-interface", "spot-instances-request")
 class Launching:
     """Makes instances."""
 
-    def __init__(self, volumes: Volumes, disks: Disks) -> None:
-        """Make their volumes with `volumes`, and their directories on `disks`."""
+    def __init__(self, volumes: Volumes, disks: Disks, admission: Admission) -> None:
+        """Make their volumes with `volumes`, and their directories on `disks`, as `admission` lets."""
         self._volumes = volumes
         self._disks = disks
+        self._admission = admission
         self._requests: dict[tuple[Region, str], tuple[Mapping[str, Any], str]] = {}
 
     def launched(self, region: Region, params: Mapping[str, Any]) -> Reservation | None:
@@ -61,9 +63,9 @@ class Launching:
         return region.backend.reservations.get(reservation_id)
 
     def launch(self, region: Region, params: Mapping[str, Any]) -> Reservation:
-        """Make the instances of a RunInstances, as many as `MaxCount` says, with their volumes."""
+        """Make the instances of a RunInstances, as many of `MaxCount` as there is room for."""
         backend = region.backend
-        count = _count(params)
+        smallest, largest = _counts(params)
         template, from_template = _template(region, params)
         wanted = _merged(template, params)
         tags = requested_tags(wanted, *TAGGED)
@@ -76,6 +78,9 @@ class Launching:
             check_type(device)
             _check_source(region, device)
         profile = _profile(wanted)
+        arguments = _launch_arguments(region, wanted)
+        zone = arguments["placement"] = self._zone(region, arguments)
+        count = self._admission.admit(region, zone, arguments["instance_type"], smallest, largest)
         reservation = backend.run_instances(
             image_id,
             count,
@@ -83,7 +88,7 @@ class Launching:
             wanted.get("SecurityGroups", []),
             tags={"instance": tags["instance"] | from_template},
             block_device_mappings=[],
-            **_launch_arguments(region, wanted),
+            **arguments,
         )
         for instance in reservation.instances:
             instance._state.name, instance._state.code = "pending", 0
@@ -99,6 +104,13 @@ class Launching:
         """Forget the requests."""
         self._requests.clear()
 
+    def _zone(self, region: Region, arguments: Mapping[str, Any]) -> str:
+        """Return the zone of a launch: its subnet's, or the one it names, or any with room."""
+        subnets = [arguments["subnet_id"], *(each.get("SubnetId") for each in arguments["nics"])]
+        if subnet_id := next(filter(None, subnets), None):
+            return str(region.backend.get_subnet(subnet_id).availability_zone)
+        return arguments["placement"] or self._admission.choose_zone(region, arguments["instance_type"])
+
     def _add_volume(
         self, region: Region, instance: Instance, name: str, device: Mapping[str, Any], tags: dict[str, str]
     ) -> None:
@@ -111,14 +123,14 @@ class Launching:
         self._disks.attach(volume.id, instance.id, name, root=root)
 
 
-def _count(params: Mapping[str, Any]) -> int:
+def _counts(params: Mapping[str, Any]) -> tuple[int, int]:
     smallest, largest = int(required(params, "MinCount")), int(required(params, "MaxCount"))
     if not 1 <= smallest <= largest:
         raise AwsError(
             "InvalidParameterValue",
             f"Value ({smallest}) for parameter minCount is invalid. Expecting 1 to {largest} (maxCount).",
         )
-    return largest
+    return smallest, largest
 
 
 def _template(region: Region, params: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:

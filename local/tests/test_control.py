@@ -133,7 +133,7 @@ def test_faults_that_cannot_be_are_refused_with_their_places(
 def test_other_paths_and_methods_are_refused_with_what_there_is(little: LittleStack) -> None:
     assert ask(little, "GET", "/nope") == (
         404,
-        {"error": "GET /nope: there are /calls, /clock, /faults, /instances"},
+        {"error": "GET /nope: there are /calls, /capacity, /clock, /faults, /instances"},
     )
     assert ask(little, "PUT", "/clock") == (405, {"error": "PUT /clock: it takes GET, POST"})
 

@@ -133,6 +133,18 @@ def test_faults_that_cannot_be_are_refused_with_their_places(
 def test_other_paths_and_methods_are_refused_with_what_there_is(little: LittleStack) -> None:
     assert ask(little, "GET", "/nope") == (
         404,
-        {"error": "GET /nope: there are /calls, /clock, /faults, /instances"},
+        {"error": "GET /nope: there are /calls, /capacity, /clock, /faults, /instances"},
     )
     assert ask(little, "PUT", "/clock") == (405, {"error": "PUT /clock: it takes GET, POST"})
+
+
+def test_capacity_is_put_and_seen(little: LittleStack) -> None:
+    limits = {
+        "zones": [{"zone": "eu-central-1a", "type": "m5.*", "free": 2}],
+        "quotas": [{"region": HOME, "vcpus": 8}],
+    }
+    assert ask(little, "PUT", "/capacity", limits) == (200, limits)
+    assert ask(little, "GET", "/capacity") == (200, limits)
+    status, answer = ask(little, "PUT", "/capacity", {"zones": [{"free": "many"}]})
+    assert (status, "/zones/0/free" in answer["error"]) == (400, True)
+    assert ask(little, "PUT", "/capacity", {}) == (200, {"zones": [], "quotas": []})

@@ -1,4 +1,4 @@
-"""The control server: the clock, the instances, the call counts, the faults. JSON in, JSON out.
+"""The control server: the clock, the instances, the call counts, the faults, the capacity. JSON in, JSON out.
 
 POST   /clock      {"advance": "1h"} or {"now": "2030-01-01T00:00:00Z"}  ->  {"now": ...}
 GET    /clock                                                            ->  {"now": ...}
@@ -7,6 +7,8 @@ GET    /calls[?caller=function|other]               ->  {service: {operation: co
 DELETE /calls                                       starts the count from zero
 GET    /faults                                      ->  the faults in force, with how often each was met
 PUT    /faults     [fault, ...]                     puts these in force, and no others
+GET    /capacity                                    ->  what EC2 has room for, and the quotas
+PUT    /capacity   {"zones": [...], "quotas": [...]}  puts these limits in force, and no others
 """
 
 import json
@@ -18,6 +20,7 @@ from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.types import WSGIEnvironment
 
+from local_cloud.control.capacity import Capacity
 from local_cloud.control.clock import Clock
 from local_cloud.control.durations import parse_duration
 from local_cloud.control.faults import Caller, Faults
@@ -38,12 +41,14 @@ class Control:
         timeline: Timeline,
         calls: CallCount,
         faults: Faults,
+        capacity: Capacity,
         instances: Callable[[], Mapping[str, Path]],
     ) -> None:
         self._clock = clock
         self._timeline = timeline
         self._calls = calls
         self._faults = faults
+        self._capacity = capacity
         self._instances = instances
         self._routes: Mapping[tuple[str, str], Callable[[WSGIEnvironment], object]] = {
             ("GET", "/clock"): lambda _: self._now(),
@@ -55,6 +60,8 @@ class Control:
             ("DELETE", "/calls"): self._forget_calls,
             ("GET", "/faults"): lambda _: self._faults.to_document(),
             ("PUT", "/faults"): self._set_faults,
+            ("GET", "/capacity"): lambda _: self._capacity.to_document(),
+            ("PUT", "/capacity"): self._set_capacity,
         }
 
     def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
@@ -121,6 +128,10 @@ class Control:
     def _set_faults(self, environ: WSGIEnvironment) -> object:
         self._faults.replace(document_of(environ))
         return self._faults.to_document()
+
+    def _set_capacity(self, environ: WSGIEnvironment) -> object:
+        self._capacity.replace(document_of(environ))
+        return self._capacity.to_document()
 
 
 def document_of(environ: WSGIEnvironment) -> Any:

@@ -1,7 +1,7 @@
 """EC2 and EBS: resources that take their time, hold bytes, have limits, and are listed page by page.
 
 An instance is a directory, a volume is a directory, a snapshot is a tree of one. One module per kind of
-thing: `instances` (with `launching` and `instance_listing`), `volumes` (with `volume_types` and
+thing: `instances` (with `launching`, `admission` and `instance_listing`), `volumes` (with `volume_types` and
 `volume_listing`), `snapshots` (with `snapshot_states` and `snapshot_listing`), `copies`, `images`; below them
 `disks` and `contents` keep the bytes, `events` has the shapes, `filters` and `tags` the rules of the calls,
 `world` the time and the regions. `buckets` throttles all calls.
@@ -19,6 +19,7 @@ from typing import Any
 from moto.core.exceptions import ServiceException
 
 from local_cloud.call import AwsError, Call, CloudContext, Handler, PassOn
+from local_cloud.services.ec2.admission import Admission
 from local_cloud.services.ec2.contents import Contents
 from local_cloud.services.ec2.copies import Copies
 from local_cloud.services.ec2.disks import Disks
@@ -58,7 +59,7 @@ class Ec2:
         states = SnapshotStates()
         self._volumes = Volumes(world, self._disks, states)
         self._snapshots = Snapshots(world, self._disks, self._contents, states)
-        self._instances = Instances(world, self._volumes, self._disks)
+        self._instances = Instances(world, self._volumes, self._disks, Admission(ground.capacity))
         self._parts = (
             self._instances,
             InstanceListing(),
@@ -79,6 +80,16 @@ class Ec2:
     def on_gone(self) -> list[Callable[[str, str], None]]:
         """Whom to tell, with region and instance id, that an instance stops or terminates."""
         return self._instances.on_gone
+
+    @property
+    def on_state(self) -> list[Callable[[str, str, str], None]]:
+        """Whom to tell, with region and instance id, of every new state of an instance."""
+        return self._instances.on_state
+
+    @property
+    def instances(self) -> Instances:
+        """What launches and ends instances, for other services that do; hold the lock of EC2."""
+        return self._instances
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return all operations that are not moto's alone."""

@@ -49,9 +49,8 @@ def _unmet_objective(plan: Plan, now: datetime) -> Iterator[str]:
 def _hidden_failures(plan: Plan) -> Iterator[str]:
     """Warn where a command that fails at the head of a pipe goes unseen."""
     for rule in plan.rules:
-        if not isinstance(rule, ServiceRule):
-            continue
-        for key, script in (("script", rule.script), ("restore", rule.restore), ("verify", rule.verify)):
+        backup = rule.script if isinstance(rule, ServiceRule) else None
+        for key, script in (("script", backup), ("restore", rule.restore), ("verify", rule.verify)):
             if script and _pipes_blindly(script):
                 yield (
                     f"{key} of rule {rule.name} has a pipe: sh sees only the last command of it fail; begin "

@@ -1,9 +1,9 @@
 """What runs on the users' instances: shell scripts, sent through SSM, and how to read what they answer.
 
-The scripts are data beside this module. `runner.sh` holds what both need (one run per job, how a user's
-script is started); `backup.sh` and `restore.sh` do the work. `contract` declares what an instance must have
-for that, and what scripts are given. An instance holds no credentials of ours: it gets presigned URLs that
-open one object.
+The scripts are data beside this module. `runner.sh` holds what all need (one run per job, how a user's script
+is started); `backup.sh`, `restore.sh` and `scripts.sh` do the work, the last two behind `restoring.sh`, which
+runs a restore and a verify script. `contract` declares what an instance must have for that, and what scripts
+are given. An instance holds no credentials of ours: it gets presigned URLs that open one object.
 
 Invariant: whatever a user writes into a name or a script reaches the shell as data, quoted here and nowhere
 else.
@@ -13,14 +13,14 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.resources import files
 from typing import Final, Literal
 
 from chalicelib.errors import ScriptFailed
-from chalicelib.on_instance.contract import BOTH_RESTORES, Script, exports, tools
+from chalicelib.on_instance.contract import BOTH_RESTORES, Runner, Script, exports, tools
 from chalicelib.plans.values import is_path
 
 # What the runner puts in the place of a letter that it has taken.
@@ -37,6 +37,7 @@ NO_ROOM: Final = 16
 WRONG_BYTES: Final = 20
 RESTORE_FAILED: Final = 21
 VERIFY_FAILED: Final = 22
+LAUNCH_FAILED: Final = 23
 RAN_BEFORE: Final = 75
 
 _WHY_BY_EXIT_CODE: Final = {
@@ -50,6 +51,7 @@ _WHY_BY_EXIT_CODE: Final = {
     WRONG_BYTES: "the instance did not get the bytes that were backed up; nothing was restored",
     RESTORE_FAILED: "the restore script failed",
     VERIFY_FAILED: "the restore script ended well, and the verify script failed",
+    LAUNCH_FAILED: "the launch script failed",
     RAN_BEFORE: "this job has run on the instance before, and runs there only once",
 }
 # What to do about it, where the runner, which knows more, does not say so itself.
@@ -72,6 +74,7 @@ OUR_LINES: Final = 3  # a run says no more than that by itself
 # What a job that ended well keeps of what its scripts said.
 KEPT_WORDS: Final = 2000
 _LINE_ENDS = re.compile(r"[ \t]*\r+\n|\r+\Z")
+_VOLUME = re.compile(r"[A-Za-z0-9/._-]+=vol-[0-9a-f]+")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -150,6 +153,31 @@ class RestoreRun:
 
 
 @dataclass(frozen=True, slots=True)
+class ScriptsRun:
+    """One run of a user's script, then of the verify script if there is one, to which nothing is transferred:
+    one that mounts `volumes` (their ids by device), or, `at_launch`, whatever a launch asks for."""
+
+    job: str
+    service: str
+    script: str  # a path on the instance, or the text of a script
+    timeout: timedelta  # when SSM ends the run
+    verify: str | None = None
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    at_launch: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what could not run; these are faults of ours, not of a user."""
+        _check_job(self.job)
+        if not all(_VOLUME.fullmatch(word) for word in self.words):
+            raise ValueError(f"volumes that scripts cannot be told as words: {self.words}")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The volumes as scripts are told them: `DEVICE=VOLUME_ID`."""
+        return tuple(f"{device}={volume}" for device, volume in sorted(self.volumes.items()))
+
+
+@dataclass(frozen=True, slots=True)
 class ReportedPart:
     """One part as the runner uploaded it."""
 
@@ -183,7 +211,7 @@ def backup_command(run: BackupRun) -> str:
         **_first_letter(run.address),
         **_persistence(run.persistence, run.timeout),
     }
-    return _command(assignments, "backup.sh", (Script.BACKUP,))
+    return _command(assignments, Runner.BACKUP, (Script.BACKUP,))
 
 
 def restore_command(run: RestoreRun) -> str:
@@ -191,6 +219,7 @@ def restore_command(run: RestoreRun) -> str:
     assignments = {
         **_script_of("RESTORE", run.restore),
         **_script_of("VERIFY", run.verify or ""),
+        "FAILS_AS": str(RESTORE_FAILED),
         "JOB": run.job,
         "SERVICE": run.service,
         **_first_letter(run.address),
@@ -200,7 +229,22 @@ def restore_command(run: RestoreRun) -> str:
         "RANGE_BYTES": str(run.persistence.range_bytes),
         **_persistence(run.persistence, run.timeout),
     }
-    return _command(assignments, "restore.sh", BOTH_RESTORES)
+    return _command(assignments, Runner.RESTORE, BOTH_RESTORES)
+
+
+def scripts_command(run: ScriptsRun) -> str:
+    """Write the shell text that runs a user's scripts; its standard output is what `are_run` reads."""
+    assignments = {
+        **_script_of("RESTORE", run.script),
+        **_script_of("VERIFY", run.verify or ""),
+        "NAME": "launch" if run.at_launch else "restore",
+        "FAILS_AS": str(LAUNCH_FAILED if run.at_launch else RESTORE_FAILED),
+        "JOB": run.job,
+        "SERVICE": run.service,
+        "VOLUMES": " ".join(run.words),
+        **_persistence(Persistence(), run.timeout),
+    }
+    return _command(assignments, Runner.SCRIPTS, (Script.VOLUMES,))
 
 
 def backup_letter(address: tuple[str, str], report_url: str, parts: PartsToSend) -> str:
@@ -226,8 +270,16 @@ def parts_list(parts: Sequence[tuple[int, str]]) -> str:
 def is_restored(stdout: str, size_bytes: int, *, verified: bool) -> bool:
     """Return whether a restore run says that it has restored these many bytes and, where it had a verify
     script, `verified` them; an exit code of 0 alone says nothing of it."""
-    said = "yes" if verified else "no"
-    return stdout == f"farshore-restored 1\nbytes {size_bytes}\nverified {said}\nend\n"
+    return stdout == _report(f"bytes {size_bytes}", verified)
+
+
+def are_run(stdout: str, run: ScriptsRun) -> bool:
+    """Return whether a run says that its scripts ended well; an exit code of 0 alone says nothing of it."""
+    return stdout == _report(f"volumes {' '.join(run.words) or 'none'}", bool(run.verify))
+
+
+def _report(line: str, verified: bool) -> str:
+    return f"farshore-restored 1\n{line}\nverified {'yes' if verified else 'no'}\nend\n"
 
 
 def digest_of_report(stdout: str) -> str:
@@ -332,16 +384,17 @@ def _letter(address: tuple[str, str], **lines: str | None) -> str:
     return f"farshore-letter 1\n{text}{_END}"
 
 
-def _command(assignments: dict[str, str], script: str, given: Sequence[Script]) -> str:
+def _command(assignments: dict[str, str], runner: Runner, given: Sequence[Script]) -> str:
     """Put the assignments before the scripts; a name that the agent exports would else be exported anew."""
     here = files(__package__)
-    assignments["TOOLS"] = " ".join(tools(restore=Script.BACKUP not in given))
+    assignments["TOOLS"] = " ".join(tools(runner))
+    shared = ("runner.sh",) if runner is Runner.BACKUP else ("runner.sh", "restoring.sh")
     return "\n".join(
         [
             f"unset {' '.join(assignments)}",
             *(f"{name}={_quoted(value)}" for name, value in assignments.items()),
             exports(given),
-            *(_compact(here.joinpath(name).read_text("utf-8")) for name in ("runner.sh", script)),
+            *(_compact(here.joinpath(name).read_text("utf-8")) for name in (*shared, f"{runner}.sh")),
         ]
     )
 

@@ -10,15 +10,31 @@ from enum import StrEnum
 
 
 class Script(StrEnum):
-    """A script of a user's, by the key that it has in a rule."""
+    """A script of a user's, by the key that it has in a rule of kind `service`; `VOLUMES` stands for both
+    scripts of a rule of kind `snapshot`."""
 
     BACKUP = "script"
     RESTORE = "restore"
     VERIFY = "verify"
+    VOLUMES = "volumes"
+
+
+class Runner(StrEnum):
+    """What runs scripts on an instance: the shell scripts of these names."""
+
+    BACKUP = "backup"
+    RESTORE = "restore"
+    SCRIPTS = "scripts"
 
 
 BOTH_RESTORES = (Script.RESTORE, Script.VERIFY)
 ALL = tuple(Script)
+_HEADS = {
+    Script.BACKUP: "`script`",
+    Script.RESTORE: "`restore`",
+    Script.VERIFY: "`verify`",
+    Script.VOLUMES: "of kind `snapshot`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +54,7 @@ ARGUMENTS = (
         "$2", (Script.BACKUP,), "the path to write the backup to: a named pipe, or with `output: file` a file"
     ),
     Given("$2", BOTH_RESTORES, "the path of the file that was backed up, whole and checked"),
-    Given("standard input", (Script.BACKUP,), "empty"),
+    Given("standard input", (Script.BACKUP, Script.VOLUMES), "empty"),
     Given("standard input", BOTH_RESTORES, "the file that was backed up, whole and checked"),
 )
 VARIABLES = (
@@ -48,37 +64,46 @@ VARIABLES = (
     Given(
         "FARSHORE_INPUT", BOTH_RESTORES, "the path of the file that was backed up, as `$2`", "$WORK/backup"
     ),
+    Given(
+        "FARSHORE_VOLUMES",
+        (Script.VOLUMES,),
+        "the volumes that were attached, a word for each: `/dev/sdf=vol-0abc`",
+        "$VOLUMES",
+    ),
 )
+
+
+RUNNERS = tuple(Runner)
+TRANSFERS = (Runner.BACKUP, Runner.RESTORE)
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program that the runner calls."""
+    """A program that runners call."""
 
     name: str
     purpose: str
-    backup: bool = True
-    restore: bool = True
+    runners: Sequence[Runner] = RUNNERS
 
 
 TOOLS = (
     Tool("sh", "the runner itself: any POSIX shell (dash, bash, busybox)"),
-    Tool("curl", "sends parts, fetches backups and letters; 7.29 or newer"),
-    Tool("sha256sum", "hashes every part and the whole"),
+    Tool("curl", "sends parts, fetches backups and letters; 7.29 or newer", TRANSFERS),
+    Tool("sha256sum", "hashes every part and the whole", TRANSFERS),
     Tool("cat", "hands on what scripts said; ends the run's files when the run was killed"),
-    Tool("dd", "cuts the output into parts, reads a backup part by part"),
+    Tool("dd", "cuts the output into parts, reads a backup part by part; looks at scripts"),
     Tool("find", "sees to it that the folder of the runs is the user's own"),
     Tool("id", "the same"),
     Tool("mkdir", "makes the folder of the run, once"),
-    Tool("mkfifo", "makes the pipe that a script writes to"),
+    Tool("mkfifo", "makes the pipe that a script writes to, and one that notices when the run is killed"),
     Tool("mktemp", "makes a folder that no script knows"),
-    Tool("mv", "keeps the last words of a script", restore=False),
+    Tool("mv", "keeps the last words of a script", (Runner.BACKUP,)),
     Tool("rm", "removes what the run wrote"),
-    Tool("sleep", "waits between two tries"),
+    Tool("sleep", "waits between two tries, or two looks at a script"),
     Tool("tail", "keeps the last words of a script"),
-    Tool("tee", "reads a part once, to send and to hash it", restore=False),
-    Tool("tr", "reads answers of S3"),
-    Tool("wc", "measures files"),
+    Tool("tee", "reads a part once, to send and to hash it", (Runner.BACKUP,)),
+    Tool("tr", "reads answers of S3, and scripts"),
+    Tool("wc", "measures files", TRANSFERS),
 )
 
 
@@ -89,28 +114,27 @@ def exports(scripts: Iterable[Script]) -> str:
     return f"give() {{\n    export {given}\n}}\n"
 
 
-def tools(*, restore: bool) -> tuple[str, ...]:
-    """Return the tools that a backup, or a restore, needs."""
-    return tuple(each.name for each in TOOLS if (each.restore if restore else each.backup))
+def tools(runner: Runner) -> tuple[str, ...]:
+    """Return the tools that a runner needs."""
+    return tuple(each.name for each in TOOLS if runner in each.runners)
 
 
 def document() -> str:
     """Write the tables of `docs/scripts.md`."""
-    given = [(f"`{each.name}`", *_marks(each.scripts), each.meaning) for each in (*ARGUMENTS, *VARIABLES)]
-    needed = [
-        (f"`{each.name}`", "yes" if each.backup else "", "yes" if each.restore else "", each.purpose)
-        for each in TOOLS
+    given = [
+        (f"`{each.name}`", *_marks(each.scripts, ALL), each.meaning) for each in (*ARGUMENTS, *VARIABLES)
     ]
+    needed = [(f"`{each.name}`", *_marks(each.runners, RUNNERS), each.purpose) for each in TOOLS]
     return "\n".join(
         [
-            _table(("given", *(f"`{each}`" for each in ALL), "what it is"), given),
-            _table(("tool", "backup", "restore", "what for"), needed),
+            _table(("given", *_HEADS.values(), "what it is"), given),
+            _table(("tool", "backup", "restore of a file", "scripts alone", "what for"), needed),
         ]
     )
 
 
-def _marks(scripts: Sequence[Script]) -> tuple[str, ...]:
-    return tuple("yes" if each in scripts else "" for each in ALL)
+def _marks(wanted: Sequence[StrEnum], columns: Sequence[StrEnum]) -> tuple[str, ...]:
+    return tuple("yes" if each in wanted else "" for each in columns)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,15 +1,11 @@
 #!/bin/sh
 # shellcheck shell=sh
 # Fetches a backup, checks every byte of it, gives it to the user's restore script, then asks the user's verify
-# script. Runs behind runner.sh.
+# script. Runs behind runner.sh and restoring.sh.
 #
 # Invariant: a user's script sees the very bytes that were backed up, or it does not run.
 
 WRONG_BYTES=20
-RESTORE_FAILED=21
-VERIFY_FAILED=22
-# Of two scripts: SSM returns 8,000 characters, the first ones.
-WORDS_BYTES=3072
 
 fetch() {
     { true >"$WORK/backup"; } 2>/dev/null || no_room
@@ -101,19 +97,6 @@ cut_to() { # BYTES
     dd if=/dev/null of="$WORK/backup" bs=1 seek="$1" 2>/dev/null
 }
 
-# Its words go to a file, which a server that the script starts may hold open without keeping this run waiting.
-run_script() {
-    true >"$BOOKS/words"
-    start_alarm
-    # shellcheck disable=SC2094 # the file is named to the script, not written
-    (become "$SERVICE" "$WORK/backup") <"$WORK/backup" >"$BOOKS/words" 2>&1 &
-    started=$!
-    wait "$started"
-    exited=$?
-    stop_alarm
-    tail -c $WORDS_BYTES "$BOOKS/words" >&2
-}
-
 # shellcheck disable=SC2086 # a list of names
 need_tools $TOOLS
 run_once
@@ -122,18 +105,5 @@ get_url='' list_url=''
 open_mailbox
 prepare restore "$RESTORE_PATH" "$RESTORE_TEXT"
 fetch
-give
-run_script
-[ "$exited" -eq 0 ] || fail $RESTORE_FAILED "$(ended_as "$exited")"
-verified=no
-if [ -n "$VERIFY_PATH$VERIFY_TEXT" ]; then
-    prepare verify "$VERIFY_PATH" "$VERIFY_TEXT"
-    run_script
-    [ "$exited" -eq 0 ] || fail $VERIFY_FAILED "$(ended_as "$exited")"
-    verified=yes
-fi
-echo "farshore-restored 1"
-echo "bytes $SIZE_BYTES"
-echo "verified $verified"
-echo "end"
-finish 0
+run_scripts "$WORK/backup" "$WORK/backup"
+report "bytes $SIZE_BYTES"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # shellcheck shell=sh
-# What backup.sh and restore.sh need both: it is put before them, behind the assignments of __init__.py.
+# What backup.sh, restore.sh and scripts.sh need: it is put before them, behind the assignments of __init__.py.
 #
 # Invariants: a job runs once on an instance, and a second run touches nothing; what a job wrote here is gone when
 # it ends, whatever ends it, but for the empty folder that says it ran, and at the latest when the next job begins (the

@@ -131,6 +131,32 @@ class BaseRule(Declared):
             examples=[[{"vault": "dr"}]],
         ),
     ] = ()
+    restore: Annotated[
+        Maybe[Script],
+        Field(
+            description="brings it back: a file, which comes on standard input and as a path; or volumes, "
+            "which are attached when it runs, and which it mounts"
+        ),
+    ] = None
+    verify: Annotated[
+        Maybe[Script],
+        Field(description="runs after a restore; its exit code is the proof; only beside `restore`"),
+    ] = None
+    timeout: Annotated[
+        timedelta,
+        Duration(timedelta(seconds=1), timedelta(hours=48)),
+        Field(
+            description="the scripts are ended and the job fails when they run longer; tries over a bad "
+            "network end a little before; SSM ends none before 5s, and none may run longer than 48 hours"
+        ),
+    ] = timedelta(hours=1)
+    working_directory: Annotated[
+        Maybe[Directory],
+        Field(
+            description="where the scripts run",
+            json_schema_extra={"x-default": "the SSM agent's"},
+        ),
+    ] = None
 
     @property
     def times(self) -> Schedule | None:
@@ -164,7 +190,8 @@ class BaseRule(Declared):
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield a fault unless exactly one of `schedule` and `rpo` is given, and for vaults named twice."""
+        """Yield what is wrong with when it runs, a proof of a restore that there is none of, and vaults that
+        are named twice."""
         if "schedule" in given and "rpo" in given:
             yield ("rpo",), "a rule has exactly one of schedule and rpo: leave one out"
         if "schedule" not in given and "rpo" not in given:
@@ -172,6 +199,8 @@ class BaseRule(Declared):
         if given.get("retry") is not None and "schedule" not in given:
             why = "leave it out: a rule that follows its RPO runs again by itself until it is met"
             yield ("retry",), why
+        if given.get("verify") is not None and "restore" not in given:
+            yield ("verify",), "verify runs after restore: say restore too, or leave it out"
         yield from repeated(given, "copies", "vault", "a rule copies into a vault once")
         yield from _copies_not_held(given, context)
 
@@ -231,27 +260,11 @@ class ServiceRule(BaseRule):
         Script,
         Field(description="makes the backup: `SCRIPT <service> <output>`, exit code 0 and at least one byte"),
     ]
-    restore: Annotated[
-        Maybe[Script],
-        Field(description="restores it: the file comes on standard input and as a path"),
-    ] = None
-    verify: Annotated[
-        Maybe[Script],
-        Field(description="runs after a restore; its exit code is the proof; only with `restore`"),
-    ] = None
     target: Annotated[
         Literal["one"],
         BeforeValidator(_one),
         Field(description="one representative instance of each service runs the script"),
     ] = "one"
-    timeout: Annotated[
-        timedelta,
-        Duration(timedelta(seconds=1), timedelta(hours=48)),
-        Field(
-            description="the script is ended and the job fails when it runs longer; tries over a bad network "
-            "end a little before; SSM ends none before 5s, and none may run longer than 48 hours"
-        ),
-    ] = timedelta(hours=1)
     output: Annotated[
         Literal["pipe", "file"],
         Field(
@@ -260,13 +273,6 @@ class ServiceRule(BaseRule):
             "nothing holds its output open"
         ),
     ] = "pipe"
-    working_directory: Annotated[
-        Maybe[Directory],
-        Field(
-            description="where the script runs",
-            json_schema_extra={"x-default": "the SSM agent's"},
-        ),
-    ] = None
     expect: Annotated[
         Expect,
         Field(
@@ -274,13 +280,6 @@ class ServiceRule(BaseRule):
             examples=[{"min_bytes": 1_000_000, "shrink": "50%"}],
         ),
     ] = Field(default_factory=Expect)
-
-    @classmethod
-    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield a fault for a `verify` script without a `restore` script."""
-        yield from super().ties(given, context)
-        if given.get("verify") is not None and "restore" not in given:
-            yield ("verify",), "verify runs after restore: say restore too, or leave it out"
 
 
 Rule = SnapshotRule | ServiceRule

@@ -307,7 +307,8 @@ def _decide_point(job: LaunchJob, choice: Choice, now: datetime) -> Decision[Act
     if on_launch.required:
         return Fail(f"{none}, and on_launch.required wants one")
     return Do(
-        Note(replace(job.progress, outcome=f"{none}: {job.work.instance_id} starts empty")), "nothing to restore"
+        Note(replace(job.progress, outcome=f"{none}: {job.work.instance_id} starts empty")),
+        "nothing to restore",
     )
 
 

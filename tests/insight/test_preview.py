@@ -98,3 +98,16 @@ def test_a_pipe_in_which_a_failure_is_hidden_is_warned_of(script: str) -> None:
 )
 def test_no_other_script_is_warned_of(script: str) -> None:
     assert warned(plan({"rpo": "1h", "script": script})) == []
+
+
+def test_a_pipe_in_a_script_that_mounts_volumes_is_warned_of() -> None:
+    snapshots = {"kind": "snapshot", "rpo": "1h", "lifecycle": {"count": 1}, "name": "r"}
+    made = Plan.model_validate(
+        {
+            "name": "p",
+            "selection": {"tags": {"app": "x"}},
+            "rules": [{**snapshots, "restore": "blkid | sort"}],
+        }
+    )
+    (warning,) = warned(made)
+    assert "restore of rule r has a pipe" in warning

@@ -183,10 +183,17 @@ def test_one_word_that_begins_with_a_slash_is_a_path(script: str, expected: bool
     assert is_path(script) is expected
 
 
-@pytest.mark.parametrize("key", ["script", "restore", "verify"])
-def test_lines_of_a_script_end_as_a_shell_reads_them(key: str) -> None:
-    scripts = {"script": "dump", "restore": "cat", key: '#!/bin/sh\r\necho data > "$2"\r\n'}
-    (read,) = parsed(smallest(kind="service", **scripts)).rules
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("service", "script"),
+        *((kind, key) for kind in ("service", "snapshot") for key in ("restore", "verify")),
+    ],
+)
+def test_lines_of_a_script_end_as_a_shell_reads_them(kind: str, key: str) -> None:
+    backup = {"script": "dump"} if kind == "service" else {}
+    scripts = {**backup, "restore": "cat", key: '#!/bin/sh\r\necho data > "$2"\r\n'}
+    (read,) = parsed(smallest(kind=kind, **scripts)).rules
     assert getattr(read, key) == '#!/bin/sh\necho data > "$2"\n'
 
 
@@ -204,6 +211,7 @@ def test_document_is_json_and_shows_every_default() -> None:
                 "rpo": "1d",
                 "volumes": {"boot": True},
                 "lifecycle": {"count": 7, "min_keep": 1, "manual": {"count": 5}},
+                "timeout": "1h",
             }
         ],
     }

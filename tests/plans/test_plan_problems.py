@@ -190,6 +190,7 @@ def without(rule: dict[str, Any], *keys: str) -> dict[str, Any]:
         (service(script="a\0b"), "/rules/0/script", "a\0b", "a path on the instance"),
         (service(script="x" * 16_385), "/rules/0/script", "x" * 200 + "...", "at most 16384 bytes"),
         (service(verify="/v"), "/rules/0/verify", "/v", "verify runs after restore"),
+        (rule(verify="/v"), "/rules/0/verify", "/v", "verify runs after restore"),
         (service(output="tape"), "/rules/0/output", "tape", "pipe or file"),
         (service(working_directory=""), "/rules/0/working_directory", "", "on one line"),
         (rule(volumes={"boot": "no"}), "/rules/0/volumes/boot", "no", "true or false"),

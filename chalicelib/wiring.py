@@ -117,6 +117,16 @@ class Farshore:
         return InstanceLists(self.table)
 
     @cached_property
+    def launching(self) -> LaunchingStore:
+        """The instances that are being launched."""
+        return LaunchingStore(self.table)
+
+    @cached_property
+    def autoscaling(self) -> AutoScaling:
+        """Auto Scaling of the home region."""
+        return AutoScaling(self._clients.autoscaling())
+
+    @cached_property
     def jobs(self) -> JobStore:
         """The jobs of the catalog."""
         return JobStore(self.table, {kind: JobTypes(h.work, h.progress) for kind, h in self.handlers.items()})
@@ -246,12 +256,40 @@ class Farshore:
             (JobKind.RESTORE, "service"): ServiceRestore(
                 home, self.ssm, points, rules, self.vault, self.s3_vault, self.now
             ),
+            (JobKind.LAUNCH, "launch"): self._launch_handler(),
+            (JobKind.LAUNCH, "script"): LaunchScript(home, self.ssm),
+            (JobKind.TERMINATION, "termination"): Termination(
+                self.autoscaling,
+                lambda: self.jobs,
+                lambda job: self.termination_requests.open_backups(job),
+                self.now,
+            ),
             (JobKind.EXPIRE, "lifecycle"): Expire(*parts),
             (JobKind.EXPIRE, "request"): Expire(*parts, deadline=LONGEST_GRACE + timedelta(days=2)),
             (JobKind.INVENTORY, "region"): inventory,
             (JobKind.INVENTORY, "vault"): inventory,
             (JobKind.INVENTORY, "catalog"): inventory,
         }
+
+    def _launch_handler(self) -> Launch:
+        world = LaunchWorld(
+            self.home_ec2,
+            self.ssm,
+            self.autoscaling,
+            self.points,
+            self.services,
+            self.rules,
+            lambda: self.jobs,
+            self.now,
+        )
+        opens = LaunchOpeners(
+            lambda job, point, artefact, rule: restore_request(
+                job, point, artefact, rule, self.staging_vaults if stages(artefact) else ()
+            ),
+            script_request,
+            lambda job: self.first_backups.open(job),
+        )
+        return Launch(world, opens)
 
     @cached_property
     def artefacts(self) -> ArtefactStore:
@@ -295,10 +333,39 @@ class Farshore:
         """What opens copies for operators."""
         return CopyRequests(self.engine, self.points, self.settings.copy_methods)
 
+    @property
+    def staging_vaults(self) -> tuple[str, ...]:
+        """The vaults in which an off-site copy may be put together, the best first."""
+        names = (name for name, config in self.settings.vaults.items() if config.stages_files)
+        return tuple(sorted(names, key=lambda name: (name != PRIMARY, name)))
+
+    @cached_property
+    def launch_requests(self) -> LaunchRequests:
+        """What opens launches."""
+        return LaunchRequests(
+            self.engine,
+            self.plans,
+            self.rules,
+            self.launching,
+            self.home_ec2,
+            self.autoscaling,
+            self.settings.deployment,
+            self.now,
+        )
+
+    @cached_property
+    def termination_requests(self) -> TerminationRequests:
+        """What opens the last backups of instances."""
+        return TerminationRequests(self.plans, self.opener, self.home_ec2, self.autoscaling, self.now)
+
+    @cached_property
+    def instance_events(self) -> InstanceEvents:
+        """What is told that instances start and go."""
+        return InstanceEvents((self.launch_requests, self.termination_requests))
+
     @cached_property
     def restores(self) -> Restores:
         """What plans and opens restores for operators."""
-        staging = (name for name, config in self.settings.vaults.items() if config.stages_files)
         return Restores(
             self.engine,
             self.claims,
@@ -308,7 +375,7 @@ class Farshore:
             self.ec2,
             self.settings.home_region,
             self.settings.vaults,
-            sorted(staging, key=lambda name: (name != PRIMARY, name)),
+            self.staging_vaults,
             self.now,
         )
 
@@ -340,7 +407,7 @@ class Farshore:
     def opener(self) -> BackupOpener:
         """What opens backups for the tick and for requests."""
         deployment = Deployment(self.settings.deployment, self.settings.home_region)
-        return BackupOpener(self.engine, self.rules, self.instance_lists, deployment)
+        return BackupOpener(self.engine, self.rules, self.instance_lists, self.launching, deployment)
 
     @cached_property
     def completions(self) -> Completions:
@@ -356,6 +423,8 @@ class Farshore:
             "copies": CopyRetries(
                 self.engine, self.table, self.plans, self.points, self.settings.copy_methods, self.now
             ),
+            "launches": self.launch_requests,
+            "terminations": self.termination_requests,
             "backups": BackupTick(self.opener, self.plans, self.services, self.home_ec2, self.now),
             "lifecycles": LifecycleSweep(self.engine, self.plans, self.services, self.now),
             "inventories": self.inventories,

@@ -7,9 +7,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 GOING = ("stopping", "stopped", "shutting-down", "terminated")
+STATES_TOLD = ("running", "stopping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,60 @@ def _id(arn: str) -> str:
 
 def _arns(event: Mapping[str, Any]) -> Iterable[str]:
     return (str(arn) for arn in event.get("resources", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceEvent:
+    """What happens to an instance: `launch` or `terminate` at a lifecycle hook, `running`, or that it soon goes
+    (`spot`, `rebalance`, `stopping`).
+
+    With a hook, `group` and `hook` name it, `token` this one wait, and `to_warm_pool` says where a launched
+    instance goes.
+    """
+
+    kind: str
+    instance_id: str
+    at: datetime
+    group: str = ""
+    hook: str = ""
+    token: str = ""
+    to_warm_pool: bool = False
+
+
+def instance_event(event: Mapping[str, Any]) -> InstanceEvent | None:
+    """Return what an event says of an instance; None for one that concerns no launch and no end.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-event-reference.html
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/rebalance-recommendations.html
+    """
+    detail: Mapping[str, Any] = event.get("detail", {})
+    match event.get("source"), event.get("detail-type"):
+        case "aws.autoscaling", "EC2 Instance-launch Lifecycle Action":
+            return _at_hook("launch", event)
+        case "aws.autoscaling", "EC2 Instance-terminate Lifecycle Action":
+            return _at_hook("terminate", event)
+        case "aws.ec2", "EC2 Instance State-change Notification" if detail["state"] in STATES_TOLD:
+            return InstanceEvent(str(detail["state"]), str(detail["instance-id"]), _time(event))
+        case "aws.ec2", "EC2 Spot Instance Interruption Warning":
+            return InstanceEvent("spot", str(detail["instance-id"]), _time(event))
+        case "aws.ec2", "EC2 Instance Rebalance Recommendation":
+            return InstanceEvent("rebalance", str(detail["instance-id"]), _time(event))
+    return None
+
+
+def _at_hook(kind: str, event: Mapping[str, Any]) -> InstanceEvent:
+    detail: Mapping[str, Any] = event["detail"]
+    return InstanceEvent(
+        kind,
+        str(detail["EC2InstanceId"]),
+        _time(event),
+        group=str(detail["AutoScalingGroupName"]),
+        hook=str(detail["LifecycleHookName"]),
+        token=str(detail["LifecycleActionToken"]),
+        to_warm_pool=detail.get("Destination") == "WarmPool",
+    )
+
+
+def _time(event: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(str(event["time"]))

@@ -4,7 +4,7 @@ Invariant: there is one request per plan, rule, service and cause, however often
 tick is repeated.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 
@@ -12,7 +12,7 @@ from chalicelib.aws.ec2 import Ec2
 from chalicelib.catalog.recovery_point import Lineage, Origin
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.catalog.store.services import LineageRecord
-from chalicelib.jobs.work import Cause, Target, Terms
+from chalicelib.jobs.work import MOST_NAMED, Cause, Target, Terms
 from chalicelib.plans.due import GRACE, TICK, DueRun, due_by_rpo, due_run
 from chalicelib.plans.model import Plan, Rule, TagName, service_of
 from chalicelib.plans.selection import ec2_filters, matches
@@ -41,6 +41,7 @@ class Covered:
     without_service: tuple[str, ...] = ()
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unseen: str = ""
+    launching: tuple[str, ...] = ()
 
     def limited_to(self, instances: Iterable[str]) -> "Covered":
         """Return the part that covers only these instances."""
@@ -54,16 +55,18 @@ class Covered:
 
     def of(self, service: str) -> "Covered":
         """Return the part that covers one service."""
-        return Covered({service: self.services[service]})
+        left_out = {service: self.left_out[service]} if service in self.left_out else {}
+        return Covered({service: self.services[service]}, left_out=left_out)
 
 
-def covered_by(plan: Plan, ec2: Ec2) -> Covered:
+def covered_by(plan: Plan, ec2: Ec2, launching: Collection[str] = ()) -> Covered:
     """Return the instances that the plan selects, by service; each instance once, ordered by id."""
-    selected = {
+    found = {
         instance.id: instance.tags
         for instance in ec2.instances(ec2_filters(plan.selection))
         if matches(plan.selection, instance.tags)
     }
+    selected = {instance: tags for instance, tags in found.items() if instance not in launching}
     services: dict[str, list[str]] = {}
     without_service: list[str] = []
     for instance_id in sorted(selected):
@@ -72,7 +75,11 @@ def covered_by(plan: Plan, ec2: Ec2) -> Covered:
             without_service.append(instance_id)
         else:
             services.setdefault(service, []).append(instance_id)
-    return Covered({name: tuple(ids) for name, ids in services.items()}, tuple(without_service))
+    return Covered(
+        {name: tuple(ids) for name, ids in services.items()},
+        tuple(without_service),
+        launching=tuple(sorted(found.keys() - selected.keys())),
+    )
 
 
 def due_by_schedule(rule: Rule, served_until: datetime, now: datetime) -> DueRun | None:
@@ -164,7 +171,9 @@ def _why(plan: Plan, service: str, covered: Covered, record: LineageRecord | Non
     if covered.unseen:
         return f"EC2 did not say what plan {plan.name} selects ({_last_seen(record)}): {covered.unseen}"
     of = f" of {service}" if covered.services else ""
-    return f"plan {plan.name} selects no instance{of} ({_last_seen(record)})"
+    waits = ", ".join(covered.launching[:MOST_NAMED])
+    but = f" but {waits}, whose launch is not over" if waits else ""
+    return f"plan {plan.name} selects no instance{of}{but} ({_last_seen(record)})"
 
 
 def _last_seen(record: LineageRecord | None) -> str:

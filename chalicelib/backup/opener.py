@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from chalicelib.backup.due_backups import Deployment
+from chalicelib.aws.ec2 import Ec2
+from chalicelib.backup.due_backups import Covered, Deployment, covered_by
 from chalicelib.catalog.store.instances import InstanceLists
+from chalicelib.catalog.store.launching import LaunchingStore
 from chalicelib.catalog.store.rules import RuleId, RuleStore
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import JobId
@@ -19,7 +22,13 @@ class BackupOpener:
     engine: Engine
     rules: RuleStore
     lists: InstanceLists
+    launching: LaunchingStore
     deployment: Deployment
+
+    def covered(self, plan: Plan, ec2: Ec2, now: datetime) -> Covered:
+        """Return what is backed up of a plan now: an instance that is being launched has no data yet."""
+        launching = self.launching.of_plan(plan.name, now) if plan.on_launch else ()
+        return covered_by(plan, ec2, launching)
 
     def rule_ids(self, plan: Plan) -> dict[str, RuleId]:
         """Store the plan's rules, to which jobs refer; return their ids by name."""

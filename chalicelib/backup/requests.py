@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.backup.due_backups import Covered, covered_by, targets_of
+from chalicelib.backup.due_backups import Covered, targets_of
 from chalicelib.backup.opener import BackupOpener
 from chalicelib.catalog.recovery_point import Origin
 from chalicelib.catalog.store import PlanStore
@@ -103,7 +103,7 @@ class BackupRequests:
             names = [rule.name for rule in plan.rules]
             expected = f"a rule of plan {plan.name}{near(order.rule, names)}; there are {', '.join(names)}"
             raise InvalidInput(WHAT, [Problem("/rule", order.rule, expected)])
-        covered = _limited(order, covered_by(plan, self.ec2))
+        covered = _limited(order, self.opener.covered(plan, self.ec2, self.now()))
         ids = self.opener.rule_ids(plan)
         targets = [
             target

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.backup.due_backups import Covered, covered_by, next_look
+from chalicelib.backup.due_backups import Covered, next_look
 from chalicelib.backup.opener import BackupOpener
 from chalicelib.backup.tick_plan import PlanAtTick, PlannedRun, is_due, plan_tick, rule_to_try
 from chalicelib.catalog.store import PlanStore, StoredPlan
@@ -68,7 +68,7 @@ class BackupTick:
     def _open_due(self, stored: StoredPlan, tries: Sequence[LineageRecord], now: datetime) -> None:
         plan, unseen = stored.plan, None
         try:
-            covered = covered_by(plan, self.ec2)
+            covered = self.opener.covered(plan, self.ec2, now)
         except FarshoreError as error:
             covered, unseen = Covered({}, unseen=str(error)[:LONGEST_WHY]), error
         view = self._view(stored, covered, now, refused=isinstance(unseen, Permanent))

@@ -6,6 +6,7 @@ keeps the rest: the one call that may have been made (`intent`), the reserved tu
 (`permit`), and the failure, which is recorded before anything is cleaned up and never withdrawn.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -192,10 +193,15 @@ class JobRequest(Generic[Work]):
     @property
     def id(self) -> JobId:
         """The deterministic id: the same request always has the same one."""
-        return JobId(f"{self.kind}-{fingerprint(self.kind, self.method, *self.key)}")
+        return id_of_request(self.kind, self.method, self.key)
 
 
 AnyRequest = JobRequest[Any]
+
+
+def id_of_request(kind: JobKind, method: str, key: Iterable[str]) -> JobId:
+    """Return the id that a request with this key has."""
+    return JobId(f"{kind}-{fingerprint(kind, method, *key)}")
 
 
 # How long a call that may have been made is looked for before it is made again: longer than the SDK waits for

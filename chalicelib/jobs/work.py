@@ -12,10 +12,10 @@ from chalicelib.catalog.location import Location
 from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint
 from chalicelib.catalog.store.instances import name_of
 from chalicelib.catalog.store.rules import RuleId
-from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobKind, JobRequest
+from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobId, JobKind, JobRequest, id_of_request
 from chalicelib.jobs.lifecycle_wait import HookRef
 from chalicelib.plans.launches import Identity, OnLaunch, OnTerminate
-from chalicelib.plans.model import Kind
+from chalicelib.plans.model import Kind, Plan
 from chalicelib.plans.values import PRIMARY
 
 CopyMethods = Mapping[str, Mapping[Kind, str]]
@@ -146,8 +146,8 @@ class ServiceRestoreWork:
 class LaunchWork:
     """What to do with an instance that starts: what its plan says, with the id of the rule that it names.
 
-    With a `hook` its group waits for it; one that enters a warm pool is let go there as it is, and is served
-    when it leaves the pool.
+    With a `hook` its group waits for it. `as_it_is` says why nothing is done with it but to tell the group to
+    go on.
     """
 
     instance_id: str
@@ -155,7 +155,7 @@ class LaunchWork:
     began_at: datetime
     rule: RuleId | None = None
     hook: HookRef | None = None
-    to_warm_pool: bool = False
+    as_it_is: str = ""
     identity: Identity | None = None
 
 
@@ -352,6 +352,46 @@ def release_request(
         key=("delete", point.id, now.isoformat()),
         work=ExpireWork(releases=tuple(releases)),
         reason=f"deletion of {point.id}",
+    )
+
+
+def launch_id(deployment: str, plan: str, instance_id: str) -> JobId:
+    """Return the id of the job that launches an instance for a plan: there is one, ever."""
+    return id_of_request(JobKind.LAUNCH, "launch", (deployment, plan, instance_id))
+
+
+def launch_request(
+    plan: Plan, service: str, work: LaunchWork, deployment: str, again: str = ""
+) -> JobRequest[LaunchWork]:
+    """Ask that an instance be launched for a plan; `again` makes another job of one that waits once more."""
+    on_launch = work.on_launch
+    return JobRequest(
+        kind=JobKind.LAUNCH,
+        method="launch",
+        service=service,
+        plan=plan.name,
+        rule=on_launch.restore or on_launch.backup or "",
+        nominal_at=work.began_at,
+        key=(deployment, plan.name, work.instance_id, *((again,) if again else ())),
+        work=work,
+        reason=f"launch of {work.instance_id} for {service}",
+    )
+
+
+def termination_request(
+    plan: Plan, service: str, work: TerminationWork, deployment: str, key: str
+) -> JobRequest[TerminationWork]:
+    """Ask for the last backups of an instance that goes: one job for each instance and `key`."""
+    return JobRequest(
+        kind=JobKind.TERMINATION,
+        method="termination",
+        service=service,
+        plan=plan.name,
+        rule="",
+        nominal_at=work.began_at,
+        key=(deployment, plan.name, work.instance_id, key),
+        work=work,
+        reason=f"{work.instance_id} of {service} goes: {work.why}",
     )
 
 

@@ -16,9 +16,9 @@ from chalicelib.plans.model import Kind
 
 @dataclass(frozen=True, slots=True)
 class LaunchProgress:
-    """How far a launch is: when the instance ran, its agent answered, its data was there and was verified; the
-    point and the job that restores it (or backs up, or configures); how that ended; the last heartbeat; and
-    what the group was told."""
+    """How far a launch is: when the instance ran, its agent answered, its data was there and was verified;
+    the point, and the job that restores it (or backs up, or configures); how that ended; the last heartbeat;
+    and what the group was told."""
 
     running_at: datetime | None = None
     online_at: datetime | None = None

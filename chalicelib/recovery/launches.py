@@ -1,19 +1,20 @@
-"""Serves an instance that starts: waits for its SSM agent, restores its service's newest good point onto it (or
-backs it up, or runs a script that configures it), moves the service's identity to it, and tells its group.
+"""Serves an instance that starts: waits for its SSM agent, restores its service's newest good point onto it
+(or backs it up, or runs a script that configures it), moves the service's identity to it, tells its group.
 
 The work itself is done by child jobs; this one waits for them and for the instance. Invariants: the group is
-told one result, while it still waits for one; a launch that the group has given up on goes no further, and what
-was made for it is undone by the child that made it.
+told one result, while it still waits for one; a launch that the group has given up on goes no further, and
+what was made for it is undone by the child that made it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from chalicelib.aws.autoscaling import AutoScaling
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Agent, Ssm
 from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint
+from chalicelib.catalog.store.launching import launched
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
@@ -112,12 +113,13 @@ class Launch:
         """Look only at what the job's next step depends on."""
         world, work, progress = self.world, job.work, job.progress
         hook = self._hook(job)
-        if progress.outcome or job.failure is not None or work.to_warm_pool:
+        if progress.outcome or job.failure is not None or work.as_it_is:
             return LaunchSeen(hook=hook)
         instance = next(iter(world.ec2.instances_by_id([work.instance_id])), None)
         seen = LaunchSeen(instance, hook=hook, children=children)
         if progress.job:
-            return replace(seen, **self._backup(progress.job)) if work.on_launch.backup else seen
+            backup = self.world.jobs().get(progress.job) if work.on_launch.backup else None
+            return replace(seen, backup=backup.state, backup_reason=backup.reason) if backup else seen
         if progress.online_at is None:
             running = instance is not None and instance.state == "running"
             agent = world.ssm.agents([work.instance_id]).get(work.instance_id) if running else None
@@ -131,10 +133,6 @@ class Launch:
         hooks = (each for each in self.world.autoscaling.hooks(ref.group) if each.name == ref.name)
         members = self.world.autoscaling.instances([job.work.instance_id])
         return HookSeen(members.get(job.work.instance_id), next(hooks, None))
-
-    def _backup(self, job_id: str) -> dict[str, object]:
-        job = self.world.jobs().get(job_id)
-        return {"backup": job.state, "backup_reason": job.reason} if job else {"backup": JobState.FAILED}
 
     def _choice(self, job: LaunchJob) -> Choice:
         """Look for the newest good point of the service, and for a backup that was begun because an instance
@@ -161,8 +159,8 @@ class Launch:
 
     def decide(self, job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[Action]:
         """Wait for the instance, do its work, tell the group; never outlast what the group waits for."""
-        if job.progress.outcome or job.work.to_warm_pool:
-            return _decide_end(job, seen)
+        if job.progress.outcome or job.work.as_it_is:
+            return _decide_end(job, seen, self.abandon(job, now))
         if why := _given_up(job, seen, now):
             return Fail(why)
         ends = _ends_by(job, seen.hook)
@@ -179,9 +177,9 @@ class Launch:
         """Tell the group that it failed, if it still waits; what was made is undone by its own job."""
         reason, ref = (job.failure.reason if job.failure else job.reason), job.work.hook
         if ref is None or job.progress.told:
-            return Finish(_told(job, reason))
+            return Finish(_told(job, reason), writes=self.abandon(job, now))
         if not seen.hook.waits_at(ref):
-            return Finish(f"{reason}; {seen.hook.why_not(ref)}")
+            return Finish(f"{reason}; {seen.hook.why_not(ref)}", writes=self.abandon(job, now))
         result = ABANDON if job.work.on_launch.on_failure == "abandon" else CONTINUE
         return Do(Tell(result), f"{reason}; telling group {ref.group} {result}")
 
@@ -209,23 +207,23 @@ class Launch:
                 raise ValueError(f"{job.id} has no hook for {action}")
 
     def abandon(self, job: LaunchJob, now: datetime) -> tuple[Write, ...]:
-        """Record nothing."""
-        return ()
+        """Record that the launch is over: what lies on the instance is backed up again."""
+        return () if job.work.as_it_is else (launched(job.plan, job.work.instance_id),)
 
     def leftovers(self, job: LaunchJob) -> tuple[str, ...]:
         """Return nothing: what was made is its child's."""
         return ()
 
 
-def _decide_end(job: LaunchJob, seen: LaunchSeen) -> Decision[Action]:
+def _decide_end(job: LaunchJob, seen: LaunchSeen, writes: tuple[Write, ...]) -> Decision[Action]:
     """Tell the group that the instance may go into service, or into its warm pool."""
     ref, outcome = job.work.hook, job.progress.outcome
-    if job.work.to_warm_pool:
-        outcome = f"{job.work.instance_id} enters a warm pool as it is, and is served when it leaves it"
+    if job.work.as_it_is:
+        outcome = f"{job.work.instance_id} goes on as it is: {job.work.as_it_is}"
     if ref is None or job.progress.told:
-        return Finish(outcome)
+        return Finish(_told(job, outcome), writes)
     if not seen.hook.waits_at(ref):
-        return Finish(f"{outcome}; {seen.hook.why_not(ref)}")
+        return Finish(f"{outcome}; {seen.hook.why_not(ref)}", writes)
     return Do(Tell(CONTINUE), f"{outcome}; telling group {ref.group} {CONTINUE}")
 
 

@@ -24,7 +24,7 @@ class StoredPlan:
 
     `ran_until` has, by rule, the time up to which its runs are opened; `kept_since`, by rule, the time since
     which its lifecycles are unchanged. The plan is due again at `wake_at`; its lifecycles were last swept on
-    `swept_on`.
+    `swept_on`. Instances that were made before `launches_since` are not launched for it.
     """
 
     plan: Plan
@@ -32,6 +32,7 @@ class StoredPlan:
     kept_since: Mapping[str, datetime]
     wake_at: datetime
     swept_on: str = ""
+    launches_since: datetime | None = None
 
     def is_swept(self, now: datetime) -> bool:
         """Return whether the plan's lifecycles have been swept on this day (UTC)."""
@@ -53,7 +54,8 @@ class PlanStore:
         known = self.get(plan.name)
         ran_until = {rule.name: known.ran_until.get(rule.name, now) if known else now for rule in plan.rules}
         since = {rule.name: _kept_since(rule, known) or now for rule in plan.rules}
-        stored = StoredPlan(plan, ran_until, since, now, known.swept_on if known else "")
+        launches_since = (known and known.launches_since) or now if plan.on_launch else None
+        stored = StoredPlan(plan, ran_until, since, now, known.swept_on if known else "", launches_since)
         put = Write(
             ("plan", plan.name),
             put={
@@ -61,6 +63,7 @@ class PlanStore:
                 "ran_until": {rule: stamp(at) for rule, at in ran_until.items()},
                 "kept_since": {rule: stamp(at) for rule, at in since.items()},
                 "swept_on": stored.swept_on,
+                **({"launches_since": stamp(launches_since)} if launches_since else {}),
                 "format": 1,
                 **waking(now),
             },
@@ -149,6 +152,7 @@ def _stored(item: Item) -> StoredPlan:
         kept_since={rule: moment(at) for rule, at in since.items()},
         wake_at=moment(item["wake_at"]),
         swept_on=item["swept_on"],
+        launches_since=moment(item["launches_since"]) if "launches_since" in item else None,
     )
 
 

@@ -1,0 +1,210 @@
+"""Opens launch jobs: for the instances that events tell of, and at every tick for those whose event was lost.
+
+Invariant: an instance is launched once for a plan, under an id made of both; what was launched is never
+restored onto again by an event, whatever it is stopped, started or moved to.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from chalicelib.aws.autoscaling import LAUNCHING, AutoScaling
+from chalicelib.aws.ec2 import Ec2, Instance
+from chalicelib.aws.events import InstanceEvent
+from chalicelib.catalog.recovery_point import Artefact, RecoveryPoint, SnapshotSet
+from chalicelib.catalog.store import PlanStore, StoredPlan
+from chalicelib.catalog.store.launching import LaunchingStore
+from chalicelib.catalog.store.rules import RuleStore, id_of
+from chalicelib.jobs.engine import Engine
+from chalicelib.jobs.job import AnyRequest, JobId, JobKind, JobRequest, JobState
+from chalicelib.jobs.lifecycle_wait import HookRef
+from chalicelib.jobs.tick import DueWork
+from chalicelib.jobs.work import LaunchWork, ServiceRestoreWork, launch_id, launch_request
+from chalicelib.plans.model import Plan, Rule, service_of
+from chalicelib.plans.selection import ec2_filters, matches
+from chalicelib.recovery.launch_progress import LaunchJob
+
+# An instance is listed within seconds; an event about one that is not is delivered again for so long.
+LISTED_WITHIN = timedelta(minutes=3)
+# A start this long after the instance was made is no launch: it was stopped meanwhile.
+FIRST_START_WITHIN = timedelta(minutes=10)
+# The tick looks for launches whose event was lost among the instances that began within this.
+LOST_WITHIN = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequests:
+    """Opens launch jobs. `ec2` is the home region's."""
+
+    engine: Engine
+    plans: PlanStore
+    rules: RuleStore
+    launching: LaunchingStore
+    ec2: Ec2
+    autoscaling: AutoScaling
+    deployment: str
+    now: Callable[[], datetime]
+
+    def notice(self, events: Mapping[str, InstanceEvent]) -> set[str]:
+        """Open the launches that events, by the message they came in, tell of.
+
+        Returns: the messages about instances that EC2 does not list yet: they are to be delivered again.
+        """
+        told = {message: event for message, event in events.items() if event.kind in ("launch", "running")}
+        plans = self._plans() if told else []
+        if not plans:
+            return set()
+        found = self._instances(event.instance_id for event in told.values())
+        unlisted = {message for message, event in told.items() if event.instance_id not in found}
+        orders = [
+            order
+            for message, event in told.items()
+            if message not in unlisted
+            for stored in plans
+            if (order := ordered(stored, found[event.instance_id], event)) is not None
+        ]
+        self._open(orders)
+        oldest = self.now() - LISTED_WITHIN
+        return {
+            message for message in unlisted if told[message].kind == "launch" and told[message].at > oldest
+        }
+
+    def run(self, due: DueWork) -> None:
+        """Open the launches whose event was lost."""
+        plans = self._plans()
+        if not plans:
+            return
+        waiting = [each for each in self.autoscaling.all_instances() if each.waits_for(LAUNCHING)]
+        found = self._instances(each.id for each in waiting)
+        orders = []
+        for each in waiting:
+            instance = found.get(each.id)
+            hooks = {hook.name for hook in self.autoscaling.hooks(each.group) if hook.transition == LAUNCHING}
+            for stored in plans if instance else ():
+                hook = stored.plan.on_launch.hook if stored.plan.on_launch else None
+                if hook in hooks and instance is not None:
+                    warm = each.state.startswith("Warmed")
+                    at = instance.launched_at or self.now()
+                    event = InstanceEvent("launch", each.id, at, each.group, hook or "", to_warm_pool=warm)
+                    orders.append(ordered(stored, instance, event))
+        for stored in plans:
+            if stored.plan.on_launch and not stored.plan.on_launch.hook:
+                orders += self._recent(stored)
+        self._open([order for order in orders if order is not None])
+
+    def _recent(self, stored: StoredPlan) -> Iterator["LaunchOrder | None"]:
+        """Yield the launches of instances that a plan without a hook selects and that were just made."""
+        for instance in self.ec2.instances(ec2_filters(stored.plan.selection)):
+            at = instance.created_at
+            if instance.state == "running" and at is not None and at > self.now() - LOST_WITHIN:
+                event = InstanceEvent("running", instance.id, instance.launched_at or at)
+                yield ordered(stored, instance, event)
+
+    def _plans(self) -> list[StoredPlan]:
+        return [stored for stored in self.plans.all() if stored.plan.on_launch]
+
+    def _instances(self, ids: Iterable[str]) -> dict[str, Instance]:
+        return {each.id: each for each in self.ec2.instances_by_id(set(ids))}
+
+    def _open(self, orders: Sequence["LaunchOrder"]) -> None:
+        """Open the launch of each order, and a job of its own for one that waits once more."""
+        by_id = {launch_id(self.deployment, each.plan.name, each.work.instance_id): each for each in orders}
+        known = self.engine.jobs.ends(by_id)
+        requests = []
+        for id, order in by_id.items():
+            work, again = order.work, ""
+            if id in known or work.as_it_is:
+                again = _again(order, id, known.get(id))
+                if not again:
+                    continue
+                work = replace(work, as_it_is=work.as_it_is or f"{id} has launched it before")
+            else:
+                self.rules.put(order.plan.rules)
+                self.launching.note(order.plan.name, work.instance_id, id, self.now())
+            requests.append(launch_request(order.plan, order.service, work, self.deployment, again))
+        self.engine.open(requests)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOrder:
+    """A launch that an event asks for: of which plan and service, and what is to be done; `token` is that of
+    the wait at a hook."""
+
+    plan: Plan
+    service: str
+    work: LaunchWork
+    token: str = ""
+
+
+def ordered(stored: StoredPlan, instance: Instance, event: InstanceEvent) -> LaunchOrder | None:
+    """Return the launch that an event about an instance asks for, None when it asks for none. Pure."""
+    plan, on_launch = stored.plan, stored.plan.on_launch
+    if on_launch is None or not matches(plan.selection, instance.tags):
+        return None
+    service = service_of(plan, instance.tags)
+    if service is None or (event.hook or None) != on_launch.hook:
+        return None
+    if event.kind == "running" and not _is_first_start(stored, instance, event):
+        return None
+    rule = plan.rule(on_launch.restore or on_launch.backup or "")
+    hook = HookRef(event.group, event.hook, LAUNCHING, event.at) if event.hook else None
+    work = LaunchWork(
+        instance_id=instance.id,
+        on_launch=on_launch,
+        began_at=event.at,
+        rule=id_of(rule) if rule else None,
+        hook=hook,
+        as_it_is="it enters a warm pool, and is served when it leaves it" if event.to_warm_pool else "",
+        identity=plan.identity,
+    )
+    return LaunchOrder(plan, service, work, event.token)
+
+
+def _is_first_start(stored: StoredPlan, instance: Instance, event: InstanceEvent) -> bool:
+    """Return whether an instance that runs was made just now: one that was stopped has its data."""
+    if stored.launches_since is None or event.at < stored.launches_since:
+        return False
+    return instance.created_at is None or event.at < instance.created_at + FIRST_START_WITHIN
+
+
+def _again(order: LaunchOrder, id: JobId, known: tuple[JobState, datetime] | None) -> str:
+    """Return what tells apart the job that lets an instance go on as it is; "" when its launch is under way,
+    or the event is an old one of a launch that is over."""
+    work = order.work
+    if work.hook is None:
+        return ""
+    if not work.as_it_is and known is not None:
+        state, nominal_at = known
+        if state is not JobState.COMPLETED or work.began_at <= nominal_at:
+            return ""
+    return order.token or f"since {work.began_at:%Y-%m-%dT%H:%M}"
+
+
+def restore_request(
+    job: LaunchJob, point: RecoveryPoint, artefact: Artefact, rule: Rule, staging_vaults: Sequence[str]
+) -> AnyRequest:
+    """Return the child job that restores a point onto the instance of a launch."""
+    work: object
+    if isinstance(artefact.content, SnapshotSet):
+        raise NotImplementedError
+    work = ServiceRestoreWork(
+        recovery_point=point.id,
+        vault=artefact.vault,
+        instance_id=job.work.instance_id,
+        artefact=artefact,
+        size_bytes=point.size_bytes,
+        rule=id_of(rule),
+        staging_vaults=tuple(staging_vaults),
+    )
+    return JobRequest(
+        kind=JobKind.RESTORE,
+        method="service",
+        service=job.service,
+        plan=job.plan,
+        rule=job.rule,
+        nominal_at=job.nominal_at,
+        key=(job.id, "restore"),
+        work=work,
+        reason=f"restore of {point.id} from {artefact.vault} onto {job.work.instance_id}, for {job.id}",
+        pins=((point.id, artefact.vault),),
+    )

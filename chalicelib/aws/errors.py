@@ -108,6 +108,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
     ),
     SnapshotInUse: ("InvalidSnapshot.InUse",),
     Conflict: (
+        "AttachmentLimitExceeded",
         "IncorrectInstanceState",
         "IncorrectState",
         "InvalidInstanceId",  # SSM: no agent of that instance can take a command now
@@ -126,6 +127,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "InvalidParameterCombination",
         "InvalidParameterValue",
         "InvalidParameters",
+        "InvalidVolume.ZoneMismatch",
         "MaxDocumentSizeExceeded",
         "PermanentRedirect",  # S3: the bucket lies in another region than the settings say
         "UnknownVolumeType",

@@ -91,6 +91,8 @@ class Quotas:
     snapshot_pending: timedelta = timedelta(seconds=5)
     copy_pending: timedelta = timedelta(seconds=8)
     volume_creating: timedelta = timedelta(seconds=2)
+    volume_attaching: timedelta = timedelta(seconds=2)
+    volume_detaching: timedelta = timedelta(seconds=2)
     event_delay: timedelta = timedelta(milliseconds=500)
     throttled: bool = True
     """Whether EC2's request token buckets are kept."""

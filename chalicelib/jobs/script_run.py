@@ -83,7 +83,8 @@ class Candidates:
 class RunSeen:
     """What SSM and EC2 show of a run: instances to choose from, commands that may be the job's, how the one
     that is followed stands (None: SSM shows none yet), whether and how its instance went meanwhile, the
-    last letter, and how many bytes are uploaded (None: that was not looked at)."""
+    last letter (a run without `has_mailbox` gets none), and how many bytes are uploaded (None: that was not
+    looked at)."""
 
     candidates: Candidates = field(default_factory=Candidates)
     commands: tuple[Command, ...] = ()
@@ -93,6 +94,7 @@ class RunSeen:
     letter: LetterSeen | None = None
     refusal: str = ""
     uploaded_bytes: int | None = None
+    has_mailbox: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +163,13 @@ def observe_run(
     machines: Machines, mailbox: Mailbox | None, job: AnyJob, run: ScriptRun, wanted: Iterable[str]
 ) -> RunSeen:
     """Look for an instance, then for the job's command or, once it is known, at how it stands; and, where
-    letters may be due, in the `mailbox`.
+    letters may be due, in the `mailbox` (None: the run has none, or is being cleaned up after).
 
     While the command runs, its instance is looked at too: SSM tells of a terminated one only when the
     script's time is up.
     """
     ssm, ec2 = machines.ssm, machines.ec2
+    has_mailbox = mailbox is not None
     if run.instance is None:
         states = dict.fromkeys(wanted, "gone")
         states |= {each.id: each.state for each in ec2.instances_by_id(states)}
@@ -175,10 +178,11 @@ def observe_run(
         return RunSeen(Candidates(running, ssm.agents(running) if running else {}, others))
     if run.command is None:
         commands = _commands(ssm, job) if job.intent is not None else ()
-        return RunSeen(commands=commands, letter=_last_letter(mailbox, run))
+        return RunSeen(commands=commands, letter=_last_letter(mailbox, run), has_mailbox=has_mailbox)
     invocation = ssm.invocation(run.command, run.instance)
     ran_before = invocation is not None and invocation.exit_code == RAN_BEFORE
-    seen = RunSeen(commands=_commands(ssm, job) if ran_before else (), invocation=invocation)
+    commands = _commands(ssm, job) if ran_before else ()
+    seen = RunSeen(commands=commands, invocation=invocation, has_mailbox=has_mailbox)
     if invocation is not None and invocation.finished:
         return seen
     try:
@@ -249,7 +253,9 @@ def _decide_send(job: AnyJob, run: ScriptRun, seen: RunSeen, now: datetime) -> D
 
 def _letter_due(run: ScriptRun, seen: RunSeen, now: datetime) -> WriteLetter | None:
     """Return the letter to write: the next one when the last was taken, the last once more when it is old."""
-    if seen.refusal or (run.refused_at is not None and now < run.refused_at + LETTER_PAUSE):
+    if not seen.has_mailbox or seen.refusal:
+        return None
+    if run.refused_at is not None and now < run.refused_at + LETTER_PAUSE:
         return None
     if run.letter == 0:
         return WriteLetter(1, None)

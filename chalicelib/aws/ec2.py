@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from chalicelib.aws.batches import in_batches
 from chalicelib.aws.ec2_types import (
     AttachedVolume,
+    Attachment,
     Instance,
     Snapshot,
     Volume,
@@ -21,7 +22,7 @@ from chalicelib.aws.ec2_types import (
     volume_from,
 )
 from chalicelib.aws.errors import translated_errors
-from chalicelib.errors import NotFound
+from chalicelib.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         TagSpecificationTypeDef,
     )
 
-__all__ = ["AttachedVolume", "Ec2", "Filters", "Instance", "Snapshot", "Volume", "VolumeSpec"]
+__all__ = ["AttachedVolume", "Attachment", "Ec2", "Filters", "Instance", "Snapshot", "Volume", "VolumeSpec"]
 
 Filters = Iterable[tuple[str, Iterable[str]]]
 Thing = TypeVar("Thing")
@@ -239,6 +240,42 @@ class Ec2:
             request["MultiAttachEnabled"] = True
         with translated_errors("CreateVolume", snapshot_id, self.region):
             return volume_from(self._client.create_volume(**request))
+
+    def attach_volume(self, volume_id: str, instance_id: str, device: str) -> None:
+        """Begin to attach an available volume to a running or stopped instance of its zone. Made again, it is
+        refused. Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AttachVolume.html
+
+        Raises:
+            Conflict: the volume is attached already (`VolumeInUse`), it or the instance is in a state that
+                does not allow it (`IncorrectState`), or the instance has no room for one more.
+            Permanent: the device is taken, or is not one that the instance can have.
+        """
+        with translated_errors("AttachVolume", f"{volume_id} at {device} of {instance_id}", self.region):
+            self._client.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=device)
+
+    def detach_volume(self, volume_id: str, instance_id: str) -> None:
+        """Begin to detach a volume from an instance; one that is not attached there, or is being detached, is
+        fine. Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DetachVolume.html"""
+        try:
+            with translated_errors("DetachVolume", f"{volume_id} from {instance_id}", self.region):
+                self._client.detach_volume(VolumeId=volume_id, InstanceId=instance_id)
+        except NotFound:
+            return
+        except Conflict as refusal:
+            if refusal.code != "IncorrectState":
+                raise
+
+    def delete_volume(self, volume_id: str) -> None:
+        """Delete a volume; one that is gone is fine.
+
+        Raises:
+            Conflict: it is attached.
+        """
+        try:
+            with translated_errors("DeleteVolume", volume_id, self.region):
+                self._client.delete_volume(VolumeId=volume_id)
+        except NotFound:
+            return
 
     def availability_zones(self) -> tuple[str, ...]:
         """Return the zones of the region that this account can use now."""

@@ -47,6 +47,18 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """Where a volume is attached; `state` is attaching, attached, busy, detaching or detached.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_VolumeAttachment.html
+    """
+
+    instance_id: str
+    device: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Volume:
     """One EBS volume. States: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-describing-volumes.html
 
@@ -63,6 +75,8 @@ class Volume:
     iops: int | None = None
     throughput: int | None = None
     multi_attach: bool = False
+    attachments: tuple[Attachment, ...] = ()
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +157,12 @@ def volume_from(answer: "VolumeTypeDef | VolumeResponseTypeDef") -> Volume:
         iops=answer.get("Iops"),
         throughput=answer.get("Throughput"),
         multi_attach=answer.get("MultiAttachEnabled", False),
+        attachments=tuple(
+            Attachment(each["InstanceId"], each["Device"], each["State"])
+            for each in answer.get("Attachments", ())
+            if each["State"] != "detached"
+        ),
+        created_at=answer.get("CreateTime"),
     )
 
 

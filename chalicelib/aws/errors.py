@@ -109,6 +109,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
     ),
     SnapshotInUse: ("InvalidSnapshot.InUse",),
     Conflict: (
+        "AttachmentLimitExceeded",
         "IncorrectInstanceState",
         "IncorrectState",
         "InvalidInstanceId",  # SSM: no agent on that instance can take a command now
@@ -128,6 +129,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "InvalidParameterCombination",
         "InvalidParameterValue",
         "InvalidParameters",
+        "InvalidVolume.ZoneMismatch",
         "MaxDocumentSizeExceeded",
         "PermanentRedirect",  # S3: the bucket is in another region than the settings say
         "UnknownVolumeType",

@@ -33,7 +33,7 @@ def subjects_of(event: Mapping[str, Any]) -> list[Subject]:
         case "aws.ec2", "EBS Multi-Volume Snapshots Completion Status":
             return [Subject("snapshot", region, _id(each["snapshot_id"])) for each in detail["snapshots"]]
         case "aws.ec2", "EBS Volume Notification":
-            return [Subject("volume", region, _id(arn)) for arn in _arns(event)]
+            return [Subject("volume", region, _id(arn)) for arn in _arns(event) if ":volume/" in arn]
         case "aws.ec2", "EC2 Instance State-change Notification" if detail["state"] in GOING:
             return [Subject("instance", region, str(detail["instance-id"]))]
         case "aws.ssm", "EC2 Command Invocation Status-change Notification":

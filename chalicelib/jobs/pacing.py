@@ -30,6 +30,9 @@ BUCKETS: Mapping[str, Bucket] = {
     "CreateSnapshots": Bucket(size=100, refill_per_second=5),
     "DeleteSnapshot": Bucket(size=100, refill_per_second=5),
     "CreateVolume": Bucket(size=100, refill_per_second=5),
+    "DeleteVolume": Bucket(size=100, refill_per_second=5),
+    "AttachVolume": Bucket(size=50, refill_per_second=5),
+    "DetachVolume": Bucket(size=50, refill_per_second=5),
     "CopySnapshot": Bucket(size=50, refill_per_second=5),
 }
 

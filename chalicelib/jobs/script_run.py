@@ -88,8 +88,8 @@ class RunSeen:
     """What SSM and EC2 show of a run.
 
     Instances to choose from, commands that may be the job's, the state of the one that is followed (None: SSM
-    does not show it yet), whether and how its instance ended meanwhile, the last letter, and how many bytes
-    are uploaded (None: not checked).
+    does not show it yet), whether and how its instance ended meanwhile, the last letter (a run without
+    `has_mailbox` gets none), and how many bytes are uploaded (None: not checked).
     """
 
     candidates: Candidates = field(default_factory=Candidates)
@@ -100,6 +100,7 @@ class RunSeen:
     letter: LetterSeen | None = None
     refusal: str = ""
     uploaded_bytes: int | None = None
+    has_mailbox: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +168,14 @@ class Machines:
 def observe_run(
     machines: Machines, mailbox: Mailbox | None, job: AnyJob, run: ScriptRun, wanted: Iterable[str]
 ) -> RunSeen:
-    """Return the instances, then the job's commands or the state of the known one, and the `mailbox`.
+    """Return the instances, then the job's commands or the state of the known one, and the `mailbox`; None:
+    the run has none, or is being cleaned up after.
 
     While the command runs, its instance is checked too: SSM reports a terminated one only when the script's
     time is up.
     """
     ssm, ec2 = machines.ssm, machines.ec2
+    has_mailbox = mailbox is not None
     if run.instance is None:
         states = dict.fromkeys(wanted, "gone")
         states |= {each.id: each.state for each in ec2.instances_by_id(states)}
@@ -181,10 +184,11 @@ def observe_run(
         return RunSeen(Candidates(running, ssm.agents(running) if running else {}, others))
     if run.command is None:
         commands = _commands(ssm, job) if job.intent is not None else ()
-        return RunSeen(commands=commands, letter=_last_letter(mailbox, run))
+        return RunSeen(commands=commands, letter=_last_letter(mailbox, run), has_mailbox=has_mailbox)
     invocation = ssm.invocation(run.command, run.instance)
     ran_before = invocation is not None and invocation.exit_code == RAN_BEFORE
-    seen = RunSeen(commands=_commands(ssm, job) if ran_before else (), invocation=invocation)
+    commands = _commands(ssm, job) if ran_before else ()
+    seen = RunSeen(commands=commands, invocation=invocation, has_mailbox=has_mailbox)
     if invocation is not None and invocation.finished:
         return seen
     try:
@@ -254,7 +258,9 @@ def _decide_send(job: AnyJob, run: ScriptRun, seen: RunSeen, now: datetime) -> D
 
 def _letter_due(run: ScriptRun, seen: RunSeen, now: datetime) -> WriteLetter | None:
     """Return the letter to write: the next one when the last was taken, the last one again when it is old."""
-    if seen.refusal or (run.refused_at is not None and now < run.refused_at + LETTER_PAUSE):
+    if not seen.has_mailbox or seen.refusal:
+        return None
+    if run.refused_at is not None and now < run.refused_at + LETTER_PAUSE:
         return None
     if run.letter == 0:
         return WriteLetter(1, None)

@@ -1,8 +1,6 @@
 """Restores volumes from a recovery point's snapshots, in the region in which the chosen vault keeps them.
 
-Invariant: CreateVolume carries a client token made of the job and the snapshot, so one restore makes each
-volume once; a call whose answer was lost is made again and answers with the same volume. Many snapshots are
-restored by child jobs, each restoring one part.
+Many snapshots are restored by child jobs, each restoring one part.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,19 +8,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from chalicelib.aws.ec2 import Ec2, Volume
-from chalicelib.catalog.recovery_point import TAG_JOB, TAG_SOURCE, SnapshotRef, point_tags
+from chalicelib.catalog.recovery_point import TAG_JOB, SnapshotRef
 from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import NotFound
-from chalicelib.ids import fingerprint
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Rest, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, Budget, Job
 from chalicelib.jobs.volume_plan import planned_volume, wanted_by
 from chalicelib.jobs.work import VolumeRestoreWork, volume_part
+from chalicelib.recovery.making import BROKEN, made_unseen, make_volume, state_of
 
 PARTS_OPENED_AT_ONCE = 30
-BROKEN = ("error", "deleting", "deleted", "gone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,8 @@ class VolumeRestore:
                 said = f"making volume {number + 1} of {len(seen.refs)}, of {ref.id}"
                 last = len(made) == len(seen.refs) - 1
                 return Do(Create(ref, last), said, budget=Budget("CreateVolume", job.work.region))
-        states = {volume: _state(job, seen, volume, now) for volume in made.values()}
+        made_at = job.progress.made_at
+        states = {id: state_of(seen.volumes.get(id), made_at, now) for id in made.values()}
         broken = sorted(volume for volume, state in states.items() if state in BROKEN)
         if broken:
             return Fail(f"EC2 could not make {', '.join(broken)}")
@@ -130,11 +128,7 @@ class VolumeRestore:
             visible_at = job.failure.at + ADOPTION_GRACE
             if now < visible_at and any(ref.id not in job.progress.made for ref in seen.refs):
                 return Wait(visible_at, f"{job.failure.reason}; looking for volumes made unseen")
-            wanted = {ref.id for ref in seen.refs} - set(job.progress.made)
-            found = {
-                each.snapshot_id: each.id for each in seen.volumes.values() if each.snapshot_id in wanted
-            }
-            unseen = {source: volume for source, volume in found.items() if source}
+            unseen = made_unseen(job, seen.refs, job.progress.made, seen.volumes.values())
             return Do(Note({**job.progress.made, **unseen}), "noting the volumes that were made")
         reason, made = (
             job.failure.reason if job.failure else job.reason,
@@ -160,14 +154,8 @@ class VolumeRestore:
             case Note(made=made):
                 return Step(replace(progress, made=made, looked=True))
             case Create(ref=ref, last=last):
-                tags = point_tags(job.work.recovery_point, job.id, job.service, job.plan, job.rule)
-                volume = self.ec2(job.work.region).create_volume(
-                    ref.id,
-                    job.work.availability_zone,
-                    planned_volume(ref, wanted_by(job.work)).spec,
-                    tags={**tags, TAG_SOURCE: ref.id, **ref.source_tags},
-                    client_token=fingerprint(job.id, ref.id),
-                )
+                spec = planned_volume(ref, wanted_by(job.work)).spec
+                volume = make_volume(self.ec2(job.work.region), job, ref, job.work.availability_zone, spec)
                 made = {**progress.made, ref.id: volume.id}
                 rest = Rest(f"waiting for {', '.join(made.values())}") if last else None
                 return Step(replace(progress, made=made, made_at=job.updated_at), rest=rest)
@@ -184,15 +172,3 @@ def _decide_parts(job: VolumeJob, seen: VolumeRestoreObservation, now: datetime)
     if left:
         return Wait(now + LOST_EVENT_AFTER, f"{left} of {seen.parts} parts are under way")
     return Finish(f"restored {seen.parts} parts; each child job names its volumes")
-
-
-def _state(job: VolumeJob, seen: VolumeRestoreObservation, volume_id: str, now: datetime) -> str:
-    """Return how a volume stands; EC2 takes one away again that it cannot decrypt, and says so in an event
-    alone.
-
-    https://docs.aws.amazon.com/ebs/latest/userguide/ebs-cloud-watch-events.html
-    """
-    volume = seen.volumes.get(volume_id)
-    if volume:
-        return volume.state
-    return "not visible yet" if now < (job.progress.made_at or now) + ADOPTION_GRACE else "gone"

@@ -13,6 +13,11 @@ def state(bench: Bench, volume_id: str) -> str:
     return str(bench.client().describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["State"])
 
 
+def attachment(bench: Bench, volume_id: str) -> str | None:
+    [volume] = bench.client().describe_volumes(VolumeIds=[volume_id])["Volumes"]
+    return next((each["State"] for each in volume["Attachments"]), None)
+
+
 def test_volume_is_creating_for_a_while_and_then_told_available(bench: Bench) -> None:
     volume = bench.client().create_volume(Size=1, AvailabilityZone=ZONE)
     assert volume["State"] == state(bench, volume["VolumeId"]) == "creating"
@@ -42,15 +47,35 @@ def test_attached_volume_appears_in_the_instance_and_keeps_its_bytes_when_detach
     volume_id = ec2.create_volume(Size=1, AvailabilityZone=ZONE)["VolumeId"]
     bench.wait()
     ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdf")
-    assert state(bench, volume_id) == "in-use"
+    assert (state(bench, volume_id), attachment(bench, volume_id)) == ("in-use", "attaching")
+    bench.wait()
+    assert attachment(bench, volume_id) == "attached"
     place = bench.ec2.directory(instance_id) / "volumes" / "sdf"
     (place / "rows").write_bytes(b"\x00\xff")
     assert (bench.ec2.volume_directory(volume_id) / "rows").read_bytes() == b"\x00\xff"
     ec2.detach_volume(VolumeId=volume_id)
+    assert (state(bench, volume_id), attachment(bench, volume_id)) == ("in-use", "detaching")
+    assert refused(ec2.detach_volume, VolumeId=volume_id) == "IncorrectState"
+    assert refused(ec2.delete_volume, VolumeId=volume_id) == "VolumeInUse"
+    bench.wait()
+    assert (state(bench, volume_id), attachment(bench, volume_id)) == ("available", None)
     assert not place.exists()
     assert (bench.ec2.volume_directory(volume_id) / "rows").read_bytes() == b"\x00\xff"
     ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdg")
     assert (bench.ec2.directory(instance_id) / "volumes" / "sdg" / "rows").read_bytes() == b"\x00\xff"
+
+
+def test_a_volume_of_an_instance_that_goes_is_detached_with_it(bench: Bench) -> None:
+    ec2 = bench.client()
+    instance_id = bench.launch(data=0)
+    volumes = [ec2.create_volume(Size=1, AvailabilityZone=ZONE)["VolumeId"] for _ in range(2)]
+    bench.wait()
+    for volume_id, device in zip(volumes, ("/dev/sdf", "/dev/sdg"), strict=True):
+        ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=device)
+    ec2.terminate_instances(InstanceIds=[instance_id])
+    ec2.detach_volume(VolumeId=volumes[0])
+    bench.wait()
+    assert [(state(bench, each), attachment(bench, each)) for each in volumes] == [("available", None)] * 2
 
 
 def test_attachments_that_ec2_would_refuse_are_refused(bench: Bench) -> None:
@@ -185,6 +210,7 @@ def test_root_volume_of_a_stopped_instance_can_be_swapped(bench: Bench) -> None:
     ec2.stop_instances(InstanceIds=[instance_id])
     bench.wait()
     ec2.detach_volume(VolumeId=root)
+    bench.wait()
     assert [path.name for path in directory.iterdir()] == ["volumes"]
     assert (bench.ec2.volume_directory(root) / "etc").is_dir()
     ec2.attach_volume(VolumeId=root, InstanceId=instance_id, Device="/dev/sda1")

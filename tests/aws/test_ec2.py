@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from chalicelib.aws.clients import Clients
-from chalicelib.aws.ec2 import Ec2, Instance, Snapshot, VolumeSpec
-from chalicelib.errors import NotFound, SnapshotInUse, Unavailable
+from chalicelib.aws.ec2 import Attachment, Ec2, Instance, Snapshot, VolumeSpec
+from chalicelib.errors import Conflict, NotFound, Permanent, SnapshotInUse, Unavailable
 from local_cloud.cloud import Cloud
 from local_cloud.control.faults import Effect, Error, Fault, Match
 from tests.aws.conftest import AWAY, HOME
@@ -180,6 +180,47 @@ def test_one_client_token_makes_one_volume(cloud: Cloud, ec2: Ec2) -> None:
     assert (volume.id, volume.state, volume.size_gib, volume.type) == (volume_id, "available", 20, "gp3")
     assert (volume.iops, volume.throughput, volume.multi_attach) == (4000, 250, False)
     assert volume.snapshot_id == source.id
+
+
+def test_a_volume_is_attached_detached_and_deleted(cloud: Cloud, ec2: Ec2) -> None:
+    (instance_id,) = launch(cloud)
+    instance = one(ec2, instance_id)
+    source = snapshot(cloud, ec2, instance)
+    made = ec2.create_volume(
+        source.id, instance.availability_zone, VolumeSpec(10, "gp3"), tags=TAGS, client_token="attached"
+    ).id
+    with pytest.raises(Conflict, match="IncorrectState"):
+        ec2.attach_volume(made, instance_id, "/dev/sdg")
+    cloud.advance(MINUTE)
+    with pytest.raises(Permanent, match="Attachment point /dev/sdf is already in use"):
+        ec2.attach_volume(made, instance_id, "/dev/sdf")
+    ec2.attach_volume(made, instance_id, "/dev/sdg")
+    assert ec2.volumes([made])[0].attachments == (Attachment(instance_id, "/dev/sdg", "attaching"),)
+    with pytest.raises(Conflict, match="VolumeInUse"):
+        ec2.attach_volume(made, instance_id, "/dev/sdg")
+    cloud.advance(MINUTE)
+    assert ec2.volumes([made])[0].attachments == (Attachment(instance_id, "/dev/sdg", "attached"),)
+    with pytest.raises(Conflict, match="VolumeInUse"):
+        ec2.delete_volume(made)
+    for _ in range(2):
+        ec2.detach_volume(made, instance_id)
+    assert ec2.volumes([made])[0].attachments == (Attachment(instance_id, "/dev/sdg", "detaching"),)
+    cloud.advance(MINUTE)
+    assert ec2.volumes([made])[0].attachments == ()
+    for _ in range(2):
+        ec2.detach_volume(made, instance_id)
+        ec2.delete_volume(made)
+    assert ec2.volumes([made]) == []
+
+
+def test_a_volume_of_another_zone_is_not_attached(cloud: Cloud, ec2: Ec2) -> None:
+    (instance_id,) = launch(cloud)
+    source = snapshot(cloud, ec2, one(ec2, instance_id))
+    spec = VolumeSpec(10, "gp3")
+    away = ec2.create_volume(source.id, f"{HOME}c", spec, tags=TAGS, client_token="elsewhere")
+    cloud.advance(MINUTE)
+    with pytest.raises(Permanent, match=r"InvalidVolume\.ZoneMismatch"):
+        ec2.attach_volume(away.id, instance_id, "/dev/sdg")
 
 
 def test_a_volume_that_several_instances_may_have_shows_it(cloud: Cloud, ec2: Ec2) -> None:

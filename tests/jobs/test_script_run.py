@@ -186,6 +186,22 @@ def test_a_letter_is_written_that_is_fresh_and_not_taken(
             assert decided.action == WriteLetter(number, replaces)
 
 
+@pytest.mark.parametrize(
+    ("run", "invocation", "expected"),
+    [
+        (ScriptRun("i-1"), None, Do),
+        (ScriptRun("i-1", "one", NOON), None, Wait),
+        (ScriptRun("i-1", "one", NOON), said("InProgress"), Wait),
+    ],
+)
+def test_a_run_without_a_mailbox_gets_no_letter(
+    run: ScriptRun, invocation: Invocation | None, expected: Any
+) -> None:
+    decided = _decided(run, RunSeen(invocation=invocation, has_mailbox=False), after=LETTER_AGE)
+    assert isinstance(decided, expected)
+    assert not isinstance(decided, Do) or decided.action == Send()
+
+
 def test_a_letter_that_is_not_known_to_be_fresh_is_written_again() -> None:
     unsure = replace(SENT, letter_at=None)
     seen = RunSeen(invocation=said("InProgress"), letter=FRESH)

@@ -39,7 +39,8 @@ SCRIPTS = {
 
 @dataclass
 class Witness:
-    """Notes the calls of the functions, with the tags that the snapshots they name have at that time."""
+    """Notes the calls of the functions, with the tags that the snapshots and volumes they name have at that
+    time."""
 
     cloud: Cloud
     made: list[Made] = field(default_factory=list)
@@ -54,11 +55,11 @@ class Witness:
         self.made.append(Made(by, target.service, target.operation, target.region, params, tags))
 
     def _tags(self, region: str, params: Any) -> dict[str, str]:
-        snapshot = params.get("SourceSnapshotId") or params.get("SnapshotId")
-        if not snapshot:
+        named = params.get("SourceSnapshotId") or params.get("SnapshotId") or params.get("VolumeId")
+        if not named:
             return {}
         ec2 = self.cloud.client("ec2", params.get("SourceRegion", region))
-        found = ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [snapshot]}])
+        found = ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [named]}])
         return {tag["Key"]: tag["Value"] for tag in found["Tags"]}
 
 

@@ -95,6 +95,20 @@ def test_snapshots_and_volumes_are_touched_only_under_farshores_tags(
     assert {"Null": {key: "false"}} in [statement["Condition"] for statement in found]
 
 
+@pytest.mark.parametrize("action", ["ec2:AttachVolume", "ec2:DeleteVolume", "ec2:DetachVolume"])
+def test_only_volumes_that_jobs_made_are_attached_and_deleted(
+    template: Mapping[str, Any], action: str
+) -> None:
+    of_volumes = [
+        statement
+        for statement in allowing(template, "AdvanceJobsRole", action)
+        if not statement["Resource"]["Fn::Sub"].endswith(":instance/*")
+    ]
+    (own,) = of_volumes
+    assert own["Condition"] == {"Null": {"aws:ResourceTag/farshore:job": "false"}}
+    assert own["Resource"]["Fn::Sub"].endswith("${AWS::Region}:${AWS::AccountId}:volume/*")
+
+
 def test_tags_are_set_only_in_the_creating_call(template: Mapping[str, Any]) -> None:
     (tagging,) = allowing(template, "AdvanceJobsRole", "ec2:CreateTags")
     assert tagging["Condition"] == {

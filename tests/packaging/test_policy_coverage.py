@@ -105,6 +105,17 @@ FORBIDDEN = {
         "ec2:CreateVolume", SNAPSHOT, {"aws:RequestTag/farshore:job": "j"}
     ),
     "make a volume without tagging it": Need("ec2:CreateVolume", VOLUME),
+    "attach a volume that is not ours": Need("ec2:AttachVolume", VOLUME),
+    "detach a volume that is not ours": Need("ec2:DetachVolume", VOLUME),
+    "delete a volume that is not ours": Need("ec2:DeleteVolume", VOLUME),
+    "delete a volume that only has our point's tag": Need(
+        "ec2:DeleteVolume", VOLUME, {f"aws:ResourceTag/{TAG}": "rp"}
+    ),
+    "attach a volume elsewhere": Need(
+        "ec2:AttachVolume",
+        VOLUME.replace(HOME_REGION, DR_REGION),
+        {"aws:ResourceTag/farshore:job": "j"},
+    ),
     "tag what is there already": Need("ec2:CreateTags", SNAPSHOT, {f"aws:RequestTag/{TAG}": "rp"}),
     "tag an instance it starts": Need("ec2:CreateTags", INSTANCE, {"ec2:CreateAction": "RunInstances"}),
     "snapshot an instance elsewhere": Need("ec2:CreateSnapshots", INSTANCE.replace(HOME_REGION, DR_REGION)),
@@ -136,12 +147,15 @@ def roles(story: Told) -> dict[str, Role]:
 def test_every_function_and_every_kind_of_work_is_in_the_story(story: Told, roles: dict[str, Role]) -> None:
     assert {made.function for made in story.made} == roles.keys()
     assert {
+        "AttachVolume",
         "CopyObject",
         "CopySnapshot",
         "CreateSnapshots",
         "CreateVolume",
         "DeleteObject",
         "DeleteSnapshot",
+        "DeleteVolume",
+        "DetachVolume",
         "GetSecretValue",
         "SendCommand",
         "TransactWriteItems",

@@ -46,7 +46,7 @@ def _seen(**states: str) -> VolumeRestoreObservation:
 
 def _seen_unseen(volume: str, snapshot: str) -> VolumeRestoreObservation:
     """Show a volume that was made of a snapshot and recorded nowhere."""
-    made = Volume(volume, "available", "eu-central-1a", 1, "gp3", {}, snapshot)
+    made = Volume(volume, "available", "eu-central-1a", 1, "gp3", {}, snapshot, created_at=NOON)
     return VolumeRestoreObservation((ONE, TWO), {volume: made})
 
 

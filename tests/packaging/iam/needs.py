@@ -23,7 +23,7 @@ Tags = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A call that a function made; `tags` are those that the snapshot it names had then."""
+    """A call that a function made; `tags` are those that the snapshot or volume it names had then."""
 
     function: str
     service: str
@@ -171,6 +171,18 @@ def of_snapshot(made: Made) -> Iterator[Need]:
     )
 
 
+def of_attachment(made: Made) -> Iterator[Need]:
+    """AttachVolume and DetachVolume: the volume, with the tags it has, and the instance."""
+    action = f"ec2:{made.operation}"
+    yield Need(action, regional(made, f"volume/{made.params['VolumeId']}"), resource_tags(made))
+    yield Need(action, regional(made, f"instance/{made.params['InstanceId']}"))
+
+
+def of_volume_deletion(made: Made) -> Iterator[Need]:
+    """DeleteVolume: the volume, with the tags it has."""
+    yield Need("ec2:DeleteVolume", regional(made, f"volume/{made.params['VolumeId']}"), resource_tags(made))
+
+
 def of_command(made: Made) -> Iterator[Need]:
     """SendCommand: the document (AWS's own have no account) and each instance."""
     yield Need("ssm:SendCommand", f"arn:aws:ssm:{made.region}::document/{made.params['DocumentName']}")
@@ -203,7 +215,7 @@ def requested_tags(made: Made) -> Tags:
 
 
 def resource_tags(made: Made) -> Tags:
-    """Return the tags of the snapshot that the call names, and those it sets, as condition keys."""
+    """Return the tags of the snapshot or volume that the call names, and those it sets, as condition keys."""
     return {**requested_tags(made), **{f"aws:ResourceTag/{key}": value for key, value in made.tags.items()}}
 
 
@@ -236,11 +248,14 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("dynamodb", "Query"): of_table("dynamodb:Query"),
     ("dynamodb", "TransactWriteItems"): of_transaction,
     ("dynamodb", "UpdateItem"): of_table("dynamodb:UpdateItem"),
+    ("ec2", "AttachVolume"): of_attachment,
     ("ec2", "CopySnapshot"): of_snapshot_copy,
     ("ec2", "CreateSnapshot"): of_one_snapshot,
     ("ec2", "CreateSnapshots"): of_snapshots,
     ("ec2", "CreateVolume"): of_volume,
     ("ec2", "DeleteSnapshot"): of_snapshot,
+    ("ec2", "DeleteVolume"): of_volume_deletion,
+    ("ec2", "DetachVolume"): of_attachment,
     ("ec2", "DescribeAvailabilityZones"): of_nothing("ec2:DescribeAvailabilityZones"),
     ("ec2", "DescribeInstances"): of_nothing("ec2:DescribeInstances"),
     ("ec2", "DescribeSnapshots"): of_nothing("ec2:DescribeSnapshots"),

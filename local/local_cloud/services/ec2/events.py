@@ -87,7 +87,8 @@ def snapshot_copied(outcome: Outcome, span: Span, *, incremental: bool) -> Event
 
 
 def volume_changed(account: str, region: str, volume_id: str, event: str, result: str) -> Event:
-    """Tell that a volume was created (`createVolume`, `available`) or deleted (`deleteVolume`, `deleted`)."""
+    """Tell that a volume was created (`createVolume`, `available`), attached (`attachVolume`, `attached`) or
+    deleted (`deleteVolume`, `deleted`)."""
     return {
         "source": "aws.ec2",
         "detail-type": "EBS Volume Notification",

@@ -2,19 +2,21 @@
 
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html, API_AttachVolume.html,
 API_DetachVolume.html, API_DeleteVolume.html; idempotency by `ClientToken`:
-https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html. Attaching and detaching are done
-at once.
+https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html. States of attachments:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_VolumeAttachment.html. The bytes of a volume are
+there as soon as it is `attaching`, and until it is no longer `detaching`.
 
-moto: keeps the volumes and their attachments; makes them at once, and attaches one twice.
-Added: `creating` for a while, what types take of sizes, IOPS and throughput, client tokens, contents,
-events.
+moto: keeps the volumes and their attachments; makes, attaches and detaches them at once, and attaches one
+twice.
+Added: `creating`, `attaching` and `detaching` for a while, what types take of sizes, IOPS and throughput,
+client tokens, contents, events.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from moto.ec2.models.elastic_block_store import Volume
+from moto.ec2.models.elastic_block_store import Volume, VolumeAttachment
 from moto.ec2.models.instances import Instance
 
 from local_cloud.call import AwsError, Call, Handler, PassOn
@@ -123,7 +125,14 @@ class Volumes:
         _check_attachment(volume, instance, device)
         backend.attach_volume(volume.id, instance.id, device)
         self._disks.attach(volume.id, instance.id, device, root=device == instance.root_device_name)
-        return describe_attachment(*volume.attachments) | {"State": "attaching"}
+        (attachment,) = volume.attachments
+        attachment.status = "attaching"
+        self._world.later(
+            self._world.quotas.volume_attaching,
+            lambda: self._attached(region, attachment),
+            f"{volume.id} attached",
+        )
+        return describe_attachment(attachment)
 
     def detach_volume(self, call: Call, _: PassOn) -> Mapping[str, Any]:
         """Detach a volume; the root volume only from a stopped instance."""
@@ -132,6 +141,8 @@ class Volumes:
         attachment = volume.attachment
         if attachment is None:
             raise AwsError("IncorrectState", f"Volume '{volume.id}' is in the '{self.state(volume)}' state.")
+        if attachment.status == "detaching":
+            raise AwsError("IncorrectState", f"Volume '{volume.id}' is in the 'detaching' state.")
         instance = attachment.instance
         named = call.params.get("InstanceId", instance.id), call.params.get("Device", attachment.device)
         if named != (instance.id, attachment.device):
@@ -144,10 +155,13 @@ class Volumes:
                 "OperationNotPermitted",
                 f"Unable to detach root volume '{attachment.device}' from instance '{instance.id}'",
             )
-        answer = describe_attachment(*volume.attachments) | {"State": "detaching"}
-        self._disks.detach(volume.id)
-        region.backend.detach_volume(volume.id, instance.id, attachment.device)
-        return answer
+        attachment.status = "detaching"
+        self._world.later(
+            self._world.quotas.volume_detaching,
+            lambda: self._detached(region, attachment),
+            f"{volume.id} detached",
+        )
+        return describe_attachment(attachment)
 
     def delete_volume(self, call: Call, _: PassOn) -> Mapping[str, Any]:
         """Delete a volume that is not attached."""
@@ -172,12 +186,34 @@ class Volumes:
         self._creating.clear()
         self._requests.clear()
 
+    def _attached(self, region: Region, attachment: VolumeAttachment) -> None:
+        """Be attached, unless the instance is gone or the volume is being detached by now."""
+        volume = attachment.volume
+        if _holds(region, attachment) and attachment.status == "attaching":
+            attachment.status = "attached"
+            self._world.tell(
+                region, volume_changed(region.account, region.name, volume.id, "attachVolume", "attached")
+            )
+
+    def _detached(self, region: Region, attachment: VolumeAttachment) -> None:
+        """Be detached, unless the instance is gone by now. EBS tells it to CloudTrail alone."""
+        volume = attachment.volume
+        if _holds(region, attachment):
+            self._disks.detach(volume.id)
+            region.backend.detach_volume(volume.id, attachment.instance.id, attachment.device)
+
     def _created(self, region: Region, volume_id: str) -> None:
         self._creating.discard(volume_id)
         if volume_id in region.backend.volumes:
             self._world.tell(
                 region, volume_changed(region.account, region.name, volume_id, "createVolume", "available")
             )
+
+
+def _holds(region: Region, attachment: VolumeAttachment) -> bool:
+    """Return whether an attachment is still the one of its volume."""
+    volume = region.backend.volumes.get(attachment.volume.id)
+    return volume is not None and volume.attachment is attachment
 
 
 def check_device(name: str) -> None:

@@ -8,21 +8,26 @@ import os
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 
+from chalicelib.aws.autoscaling import AutoScaling
 from chalicelib.aws.clients import Clients
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.queue import PokeQueue
 from chalicelib.aws.secrets import Secrets
 from chalicelib.aws.ssm import Ssm
 from chalicelib.backup.due_backups import Deployment, covered_by
+from chalicelib.backup.first_backups import FirstBackups
 from chalicelib.backup.opener import BackupOpener
 from chalicelib.backup.requests import BackupRequests
 from chalicelib.backup.service_scripts import ServiceBackup
 from chalicelib.backup.snapshots import SnapshotBackup
+from chalicelib.backup.termination_requests import TerminationRequests
+from chalicelib.backup.terminations import Termination
 from chalicelib.backup.tick import BackupTick
 from chalicelib.catalog.location import CATALOG, Location
 from chalicelib.catalog.store import PlanStore, PointStore, Table
 from chalicelib.catalog.store.findings import FindingStore
 from chalicelib.catalog.store.instances import InstanceLists
+from chalicelib.catalog.store.launching import LaunchingStore
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
@@ -36,12 +41,16 @@ from chalicelib.jobs.claims import Claims
 from chalicelib.jobs.completions import Completions
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.handler import Handlers
+from chalicelib.jobs.instance_events import InstanceEvents
 from chalicelib.jobs.job import JobKind
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, JobTypes
 from chalicelib.jobs.tick import DuePokes, Tick, TickPart
 from chalicelib.plans.values import PRIMARY
+from chalicelib.recovery.launch_requests import LaunchRequests, restore_request
+from chalicelib.recovery.launch_script import LaunchScript, script_request
+from chalicelib.recovery.launches import Launch, LaunchOpeners, LaunchWorld
 from chalicelib.recovery.restores import Restores
 from chalicelib.recovery.services import ServiceRestore
 from chalicelib.recovery.volumes import VolumeRestore
@@ -257,7 +266,7 @@ class Farshore:
                 home, self.ssm, points, rules, self.vault, self.s3_vault, self.now
             ),
             (JobKind.LAUNCH, "launch"): self._launch_handler(),
-            (JobKind.LAUNCH, "script"): LaunchScript(home, self.ssm),
+            (JobKind.LAUNCH, "script"): LaunchScript(home, self.ssm, self.now),
             (JobKind.TERMINATION, "termination"): Termination(
                 self.autoscaling,
                 lambda: self.jobs,
@@ -284,7 +293,7 @@ class Farshore:
         )
         opens = LaunchOpeners(
             lambda job, point, artefact, rule: restore_request(
-                job, point, artefact, rule, self.staging_vaults if stages(artefact) else ()
+                job, point, artefact, rule, self.staging_vaults
             ),
             script_request,
             lambda job: self.first_backups.open(job),
@@ -357,6 +366,11 @@ class Farshore:
     def termination_requests(self) -> TerminationRequests:
         """What opens the last backups of instances."""
         return TerminationRequests(self.plans, self.opener, self.home_ec2, self.autoscaling, self.now)
+
+    @cached_property
+    def first_backups(self) -> FirstBackups:
+        """What opens the backups of launches."""
+        return FirstBackups(self.plans, self.opener, self.home_ec2, self.now)
 
     @cached_property
     def instance_events(self) -> InstanceEvents:

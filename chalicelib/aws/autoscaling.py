@@ -31,7 +31,7 @@ WAITING_STATES = {
 
 @dataclass(frozen=True, slots=True)
 class GroupInstance:
-    """An instance of an Auto Scaling group, and its lifecycle state there (`Pending:Wait`, `InService` ...)."""
+    """An instance of an Auto Scaling group, and its lifecycle state there: `Pending:Wait`, `InService` ..."""
 
     id: str
     group: str

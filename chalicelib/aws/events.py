@@ -55,8 +55,8 @@ def _arns(event: Mapping[str, Any]) -> Iterable[str]:
 
 @dataclass(frozen=True, slots=True)
 class InstanceEvent:
-    """What happens to an instance: `launch` or `terminate` at a lifecycle hook, `running`, or that it soon goes
-    (`spot`, `rebalance`, `stopping`).
+    """What happens to an instance: `launch` or `terminate` at a lifecycle hook, `running`, or that it soon
+    goes (`spot`, `rebalance`, `stopping`).
 
     With a hook, `group` and `hook` name it, `token` this one wait, and `to_warm_pool` says where a launched
     instance goes.

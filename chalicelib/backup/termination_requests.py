@@ -100,7 +100,9 @@ class TerminationRequests:
     def _has_data(self, plan: Plan, instance_id: str) -> bool:
         """Return whether what lies on an instance is the service's: a launch that is under way, or that had
         it abandoned, has not brought it back."""
-        launch = self.opener.engine.jobs.get(launch_id(self.opener.deployment.deployment, plan.name, instance_id))
+        launch = self.opener.engine.jobs.get(
+            launch_id(self.opener.deployment.deployment, plan.name, instance_id)
+        )
         return launch is None or _brought_data(launch)
 
     def open_backups(self, job: TerminationJob) -> tuple[str, ...]:

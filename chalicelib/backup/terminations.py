@@ -101,7 +101,9 @@ class Termination:
         if progress.outcome:
             return _decide_end(job, seen)
         if not job.work.rules:
-            return Do(Note(f"nothing was backed up: {job.work.why}", failed=False), "there is nothing to back up")
+            return Do(
+                Note(f"nothing was backed up: {job.work.why}", failed=False), "there is nothing to back up"
+            )
         if progress.backups is None:
             return Do(OpenBackups(), f"backing up {job.work.instance_id} before it goes: {job.work.why}")
         waits = {id: state for id, (state, _) in seen.backups.items() if not state.final}
@@ -112,12 +114,15 @@ class Termination:
             ends = min(ends, ends_by(ref, seen.hook.hook))
             due = heartbeat_at(seen.hook.hook, progress.heartbeat_at or ref.since)
         if now >= ends:
-            late = f"{', '.join(waits)} not over by {ends:%H:%M:%S} UTC, as long as {job.work.instance_id} is kept"
-            return Do(Note(late, failed=True), "the time is up")
+            late = f"{', '.join(waits)} not over by {ends:%H:%M:%S} UTC"
+            kept = f"{late}, and {job.work.instance_id} is kept no longer"
+            return Do(Note(kept, failed=True), "the time is up")
         if due is not None and now >= due and ref is not None and seen.hook.waits_at(ref):
             return Do(Heartbeat(), f"telling group {ref.group} that work goes on")
         until = min(now + (BACKUP_LOOK if ref else LOST_EVENT_AFTER), ends, due or ends)
-        return Wait(until, f"waiting for {', '.join(waits)} of {job.work.instance_id}, which goes: {job.work.why}")
+        return Wait(
+            until, f"waiting for {', '.join(waits)} of {job.work.instance_id}, which goes: {job.work.why}"
+        )
 
     def clean_up(self, job: TerminationJob, seen: TerminationSeen, now: datetime) -> Cleaning[Action]:
         """Tell the group to go on; the backups end by themselves."""
@@ -168,5 +173,7 @@ def _ended(job: TerminationJob, seen: TerminationSeen) -> Note:
         said = [*(f"{id}: {reason}" for id, reason in failed.items()), *(f"{id} is gone" for id in lost)]
         return Note("; ".join(said), failed=True)
     if not backups:
-        return Note(f"plan {job.plan} covers {job.work.instance_id} no more: it was not backed up", failed=True)
+        return Note(
+            f"plan {job.plan} covers {job.work.instance_id} no more: it was not backed up", failed=True
+        )
     return Note(f"{job.work.instance_id} was backed up by {', '.join(backups)}", failed=False)

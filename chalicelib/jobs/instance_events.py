@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from chalicelib.aws.events import InstanceEvent
-from chalicelib.observability import count, logger
+from chalicelib.jobs.tick import isolated
 
 
 class Listener(Protocol):
@@ -22,13 +23,17 @@ class InstanceEvents:
     listeners: Sequence[Listener]
 
     def notice(self, events: Mapping[str, InstanceEvent]) -> set[str]:
-        """Tell of events, by the message they came in. Returns: the messages to be delivered again."""
+        """Tell of events, by the message they came in.
+
+        Returns: the messages to be delivered again.
+
+        Raises:
+            Exception: a listener failed for now: all are to be.
+        """
         again: set[str] = set()
-        for listener in self.listeners:
-            try:
-                again |= listener.notice(events)
-            except Exception:  # it must not keep the events from the other listeners
-                logger().exception("events not served", extra={"listener": type(listener).__name__})
-                count("EventsNotLookedUp", about=type(listener).__name__)
-                again |= events.keys()
+
+        def tell(listener: Listener) -> None:
+            again.update(listener.notice(events))
+
+        isolated(((type(each).__name__, partial(tell, each)) for each in self.listeners), "listener")
         return again

@@ -1,4 +1,5 @@
-"""How long an instance may wait at a lifecycle hook while a job works on it, and when its group is told. Pure.
+"""How long an instance may wait at a lifecycle hook while a job works on it, and when its group is told.
+Pure.
 
 A group lets an instance wait for the hook's heartbeat, and longer each time one is recorded, up to the hook's
 total. Invariant: a job that keeps to `ends_by` tells its group a result before the group decides by itself.
@@ -45,7 +46,7 @@ class HookSeen:
 
 
 def ends_by(ref: HookRef, hook: LifecycleHook) -> datetime:
-    """Return when a job has to stop going forward, so that it can undo what it did and still tell the group."""
+    """Return when a job has to stop going forward, so that it can undo what it did and tell the group."""
     return ref.since + hook.total - min(FOR_UNDOING, hook.total / 4)
 
 

@@ -160,6 +160,15 @@ class LaunchWork:
 
 
 @dataclass(frozen=True, slots=True)
+class ScriptWork:
+    """A script to run on an instance that starts."""
+
+    instance_id: str
+    script: str
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class TerminationWork:
     """What to back up before an instance goes: `rules` are those that can still be done."""
 

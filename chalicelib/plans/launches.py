@@ -88,8 +88,8 @@ class OnTerminate(Declared):
         Field(
             description="the lifecycle hook of its Auto Scaling group, for the transition "
             "`autoscaling:EC2_INSTANCE_TERMINATING`: the instance is kept running until the backups are "
-            "made. Without one, a backup begins on a spot interruption, a rebalance recommendation or a stop, "
-            "and is made as far as the time allows"
+            "made. Without one, a backup begins on a spot interruption, a rebalance recommendation or a stop "
+            "(then of snapshot rules alone), and is made as far as the time allows"
         ),
     ] = None
     timeout: Annotated[

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from chalicelib.aws.autoscaling import LAUNCHING, AutoScaling
 from chalicelib.aws.ec2 import Ec2, Instance
 from chalicelib.aws.events import InstanceEvent
-from chalicelib.catalog.recovery_point import Artefact, RecoveryPoint, SnapshotSet
+from chalicelib.catalog.recovery_point import Artefact, RecoveryPoint, Segments, SnapshotSet
 from chalicelib.catalog.store import PlanStore, StoredPlan
 from chalicelib.catalog.store.launching import LaunchingStore
 from chalicelib.catalog.store.rules import RuleStore, id_of
@@ -184,7 +184,6 @@ def restore_request(
     job: LaunchJob, point: RecoveryPoint, artefact: Artefact, rule: Rule, staging_vaults: Sequence[str]
 ) -> AnyRequest:
     """Return the child job that restores a point onto the instance of a launch."""
-    work: object
     if isinstance(artefact.content, SnapshotSet):
         raise NotImplementedError
     work = ServiceRestoreWork(
@@ -194,7 +193,7 @@ def restore_request(
         artefact=artefact,
         size_bytes=point.size_bytes,
         rule=id_of(rule),
-        staging_vaults=tuple(staging_vaults),
+        staging_vaults=tuple(staging_vaults) if isinstance(artefact.content, Segments) else (),
     )
     return JobRequest(
         kind=JobKind.RESTORE,

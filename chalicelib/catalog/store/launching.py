@@ -26,7 +26,7 @@ class LaunchingStore:
         self._table.put({"pk": _pk(plan), "sk": instance_id, "format": 1, "job": job_id, "since": since})
 
     def of_plan(self, plan: str, now: datetime) -> Mapping[str, str]:
-        """Return the job of each instance that is being launched; none that began longer ago than any takes."""
+        """Return the job of each instance that is being launched; none that began too long ago to be so."""
         items = self._table.partition(_pk(plan))
         return {item["sk"]: item["job"] for item in items if moment(item["since"]) > now - LONGEST}
 

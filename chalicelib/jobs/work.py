@@ -7,6 +7,9 @@ Invariant: no work grows with what it is for; what is larger lies in records of 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from pydantic import PlainSerializer
 
 from chalicelib.catalog.location import Location
 from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint
@@ -14,12 +17,16 @@ from chalicelib.catalog.store.instances import name_of
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobId, JobKind, JobRequest, id_of_request
 from chalicelib.jobs.lifecycle_wait import HookRef
+from chalicelib.plans.declared import Declared
 from chalicelib.plans.launches import Identity, OnLaunch, OnTerminate
 from chalicelib.plans.model import Kind, Plan
 from chalicelib.plans.values import PRIMARY
 
 CopyMethods = Mapping[str, Mapping[Kind, str]]
 """By vault and kind of recovery point, how a point gets into the vault: the method of the copy job."""
+
+# What a plan declares is stored in a job as it stands in the plan.
+AS_DOCUMENT: Final = PlainSerializer(Declared.document)
 
 # A backup of every instance of a service, if they are more than this, is made by child jobs, each of as many.
 INSTANCES_PER_JOB = 10
@@ -151,12 +158,12 @@ class LaunchWork:
     """
 
     instance_id: str
-    on_launch: OnLaunch
+    on_launch: Annotated[OnLaunch, AS_DOCUMENT]
     began_at: datetime
     rule: RuleId | None = None
     hook: HookRef | None = None
     as_it_is: str = ""
-    identity: Identity | None = None
+    identity: Annotated[Identity, AS_DOCUMENT] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +180,7 @@ class TerminationWork:
     """What to back up before an instance goes: `rules` are those that can still be done."""
 
     instance_id: str
-    on_terminate: OnTerminate
+    on_terminate: Annotated[OnTerminate, AS_DOCUMENT]
     rules: tuple[str, ...]
     why: str
     began_at: datetime

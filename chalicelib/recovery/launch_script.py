@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
 from chalicelib.catalog.store.writes import Write
-from chalicelib.jobs.claims import lock_of_instance
-from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Fail, Finish, Step
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import AnyRequest, Job, JobKind, JobRequest
 from chalicelib.jobs.removal import Removal, remove

@@ -1,4 +1,4 @@
-"""Instances that start and go, as EC2 and Auto Scaling tell of them: opens their launches and last backups."""
+"""Instances that start and go, as EC2 and Auto Scaling report them: opens their launches and last backups."""
 
 import json
 

@@ -92,6 +92,8 @@ class Quotas:
     snapshot_pending: timedelta = timedelta(seconds=5)
     copy_pending: timedelta = timedelta(seconds=8)
     volume_creating: timedelta = timedelta(seconds=2)
+    interface_moving: timedelta = timedelta(seconds=2)
+    records_pending: timedelta = timedelta(seconds=30)
     event_delay: timedelta = timedelta(milliseconds=500)
     scaling_step: timedelta = timedelta(seconds=1)
     """What Auto Scaling takes from one state to the next."""

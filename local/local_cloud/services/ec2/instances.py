@@ -60,6 +60,8 @@ class Instances:
         """Told that an instance does not run any more: it stops or terminates."""
         self.on_state: list[StateNoticed] = []
         """Told every new state."""
+        self.on_ended: list[Callable[[Region, Instance], None]] = []
+        """Told of an instance that is about to be `terminated`."""
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the operations done here."""
@@ -194,6 +196,8 @@ class Instances:
             region.backend.detach_volume(block.volume_id, instance.id, device)
             if block.delete_on_termination:
                 self._volumes.delete(region, block.volume_id)
+        for end in self.on_ended:
+            end(region, instance)
         instance.terminate()
         self._disks.remove_instance(instance.id)
         self._set(region, instance, "terminated")

@@ -144,6 +144,7 @@ class Cloud:
             faults=self.faults,
             capacity=self.capacity,
             instances=self.ec2.directories,
+            spot=self.ec2.interruptions,
         )
         self.control = Server(control, ports.control)
 

@@ -3,7 +3,7 @@
 An instance is a directory, a volume is a directory, a snapshot is a tree of one. One module per kind of
 thing: `instances` (with `launching`, `admission` and `instance_listing`), `volumes` (with `volume_types` and
 `volume_listing`), `snapshots` (with `snapshot_states` and `snapshot_listing`), `copies`, `images`,
-`addresses`, `interfaces`; below them
+`addresses`, `interfaces`, `interruptions`; below them
 `disks` and `contents` keep the bytes, `events` has the shapes, `filters` and `tags` the rules of the calls,
 `world` the time and the regions. `buckets` throttles all calls.
 
@@ -30,6 +30,7 @@ from local_cloud.services.ec2.images import Images
 from local_cloud.services.ec2.instance_listing import InstanceListing
 from local_cloud.services.ec2.instances import Instances
 from local_cloud.services.ec2.interfaces import Interfaces
+from local_cloud.services.ec2.interruptions import Interruptions
 from local_cloud.services.ec2.snapshot_listing import SnapshotListing, not_yet_complete
 from local_cloud.services.ec2.snapshot_states import SnapshotStates
 from local_cloud.services.ec2.snapshots import Snapshots
@@ -64,6 +65,8 @@ class Ec2:
         self._volumes = Volumes(world, self._disks, states)
         self._snapshots = Snapshots(world, self._disks, self._contents, states)
         self._instances = Instances(world, self._volumes, self._disks, Admission(ground.capacity))
+        self.interruptions = Interruptions(world, self._instances)
+        """What takes Spot Instances back."""
         self._addresses, self._interfaces = Addresses(), Interfaces(world)
         self._instances.on_ended.append(self._let_go)
         self._parts = (

@@ -158,8 +158,12 @@ class Instances:
 
     def state(self, account: str, region: str, instance_id: str) -> str | None:
         """Return an instance's state, None where there is no such instance."""
-        where, instance = self._known.get(instance_id, (None, None))
+        where, instance = self.known(instance_id)
         return str(instance.state) if instance and where == Region(account, region) else None
+
+    def known(self, instance_id: str) -> tuple[Region | None, Instance | None]:
+        """Return an instance and where it is, or nothing."""
+        return self._known.get(instance_id, (None, None))
 
     def directories(self) -> dict[str, Path]:
         """Return the directory of every instance that is not terminated, by id."""
@@ -198,7 +202,10 @@ class Instances:
                 self._volumes.delete(region, block.volume_id)
         for end in self.on_ended:
             end(region, instance)
+        reason = instance.state_reason
         instance.terminate()
+        if reason.code:  # moto would say that the user did it
+            instance.state_reason = reason
         self._disks.remove_instance(instance.id)
         self._set(region, instance, "terminated")
         self._world.later(

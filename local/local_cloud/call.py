@@ -94,6 +94,8 @@ class Quotas:
     volume_creating: timedelta = timedelta(seconds=2)
     volume_attaching: timedelta = timedelta(seconds=2)
     volume_detaching: timedelta = timedelta(seconds=2)
+    interface_moving: timedelta = timedelta(seconds=2)
+    records_pending: timedelta = timedelta(seconds=30)
     event_delay: timedelta = timedelta(milliseconds=500)
     scaling_step: timedelta = timedelta(seconds=1)
     """What Auto Scaling takes from one state to the next."""

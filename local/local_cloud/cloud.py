@@ -43,8 +43,10 @@ from local_cloud.services.autoscaling import AutoScaling
 from local_cloud.services.dynamodb import DynamoDb
 from local_cloud.services.ec2 import Ec2
 from local_cloud.services.ec2.buckets import TokenBuckets
+from local_cloud.services.elbv2 import LoadBalancers
 from local_cloud.services.events.event_bus import EventBus
 from local_cloud.services.iam.signatures import Signatures
+from local_cloud.services.route53 import Route53
 from local_cloud.services.s3 import S3
 from local_cloud.services.sqs.queues import Queues
 from local_cloud.services.ssm import Ssm
@@ -120,7 +122,9 @@ class Cloud:
             self.clock, self.timeline, self.bus.emit, self.root, self._quotas, self.capacity
         )
         self.ec2, self.ssm = machines(ground)
-        self._groups = AutoScaling(ground, self.ec2)
+        balancers = LoadBalancers(self.clock)
+        self._groups = AutoScaling(ground, self.ec2, balancers)
+        self._names = Route53(ground)
         stand_ins: tuple[StandIn, ...] = (
             self.queues,
             self.bus,
@@ -128,6 +132,8 @@ class Cloud:
             self.ec2,
             self.ssm,
             self._groups,
+            balancers,
+            self._names,
             S3(),
         )
         self._endpoint.attach(stand_ins, past=[self._tables.past])
@@ -138,6 +144,7 @@ class Cloud:
             faults=self.faults,
             capacity=self.capacity,
             instances=self.ec2.directories,
+            spot=self.ec2.interruptions,
         )
         self.control = Server(control, ports.control)
 
@@ -173,6 +180,7 @@ class Cloud:
         self.timeline.clear()
         for holder in (
             self._groups,
+            self._names,
             self.queues,
             self.bus,
             self.gateway,

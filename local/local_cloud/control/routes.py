@@ -3,6 +3,8 @@
 POST   /clock      {"advance": "1h"} or {"now": "2030-01-01T00:00:00Z"}  ->  {"now": ...}
 GET    /clock                                                            ->  {"now": ...}
 GET    /instances                                   ->  {instance id: its directory}
+POST   /interruptions {"instance": "i-...", "action": "terminate"}  warns, then ends a Spot Instance
+POST   /rebalances    {"instance": "i-..."}                         recommends to rebalance a Spot Instance
 GET    /calls[?caller=function|other]               ->  {service: {operation: count}}
 DELETE /calls                                       starts the count from zero
 GET    /faults                                      ->  the faults in force, with how often each was met
@@ -16,7 +18,7 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 from wsgiref.types import WSGIEnvironment
 
@@ -31,6 +33,18 @@ from local_cloud.server import HttpAnswer
 LOG = logging.getLogger(__name__)
 
 
+class Spot(Protocol):
+    """What takes Spot Instances back."""
+
+    def interrupt(self, instance_id: str, action: str = "terminate") -> None:
+        """Warn an instance, and end it; a ValueError says what is wrong."""
+        ...
+
+    def recommend_rebalance(self, instance_id: str) -> None:
+        """Recommend to rebalance; a ValueError says what is wrong."""
+        ...
+
+
 class Control:
     """Answers the operator's requests."""
 
@@ -43,6 +57,7 @@ class Control:
         faults: Faults,
         capacity: Capacity,
         instances: Callable[[], Mapping[str, Path]],
+        spot: Spot,
     ) -> None:
         self._clock = clock
         self._timeline = timeline
@@ -50,12 +65,15 @@ class Control:
         self._faults = faults
         self._capacity = capacity
         self._instances = instances
+        self._spot = spot
         self._routes: Mapping[tuple[str, str], Callable[[WSGIEnvironment], object]] = {
             ("GET", "/clock"): lambda _: self._now(),
             ("POST", "/clock"): self._advance,
             ("GET", "/instances"): lambda _: {
                 key: str(path) for key, path in sorted(self._instances().items())
             },
+            ("POST", "/interruptions"): self._interrupt,
+            ("POST", "/rebalances"): self._rebalance,
             ("GET", "/calls"): self._count,
             ("DELETE", "/calls"): self._forget_calls,
             ("GET", "/faults"): lambda _: self._faults.to_document(),
@@ -116,6 +134,24 @@ class Control:
         if when < self._clock.now():
             raise ValueError(f"{text} is past: it is {self._now()['now']}, and the clock goes forward only")
         return when.astimezone(UTC)
+
+    def _interrupt(self, environ: WSGIEnvironment) -> object:
+        match document_of(environ):
+            case {"instance": str(instance_id), "action": str(action), **others} if not others:
+                self._spot.interrupt(instance_id, action)
+            case {"instance": str(instance_id), **others} if not others:
+                self._spot.interrupt(instance_id)
+            case _:
+                raise ValueError('write {"instance": "i-...", "action": "terminate"}')
+        return {}
+
+    def _rebalance(self, environ: WSGIEnvironment) -> object:
+        match document_of(environ):
+            case {"instance": str(instance_id), **others} if not others:
+                self._spot.recommend_rebalance(instance_id)
+            case _:
+                raise ValueError('write {"instance": "i-..."}')
+        return {}
 
     def _count(self, environ: WSGIEnvironment) -> dict[str, dict[str, int]]:
         callers = parse_qs(environ["QUERY_STRING"]).get("caller")

@@ -20,6 +20,7 @@ from local_cloud.services.autoscaling.groups import (
     GROUP_TAG,
     Group,
     Member,
+    State,
     group_named,
     groups_of,
     make_groups_ours,
@@ -37,10 +38,12 @@ from local_cloud.services.autoscaling.requests import (
     members_named,
 )
 from local_cloud.services.autoscaling.scaling import Scaling
+from local_cloud.services.autoscaling.targets import Targets
 from local_cloud.services.autoscaling.waits import Waits
 from local_cloud.services.autoscaling.world import World
 from local_cloud.services.ec2 import Ec2
 from local_cloud.services.ec2.world import Region
+from local_cloud.services.elbv2 import LoadBalancers, target_group
 
 ACTIVITIES_PER_PAGE = 100
 BY_REQUEST = "At {at} instance {id} was {done} in response to a user request."
@@ -51,12 +54,13 @@ class AutoScaling:
 
     service = "autoscaling"
 
-    def __init__(self, ground: CloudContext, ec2: Ec2) -> None:
-        """Stand on `ground`; the instances are those of `ec2`."""
+    def __init__(self, ground: CloudContext, ec2: Ec2, balancers: LoadBalancers) -> None:
+        """Stand on `ground`; the instances are those of `ec2`, and targets of `balancers`."""
         make_groups_ours()
         self._world = World(ground, ec2)
         self._waits = Waits(self._world)
-        self._scaling = Scaling(self._world, self._waits)
+        self._targets = Targets(balancers)
+        self._scaling = Scaling(self._world, self._waits, self._targets)
         self._lifecycle = self._scaling.lifecycle
         ec2.on_state.append(self._note_state)
 
@@ -70,6 +74,8 @@ class AutoScaling:
             "TerminateInstanceInAutoScalingGroup": self._terminate,
             "AttachInstances": self._attach,
             "DetachInstances": self._detach,
+            "AttachLoadBalancerTargetGroups": self._attach_target_groups,
+            "DetachLoadBalancerTargetGroups": self._detach_target_groups,
             "SetInstanceHealth": self._set_health,
             "DescribeScalingActivities": self._describe_activities,
             "PutLifecycleHook": self._put_hook,
@@ -194,6 +200,25 @@ class AutoScaling:
             self._lifecycle.leave(member)
         pass_on()
         self._scaling.look_at(group)
+
+    def _attach_target_groups(self, call: Call, _: PassOn) -> Mapping[str, Any]:
+        """Make the instances in service targets of more target groups."""
+        group, arns = _group(call), call.params["TargetGroupARNs"]
+        for arn in arns:
+            target_group(group.where, arn)
+        group.append_target_groups(arns)
+        for member in group.members:
+            if member.lifecycle_state == State.IN_SERVICE:
+                self._targets.register(member, arns)
+        return {}
+
+    def _detach_target_groups(self, call: Call, _: PassOn) -> Mapping[str, Any]:
+        """Let the instances be targets of some target groups no more."""
+        group, arns = _group(call), call.params["TargetGroupARNs"]
+        group.target_group_arns = [arn for arn in group.target_group_arns if arn not in arns]
+        for member in group.members:
+            self._targets.deregister(member, arns)
+        return {}
 
     def _set_health(self, call: Call, pass_on: PassOn) -> None:
         member = managed(Region.of(call), call.params["InstanceId"])

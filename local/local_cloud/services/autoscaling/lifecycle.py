@@ -10,7 +10,6 @@ ec2-auto-scaling-health-checks.html
 
 from collections.abc import Callable
 
-from local_cloud.services.autoscaling import targets
 from local_cloud.services.autoscaling.activities import Activity
 from local_cloud.services.autoscaling.events import (
     ENDED,
@@ -21,6 +20,7 @@ from local_cloud.services.autoscaling.events import (
 )
 from local_cloud.services.autoscaling.groups import Group, Member, State
 from local_cloud.services.autoscaling.hooks import ABANDON, LAUNCHING, TERMINATING
+from local_cloud.services.autoscaling.targets import Targets
 from local_cloud.services.autoscaling.waits import Outcome, Waits
 from local_cloud.services.autoscaling.world import World
 
@@ -33,10 +33,13 @@ UNHEALTHY = (
 class Lifecycle:
     """The instances of all groups."""
 
-    def __init__(self, world: World, waits: Waits, on_change: Callable[[Group], None]) -> None:
+    def __init__(
+        self, world: World, waits: Waits, targets: Targets, on_change: Callable[[Group], None]
+    ) -> None:
         """Move instances on in `world`; `on_change` is told of groups that may have too few or too many."""
         self._world = world
         self._waits = waits
+        self._targets = targets
         self._on_change = on_change
         self._members: dict[str, Member] = {}
 
@@ -57,7 +60,7 @@ class Lifecycle:
         """Let go of an instance that is detached from its group."""
         self._waits.forget(member.instance_id)
         self._members.pop(member.instance_id, None)
-        targets.deregister(member)
+        self._targets.deregister(member)
 
     def ec2_changed(self, instance_id: str, state: str) -> None:
         """Act on an instance's new state in EC2."""
@@ -89,7 +92,7 @@ class Lifecycle:
         member.activity.end("Cancelled", self._world.now())
         member.activity = self._activity(member, cause)
         member.lifecycle_state = State.TERMINATING
-        targets.deregister(member)
+        self._targets.deregister(member)
         self._world.soon(lambda: self._ask_to_go(member), f"{member.instance_id} terminates")
         self._on_change(member.group)
         return member.activity
@@ -97,7 +100,7 @@ class Lifecycle:
     def terminate_at_once(self, member: Member) -> None:
         """Terminate an instance of a group that is deleted, whatever it waits for."""
         self._waits.forget(member.instance_id)
-        targets.deregister(member)
+        self._targets.deregister(member)
         if not member.is_ending:
             member.activity = self._activity(member, "The Auto Scaling group was deleted.")
         member.lifecycle_state = State.TERMINATING_PROCEED
@@ -148,7 +151,7 @@ class Lifecycle:
             return
         member.lifecycle_state = State.IN_SERVICE
         member.activity.end("Successful", now := self._world.now())
-        targets.register(member)
+        self._targets.register(member)
         self._world.tell(member.group.where, launch_succeeded(member.activity, arn_of(member), LAUNCHED, now))
         self._on_change(member.group)
 

@@ -17,6 +17,7 @@ from local_cloud.services.autoscaling.events import LAUNCHED, launch_failed
 from local_cloud.services.autoscaling.groups import GROUP_TAG, Group, Member, State
 from local_cloud.services.autoscaling.launches import instance_types, launch_params, places, template_of
 from local_cloud.services.autoscaling.lifecycle import Lifecycle, details_of
+from local_cloud.services.autoscaling.targets import Targets
 from local_cloud.services.autoscaling.waits import Waits
 from local_cloud.services.autoscaling.world import World
 
@@ -41,10 +42,10 @@ def decide_scale_in(members: Sequence[Member], excess: int) -> list[Member]:
 class Scaling:
     """The capacity of all groups."""
 
-    def __init__(self, world: World, waits: Waits) -> None:
+    def __init__(self, world: World, waits: Waits, targets: Targets) -> None:
         """Launch and terminate in `world`."""
         self._world = world
-        self.lifecycle = Lifecycle(world, waits, self.look_at)
+        self.lifecycle = Lifecycle(world, waits, targets, self.look_at)
 
     def look_at(self, group: Group) -> None:
         """Have a group looked at soon."""

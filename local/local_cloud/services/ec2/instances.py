@@ -60,6 +60,8 @@ class Instances:
         """Told that an instance does not run any more: it stops or terminates."""
         self.on_state: list[StateNoticed] = []
         """Told every new state."""
+        self.on_ended: list[Callable[[Region, Instance], None]] = []
+        """Told of an instance that is about to be `terminated`."""
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the operations done here."""
@@ -156,8 +158,12 @@ class Instances:
 
     def state(self, account: str, region: str, instance_id: str) -> str | None:
         """Return an instance's state, None where there is no such instance."""
-        where, instance = self._known.get(instance_id, (None, None))
+        where, instance = self.known(instance_id)
         return str(instance.state) if instance and where == Region(account, region) else None
+
+    def known(self, instance_id: str) -> tuple[Region | None, Instance | None]:
+        """Return an instance and where it is, or nothing."""
+        return self._known.get(instance_id, (None, None))
 
     def directories(self) -> dict[str, Path]:
         """Return the directory of every instance that is not terminated, by id."""
@@ -194,7 +200,12 @@ class Instances:
             region.backend.detach_volume(block.volume_id, instance.id, device)
             if block.delete_on_termination:
                 self._volumes.delete(region, block.volume_id)
+        for end in self.on_ended:
+            end(region, instance)
+        reason = instance.state_reason
         instance.terminate()
+        if reason.code:  # moto would say that the user did it
+            instance.state_reason = reason
         self._disks.remove_instance(instance.id)
         self._set(region, instance, "terminated")
         self._world.later(

@@ -74,6 +74,16 @@ class AutoScaling:
         """List the instances of all groups, page by page."""
         yield from self._instances({})
 
+    def members(self, group: str) -> tuple[GroupInstance, ...]:
+        """Return the instances of a group; none when there is no such group."""
+        with translated_errors("DescribeAutoScalingGroups", group, self._region):
+            found = self._client.describe_auto_scaling_groups(AutoScalingGroupNames=[group])
+        return tuple(
+            GroupInstance(each["InstanceId"], group, each["LifecycleState"])
+            for described in found["AutoScalingGroups"]
+            for each in described["Instances"]
+        )
+
     def hooks(self, group: str) -> tuple[LifecycleHook, ...]:
         """List a group's hooks; none when there is no such group."""
         with translated_errors("DescribeLifecycleHooks", group, self._region):

@@ -12,7 +12,7 @@ from chalicelib.aws.autoscaling import AutoScaling
 from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
-from chalicelib.jobs.job import LOST_EVENT_AFTER, Job, JobState
+from chalicelib.jobs.job import Job, JobState
 from chalicelib.jobs.lifecycle_wait import HookSeen, ends_by, heartbeat_at
 from chalicelib.jobs.store import JobStore
 from chalicelib.jobs.work import TerminationWork
@@ -119,7 +119,7 @@ class Termination:
             return Do(Note(kept, failed=True), "the time is up")
         if due is not None and now >= due and ref is not None and seen.hook.waits_at(ref):
             return Do(Heartbeat(), f"telling group {ref.group} that work goes on")
-        until = min(now + (BACKUP_LOOK if ref else LOST_EVENT_AFTER), ends, due or ends)
+        until = min(now + BACKUP_LOOK, ends, due or ends)
         return Wait(
             until, f"waiting for {', '.join(waits)} of {job.work.instance_id}, which goes: {job.work.why}"
         )

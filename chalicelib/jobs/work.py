@@ -154,7 +154,7 @@ class LaunchWork:
     """What to do with an instance that starts: what its plan says, with the id of the rule that it names.
 
     With a `hook` its group waits for it. `as_it_is` says why nothing is done with it but to tell the group to
-    go on.
+    go on. Where its group's instances are backed up before they go, it `awaits_terminations`.
     """
 
     instance_id: str
@@ -163,6 +163,7 @@ class LaunchWork:
     rule: RuleId | None = None
     hook: HookRef | None = None
     as_it_is: str = ""
+    awaits_terminations: bool = False
     identity: Annotated[Identity, AS_DOCUMENT] | None = None
 
 

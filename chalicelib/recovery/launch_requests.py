@@ -16,7 +16,7 @@ from chalicelib.catalog.store import PlanStore, StoredPlan
 from chalicelib.catalog.store.launching import LaunchingStore
 from chalicelib.catalog.store.rules import RuleStore, id_of
 from chalicelib.jobs.engine import Engine
-from chalicelib.jobs.job import AnyRequest, JobId, JobKind, JobRequest, JobState
+from chalicelib.jobs.job import AnyJob, AnyRequest, JobKind, JobRequest, JobState
 from chalicelib.jobs.lifecycle_wait import HookRef
 from chalicelib.jobs.tick import DueWork
 from chalicelib.jobs.work import LaunchWork, ServiceRestoreWork, launch_id, launch_request
@@ -109,12 +109,12 @@ class LaunchRequests:
     def _open(self, orders: Sequence["LaunchOrder"]) -> None:
         """Open the launch of each order, and a job of its own for one that waits once more."""
         by_id = {launch_id(self.deployment, each.plan.name, each.work.instance_id): each for each in orders}
-        known = self.engine.jobs.ends(by_id)
+        known = {id: job for id in by_id if (job := self.engine.jobs.get(id)) is not None}
         requests = []
         for id, order in by_id.items():
             work, again = order.work, ""
             if id in known or work.as_it_is:
-                again = _again(order, id, known.get(id))
+                again = _again(order, known.get(id))
                 if not again:
                     continue
                 work = replace(work, as_it_is=work.as_it_is or f"{id} has launched it before")
@@ -156,8 +156,15 @@ def ordered(stored: StoredPlan, instance: Instance, event: InstanceEvent) -> Lau
         hook=hook,
         as_it_is="it enters a warm pool, and is served when it leaves it" if event.to_warm_pool else "",
         identity=plan.identity,
+        awaits_terminations=bool(hook and _is_saved(plan, on_launch.restore)),
     )
     return LaunchOrder(plan, service, work, event.token)
+
+
+def _is_saved(plan: Plan, rule: str | None) -> bool:
+    """Return whether instances are kept at a hook until this rule has backed them up."""
+    on_terminate = plan.on_terminate
+    return on_terminate is not None and on_terminate.hook is not None and rule in on_terminate.backup
 
 
 def _is_first_start(stored: StoredPlan, instance: Instance, event: InstanceEvent) -> bool:
@@ -167,16 +174,15 @@ def _is_first_start(stored: StoredPlan, instance: Instance, event: InstanceEvent
     return instance.created_at is None or event.at < instance.created_at + FIRST_START_WITHIN
 
 
-def _again(order: LaunchOrder, id: JobId, known: tuple[JobState, datetime] | None) -> str:
+def _again(order: LaunchOrder, known: AnyJob | None) -> str:
     """Return what tells apart the job that lets an instance go on as it is; "" when its launch is under way,
     or the event is an old one of a launch that is over."""
     work = order.work
     if work.hook is None:
         return ""
-    if not work.as_it_is and known is not None:
-        state, nominal_at = known
-        if state is not JobState.COMPLETED or work.began_at <= nominal_at:
-            return ""
+    is_over = known is None or known.state is JobState.COMPLETED
+    if not work.as_it_is and not (is_over and known and work.began_at > known.updated_at):
+        return ""
     return order.token or f"since {work.began_at:%Y-%m-%dT%H:%M}"
 
 

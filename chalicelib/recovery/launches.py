@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from chalicelib.aws.autoscaling import AutoScaling
+from chalicelib.aws.autoscaling import TERMINATING, AutoScaling
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Agent, Ssm
 from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint
@@ -30,8 +30,9 @@ from chalicelib.plans.model import Rule
 from chalicelib.recovery.launch_progress import Choice, LaunchJob, LaunchProgress, LaunchSeen, newest_good
 
 CONTINUE, ABANDON = "CONTINUE", "ABANDON"
-# No event says that an agent is online; a fresh instance's is after a minute or two.
-AGENT_LOOK = timedelta(seconds=20)
+# No event says that an agent is online (a fresh instance's is after a minute or two), or that a job that is
+# no child of this one is over.
+LOOK = timedelta(seconds=20)
 GOING = frozenset({"shutting-down", "terminated", "stopping", "stopped"})
 
 
@@ -143,7 +144,16 @@ class Launch:
         found = newest_good(points, self.world.ec2.region)
         point, artefact = found or (None, None)
         unfit = sum(1 for each in points if each.available_in())
-        return Choice(point, artefact, self._last_backup(lineage), unfit)
+        awaited = self._last_backup(lineage) or self._waits_to_go(job)
+        return Choice(point, artefact, awaited, unfit)
+
+    def _waits_to_go(self, job: LaunchJob) -> str | None:
+        """Return an instance of the same group that is kept until it is backed up."""
+        ref = job.work.hook
+        if ref is None or not job.work.awaits_terminations:
+            return None
+        members = self.world.autoscaling.members(ref.group)
+        return next((f"the backup of {each.id}" for each in members if each.waits_for(TERMINATING)), None)
 
     def _last_backup(self, lineage: Lineage) -> str | None:
         running = self.world.services.of_lineage(lineage).running
@@ -274,11 +284,11 @@ def _decide_ready(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[A
     instance, progress = job.work.instance_id, job.progress
     if seen.instance is None or seen.instance.state != "running":
         state = seen.instance.state if seen.instance else "not listed yet"
-        return Wait(now + AGENT_LOOK, f"waiting for {instance} to run: it is {state}")
+        return Wait(now + LOOK, f"waiting for {instance} to run: it is {state}")
     if progress.running_at is None:
         return Do(Note(replace(progress, running_at=now)), f"{instance} runs")
     if seen.agent is None or not seen.agent.online:
-        return Wait(now + AGENT_LOOK, _waiting_for_agent(instance, seen.agent))
+        return Wait(now + LOOK, _waiting_for_agent(instance, seen.agent))
     return Do(Note(replace(progress, online_at=now)), f"the SSM agent of {instance} answers")
 
 
@@ -292,8 +302,8 @@ def _decide_point(job: LaunchJob, choice: Choice, now: datetime) -> Decision[Act
     """Choose the point to restore, once nothing newer is on its way."""
     on_launch = job.work.on_launch
     if choice.awaited is not None:
-        why = f"waiting for {choice.awaited}, the last backup of an instance of {job.service} that goes"
-        return Wait(now + LOST_EVENT_AFTER, why)
+        why = f"waiting for {choice.awaited}: an instance of {job.service} goes, and what it has is newer"
+        return Wait(now + LOOK, why)
     if choice.point is not None and choice.artefact is not None:
         made = f"{choice.point.created_at:%Y-%m-%d %H:%M:%S} UTC"
         return Do(
@@ -320,7 +330,8 @@ def _decide_begun(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[A
         state = JobState.RUNNING if said == "OPEN" else JobState(said)
         reason = seen.children.reasons.get(child, "")
     if not state.final:
-        return Wait(now + LOST_EVENT_AFTER, f"{child} is under way for {job.work.instance_id}")
+        span = LOOK if job.work.on_launch.backup else LOST_EVENT_AFTER
+        return Wait(now + span, f"{child} is under way for {job.work.instance_id}")
     if state is not JobState.COMPLETED:
         return Fail(f"{child}: {reason or 'it did not end well'}")
     took = in_words(_rounded(now - job.work.began_at))

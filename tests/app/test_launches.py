@@ -37,7 +37,7 @@ def read(app: Deployment, instance: str) -> str:
 
 def launches(app: Deployment) -> list[Document]:
     """List the launch jobs, oldest first; not the scripts that they run."""
-    found = [job for job in app.jobs(kind="launch") if "script" not in job["reason"]]
+    found = [job for job in app.jobs(kind="launch") if job["method"] == "launch"]
     return sorted(found, key=lambda job: job["created_at"])
 
 
@@ -225,9 +225,10 @@ def test_the_newest_good_point_is_chosen_by_when_its_data_was_taken(app: Deploym
 def test_an_instance_without_a_group_is_served_when_it_first_runs_and_never_again(app: Deployment) -> None:
     planned(app, on_launch={"hook": None, "on_failure": "continue"}, on_terminate={"backup": "file"})
     old = app.run_instance("orders")
+    app.pass_time(minutes=12)
     write(app, old, "live data\n")
     app.back_up("orders")
-    app.pass_time(minutes=12)
+    app.pass_time(minutes=2)
     new = app.run_instance("orders")
     app.pass_time(minutes=3)
     assert read(app, new) == "live data\n"

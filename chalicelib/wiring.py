@@ -48,6 +48,7 @@ from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, JobTypes
 from chalicelib.jobs.tick import DuePokes, Tick, TickPart
 from chalicelib.plans.values import PRIMARY
+from chalicelib.recovery.attached import AttachedRestore
 from chalicelib.recovery.launch_requests import LaunchRequests, restore_request
 from chalicelib.recovery.launch_script import LaunchScript, script_request
 from chalicelib.recovery.launches import Launch, LaunchOpeners, LaunchWorld
@@ -262,6 +263,7 @@ class Farshore:
             (JobKind.COPY, "object"): ObjectCopy(points, primary, self.s3_vault, self.now),
             (JobKind.COPY, "segments"): SegmentCopy(points, hashes, primary, self.vault, self.now),
             (JobKind.RESTORE, "volume"): VolumeRestore(points, self.ec2),
+            (JobKind.RESTORE, "attached"): AttachedRestore(points, rules, self.ec2, self.ssm, self.now),
             (JobKind.RESTORE, "service"): ServiceRestore(
                 home, self.ssm, points, rules, self.vault, self.s3_vault, self.now
             ),

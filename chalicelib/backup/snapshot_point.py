@@ -75,8 +75,9 @@ def new_point(job: SnapshotJob, state: PointState, reason: str) -> RecoveryPoint
 
 
 def asked_of(job: SnapshotJob) -> dict[str, Any]:
-    """Return what a job was asked to snapshot."""
-    return {"instances": list(job.work.instances), "instance_count": job.work.instance_count}
+    """Return what a job is asked to make a point of, and the rule whose scripts put it back."""
+    instances = list(job.work.instances)
+    return {"instances": instances, "instance_count": job.work.instance_count, "rule": job.work.rule}
 
 
 def whole_point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) -> RecoveryPoint:
@@ -85,6 +86,7 @@ def whole_point(job: SnapshotJob, refs: tuple[SnapshotRef, ...], region: str) ->
     source = {
         "instances": instances,
         "instance_count": len(instances),
+        "rule": job.work.rule,
         "volumes": {ref.volume_id: ref.device for ref in refs},
         **_remarks(refs),
     }

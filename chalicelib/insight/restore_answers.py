@@ -15,10 +15,10 @@ from chalicelib.insight.volume_answers import (
     work_keys,
 )
 from chalicelib.jobs.job import AnyRequest
-from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
+from chalicelib.jobs.work import AttachedRestoreWork, ServiceRestoreWork, VolumeRestoreWork
 from chalicelib.plans.declared import Maybe
 from chalicelib.plans.durations import render_duration
-from chalicelib.plans.model import ServiceRule
+from chalicelib.plans.model import Rule
 
 _VolumeCount = Annotated[Maybe[int], says("how many volumes are made")]
 _Volumes = Annotated[Maybe[tuple[VolumeAnswer, ...]], says(f"the volumes, the first {VOLUMES_LISTED}")]
@@ -28,7 +28,7 @@ class RestoreWould(Answer):
     """What a restore would do."""
 
     reason: Annotated[str, says("what is restored, from where and onto what")]
-    method: Annotated[str, says("`volume` or `service`")]
+    method: Annotated[str, says("`volume`, `attached` or `service`")]
     recovery_point: Annotated[str, says("the recovery point")]
     vault: Annotated[str, says("the vault it is restored from")]
     target: Annotated[TargetAnswer, says("where to")]
@@ -42,8 +42,10 @@ class RestoreWould(Answer):
     size_bytes: Annotated[Maybe[int], says("of a file: its size")] = None
     sha256: Annotated[str | None, says("of a file: the hash of the whole")] = None
     parts_sha256: Annotated[str | None, says("of a file: the hash over its parts")] = None
-    restore: Annotated[str | None, says("the script that restores it")] = None
-    verify: Annotated[str | None, says("the script that decides")] = None
+    restore: Annotated[
+        str | None, says("the script that restores it, or mounts the volumes; null: there is none")
+    ] = None
+    verify: Annotated[str | None, says("the script that proves it; null: nothing is proven")] = None
     timeout: Annotated[Maybe[str], says("how long the scripts may take")] = None
     working_directory: Annotated[str | None, says("where they run")] = None
     volume_count: _VolumeCount = None
@@ -69,10 +71,8 @@ def restore_answer(jobs: Sequence[str], request: AnyRequest, refs: Sequence[Snap
     return RestoreAnswer(jobs=tuple(jobs), **volume_keys(request.work, refs))
 
 
-def restore_preview(
-    planned: AnyRequest, refs: Sequence[SnapshotRef], rule: ServiceRule | None
-) -> RestorePreview:
-    """Return what a restore would do; `rule` has the scripts of a service."""
+def restore_preview(planned: AnyRequest, refs: Sequence[SnapshotRef], rule: Rule | None) -> RestorePreview:
+    """Return what a restore would do; `rule` has the scripts that it runs."""
     keys: dict[str, Any] = {}
     match planned.work:
         case ServiceRestoreWork(artefact=artefact) as work:
@@ -81,7 +81,7 @@ def restore_preview(
                 "staging_vaults": tuple(work.staging_vaults),
                 "size_bytes": work.size_bytes,
             }
-        case VolumeRestoreWork(region=region):
+        case AttachedRestoreWork(region=region) | VolumeRestoreWork(region=region):
             keys["region"] = region
     if rule is not None:
         keys |= {

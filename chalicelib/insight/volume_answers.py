@@ -5,8 +5,14 @@ from typing import Annotated, Any
 
 from chalicelib.catalog.recovery_point import SnapshotRef
 from chalicelib.catalog.values import Answer, present, says
-from chalicelib.jobs.volume_plan import PlannedVolume, planned_volume, wanted_by
-from chalicelib.jobs.work import BackupWork, InventoryWork, ServiceRestoreWork, VolumeRestoreWork
+from chalicelib.jobs.volume_plan import PlannedVolume, Wanted, planned_volume, wanted_by
+from chalicelib.jobs.work import (
+    AttachedRestoreWork,
+    BackupWork,
+    InventoryWork,
+    ServiceRestoreWork,
+    VolumeRestoreWork,
+)
 from chalicelib.plans.declared import Maybe
 
 # What an answer lists of a restore's volumes; of a larger one each child job lists its own.
@@ -16,7 +22,7 @@ VOLUMES_LISTED = 100
 class TargetAnswer(Answer):
     """Where a restore goes: an instance, or the zone and kind of its volumes."""
 
-    instance_id: Annotated[Maybe[str], says("the instance whose script restores the service")] = None
+    instance_id: Annotated[Maybe[str], says("the instance that is restored onto")] = None
     availability_zone: Annotated[Maybe[str], says("the zone of the volumes")] = None
     size: Annotated[Maybe[int], says("GiB of each volume, as it was asked for")] = None
     type: Annotated[Maybe[str], says("the EBS volume type, as it was asked for")] = None
@@ -55,7 +61,7 @@ def work_keys(work: Any) -> dict[str, Any]:
             keys |= present(region=region)
         case BackupWork(terms=terms):
             keys |= present(origin=terms.origin, note=terms.note or None)
-        case ServiceRestoreWork(instance_id=instance):
+        case ServiceRestoreWork(instance_id=instance) | AttachedRestoreWork(instance_id=instance):
             keys["target"] = TargetAnswer(instance_id=instance)
         case VolumeRestoreWork(availability_zone=zone) as work:
             spec = present(size=work.size_gib, type=work.type, iops=work.iops, throughput=work.throughput)
@@ -69,9 +75,9 @@ def volume_keys(
     """Return the volumes that a restore makes of snapshots, the first of them one by one; `made` has the ids
     of those that are there, by their snapshots. Nothing for work of another kind.
     """
-    if not isinstance(work, VolumeRestoreWork) or not refs:
+    if not isinstance(work, AttachedRestoreWork | VolumeRestoreWork) or not refs:
         return {}
-    wanted = wanted_by(work)
+    wanted = wanted_by(work) if isinstance(work, VolumeRestoreWork) else Wanted()
     listed = (
         _volume_answer(planned_volume(ref, wanted), (made or {}).get(ref.id)) for ref in refs[:VOLUMES_LISTED]
     )

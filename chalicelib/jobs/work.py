@@ -150,6 +150,18 @@ class ServiceRestoreWork:
 
 
 @dataclass(frozen=True, slots=True)
+class AttachedRestoreWork:
+    """Volumes to make of a point's snapshots and to attach to an instance of their region; the scripts of a
+    rule (None: there are none) mount and prove them."""
+
+    recovery_point: str
+    vault: str
+    region: str
+    instance_id: str
+    rule: RuleId | None
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchWork:
     """What to do with an instance that starts: what its plan says, with the id of the rule that it names.
 
@@ -338,6 +350,25 @@ def copy_part(job: AnyJob, number: int) -> AnyRequest:
 def volume_part(job: AnyJob, number: int) -> AnyRequest:
     """Ask for the volumes of one shard of a point's snapshots: a child job of `job`."""
     return _part_of(job, number, replace(job.work, shard=number))
+
+
+def attached_restore_request(
+    point: RecoveryPoint, work: AttachedRestoreWork, cause: str, now: datetime
+) -> JobRequest[AttachedRestoreWork]:
+    """Ask that a point's data volumes be attached to an instance: one job for each point, vault and cause."""
+    return JobRequest(
+        kind=JobKind.RESTORE,
+        method="attached",
+        service=point.service,
+        plan=point.plan,
+        rule=point.rule,
+        nominal_at=now,
+        key=(point.id, work.vault, cause),
+        work=work,
+        reason=f"restore of {point.id} from {work.vault} onto {work.instance_id}",
+        budget=Budget("CreateVolume", work.region),
+        pins=((point.id, work.vault),),
+    )
 
 
 def expire_request(lineage: Lineage, now: datetime, cause: str) -> JobRequest[ExpireWork]:

@@ -19,7 +19,14 @@ from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyJob, AnyRequest, JobKind, JobRequest, JobState
 from chalicelib.jobs.lifecycle_wait import HookRef
 from chalicelib.jobs.tick import DueWork
-from chalicelib.jobs.work import LaunchWork, ServiceRestoreWork, launch_id, launch_request
+from chalicelib.jobs.work import (
+    AttachedRestoreWork,
+    LaunchWork,
+    ServiceRestoreWork,
+    attached_restore_request,
+    launch_id,
+    launch_request,
+)
 from chalicelib.plans.model import Plan, Rule, service_of
 from chalicelib.plans.selection import ec2_filters, matches
 from chalicelib.recovery.launch_progress import LaunchJob
@@ -190,12 +197,14 @@ def restore_request(
     job: LaunchJob, point: RecoveryPoint, artefact: Artefact, rule: Rule, staging_vaults: Sequence[str]
 ) -> AnyRequest:
     """Return the child job that restores a point onto the instance of a launch."""
+    instance = job.work.instance_id
     if isinstance(artefact.content, SnapshotSet):
-        raise NotImplementedError
+        onto = AttachedRestoreWork(point.id, artefact.vault, artefact.content.region, instance, id_of(rule))
+        return attached_restore_request(point, onto, job.id, job.nominal_at)
     work = ServiceRestoreWork(
         recovery_point=point.id,
         vault=artefact.vault,
-        instance_id=job.work.instance_id,
+        instance_id=instance,
         artefact=artefact,
         size_bytes=point.size_bytes,
         rule=id_of(rule),
@@ -210,6 +219,6 @@ def restore_request(
         nominal_at=job.nominal_at,
         key=(job.id, "restore"),
         work=work,
-        reason=f"restore of {point.id} from {artefact.vault} onto {job.work.instance_id}, for {job.id}",
+        reason=f"restore of {point.id} from {artefact.vault} onto {instance}, for {job.id}",
         pins=((point.id, artefact.vault),),
     )

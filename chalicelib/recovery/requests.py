@@ -16,22 +16,29 @@ from chalicelib.catalog.values import InstanceRef
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.jobs.job import AnyRequest, Budget, JobKind, JobRequest
 from chalicelib.jobs.volume_plan import Wanted, problems_of
-from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
+from chalicelib.jobs.work import (
+    AttachedRestoreWork,
+    ServiceRestoreWork,
+    VolumeRestoreWork,
+    attached_restore_request,
+)
 from chalicelib.plans.declared import Declared, Fault, Maybe, worded
-from chalicelib.plans.model import Plan, ServiceRule
+from chalicelib.plans.model import Plan, ServiceRule, SnapshotRule
 
 WHAT = "the restore request"
 _OF_VOLUMES = ("availability_zone", "size", "type", "iops", "throughput")
 
 
 class RestoreTarget(Declared):
-    """Where a restore goes: for a service backup an instance, for snapshots a zone and the volumes' kind."""
+    """Where a restore goes: an instance; or for snapshots a zone, where volumes are made and attached to
+    nothing."""
 
     instance_id: Annotated[
         Maybe[InstanceRef],
         Field(
-            description="of a service backup: an instance of the home region; when it is stopped or its SSM "
-            "agent is not online, it is waited for 15 minutes"
+            description="an instance of the home region; when it is stopped or its SSM agent is not online, "
+            "it is waited for 15 minutes; of snapshots: data volumes are made of them and attached at the "
+            "devices they were at, then the rule's `restore` mounts them"
         ),
     ] = None
     availability_zone: Annotated[
@@ -41,7 +48,8 @@ class RestoreTarget(Declared):
             min_length=1,
             max_length=64,
             examples=["eu-west-1a"],
-            description="of snapshots: where the volumes are made, in the region of the vault",
+            description="of snapshots: where volumes are made, in the region of the vault; nothing attaches "
+            "them",
         ),
     ] = None
     size: Annotated[
@@ -109,15 +117,10 @@ def plan_volume_restore(
         InvalidInput: the target is not one for snapshots, or EBS cannot make the volumes so.
     """
     target, region = order.target, artefact.snapshots.region
-    problems, zone = [], target.availability_zone
-    if target.instance_id is not None:
-        expected = "nothing: the point is of snapshots, whose target is an availability_zone"
-        problems.append(Problem("/target/instance_id", target.instance_id, expected))
+    zone = target.availability_zone
     if zone is None or not zone.startswith(region) or zone == region:
         expected = f"a zone of {region}, where vault {artefact.vault} keeps the snapshots, such as {region}a"
-        problems.append(Problem("/target/availability_zone", zone, expected))
-    if problems:
-        raise InvalidInput(WHAT, problems)
+        raise InvalidInput(WHAT, [Problem("/target/availability_zone", zone, expected)])
     wanted = Wanted(target.size, target.type, target.iops, target.throughput)
     if impossible := problems_of(refs, wanted):
         raise InvalidInput(WHAT, impossible)
@@ -133,6 +136,35 @@ def plan_volume_restore(
     )
     reason = f"restore of {point.id} from {artefact.vault} to {zone}"
     return _request(point, "volume", order, work, reason, Budget("CreateVolume", region))
+
+
+def plan_attached_restore(
+    point: RecoveryPoint, artefact: Artefact, plan: Plan | None, order: Order, home_region: str
+) -> JobRequest[AttachedRestoreWork]:
+    """Return the job that attaches volumes of an artefact's snapshots to the instance that is the target;
+    `plan` is the point's plan as it is now, None when it is gone.
+
+    Raises:
+        InvalidInput: the snapshots are not in the region of the instances.
+    """
+    region = artefact.snapshots.region
+    if region != home_region:
+        expected = (
+            f"a vault that keeps snapshots in {home_region}, where the instances are; those of "
+            f"{artefact.vault} are in {region}, where they can be restored as volumes, with an "
+            "availability_zone as target"
+        )
+        raise InvalidInput(WHAT, [Problem("/vault", artefact.vault, expected)])
+    rule = plan.rule(point.rule) if plan else None
+    stored = point.source.get("rule")
+    work = AttachedRestoreWork(
+        recovery_point=point.id,
+        vault=artefact.vault,
+        region=region,
+        instance_id=order.target.instance_id or "",
+        rule=id_of(rule) if isinstance(rule, SnapshotRule) else RuleId(stored) if stored else None,
+    )
+    return attached_restore_request(point, work, order.key, order.now)
 
 
 def artefact_to_restore(point: RecoveryPoint, vault: str | None) -> Artefact:

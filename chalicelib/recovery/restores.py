@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from chalicelib.aws.ec2 import Ec2
+from chalicelib.aws.ec2 import Ec2, Instance
 from chalicelib.catalog.recovery_point import Lineage, RecoveryPoint, SnapshotRef, SnapshotSet
 from chalicelib.catalog.store import PlanStore, PointStore
 from chalicelib.catalog.store.rules import RuleStore, id_of
@@ -16,16 +16,18 @@ from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
 from chalicelib.jobs.claims import Claims, lock_of_instance
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest, JobId, JobKind
-from chalicelib.jobs.work import ServiceRestoreWork, VolumeRestoreWork
+from chalicelib.jobs.work import AttachedRestoreWork, ServiceRestoreWork, VolumeRestoreWork
 from chalicelib.plans.declared import Declared, Fault, Maybe
-from chalicelib.plans.model import Kind, Rule, ServiceRule
+from chalicelib.plans.model import Kind, Rule
 from chalicelib.plans.words import near
+from chalicelib.recovery.data_volumes import data_volumes, taken_device, why_not_of_one
 from chalicelib.recovery.requests import (
     WHAT,
     Order,
     RestoreTarget,
     artefact_to_restore,
     newest_at,
+    plan_attached_restore,
     plan_service_restore,
     plan_volume_restore,
 )
@@ -82,7 +84,7 @@ class PlannedRestore:
 
     request: AnyRequest
     refs: tuple[SnapshotRef, ...] = ()
-    script_rule: ServiceRule | None = None
+    script_rule: Rule | None = None
     plan_rules: tuple[Rule, ...] = ()
     jobs: tuple[JobId, ...] = ()
 
@@ -112,7 +114,8 @@ class Restores:
             NotFound: there is no such point, or none of that age.
             InvalidInput: the target is not one for this kind of point or is not there, or the vault is not
                 configured.
-            Conflict: another restore works on the instance, or more than one plan has such points.
+            Conflict: another restore works on the instance, it cannot have the point's volumes, or more than
+                one plan has such points.
         """
         if order.vault is not None and order.vault not in self.vaults:
             names = sorted(self.vaults)
@@ -122,14 +125,18 @@ class Restores:
         stored = self.plans.get(point.plan)
         artefact = artefact_to_restore(point, order.vault)
         to = Order(order.vault, order.target, key, self.now())
+        plan = stored.plan if stored else None
         refs: tuple[SnapshotRef, ...] = ()
-        if isinstance(artefact.content, SnapshotSet):
+        request: AnyRequest
+        if not isinstance(artefact.content, SnapshotSet):
+            request = plan_service_restore(point, artefact, plan, to, self.staging_vaults)
+        elif order.target.instance_id is not None:
+            request = plan_attached_restore(point, artefact, plan, to, self.home_region)
+            refs = tuple(self.points.snapshots(point, artefact.vault))
+        else:
             refs = tuple(self.points.snapshots(point, artefact.vault))
             request = plan_volume_restore(point, artefact, refs, to)
-        else:
-            plan = stored.plan if stored else None
-            request = plan_service_restore(point, artefact, plan, to, self.staging_vaults)
-        self._require_target(request)
+        refs = self._require_target(request, refs)
         rules = stored.plan.rules if stored else ()
         return PlannedRestore(request, refs, self._script_rule(request, rules), rules)
 
@@ -147,11 +154,13 @@ class Restores:
 
     def snapshots_of(self, work: object) -> tuple[SnapshotRef, ...]:
         """Return the snapshots that a job makes volumes of; none when its point is forgotten."""
-        if not isinstance(work, VolumeRestoreWork):
+        if not isinstance(work, AttachedRestoreWork | VolumeRestoreWork):
             return ()
         point = self.points.get(work.recovery_point)
         if point is None or point.in_vault(work.vault) is None:
             return ()
+        if isinstance(work, AttachedRestoreWork):
+            return data_volumes(self.points.snapshots(point, work.vault), None)
         if work.shard is not None:
             return self.points.shard(point, work.vault, work.shard)
         return tuple(self.points.snapshots(point, work.vault))
@@ -175,27 +184,45 @@ class Restores:
             raise NotFound(f"there is no recovery point that can be restored{where}{when}", resource=named)
         return newest
 
-    def _script_rule(self, request: AnyRequest, rules: Sequence[Rule]) -> ServiceRule | None:
+    def _script_rule(self, request: AnyRequest, rules: Sequence[Rule]) -> Rule | None:
         """Return the rule whose scripts a restore runs, None for one that runs none."""
-        if not isinstance(request.work, ServiceRestoreWork):
+        wanted = getattr(request.work, "rule", None)
+        if wanted is None:
             return None
-        of_plan = (rule for rule in rules if id_of(rule) == request.work.rule)
-        rule = next(of_plan, None) or self.rules.get(request.work.rule)
-        return rule if isinstance(rule, ServiceRule) else None
+        of_plan = (rule for rule in rules if id_of(rule) == wanted)
+        return next(of_plan, None) or self.rules.get(wanted)
 
-    def _require_target(self, request: AnyRequest) -> None:
-        """Check that EC2 knows the target: better refused now than failed later."""
+    def _require_target(self, request: AnyRequest, refs: tuple[SnapshotRef, ...]) -> tuple[SnapshotRef, ...]:
+        """Check that EC2 knows the target, and that an instance can have the volumes: better refused now than
+        failed later. Return the snapshots that volumes are made of."""
         match request.work:
-            case ServiceRestoreWork(instance_id=instance):
-                if not self.ec2(self.home_region).instances_by_id([instance]):
-                    expected = f"an instance of {self.home_region} that is not terminated"
-                    raise InvalidInput(WHAT, [Problem("/target/instance_id", instance, expected)])
-                self._require_free(instance, request)
+            case ServiceRestoreWork(instance_id=id):
+                self._instance(id)
+                self._require_free(id, request)
+            case AttachedRestoreWork(instance_id=id):
+                instance = self._instance(id)
+                self._require_free(id, request)
+                refs = data_volumes(refs, instance)
+                if why := why_not_of_one(refs) or taken_device(refs, instance, self._made_by(request)):
+                    raise Conflict(why, operation="restoring", resource=request.work.recovery_point)
             case VolumeRestoreWork(availability_zone=zone, region=region):
                 zones = self.ec2(region).availability_zones()
                 if zone not in zones:
                     expected = f"a zone of {region}, one of {', '.join(zones)}"
                     raise InvalidInput(WHAT, [Problem("/target/availability_zone", zone, expected)])
+        return refs
+
+    def _made_by(self, request: AnyRequest) -> Collection[str]:
+        """Return the volumes that the restore has made, when the same request was opened before."""
+        job = self.engine.jobs.get(request.id)
+        return job.progress.made.values() if job is not None else ()
+
+    def _instance(self, id: str) -> Instance:
+        found = self.ec2(self.home_region).instances_by_id([id])
+        if not found:
+            expected = f"an instance of {self.home_region} that is not terminated"
+            raise InvalidInput(WHAT, [Problem("/target/instance_id", id, expected)])
+        return found[0]
 
     def _require_free(self, instance: str, request: AnyRequest) -> None:
         holder = self.claims.lock_holder(lock_of_instance(instance))

@@ -13,6 +13,8 @@ from tests.support.deployment import (
     snapshot_rule,
 )
 
+MOUNT = 'echo "$FARSHORE_JOB" >> restores; cat volumes/sdf/data volumes/sdg/data > mounted'
+
 
 @dataclass(frozen=True, slots=True)
 class Story:
@@ -87,6 +89,46 @@ def _made_point(app: Deployment, job: Document, context: Document) -> object:
 
 def _made_file(app: Deployment, job: Document, context: Document) -> object:
     return _shape(app.point(job["recovery_point"])), _runs(app, job, context, "ran")
+
+
+def _to_attach(*, script: str = MOUNT) -> Callable[[Deployment], str]:
+    """Plan a rule whose restore script reads the volumes; have an instance with data on two."""
+
+    def prepare(app: Deployment) -> str:
+        instance = app.run_instance("orders", volumes=2)
+        for device in ("sdf", "sdg"):
+            (app.directory(instance) / "volumes" / device / "data").write_text(f"data of {device}")
+        app.put_plan(
+            "orders", snapshot_rule(restore=script, verify="grep -q sdg volumes/sdg/data", timeout="2m")
+        )
+        return instance
+
+    return prepare
+
+
+def _fresh_instance(app: Deployment, instance: str) -> Document:
+    """Have an instance of its own for each restore; its data volumes would stand in the next one's way."""
+    made = _point_there(app, instance)
+    for reservation in app.ec2().describe_instances()["Reservations"]:
+        for each in reservation["Instances"]:
+            if each["InstanceId"] != instance and each["State"]["Name"] == "running":
+                app.ec2().terminate_instances(InstanceIds=[each["InstanceId"]])
+    return {**made, "onto": app.run_instance("fresh", volumes=0)}
+
+
+def _attached(app: Deployment, job: Document, context: Document) -> object:
+    """Describe what of a restore is attached, and what its script saw."""
+    mine = [
+        volume for volume in app.restored_volumes().values() if _tags(volume)["farshore:job"] == job["id"]
+    ]
+    attachments = sorted(
+        (each["Device"], each["State"], each["InstanceId"] == context["onto"])
+        for volume in mine
+        for each in volume["Attachments"]
+    )
+    seen = app.directory(context["onto"]) / "mounted"
+    onto = {"instance": context["onto"]}
+    return len(mine), attachments, seen.read_text(), _runs(app, job, onto, "restores")
 
 
 def _made_volumes(app: Deployment, job: Document, context: Document) -> object:
@@ -196,6 +238,19 @@ STORIES = {
         _point_there,
         lambda app, made: app.restore(made["point"], "primary", availability_zone="eu-central-1a"),
         _made_volumes,
+    ),
+    "restore of volumes onto an instance": Story(
+        _to_attach(),
+        _fresh_instance,
+        lambda app, made: app.restore(made["point"], "primary", instance_id=made["onto"]),
+        _attached,
+    ),
+    "restore of volumes that its script refuses": Story(
+        _to_attach(script=f"{MOUNT}; exit 3"),
+        _fresh_instance,
+        lambda app, made: app.restore(made["point"], "primary", instance_id=made["onto"]),
+        _attached,
+        "FAILED",
     ),
     "restore of a service": Story(
         _planned(service_rule()),

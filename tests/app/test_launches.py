@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.deployment import Deployment, Document, service_rule
+from tests.support.deployment import Deployment, Document, service_rule, snapshot_rule
 from tests.support.groups import HOOKS, Group
 
 LAUNCH_EVENT = "EC2 Instance-launch Lifecycle Action"
@@ -220,6 +220,55 @@ def test_the_newest_good_point_is_chosen_by_when_its_data_was_taken(app: Deploym
     app.terminate(with_two)
 
     assert read(app, Group(app).only()) == "the newer data\n"
+
+
+def test_a_launch_from_snapshots_has_its_volumes_attached_and_mounted(app: Deployment) -> None:
+    rule = snapshot_rule(
+        "file", volumes={"boot": False}, restore="cp volumes/sdg/data data", verify="test -s data"
+    )
+    planned(app, rule)
+    group = Group(app, device="/dev/sdf")
+    first = group.only()
+    made = app.ec2().create_volume(Size=1, AvailabilityZone="eu-central-1a")["VolumeId"]
+    app.pass_time(seconds=10)
+    app.ec2().attach_volume(VolumeId=made, InstanceId=first, Device="/dev/sdg")
+    app.pass_time(seconds=10)
+    (app.directory(first) / "volumes" / "sdg" / "data").write_text("on the volume\n")
+    [spare] = [
+        each["Ebs"]["VolumeId"]
+        for each in app.ec2().describe_instances(InstanceIds=[first])["Reservations"][0]["Instances"][0][
+            "BlockDeviceMappings"
+        ]
+        if each["DeviceName"] == "/dev/sdf"
+    ]
+    app.ec2().detach_volume(VolumeId=spare)
+    app.pass_time(seconds=10)
+
+    group.replace(first)
+    app.pass_time(minutes=3)
+    second = group.only()
+
+    assert read(app, second) == "on the volume\n"
+    assert (app.directory(second) / "volumes" / "sdg" / "data").read_text() == "on the volume\n"
+    assert [state for state, _ in reasons(app, "launch")] == ["COMPLETED", "COMPLETED"]
+
+
+def test_a_launch_whose_device_is_taken_fails_and_leaves_nothing(app: Deployment) -> None:
+    rule = snapshot_rule("file", volumes={"boot": False}, restore="true")
+    planned(app, rule)
+    instance = app.run_instance("orders")
+    app.back_up("orders")
+    app.pass_time(minutes=2)
+    app.terminate(instance)
+    group = Group(app)
+    app.pass_time(minutes=2)
+
+    (launch, *_) = launches(app)
+    assert launch["state"] == "FAILED"
+    assert "/dev/sdf" in launch["reason"]
+    assert "InService" not in group.states().values()
+    app.pass_time(minutes=5)
+    assert app.restored_volumes() == {}
 
 
 def test_an_instance_without_a_group_is_served_when_it_first_runs_and_never_again(app: Deployment) -> None:

@@ -103,6 +103,7 @@ def play(app: Farshore) -> None:
         restore(app, files)
     for vault, region in (("dr", DR_REGION), ("primary", HOME_REGION)):
         restore(app, {"rule": "blocks", "vault": vault, "target": {"availability_zone": f"{region}a"}})
+    restore_onto_instances(app)
     let_go(app)
     app.post("/inventory", {})
     app.finish()
@@ -168,6 +169,19 @@ def restore(app: Farshore, wanted: Document) -> None:
     [job] = app.post("/restores", {"service": "orders", **wanted})
     app.finish()
     assert app.job(job)["state"] == "COMPLETED", app.job(job)
+
+
+def restore_onto_instances(app: Farshore) -> None:
+    """Attach volumes to an instance, and to one on which the script fails."""
+    for state, script in (("COMPLETED", "true"), ("FAILED", "false")):
+        blocks = {**plan()["rules"][0], "restore": script}
+        app.put_plan("orders", plan() | {"rules": [blocks, *plan()["rules"][1:]]})
+        started = app.ec2().run_instances(ImageId="ami-12345678", MinCount=1, MaxCount=1)
+        instance = started["Instances"][0]["InstanceId"]
+        order = {"service": "orders", "rule": "blocks", "target": {"instance_id": instance}}
+        [job] = app.post("/restores", order)
+        app.finish()
+        assert app.job(job)["state"] == state, app.job(job)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class Group:
         *,
         desired: int = 1,
         hooks: Any = HOOKS,
+        device: str = "/dev/sdf",
         tags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.app = app
@@ -39,7 +40,7 @@ class Group:
         data = {
             "ImageId": "ami-12345678",
             "InstanceType": "t3.micro",
-            "BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}}],
+            "BlockDeviceMappings": [{"DeviceName": device, "Ebs": {"VolumeSize": 1}}],
         }
         app.ec2().create_launch_template(LaunchTemplateName="orders", LaunchTemplateData=data)
         self.autoscaling.create_auto_scaling_group(

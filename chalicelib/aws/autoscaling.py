@@ -27,6 +27,8 @@ WAITING_STATES = {
     LAUNCHING: frozenset({"Pending:Wait", "Warmed:Pending:Wait"}),
     TERMINATING: frozenset({"Terminating:Wait", "Warmed:Terminating:Wait"}),
 }
+# What the states of an instance begin with that is not in service yet.
+BEFORE_SERVICE = ("Pending", "Warmed")
 
 
 @dataclass(frozen=True, slots=True)

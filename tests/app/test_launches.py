@@ -9,7 +9,7 @@ from tests.support.groups import HOOKS, Group
 
 LAUNCH_EVENT = "EC2 Instance-launch Lifecycle Action"
 TERMINATE_EVENT = "EC2 Instance-terminate Lifecycle Action"
-KEEPS_DATA = {
+KEEPS_DATA: Document = {
     "script": 'cat data > "$2" 2>/dev/null || echo nothing yet > "$2"',
     "restore": "cat > data",
     "verify": "test -s data",

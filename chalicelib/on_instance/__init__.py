@@ -49,7 +49,7 @@ _WHY_BY_EXIT_CODE: Final = {
     NO_ROOM: "the instance has no room for the files of the run",
     WRONG_BYTES: "the instance did not get the bytes that were backed up; nothing was restored",
     RESTORE_FAILED: "the restore script failed",
-    VERIFY_FAILED: "the restore script ended well, and the verify script failed",
+    VERIFY_FAILED: "the restore script succeeded, but the verify script failed",
     RAN_BEFORE: "this job has run on the instance before, and runs there only once",
 }
 # What to do about it, where the runner, which knows more, does not say so itself.

@@ -11,7 +11,7 @@ NIGHTLY = {("orders-db", "nightly"), ("files", "volumes")}
 
 def check_told(claims: Claims, farshore: Farshore, began: datetime) -> None:
     """Check that the API says what is missing, and that no copy is missing that nobody makes again."""
-    again = "copies into dr that failed and are made again"
+    again = "copies into dr that failed and will be tried again"
     told = [sentence for sentence in says(farshore) if again in sentence]
     claims.check("GET /status says which copies are missing", bool(told), told[0] if told else "nothing")
     waiting = [job for job in farshore.jobs(began) if job["kind"] == "backup" and job["state"] == "RUNNING"]

@@ -94,7 +94,7 @@ class BackupRun:
     job: str
     service: str
     script: str  # a path on the instance, or the text of a script
-    address: tuple[str, str]  # URLs that get the first letter, and put `TAKEN` in its place
+    address: tuple[str, str]  # URLs that get the first letter, and replace it with `TAKEN`
     timeout: timedelta  # when SSM ends the run
     output: Literal["pipe", "file"] = "pipe"
     persistence: Persistence = Persistence()
@@ -134,7 +134,7 @@ class RestoreRun:
 
     job: str
     service: str
-    address: tuple[str, str]  # URLs that get the first letter, and put `TAKEN` in its place
+    address: tuple[str, str]  # URLs that get the first letter, and replace it with `TAKEN`
     size_bytes: int
     sha256: str | None
     restore: str  # a path on the instance, or the text of a script

@@ -135,7 +135,7 @@ class OpenParts:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete copies that nobody needs: of a failed job, or made twice."""
+    """Delete copies that are not needed: of a failed job, or made twice."""
 
     snapshots: tuple[str, ...]
 

@@ -1,7 +1,7 @@
-"""What scripts are given, and what the runner needs on an instance: declared here, and nowhere else.
+"""Declares, once, what users' scripts are given and what the runner needs on an instance.
 
-The runner exports the variables and looks for the tools that stand here; `docs/scripts.md` has its tables
-from here (`document()`), and a test holds the page against them.
+The runner exports these variables and checks for these tools; the tables of `docs/scripts.md` are made from
+them (`document()`), and a test compares the page.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Script(StrEnum):
-    """A script of a user's, by the key that it has in a rule."""
+    """A user's script, by its key in a rule."""
 
     BACKUP = "script"
     RESTORE = "restore"
@@ -23,8 +23,7 @@ ALL = tuple(Script)
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Something that scripts are given, under a name of theirs; `value` is what it is to the runner's
-    shell."""
+    """Something that scripts are given under a name; `value` is the runner's expression for it."""
 
     name: str
     scripts: Sequence[Script]
@@ -65,13 +64,13 @@ TOOLS = (
     Tool("sh", "the runner itself: any POSIX shell (dash, bash, busybox)"),
     Tool("curl", "sends parts, fetches backups and letters; 7.29 or newer"),
     Tool("sha256sum", "hashes every part and the whole"),
-    Tool("cat", "hands on what scripts said; ends the run's files when the run was killed"),
+    Tool("cat", "passes on what scripts printed; lets the guard wait for the end of the run"),
     Tool("dd", "cuts the output into parts, reads a backup part by part"),
-    Tool("find", "sees to it that the folder of the runs is the user's own"),
+    Tool("find", "checks that the folder of the runs belongs to the user"),
     Tool("id", "the same"),
     Tool("mkdir", "makes the folder of the run, once"),
     Tool("mkfifo", "makes the pipe that a script writes to"),
-    Tool("mktemp", "makes a folder that no script knows"),
+    Tool("mktemp", "makes a folder that scripts do not know"),
     Tool("mv", "keeps the last words of a script", restore=False),
     Tool("rm", "removes what the run wrote"),
     Tool("sleep", "waits between two tries"),
@@ -83,7 +82,7 @@ TOOLS = (
 
 
 def exports(scripts: Iterable[Script]) -> str:
-    """Write a shell function `give` that exports what these scripts are given."""
+    """Return a shell function `give` that exports what these scripts are given."""
     wanted = set(scripts)
     given = " ".join(f'{each.name}="{each.value}"' for each in VARIABLES if wanted & set(each.scripts))
     return f"give() {{\n    export {given}\n}}\n"
@@ -95,7 +94,7 @@ def tools(*, restore: bool) -> tuple[str, ...]:
 
 
 def document() -> str:
-    """Write the tables of `docs/scripts.md`."""
+    """Return the tables of `docs/scripts.md`."""
     given = [(f"`{each.name}`", *_marks(each.scripts), each.meaning) for each in (*ARGUMENTS, *VARIABLES)]
     needed = [
         (f"`{each.name}`", "yes" if each.backup else "", "yes" if each.restore else "", each.purpose)

@@ -1,4 +1,4 @@
-"""Restores that somebody asks for: which point, from where, whether the target is there; and their jobs."""
+"""Opens restores at an operator's request: finds the point and its vault, and checks the target."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,9 +32,11 @@ from chalicelib.recovery.requests import (
 
 
 class RestoreOrder(Declared):
-    """A recovery point by its id, or the newest of a service's rule (at a moment); where from and to."""
+    """Which recovery point to restore (by id, or the newest of a service's rule), from where and to where."""
 
-    recovery_point: Annotated[Maybe[PointRef], Field(description="what to restore; or, instead:")] = None
+    recovery_point: Annotated[
+        Maybe[PointRef], Field(description="what to restore; or else `service` and `rule`")
+    ] = None
     service: Annotated[
         Maybe[ServiceName],
         Field(
@@ -61,13 +63,13 @@ class RestoreOrder(Declared):
         RestoreTarget,
         Field(description="where to", examples=[{"instance_id": "i-0123456789abcdef0"}]),
     ]
-    dry_run: Annotated[bool, Field(description="answer 200 with what `would` be done, and do nothing")] = (
+    dry_run: Annotated[bool, Field(description="answer 200 with what `would` be done, without doing it")] = (
         False
     )
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield that it is not said in one way what to restore."""
+        """Yield a fault unless the point is named in exactly one way."""
         by_id, by_rule = "recovery_point" in given, {"service", "rule"} <= given.keys()
         if by_id == by_rule or (by_id and given.keys() & {"service", "rule", "plan", "at"}):
             yield (), "either `recovery_point`, or `service` and `rule` and perhaps `plan` and `at`"
@@ -75,7 +77,7 @@ class RestoreOrder(Declared):
 
 @dataclass(frozen=True, slots=True)
 class PlannedRestore:
-    """A restore that can be opened: the snapshots it makes volumes of, or the rule whose scripts it runs.
+    """A restore that can be opened, with the snapshots it restores or the rule whose scripts it runs.
 
     `jobs` is empty until it is opened, and in a dry run.
     """
@@ -89,9 +91,9 @@ class PlannedRestore:
 
 @dataclass(frozen=True, slots=True)
 class Restores:
-    """Plans and opens restores. `ec2` gives EC2 of a region; `vaults` are all there are, by name.
+    """Plans and opens restores. `ec2` returns EC2 of a region; `vaults` are all configured ones, by name.
 
-    `staging_vaults` are those in which an off-site copy may be put together, the best first.
+    `staging_vaults` are those in which an off-site copy may be assembled, the best first.
     """
 
     engine: Engine
@@ -106,7 +108,7 @@ class Restores:
     now: Callable[[], datetime]
 
     def plan(self, order: RestoreOrder, key: str) -> PlannedRestore:
-        """Return what a restore would do, with everything checked that can be; under one `key` it is one job.
+        """Return what a restore would do, after all checks; the same `key` always gives the same job.
 
         Raises:
             NotFound: there is no such point, or none of that age.
@@ -146,7 +148,7 @@ class Restores:
         return replace(planned, jobs=self.engine.open([planned.request]))
 
     def snapshots_of(self, work: object) -> tuple[SnapshotRef, ...]:
-        """Return the snapshots that a job makes volumes of; none when its point is forgotten."""
+        """Return the snapshots that a job restores; none if its point is no longer in the catalog."""
         if not isinstance(work, VolumeRestoreWork):
             return ()
         point = self.points.get(work.recovery_point)
@@ -176,7 +178,7 @@ class Restores:
         return newest
 
     def _script_rule(self, request: AnyRequest, rules: Sequence[Rule]) -> ServiceRule | None:
-        """Return the rule whose scripts a restore runs, None for one that runs none."""
+        """Return the rule whose scripts a restore runs; None if it runs none."""
         if not isinstance(request.work, ServiceRestoreWork):
             return None
         of_plan = (rule for rule in rules if id_of(rule) == request.work.rule)
@@ -184,7 +186,7 @@ class Restores:
         return rule if isinstance(rule, ServiceRule) else None
 
     def _require_target(self, request: AnyRequest) -> None:
-        """Check that EC2 knows the target: better refused now than failed later."""
+        """Check that EC2 knows the target, so that a request is refused now rather than fail later."""
         match request.work:
             case ServiceRestoreWork(instance_id=instance):
                 if not self.ec2(self.home_region).instances_by_id([instance]):

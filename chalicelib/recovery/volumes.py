@@ -1,8 +1,8 @@
-"""Restores volumes from a recovery point's snapshots, in the region in which the chosen vault keeps them.
+"""Restores volumes from a recovery point's snapshots, in the region of the chosen vault.
 
-Invariant: CreateVolume carries a client token made of the job and the snapshot, so one restore makes each
-volume once; a call whose answer was lost is made again and answers with the same volume. Many snapshots are
-restored by child jobs, each restoring one part.
+Invariant: CreateVolume has a client token made of the job and the snapshot, so one restore makes each volume
+once; a call whose answer was lost is made again and returns the same volume. Many snapshots are restored by
+child jobs, each restoring one part.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,8 +27,8 @@ BROKEN = ("error", "deleting", "deleted", "gone")
 
 @dataclass(frozen=True, slots=True)
 class VolumeProgress:
-    """How far a restore of volumes is: the volume of each snapshot, when the last was made; in
-    cleaning, whether volumes made unseen were looked for; parts opened."""
+    """How far a restore of volumes is: the volume of each snapshot, when the last was made, and the parts
+    opened; in cleaning, whether volumes were looked for whose answer was lost."""
 
     made: Mapping[str, str] = field(default_factory=dict)
     made_at: datetime | None = None
@@ -41,7 +41,7 @@ VolumeJob = Job[VolumeRestoreWork, VolumeProgress]
 
 @dataclass(frozen=True, slots=True)
 class VolumeRestoreObservation:
-    """The snapshots to restore, the volumes made by their ids, the number of parts of a large point."""
+    """The snapshots to restore, the volumes by their ids, and the number of parts of a large point."""
 
     refs: tuple[SnapshotRef, ...] = ()
     volumes: Mapping[str, Volume] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class OpenParts:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Record the volumes that calls have made whose answer was lost: they are only named."""
+    """Record volumes made by calls whose answer was lost, to name them in the reason."""
 
     made: Mapping[str, str]
 
@@ -77,7 +77,7 @@ Action = Create | OpenParts | Note
 
 @dataclass(frozen=True, slots=True)
 class VolumeRestore:
-    """Restores volumes; `ec2` gives EC2 by its region."""
+    """Restores volumes; `ec2` returns EC2 of a region."""
 
     points: PointStore
     ec2: Callable[[str], Ec2]
@@ -86,7 +86,7 @@ class VolumeRestore:
     deadline = timedelta(days=2)
 
     def observe(self, job: VolumeJob, children: Children) -> VolumeRestoreObservation:
-        """Look at the point's snapshots and at the volumes that the job has recorded."""
+        """Return the point's snapshots and the volumes that the job has recorded."""
         point = self.points.get(job.work.recovery_point)
         if point is None:
             raise NotFound("no such recovery point", operation="restoring", resource=job.work.recovery_point)
@@ -101,7 +101,7 @@ class VolumeRestore:
         return VolumeRestoreObservation(refs, {volume.id: volume for volume in made})
 
     def decide(self, job: VolumeJob, seen: VolumeRestoreObservation, now: datetime) -> Decision[Action]:
-        """Make each volume, wait until all are available."""
+        """Make each volume, then wait until all are available."""
         if seen.parts:
             return _decide_parts(job, seen, now)
         if not seen.refs:
@@ -122,14 +122,15 @@ class VolumeRestore:
         return Finish(f"restored {', '.join(sorted(states))}")
 
     def clean_up(self, job: VolumeJob, seen: VolumeRestoreObservation, now: datetime) -> Cleaning[Action]:
-        """End; volumes that were made stay, for the operator to look at, and the reason names them.
+        """End; volumes that were made stay for the operator to examine, and the reason names them.
 
-        Those made unseen are looked for, until EC2 must show them; a tag is enough to name one.
+        Volumes made by calls whose answer was lost are looked for until EC2 must show them; a tag is enough
+        to name one.
         """
         if not (job.progress.looked or seen.parts) and job.failure is not None:
             visible_at = job.failure.at + ADOPTION_GRACE
             if now < visible_at and any(ref.id not in job.progress.made for ref in seen.refs):
-                return Wait(visible_at, f"{job.failure.reason}; looking for volumes made unseen")
+                return Wait(visible_at, f"{job.failure.reason}; looking for volumes whose answer was lost")
             wanted = {ref.id for ref in seen.refs} - set(job.progress.made)
             found = {
                 each.snapshot_id: each.id for each in seen.volumes.values() if each.snapshot_id in wanted
@@ -187,8 +188,9 @@ def _decide_parts(job: VolumeJob, seen: VolumeRestoreObservation, now: datetime)
 
 
 def _state(job: VolumeJob, seen: VolumeRestoreObservation, volume_id: str, now: datetime) -> str:
-    """Return how a volume stands; EC2 takes one away again that it cannot decrypt, and says so in an event
-    alone.
+    """Return the state of a volume.
+
+    EC2 removes a volume that it cannot decrypt, and reports that only in an event.
 
     https://docs.aws.amazon.com/ebs/latest/userguide/ebs-cloud-watch-events.html
     """

@@ -6,7 +6,7 @@ GET    /instances                                   ->  {instance id: its direct
 GET    /calls[?caller=function|other]               ->  {service: {operation: count}}
 DELETE /calls                                       starts the count from zero
 GET    /faults                                      ->  the faults in force, with how often each was met
-PUT    /faults     [fault, ...]                     puts these in force, and no others
+PUT    /faults     [fault, ...]                     replaces all faults with these
 """
 
 import json
@@ -58,7 +58,7 @@ class Control:
         }
 
     def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
-        """Answer one request: 404 and 405 for what there is not, 400 with the reason for bad input."""
+        """Answer one request: 404 and 405 for unknown routes, 400 with the reason for bad input."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         route = self._routes.get((method, path))
         if route is None:
@@ -136,5 +136,5 @@ def document_of(environ: WSGIEnvironment) -> Any:
 
 
 def written(status: int, document: object) -> HttpAnswer:
-    """Write a JSON answer."""
+    """Return a JSON answer."""
     return HttpAnswer(status, {"Content-Type": "application/json"}, json.dumps(document).encode() + b"\n")

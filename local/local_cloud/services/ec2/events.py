@@ -22,7 +22,7 @@ class Span:
     ended_at: datetime
 
     def members(self) -> dict[str, str]:
-        """Return the two members that say so."""
+        """Return the two members of an event for this."""
         return {"startTime": _time(self.started_at), "endTime": _time(self.ended_at)}
 
 
@@ -87,7 +87,7 @@ def snapshot_copied(outcome: Outcome, span: Span, *, incremental: bool) -> Event
 
 
 def volume_changed(account: str, region: str, volume_id: str, event: str, result: str) -> Event:
-    """Tell that a volume was created (`createVolume`, `available`) or deleted (`deleteVolume`, `deleted`)."""
+    """Return the event of a volume that was created (`createVolume`) or deleted (`deleteVolume`)."""
     return {
         "source": "aws.ec2",
         "detail-type": "EBS Volume Notification",

@@ -1,9 +1,9 @@
-"""RunInstances: what a launch asks for becomes moto's instances, each with its volumes and its directory.
+"""RunInstances: makes the instances of a launch, each with its volumes and its directory.
 
-Any image id will do; one that is not registered is a machine with an empty root volume of 8 GiB. Block
-devices come from the image, then the launch template, then the request, the later one deciding
+Any image id is accepted; an image that is not registered has an empty root volume of 8 GiB. Block
+devices come from the image, then the launch template, then the request, the last of which takes precedence
 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concepts.html). The same client
-token answers the same reservation. All is checked before anything is made.
+token gives the same reservation. Everything is checked before anything is made.
 
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
 

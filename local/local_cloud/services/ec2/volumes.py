@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html. Attach
 at once.
 
 moto: keeps the volumes and their attachments; makes them at once, and attaches one twice.
-Added: `creating` for a while, what types take of sizes, IOPS and throughput, client tokens, contents,
+Added: `creating` for a while, the limits of types for size, IOPS and throughput, client tokens, contents,
 events.
 """
 
@@ -50,7 +50,7 @@ class Volumes:
         }
 
     def create_volume(self, call: Call, _: PassOn) -> Mapping[str, Any]:
-        """Create a volume that is `creating` for a while; the same client token answers the same volume."""
+        """Create a volume that is `creating` for a while; the same client token gives the same volume."""
         region = Region.of(call)
         token = call.params.get("ClientToken")
         asked = {name: value for name, value in call.params.items() if name != "ClientToken"}
@@ -159,7 +159,7 @@ class Volumes:
         return "creating" if volume.id in self._creating else volume.status
 
     def delete(self, region: Region, volume_id: str) -> None:
-        """Delete a volume with its bytes, and tell it."""
+        """Delete a volume with its bytes, and put the event on the bus."""
         region.backend.delete_volume(volume_id)
         region.backend.tags.pop(volume_id, None)
         self._disks.delete(volume_id)

@@ -1,9 +1,11 @@
 """What becomes of an instance in its group: from `Pending` to `InService`, and from there to `Terminated`.
 
 Each state lasts a step, or as long as EC2 or the hooks take. An abandoned launch is terminated like any other
-instance, with the hooks of a termination. An instance that does not run any more is noticed by the health
-check, and goes the same way. In a warm pool the states are `Warmed:` ones, and an instance is ready where it
-would be in service; it waits for the hooks of a launch there, and again when it leaves for the group.
+instance, with the hooks of a termination (AWS does not say; so whoever handles them must expect both). An
+instance that does not run any more is noticed by the health check, and goes the same way: the hooks of its
+termination begin when it is gone. In a warm pool the states are `Warmed:` ones, and an instance is ready
+where it would be in service; it waits for the hooks of a launch there, and again when it leaves for the
+group.
 
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html and
 ec2-auto-scaling-health-checks.html, warm-pool-instance-lifecycle.html

@@ -13,6 +13,7 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.wrappers import Response
 
+from local_cloud.control.capacity import Capacity
 from local_cloud.control.clock import Clock
 from local_cloud.control.timeline import Timeline
 
@@ -91,7 +92,15 @@ class Quotas:
     snapshot_pending: timedelta = timedelta(seconds=5)
     copy_pending: timedelta = timedelta(seconds=8)
     volume_creating: timedelta = timedelta(seconds=2)
+    interface_moving: timedelta = timedelta(seconds=2)
+    records_pending: timedelta = timedelta(seconds=30)
     event_delay: timedelta = timedelta(milliseconds=500)
+    scaling_step: timedelta = timedelta(seconds=1)
+    """What Auto Scaling takes from one state to the next."""
+    health_check: timedelta = timedelta(seconds=5)
+    """What it takes Auto Scaling to notice that an instance does not run."""
+    launch_retry: timedelta = timedelta(seconds=60)
+    """After which Auto Scaling tries again a launch that failed."""
     throttled: bool = True
     """Whether EC2's request token buckets are kept."""
 
@@ -106,3 +115,4 @@ class CloudContext:
     root: Path
     """The cloud's folder: instances live in `root/instances/<id>`, volumes and snapshots below `root/ebs`."""
     quotas: Quotas
+    capacity: Capacity = field(default_factory=Capacity)

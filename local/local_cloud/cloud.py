@@ -28,6 +28,7 @@ from moto.core.model_instances import reset_model_data
 from local_cloud.call import ACCOUNT, CloudContext, Quotas, StandIn
 from local_cloud.cloudformation.resources import Workshop
 from local_cloud.cloudformation.template import Stack, StackPlan
+from local_cloud.control.capacity import Capacity
 from local_cloud.control.clock import Clock
 from local_cloud.control.faults import Faults, OutsideCall
 from local_cloud.control.routes import Control
@@ -38,11 +39,14 @@ from local_cloud.lambda_.functions import FUNCTION_KEY, FUNCTION_SECRET, FUNCTIO
 from local_cloud.lambda_.gateway import Gateway
 from local_cloud.lambda_.invocations import Invocations
 from local_cloud.server import Server
+from local_cloud.services.autoscaling import AutoScaling
 from local_cloud.services.dynamodb import DynamoDb
 from local_cloud.services.ec2 import Ec2
 from local_cloud.services.ec2.buckets import TokenBuckets
+from local_cloud.services.elbv2 import LoadBalancers
 from local_cloud.services.events.event_bus import EventBus
 from local_cloud.services.iam.signatures import Signatures
+from local_cloud.services.route53 import Route53
 from local_cloud.services.s3 import S3
 from local_cloud.services.sqs.queues import Queues
 from local_cloud.services.ssm import Ssm
@@ -113,16 +117,34 @@ class Cloud:
         invocations = Invocations(self.timeline, self.functions, self.queues.deliver)
         self.bus = EventBus(self.clock, self.timeline, self.faults, invocations, self.queues)
         self._tables = DynamoDb(self.clock, self.timeline, self.faults.staleness)
-        ground = CloudContext(self.clock, self.timeline, self.bus.emit, self.root, self._quotas)
+        self.capacity = Capacity()
+        ground = CloudContext(
+            self.clock, self.timeline, self.bus.emit, self.root, self._quotas, self.capacity
+        )
         self.ec2, self.ssm = machines(ground)
-        stand_ins: tuple[StandIn, ...] = (self.queues, self.bus, self._tables, self.ec2, self.ssm, S3())
+        balancers = LoadBalancers(self.clock)
+        self._groups = AutoScaling(ground, self.ec2, balancers)
+        self._names = Route53(ground)
+        stand_ins: tuple[StandIn, ...] = (
+            self.queues,
+            self.bus,
+            self._tables,
+            self.ec2,
+            self.ssm,
+            self._groups,
+            balancers,
+            self._names,
+            S3(),
+        )
         self._endpoint.attach(stand_ins, past=[self._tables.past])
         control = Control(
             clock=self.clock,
             timeline=self.timeline,
             calls=self.calls,
             faults=self.faults,
+            capacity=self.capacity,
             instances=self.ec2.directories,
+            spot=self.ec2.interruptions,
         )
         self.control = Server(control, ports.control)
 
@@ -157,6 +179,8 @@ class Cloud:
             part.reset()
         self.timeline.clear()
         for holder in (
+            self._groups,
+            self._names,
             self.queues,
             self.bus,
             self.gateway,
@@ -167,6 +191,7 @@ class Cloud:
         ):
             holder.clear()
         self.faults.replace([])
+        self.capacity.replace({})
         BackendDict.reset()
         reset_model_data()  # moto keeps every object that it ever made
         shutil.rmtree(self.root / "instances", ignore_errors=True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from little_stack import HOME, LittleStack
+from scaled import Scaled
 
 
 def ask(little: LittleStack, method: str, path: str, document: object = None) -> tuple[int, Any]:
@@ -131,8 +132,54 @@ def test_faults_that_cannot_be_are_refused_with_their_places(
 
 
 def test_other_paths_and_methods_are_refused_with_what_there_is(little: LittleStack) -> None:
-    assert ask(little, "GET", "/nope") == (
-        404,
-        {"error": "GET /nope: there are /calls, /clock, /faults, /instances"},
-    )
+    paths = "/calls, /capacity, /clock, /faults, /instances, /interruptions, /rebalances"
+    assert ask(little, "GET", "/nope") == (404, {"error": f"GET /nope: there are {paths}"})
     assert ask(little, "PUT", "/clock") == (405, {"error": "PUT /clock: it takes GET, POST"})
+
+
+def test_capacity_is_put_and_seen(little: LittleStack) -> None:
+    limits = {
+        "zones": [{"zone": "eu-central-1a", "type": "m5.*", "free": 2}],
+        "quotas": [{"region": HOME, "vcpus": 8}],
+    }
+    assert ask(little, "PUT", "/capacity", limits) == (200, limits)
+    assert ask(little, "GET", "/capacity") == (200, limits)
+    status, answer = ask(little, "PUT", "/capacity", {"zones": [{"free": "many"}]})
+    assert (status, "/zones/0/free" in answer["error"]) == (400, True)
+    assert ask(little, "PUT", "/capacity", {}) == (200, {"zones": [], "quotas": []})
+
+
+def test_a_spot_instance_is_warned_and_taken_back(little: LittleStack) -> None:
+    scaled = Scaled(little.cloud)
+    spot = {"InstanceMarketOptions": {"MarketType": "spot"}}
+    launched = [
+        scaled.ec2.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1, **more)["Instances"][0][
+            "InstanceId"
+        ]
+        for more in (spot, {})
+    ]
+    here, other = launched
+    assert ask(little, "POST", "/interruptions", {"instance": here})[0] == 400
+    scaled.wait()
+    assert ask(little, "POST", "/rebalances", {"instance": here}) == (200, {})
+    assert ask(little, "POST", "/interruptions", {"instance": here}) == (200, {})
+    (event,) = scaled.events("EC2 Spot Instance Interruption Warning")
+    assert event["resources"] == [f"arn:aws:ec2:{HOME}a:instance/{here}"]
+    assert event["detail"] == {"instance-id": here, "instance-action": "terminate"}
+    (event,) = scaled.events("EC2 Instance Rebalance Recommendation")
+    assert event["resources"] == [f"arn:aws:ec2:{HOME}:123456789012:instance/{here}"]
+    assert event["detail"] == {"instance-id": here}
+    scaled.wait(110)
+    assert scaled.instance(here)["State"]["Name"] == "running"
+    scaled.wait(11)
+    gone = scaled.instance(here)
+    assert gone["State"]["Name"] == "shutting-down"
+    assert gone["StateReason"]["Code"] == "Server.SpotInstanceTermination"
+    for document, problem in (
+        ({"instance": other}, "no Spot Instance"),
+        ({"instance": "i-0"}, "there is no instance"),
+        ({"instance": here, "action": "sing"}, "not an action"),
+        ([], "write"),
+    ):
+        status, answer = ask(little, "POST", "/interruptions", document)
+        assert (status, problem in answer["error"]) == (400, True)

@@ -1,6 +1,7 @@
 """Instances: launched by any client, seen, stopped, terminated."""
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -52,6 +53,103 @@ def test_same_client_token_launches_once_and_another_token_again(bench: Bench) -
     ]
     assert ids[0] == ids[1] != ids[2]
     assert len(bench.ec2.directories()) == 4
+
+
+def test_client_token_with_other_parameters_is_refused(bench: Bench) -> None:
+    ec2 = bench.client()
+    ec2.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1, ClientToken="one")
+    with pytest.raises(ClientError) as failure:
+        ec2.run_instances(ImageId="ami-1", MinCount=2, MaxCount=2, ClientToken="one")
+    assert code(failure) == "IdempotentParameterMismatch"
+
+
+def tagged(kind: str, **tags: str) -> dict[str, Any]:
+    return {"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+def test_launch_template_gives_what_the_request_does_not(bench: Bench) -> None:
+    ec2 = bench.client()
+    template = ec2.create_launch_template(
+        LaunchTemplateName="web",
+        LaunchTemplateData={
+            "ImageId": "ami-1",
+            "InstanceType": "t3.micro",
+            "Placement": {"AvailabilityZone": "eu-central-1b"},
+            "DisableApiTermination": True,
+            "UserData": "ZWNobyBoaQ==",
+            "BlockDeviceMappings": [
+                {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 3, "DeleteOnTermination": True}}
+            ],
+            "TagSpecifications": [
+                tagged("instance", app="web", own="template"),
+                tagged("volume", disk="yes"),
+            ],
+        },
+    )["LaunchTemplate"]
+    (one,) = ec2.run_instances(
+        LaunchTemplate={"LaunchTemplateName": "web", "Version": "$Latest"},
+        MinCount=1,
+        MaxCount=1,
+        InstanceType="t3.large",
+        BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 5}}],
+        TagSpecifications=[tagged("instance", own="request")],
+    )["Instances"]
+    bench.wait()
+    assert (one["InstanceType"], one["Placement"]["AvailabilityZone"]) == ("t3.large", "eu-central-1b")
+    assert {tag["Key"]: tag["Value"] for tag in one["Tags"]} == {
+        "app": "web",
+        "own": "request",
+        "aws:ec2launchtemplate:id": template["LaunchTemplateId"],
+        "aws:ec2launchtemplate:version": "1",
+    }
+    (disk,) = ec2.describe_volumes(Filters=[{"Name": "size", "Values": ["5"]}])["Volumes"]
+    assert disk["Tags"] == [{"Key": "disk", "Value": "yes"}]
+    assert disk["Attachments"][0]["DeleteOnTermination"] is True
+    said = ec2.describe_instance_attribute(InstanceId=one["InstanceId"], Attribute="userData")
+    assert said["UserData"]["Value"] == "ZWNobyBoaQ=="
+    with pytest.raises(ClientError) as failure:
+        ec2.terminate_instances(InstanceIds=[one["InstanceId"]])
+    assert code(failure) == "OperationNotPermitted"
+
+
+def test_launch_template_is_taken_in_the_version_that_is_named(bench: Bench) -> None:
+    ec2 = bench.client()
+    ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData={"ImageId": "ami-1"})
+    ec2.create_launch_template_version(LaunchTemplateName="web", LaunchTemplateData={"ImageId": "ami-2"})
+    versions = ec2.describe_launch_template_versions(LaunchTemplateName="web")["LaunchTemplateVersions"]
+    assert [each["LaunchTemplateData"]["ImageId"] for each in versions] == ["ami-1", "ami-2"]
+
+    def image(**version: str) -> str:
+        named = {"LaunchTemplateName": "web", **version}
+        answer = ec2.run_instances(LaunchTemplate=named, MinCount=1, MaxCount=1)
+        return str(answer["Instances"][0]["ImageId"])
+
+    assert (image(), image(Version="$Default"), image(Version="1")) == ("ami-1", "ami-1", "ami-1")
+    assert (image(Version="$Latest"), image(Version="2")) == ("ami-2", "ami-2")
+    ec2.modify_launch_template(LaunchTemplateName="web", DefaultVersion="2")
+    assert image() == "ami-2"
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ({"LaunchTemplateName": "none"}, "InvalidLaunchTemplateName.NotFoundException"),
+        ({"LaunchTemplateId": "lt-0123456789abcdef0"}, "InvalidLaunchTemplateId.NotFound"),
+        ({"LaunchTemplateName": "web", "Version": "3"}, "InvalidLaunchTemplateId.VersionNotFound"),
+        ({"LaunchTemplateName": "web", "Version": "0"}, "InvalidLaunchTemplateId.VersionNotFound"),
+        ({"LaunchTemplateName": "web", "LaunchTemplateId": "lt-1"}, "InvalidParameterCombination"),
+        ({"Version": "1"}, "MissingParameter"),
+    ],
+)
+def test_launch_template_that_does_not_exist_is_refused(
+    bench: Bench, named: dict[str, str], expected: str
+) -> None:
+    ec2 = bench.client()
+    ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData={"ImageId": "ami-1"})
+    with pytest.raises(ClientError) as failure:
+        ec2.run_instances(LaunchTemplate=named, MinCount=1, MaxCount=1)
+    assert code(failure) == expected
+    assert ec2.describe_instances()["Reservations"] == []
 
 
 def test_launch_makes_as_many_as_max_count(bench: Bench) -> None:

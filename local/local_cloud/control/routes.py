@@ -1,12 +1,16 @@
-"""The control server: the clock, the instances, the call counts, the faults. JSON in, JSON out.
+"""The control server: the clock, the instances, the call counts, the faults, the capacity. JSON in, JSON out.
 
 POST   /clock      {"advance": "1h"} or {"now": "2030-01-01T00:00:00Z"}  ->  {"now": ...}
 GET    /clock                                                            ->  {"now": ...}
 GET    /instances                                   ->  {instance id: its directory}
+POST   /interruptions {"instance": "i-...", "action": "terminate"}  warns, then ends a Spot Instance
+POST   /rebalances    {"instance": "i-..."}                         recommends to rebalance a Spot Instance
 GET    /calls[?caller=function|other]               ->  {service: {operation: count}}
 DELETE /calls                                       starts the count from zero
 GET    /faults                                      ->  the faults in force, with how often each was met
 PUT    /faults     [fault, ...]                     replaces all faults with these
+GET    /capacity                                    ->  what EC2 has room for, and the quotas
+PUT    /capacity   {"zones": [...], "quotas": [...]}  replaces all limits with these
 """
 
 import json
@@ -14,10 +18,11 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 from wsgiref.types import WSGIEnvironment
 
+from local_cloud.control.capacity import Capacity
 from local_cloud.control.clock import Clock
 from local_cloud.control.durations import parse_duration
 from local_cloud.control.faults import Caller, Faults
@@ -26,6 +31,18 @@ from local_cloud.endpoint import CallCount
 from local_cloud.server import HttpAnswer
 
 LOG = logging.getLogger(__name__)
+
+
+class Spot(Protocol):
+    """What takes Spot Instances back."""
+
+    def interrupt(self, instance_id: str, action: str = "terminate") -> None:
+        """Warn an instance, and end it; a ValueError says what is wrong."""
+        ...
+
+    def recommend_rebalance(self, instance_id: str) -> None:
+        """Recommend to rebalance; a ValueError says what is wrong."""
+        ...
 
 
 class Control:
@@ -38,23 +55,31 @@ class Control:
         timeline: Timeline,
         calls: CallCount,
         faults: Faults,
+        capacity: Capacity,
         instances: Callable[[], Mapping[str, Path]],
+        spot: Spot,
     ) -> None:
         self._clock = clock
         self._timeline = timeline
         self._calls = calls
         self._faults = faults
+        self._capacity = capacity
         self._instances = instances
+        self._spot = spot
         self._routes: Mapping[tuple[str, str], Callable[[WSGIEnvironment], object]] = {
             ("GET", "/clock"): lambda _: self._now(),
             ("POST", "/clock"): self._advance,
             ("GET", "/instances"): lambda _: {
                 key: str(path) for key, path in sorted(self._instances().items())
             },
+            ("POST", "/interruptions"): self._interrupt,
+            ("POST", "/rebalances"): self._rebalance,
             ("GET", "/calls"): self._count,
             ("DELETE", "/calls"): self._forget_calls,
             ("GET", "/faults"): lambda _: self._faults.to_document(),
             ("PUT", "/faults"): self._set_faults,
+            ("GET", "/capacity"): lambda _: self._capacity.to_document(),
+            ("PUT", "/capacity"): self._set_capacity,
         }
 
     def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
@@ -110,6 +135,24 @@ class Control:
             raise ValueError(f"{text} is past: it is {self._now()['now']}, and the clock goes forward only")
         return when.astimezone(UTC)
 
+    def _interrupt(self, environ: WSGIEnvironment) -> object:
+        match document_of(environ):
+            case {"instance": str(instance_id), "action": str(action), **others} if not others:
+                self._spot.interrupt(instance_id, action)
+            case {"instance": str(instance_id), **others} if not others:
+                self._spot.interrupt(instance_id)
+            case _:
+                raise ValueError('write {"instance": "i-...", "action": "terminate"}')
+        return {}
+
+    def _rebalance(self, environ: WSGIEnvironment) -> object:
+        match document_of(environ):
+            case {"instance": str(instance_id), **others} if not others:
+                self._spot.recommend_rebalance(instance_id)
+            case _:
+                raise ValueError('write {"instance": "i-..."}')
+        return {}
+
     def _count(self, environ: WSGIEnvironment) -> dict[str, dict[str, int]]:
         callers = parse_qs(environ["QUERY_STRING"]).get("caller")
         return self._calls.by_operation(Caller(callers[0]) if callers else None)
@@ -121,6 +164,10 @@ class Control:
     def _set_faults(self, environ: WSGIEnvironment) -> object:
         self._faults.replace(document_of(environ))
         return self._faults.to_document()
+
+    def _set_capacity(self, environ: WSGIEnvironment) -> object:
+        self._capacity.replace(document_of(environ))
+        return self._capacity.to_document()
 
 
 def document_of(environ: WSGIEnvironment) -> Any:

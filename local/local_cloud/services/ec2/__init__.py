@@ -1,8 +1,9 @@
 """EC2 and EBS: resources that take time, have contents and limits, and are listed page by page.
 
 An instance is a directory, a volume is a directory, a snapshot is a tree of one. One module per kind of
-thing: `instances` (with `launching` and `instance_listing`), `volumes` (with `volume_types` and
-`volume_listing`), `snapshots` (with `snapshot_states` and `snapshot_listing`), `copies`, `images`; below them
+thing: `instances` (with `launching`, `admission` and `instance_listing`), `volumes` (with `volume_types` and
+`volume_listing`), `snapshots` (with `snapshot_states` and `snapshot_listing`), `copies`, `images`,
+`addresses`, `interfaces`, `interruptions`; below them
 `disks` and `contents` keep the bytes, `events` has the shapes, `filters` and `tags` the rules of the calls,
 `world` the time and the regions. `buckets` throttles all calls.
 
@@ -17,20 +18,25 @@ from pathlib import Path
 from typing import Any
 
 from moto.core.exceptions import ServiceException
+from moto.ec2.models.instances import Instance
 
 from local_cloud.call import AwsError, Call, CloudContext, Handler, PassOn
+from local_cloud.services.ec2.addresses import Addresses
+from local_cloud.services.ec2.admission import Admission
 from local_cloud.services.ec2.contents import Contents
 from local_cloud.services.ec2.copies import Copies
 from local_cloud.services.ec2.disks import Disks
 from local_cloud.services.ec2.images import Images
 from local_cloud.services.ec2.instance_listing import InstanceListing
 from local_cloud.services.ec2.instances import Instances
+from local_cloud.services.ec2.interfaces import Interfaces
+from local_cloud.services.ec2.interruptions import Interruptions
 from local_cloud.services.ec2.snapshot_listing import SnapshotListing, not_yet_complete
 from local_cloud.services.ec2.snapshot_states import SnapshotStates
 from local_cloud.services.ec2.snapshots import Snapshots
 from local_cloud.services.ec2.volume_listing import VolumeListing
 from local_cloud.services.ec2.volumes import Volumes
-from local_cloud.services.ec2.world import World
+from local_cloud.services.ec2.world import Region, World
 from local_cloud.services.lag import Listing, lagging
 
 LISTINGS = {
@@ -58,7 +64,11 @@ class Ec2:
         states = SnapshotStates()
         self._volumes = Volumes(world, self._disks, states)
         self._snapshots = Snapshots(world, self._disks, self._contents, states)
-        self._instances = Instances(world, self._volumes, self._disks)
+        self._instances = Instances(world, self._volumes, self._disks, Admission(ground.capacity))
+        self.interruptions = Interruptions(world, self._instances)
+        """What takes Spot Instances back."""
+        self._addresses, self._interfaces = Addresses(), Interfaces(world)
+        self._instances.on_ended.append(self._let_go)
         self._parts = (
             self._instances,
             InstanceListing(),
@@ -68,6 +78,8 @@ class Ec2:
             SnapshotListing(world, states),
             Copies(world, self._contents, states, self._snapshots),
             Images(self._snapshots),
+            self._addresses,
+            self._interfaces,
         )
 
     @property
@@ -79,6 +91,16 @@ class Ec2:
     def on_gone(self) -> list[Callable[[str, str], None]]:
         """The functions to call, with region and instance id, when an instance stops or terminates."""
         return self._instances.on_gone
+
+    @property
+    def on_state(self) -> list[Callable[[str, str, str], None]]:
+        """Whom to tell, with region and instance id, of every new state of an instance."""
+        return self._instances.on_state
+
+    @property
+    def instances(self) -> Instances:
+        """What launches and ends instances, for other services that do; hold the lock of EC2."""
+        return self._instances
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return all operations that are not moto's alone."""
@@ -106,6 +128,11 @@ class Ec2:
     def fail(self, resource_id: str, reason: str) -> None:
         """Make the next snapshot or copy that is, or is made of, `resource_id` end in error."""
         self._snapshots.fail(resource_id, reason)
+
+    def _let_go(self, region: Region, instance: Instance) -> None:
+        """Free what a terminated instance had of the network."""
+        self._addresses.instance_ended(region, instance)
+        self._interfaces.instance_ended(instance)
 
     def reset(self) -> None:
         """Forget everything, and delete all bytes; moto's resources are moto's to reset."""

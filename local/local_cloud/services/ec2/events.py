@@ -2,7 +2,8 @@
 
 EBS: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-cloud-watch-events.html (with that page's form
 of snapshot ARNs, `arn:aws:ec2::<region>:snapshot/<id>`). Instances:
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-instance-state-changes.html.
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-instance-state-changes.html,
+spot-instance-termination-notices.html, rebalance-recommendations.html.
 """
 
 import uuid
@@ -103,6 +104,29 @@ def instance_changed(account: str, region: str, instance_id: str, state: str) ->
         "detail-type": "EC2 Instance State-change Notification",
         "resources": [f"arn:aws:ec2:{region}:{account}:instance/{instance_id}"],
         "detail": {"instance-id": instance_id, "state": state},
+    }
+
+
+def interruption_warned(zone: str, instance_id: str, action: str) -> Event:
+    """Tell that EC2 will stop or terminate a Spot Instance in two minutes.
+
+    The ARN has the zone in it, and no account, as on AWS.
+    """
+    return {
+        "source": "aws.ec2",
+        "detail-type": "EC2 Spot Instance Interruption Warning",
+        "resources": [f"arn:aws:ec2:{zone}:instance/{instance_id}"],
+        "detail": {"instance-id": instance_id, "instance-action": action},
+    }
+
+
+def rebalance_recommended(account: str, region: str, instance_id: str) -> Event:
+    """Tell that a Spot Instance is at a higher risk of being interrupted."""
+    return {
+        "source": "aws.ec2",
+        "detail-type": "EC2 Instance Rebalance Recommendation",
+        "resources": [f"arn:aws:ec2:{region}:{account}:instance/{instance_id}"],
+        "detail": {"instance-id": instance_id},
     }
 
 

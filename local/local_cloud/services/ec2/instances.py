@@ -16,10 +16,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from moto.autoscaling.models import autoscaling_backends
-from moto.ec2.models.instances import Instance
+from moto.ec2.models.instances import Instance, Reservation
 
 from local_cloud.call import AwsError, Call, Handler, PassOn
+from local_cloud.services.ec2.admission import Admission
 from local_cloud.services.ec2.disks import Disks
 from local_cloud.services.ec2.events import instance_changed
 from local_cloud.services.ec2.instance_listing import describe_reservation, instances_in
@@ -39,22 +39,29 @@ SEEN_AFTER_TERMINATION = timedelta(hours=1)
 
 Noticed = Callable[[str, str], None]
 """Called with a region's name and an instance's id."""
+StateNoticed = Callable[[str, str, str], None]
+"""Called with a region's name, an instance's id and its new state."""
 
 
 class Instances:
     """The instances of every account and region."""
 
-    def __init__(self, world: World, volumes: Volumes, disks: Disks) -> None:
-        """Launch with `volumes` and `disks`."""
+    def __init__(self, world: World, volumes: Volumes, disks: Disks, admission: Admission) -> None:
+        """Launch with `volumes` and `disks`, as far as `admission` lets."""
         self._world = world
         self._volumes = volumes
         self._disks = disks
-        self._launching = Launching(volumes, disks)
+        self._admission = admission
+        self._launching = Launching(volumes, disks, admission)
         self._known: dict[str, tuple[Region, Instance]] = {}
         self.on_running: list[Noticed] = []
         """Called when an instance runs: after its launch, and whenever it is started again."""
         self.on_gone: list[Noticed] = []
         """Called when an instance no longer runs: it stops or terminates."""
+        self.on_state: list[StateNoticed] = []
+        """Called with every new state."""
+        self.on_ended: list[Callable[[Region, Instance], None]] = []
+        """Called before an instance becomes `terminated`."""
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the operations done here."""
@@ -67,14 +74,9 @@ class Instances:
         }
 
     def run_instances(self, call: Call, _: PassOn) -> Mapping[str, Any]:
-        """Launch instances."""
+        """Launch instances; the same client token answers the same reservation."""
         region = Region.of(call)
-        if earlier := self._launching.launched(call):
-            return describe_reservation(region, earlier.id, earlier.instances)
-        reservation = self._launching.launch(call)
-        for instance in reservation.instances:
-            self._known[instance.id] = (region, instance)
-            self._begin_to_run(region, instance)
+        reservation = self._launching.launched(region, call.params) or self.launch(region, call.params)
         return describe_reservation(region, reservation.id, reservation.instances)
 
     def start_instances(self, call: Call, _: PassOn) -> Mapping[str, Any]:
@@ -84,8 +86,9 @@ class Instances:
         before = {instance.id: instance.state for instance in changing}
         for instance in changing:
             if instance.state == "stopped":
-                instance.launch_time = self._world.now()
-                self._begin_to_run(region, instance)
+                zone, instance_type = str(instance.availability_zone), str(instance.instance_type)
+                self._admission.admit(region, zone, instance_type, 1, 1)
+            self.start(region, instance)
         return {"StartingInstances": [_change(instance, before) for instance in changing]}
 
     def stop_instances(self, call: Call, _: PassOn) -> Mapping[str, Any]:
@@ -101,10 +104,7 @@ class Instances:
                     "attribute and try again.",
                 )
         for instance in changing:
-            if instance.state == "running":
-                self._set(region, instance, "stopping")
-                self._notice(self.on_gone, region, instance)
-                self._soon(region, instance, "stopping", self._stopped)
+            self.stop(region, instance)
         return {"StoppingInstances": [_change(instance, before) for instance in changing]}
 
     def reboot_instances(self, call: Call, _: PassOn) -> Mapping[str, Any]:
@@ -125,16 +125,45 @@ class Instances:
                     "instance attribute and try again.",
                 )
         for instance in changing:
-            if instance.state not in ("shutting-down", "terminated"):
-                self._set(region, instance, "shutting-down")
-                self._notice(self.on_gone, region, instance)
-                self._soon(region, instance, "shutting-down", self._terminated)
+            self.terminate(region, instance)
         return {"TerminatingInstances": [_change(instance, before) for instance in changing]}
+
+    def launch(self, region: Region, params: Mapping[str, Any]) -> Reservation:
+        """Launch what a RunInstances with these parameters would."""
+        reservation = self._launching.launch(region, params)
+        for instance in reservation.instances:
+            self._known[instance.id] = (region, instance)
+            self._begin_to_run(region, instance)
+        return reservation
+
+    def start(self, region: Region, instance: Instance) -> None:
+        """Start a stopped instance; any other is left alone."""
+        if instance.state == "stopped":
+            instance.launch_time = self._world.now()
+            self._begin_to_run(region, instance)
+
+    def stop(self, region: Region, instance: Instance) -> None:
+        """Stop a running instance; any other is left alone."""
+        if instance.state == "running":
+            self._set(region, instance, "stopping")
+            self._notice(self.on_gone, region, instance)
+            self._soon(region, instance, "stopping", self._stopped)
+
+    def terminate(self, region: Region, instance: Instance) -> None:
+        """Terminate an instance, unless that is under way."""
+        if instance.state not in ("shutting-down", "terminated"):
+            self._set(region, instance, "shutting-down")
+            self._notice(self.on_gone, region, instance)
+            self._soon(region, instance, "shutting-down", self._terminated)
 
     def state(self, account: str, region: str, instance_id: str) -> str | None:
         """Return an instance's state, None where there is no such instance."""
-        where, instance = self._known.get(instance_id, (None, None))
+        where, instance = self.known(instance_id)
         return str(instance.state) if instance and where == Region(account, region) else None
+
+    def known(self, instance_id: str) -> tuple[Region | None, Instance | None]:
+        """Return an instance and where it is, or nothing."""
+        return self._known.get(instance_id, (None, None))
 
     def directories(self) -> dict[str, Path]:
         """Return the directory of every instance that is not terminated, by id."""
@@ -171,8 +200,12 @@ class Instances:
             region.backend.detach_volume(block.volume_id, instance.id, device)
             if block.delete_on_termination:
                 self._volumes.delete(region, block.volume_id)
+        for end in self.on_ended:
+            end(region, instance)
+        reason = instance.state_reason
         instance.terminate()
-        autoscaling_backends[region.account][region.name].notify_terminate_instances([instance.id])
+        if reason.code:  # moto would say that the user did it
+            instance.state_reason = reason
         self._disks.remove_instance(instance.id)
         self._set(region, instance, "terminated")
         self._world.later(
@@ -206,6 +239,8 @@ class Instances:
         """Enter a state and put its event on the bus."""
         instance._state.name, instance._state.code = state, STATES[state]
         self._world.tell(region, instance_changed(region.account, region.name, instance.id, state))
+        for notice in self.on_state:
+            notice(region.name, instance.id, state)
 
     def _notice(self, whom: Sequence[Noticed], region: Region, instance: Instance) -> None:
         for one in whom:

@@ -2,22 +2,28 @@
 
 Any image id is accepted; an image that is not registered has an empty root volume of 8 GiB. Block
 devices come from the image, then the launch template, then the request, the last of which takes precedence
-(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concepts.html). The same client
-token gives the same reservation. Everything is checked before anything is made.
+(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concepts.html). Any other parameter
+of the request takes precedence over that of the template; tags are merged by key
+(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/launch-instances-from-launch-template.html). The same
+client token gives the same reservation, and other parameters with it are an error. Everything is checked
+before anything is made.
 
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
 
-moto: makes the instances and their volumes.
-Added: block devices from three places, client tokens, checks before anything is made.
+moto: makes the instances and their volumes; takes five parameters from a template.
+Added: block devices from three places, all of a template, client tokens, checks before anything is made.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from moto.core.types import Base64EncodedString
 from moto.ec2.models.instances import Instance, Reservation
 from moto.ec2.utils import parse_user_data
 
-from local_cloud.call import AwsError, Call
+from local_cloud.call import AwsError
+from local_cloud.services.ec2.admission import Admission
 from local_cloud.services.ec2.disks import Disks
 from local_cloud.services.ec2.snapshot_states import usable_snapshot
 from local_cloud.services.ec2.tags import requested_tags
@@ -27,47 +33,62 @@ from local_cloud.services.ec2.world import Region, required
 
 ROOT_SIZE_GIB = 8
 ROOT_DEVICE = "/dev/sda1"
+VERSION = re.compile(r"\$Latest|\$Default|[1-9]\d*")
 TAGGED = ("instance", "volume", "network-interface", "spot-instances-request")
 
 
 class Launching:
     """Makes instances."""
 
-    def __init__(self, volumes: Volumes, disks: Disks) -> None:
-        """Make their volumes with `volumes`, and their directories on `disks`."""
+    def __init__(self, volumes: Volumes, disks: Disks, admission: Admission) -> None:
+        """Make their volumes with `volumes`, and their directories on `disks`, as `admission` lets."""
         self._volumes = volumes
         self._disks = disks
-        self._requests: dict[tuple[Region, str], str] = {}
+        self._admission = admission
+        self._requests: dict[tuple[Region, str], tuple[Mapping[str, Any], str]] = {}
 
-    def launched(self, call: Call) -> Reservation | None:
-        """Return what an earlier call with the same client token launched."""
-        reservation = self._requests.get((Region.of(call), call.params.get("ClientToken", "")))
-        return Region.of(call).backend.reservations.get(reservation or "")
+    def launched(self, region: Region, params: Mapping[str, Any]) -> Reservation | None:
+        """Return what an earlier request with the same client token launched.
 
-    def launch(self, call: Call) -> Reservation:
-        """Make the instances of a RunInstances, as many as `MaxCount` says, with their volumes."""
-        region = Region.of(call)
+        Raises:
+            AwsError: that request had other parameters.
+        """
+        asked, reservation_id = self._requests.get((region, params.get("ClientToken", "")), (params, ""))
+        if asked != params:
+            raise AwsError(
+                "IdempotentParameterMismatch",
+                "Arguments on this idempotent request are inconsistent with arguments used in previous "
+                "request(s).",
+            )
+        return region.backend.reservations.get(reservation_id)
+
+    def launch(self, region: Region, params: Mapping[str, Any]) -> Reservation:
+        """Make the instances of a RunInstances, as many of `MaxCount` as there is room for."""
         backend = region.backend
-        count = _count(call.params)
-        tags = requested_tags(call.params, *TAGGED)
-        template = _template(region, call.params)
-        image_id = call.params.get("ImageId") or template.get("ImageId")
+        smallest, largest = _counts(params)
+        template, from_template = _template(region, params)
+        wanted = _merged(template, params)
+        tags = requested_tags(wanted, *TAGGED)
+        image_id = wanted.get("ImageId")
         if not image_id:
             raise AwsError("MissingParameter", "The request must contain the parameter ImageId")
-        devices = _devices(region, image_id, template, call.params)
+        devices = _devices(region, image_id, template, params)
         for device_name, device in devices.items():
             check_device(device_name)
             check_type(device)
             _check_source(region, device)
-        profile = _profile(call.params)
+        profile = _profile(wanted)
+        arguments = _launch_arguments(region, wanted)
+        zone = arguments["placement"] = self._zone(region, arguments)
+        count = self._admission.admit(region, zone, arguments["instance_type"], smallest, largest)
         reservation = backend.run_instances(
             image_id,
             count,
-            parse_user_data(call.params.get("UserData")),
-            call.params.get("SecurityGroups", []),
-            tags={kind: named for kind, named in tags.items() if kind == "instance"},
+            _user_data(wanted),
+            wanted.get("SecurityGroups", []),
+            tags={"instance": tags["instance"] | from_template},
             block_device_mappings=[],
-            **_launch_arguments(region, call.params),
+            **arguments,
         )
         for instance in reservation.instances:
             instance._state.name, instance._state.code = "pending", 0
@@ -75,13 +96,20 @@ class Launching:
                 backend.associate_iam_instance_profile(instance.id, **profile)
             for name, device in devices.items():
                 self._add_volume(region, instance, name, device, tags["volume"])
-        if token := call.params.get("ClientToken"):
-            self._requests[region, token] = reservation.id
+        if token := params.get("ClientToken"):
+            self._requests[region, token] = params, reservation.id
         return reservation
 
     def clear(self) -> None:
         """Forget the requests."""
         self._requests.clear()
+
+    def _zone(self, region: Region, arguments: Mapping[str, Any]) -> str:
+        """Return the zone of a launch: its subnet's, or the one it names, or any with room."""
+        subnets = [arguments["subnet_id"], *(each.get("SubnetId") for each in arguments["nics"])]
+        if subnet_id := next(filter(None, subnets), None):
+            return str(region.backend.get_subnet(subnet_id).availability_zone)
+        return arguments["placement"] or self._admission.choose_zone(region, arguments["instance_type"])
 
     def _add_volume(
         self, region: Region, instance: Instance, name: str, device: Mapping[str, Any], tags: dict[str, str]
@@ -95,23 +123,53 @@ class Launching:
         self._disks.attach(volume.id, instance.id, name, root=root)
 
 
-def _count(params: Mapping[str, Any]) -> int:
+def _counts(params: Mapping[str, Any]) -> tuple[int, int]:
     smallest, largest = int(required(params, "MinCount")), int(required(params, "MaxCount"))
     if not 1 <= smallest <= largest:
         raise AwsError(
             "InvalidParameterValue",
             f"Value ({smallest}) for parameter minCount is invalid. Expecting 1 to {largest} (maxCount).",
         )
-    return largest
+    return smallest, largest
 
 
-def _template(region: Region, params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the data of the launch template that is named, if one is."""
+def _template(region: Region, params: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """Return the data of the launch template that is named, if one is, and the tags that name it."""
     if not (named := params.get("LaunchTemplate")):
-        return {}
-    version = region.backend._get_template_from_args(dict(named))
+        return {}, {}
+    if ("LaunchTemplateId" in named) == ("LaunchTemplateName" in named):
+        raise AwsError(
+            "InvalidParameterCombination" if "LaunchTemplateId" in named else "MissingParameter",
+            "Specify either the launch template's LaunchTemplateId or its LaunchTemplateName, and not both.",
+        )
+    if not VERSION.fullmatch(named.get("Version", "$Default")):
+        raise AwsError(
+            "InvalidLaunchTemplateId.VersionNotFound",
+            f"Could not find the specified version {named['Version']} for the launch template.",
+        )
+    if template_id := named.get("LaunchTemplateId"):
+        template = region.backend.get_launch_template(template_id)
+    else:
+        template = region.backend.get_launch_template_by_name(named["LaunchTemplateName"])
+    version = template.get_version(named.get("Version", "$Default"))
     data: Mapping[str, Any] = version.data
-    return data
+    tags = {
+        "aws:ec2launchtemplate:id": template.id,
+        "aws:ec2launchtemplate:version": str(version.number),
+    }
+    return data, tags
+
+
+def _merged(template: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request on top of those of its template."""
+    tags = [*template.get("TagSpecifications", ()), *params.get("TagSpecifications", ())]
+    return {**template, **params, "TagSpecifications": tags}
+
+
+def _user_data(wanted: Mapping[str, Any]) -> Base64EncodedString | None:
+    """Return the user data as moto wants it; a template's it has read already."""
+    given = wanted.get("UserData")
+    return given if isinstance(given, Base64EncodedString) else parse_user_data(given)
 
 
 def _devices(

@@ -1,8 +1,8 @@
-"""The one tree of errors. Facts are attributes; the text is made from them: what failed, on what, why.
+"""Defines all errors. Facts are attributes; the text is made from them: what failed, on what, and why.
 
-Two branches decide what a worker does: after a `Retryable` the job is tried again later; a `Permanent` is
-recorded on the job, which fails with the error's text as its reason. An error that is neither is a bug and
-stays loud: it leaves the worker, and its message ends in the dead-letter queue.
+Two branches decide what a worker does: after a `Retryable`, the job is tried again later; a `Permanent` is
+recorded on the job, which fails with the error's text as its reason. An error that is neither is a bug: it
+leaves the worker, and its message ends in the dead-letter queue.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from chalicelib.masking import mask
 
 
 class FarshoreError(Exception):
-    """An error of ours: `operation` failed on `resource` (in `region`), with AWS's `code` where it has one.
+    """An error of Farshore: `operation` failed on `resource`, in `region`, with AWS's `code` if known.
 
     `why` may quote an SDK, a driver or an instance, so secrets in it are masked.
     """
@@ -56,11 +56,11 @@ class Throttled(Retryable):
 
 
 class Unavailable(Retryable):
-    """The other side did not answer, or answered that it cannot now."""
+    """The other side did not answer, or answered that it is unavailable."""
 
 
 class QuotaReached(Retryable):
-    """As many are under way as the account may have (copies at once, pending snapshots)."""
+    """The account has as many under way as its quota allows (concurrent copies, pending snapshots)."""
 
 
 class LeaseHeld(Retryable):
@@ -75,13 +75,13 @@ class Permanent(FarshoreError):
     """The same call will never succeed unchanged."""
 
 
-# So many problems are in an error's text; `problems` has them all.
+# At most this many problems are in an error's text; `problems` has all of them.
 _PROBLEMS_SAID = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault of an input: where (`pointer`, RFC 6901), the value met, and what would be right."""
+    """One fault of an input: where it is (`pointer`, RFC 6901), the value, and what would be right."""
 
     pointer: str
     value: Any
@@ -92,7 +92,7 @@ class Problem:
 
 
 class InvalidInput(Permanent):
-    """What the caller sent is wrong; every fault found is listed, not only the first."""
+    """The caller's input is wrong; every fault is listed, not only the first."""
 
     def __init__(self, what: str, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -103,17 +103,15 @@ class InvalidInput(Permanent):
 
 
 class NotFound(Permanent):
-    """What was named does not exist."""
+    """The named thing does not exist."""
 
 
 class Conflict(Permanent):
-    """The world is in a state that does not allow it, e.g. a snapshot in use or an upload already
-    finished."""
+    """The present state does not allow it, e.g. a snapshot is in use or an upload is finished already."""
 
 
 class SnapshotInUse(Conflict):
-    """An AMI uses the snapshot (`InvalidSnapshot.InUse`): it cannot be deleted before the AMI is
-    deregistered."""
+    """An AMI uses the snapshot (`InvalidSnapshot.InUse`); it can be deleted once the AMI is deregistered."""
 
 
 class Denied(Permanent):
@@ -125,8 +123,8 @@ class VaultMissing(Permanent):
 
 
 class IntegrityFailure(Permanent):
-    """Bytes are not what was written. Never retried blindly, never swallowed."""
+    """Bytes are not those that were written. Never retried blindly, never swallowed."""
 
 
 class ScriptFailed(Permanent):
-    """A user's script, or the runner around it, did not do its work."""
+    """A user's script, or the runner around it, failed."""

@@ -1,11 +1,11 @@
-"""Masks secrets in text that comes from elsewhere: what scripts say, what SDKs and drivers raise. Pure.
+"""Masks secrets in text from elsewhere: output of scripts, errors of SDKs and drivers. Pure.
 
-Text comes in at three doors, and each of them masks: `aws.ssm.Invocation` (what an instance said),
-`errors.FarshoreError` (what an exception says), and the logger (a trace of any other exception). So no
-reason, event, document or log line needs to think of it again.
+Such text enters in three places, and each of them masks it: `aws.ssm.Invocation` (output of an instance),
+`errors.FarshoreError` (texts of exceptions) and the logger (traces of other exceptions). So reasons, events,
+documents and log lines need no masking of their own.
 
-Rather too much is masked than too little. It is a net under scripts that print what they should not, no proof
-that nothing slips through.
+It masks too much rather than too little. It is a safety net for scripts that print what they should not, and
+no guarantee that nothing gets through.
 """
 
 import re
@@ -13,15 +13,15 @@ from typing import Final
 
 MASK: Final = "***"
 
-# What stands for one value: quoted, or up to a blank, in any mixture that a shell takes for one word.
+# One value: quoted, or up to a blank, in any mixture that a shell reads as one word.
 _VALUE = r"""(?:"[^"\n]*"|'[^'\n]*'|\\.|[^\s"'&;|])+"""
-# Options of commands that begin with `-p` and have no password behind it.
+# Options of commands that begin with `-p` and are not followed by a password.
 _NOT_MYSQL = r"(?!-(?:print0?|printf|prune|perm|path|pid|pidfile|port)(?![\w-]))"
 
 _SECRETS: Final = tuple(
     (re.compile(pattern, flags), replacement)
     for pattern, flags, replacement in (
-        # A private key in PEM, or of age.
+        # A private key, of age or in PEM.
         (r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|\Z)", re.DOTALL, rf"\1{MASK}\2"),
         (r"(AGE-SECRET-KEY-1)[0-9A-Z]+", re.IGNORECASE, rf"\1{MASK}"),
         # PGPASSWORD=, --password=, AWS_SECRET_ACCESS_KEY=, X-Amz-Signature=, ...
@@ -52,14 +52,14 @@ _SECRETS: Final = tuple(
         (r"\b(A[KS]IA)[A-Z0-9]{8,}", 0, rf"\1{MASK}"),
     )
 )
-# What may be an AWS secret key.
+# Possible AWS secret keys.
 _BASE64 = re.compile(r"(?<![\w/+=-])[A-Za-z0-9/+]{40}(?![\w/+=-])")
 
 
 def mask(text: str) -> str:
-    """Return the text with `***` in the place of what looks like a password, key, token or signature.
+    """Return the text with `***` instead of what looks like a password, key, token or signature.
 
-    It may be called again on what it has returned, and changes nothing then.
+    It is idempotent: masked text does not change.
     """
     for secret, replacement in _SECRETS:
         text = secret.sub(replacement, text)
@@ -67,6 +67,6 @@ def mask(text: str) -> str:
 
 
 def _is_random(word: str) -> bool:
-    """Return a key from a path or a hash: it has capitals, small letters and digits."""
+    """Return whether a word looks like a key and not like a path or hash: it has both cases and digits."""
     capitals, small = sum(map(str.isupper, word)), sum(map(str.islower, word))
     return min(capitals, small) >= 5 and any(map(str.isdigit, word))

@@ -1,8 +1,8 @@
-"""What the functions tell the operator: structured log lines and metrics, through Powertools.
+"""Structured logs and metrics, through Powertools.
 
-One logger per process, service `farshore`, one JSON object a line; its level is `POWERTOOLS_LOG_LEVEL`. A
-metric is written at once, as one line in CloudWatch's embedded metric format, so that a worker killed later
-has told it.
+There is one logger per process, with service `farshore`, level `POWERTOOLS_LOG_LEVEL` and one JSON object per
+line. A metric is written at once, as one line in CloudWatch's embedded metric format, so that it is not lost
+if the worker is killed later.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -21,7 +21,7 @@ NAMESPACE = "Farshore"
 
 
 class _Stdout:
-    """Standard output as it is when a line is written, not as it was when the logger was made."""
+    """Standard output as of the time of writing, not of the time when the logger was made."""
 
     def write(self, text: str) -> int:
         return sys.stdout.write(text)
@@ -32,7 +32,7 @@ class _Stdout:
 
 @cache
 def logger() -> Logger:
-    """Return the process's logger; facts go into `extra` or `append_keys`, not into the message."""
+    """Return the process's logger; put facts into `extra` or `append_keys`, not into the message."""
     return Logger(
         service=SERVICE,
         stream=cast("IO[str]", _Stdout()),
@@ -45,7 +45,7 @@ def logger() -> Logger:
 
 
 def _masked(value: Any) -> Any:
-    """Mask the secrets in all texts of a log line."""
+    """Return a value of a log line with the secrets in its texts masked."""
     match value:
         case str():
             return mask(value)
@@ -59,7 +59,7 @@ def _masked(value: Any) -> Any:
 
 
 def count(name: str, value: float = 1, **dimensions: str) -> None:
-    """Count something that happened; dimensions split the metric, so keep their values few."""
+    """Count an event. Dimensions split the metric, so they should have few different values."""
     with single_metric(
         name=name,
         unit=MetricUnit.Count,

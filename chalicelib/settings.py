@@ -1,7 +1,7 @@
-"""What an operator sets for a stage: read from the environment of the functions, checked before use.
+"""The settings of a stage, read from the environment of the functions and checked before use.
 
-The vaults document (`FARSHORE_VAULTS`) names where recovery points are kept. Invariant: settings that were
-read are whole and consistent; every fault is reported, with a pointer to it.
+The vaults document (`FARSHORE_VAULTS`) lists where recovery points are kept. Invariant: settings that were
+read are complete and consistent; every fault is reported, with a pointer to it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from chalicelib.plans.rules import Kind
 from chalicelib.plans.values import PRIMARY
 
 _JSON = ("FARSHORE_VAULTS", "FARSHORE_REQUEST_BUCKETS")
-# The longest that what is let go is kept.
+# The longest grace.
 LONGEST_GRACE = timedelta(days=7)
 _VAULTS = "a JSON object of vaults by their names, with one named primary of kind s3"
 Text = Annotated[str, Field(min_length=1, title="text")]
@@ -30,15 +30,15 @@ class Bucket(Declared):
 
     size: Annotated[int, Field(ge=1, title="whole number", description="how many calls at once")]
     refill_per_second: Annotated[
-        float, Field(gt=0, title="number", description="how many calls a second from then on")
+        float, Field(gt=0, title="number", description="how many calls a second after that")
     ]
 
 
 class VaultConfigBase(Declared):
-    """What the configuration of every kind of vault says of the kind.
+    """What differs between kinds of vaults, as facts of their configuration.
 
-    `copy_methods` has, for each kind of recovery point that such a vault can hold, how a point gets into it:
-    the method of the copy job. In one that `stages_files` the segments of a file can be put together.
+    `copy_methods` has, for each kind of recovery point that such a vault can hold, the method of the copy job
+    that puts a point into it. In a vault that `stages_files`, the segments of a file can be assembled.
     """
 
     hides_values: ClassVar = True
@@ -47,7 +47,7 @@ class VaultConfigBase(Declared):
 
     @property
     def snapshot_region(self) -> str | None:
-        """The region whose EBS snapshots belong to the vault; None for one that holds none."""
+        """The region whose EBS snapshots belong to the vault; None if it holds none."""
         return None
 
 
@@ -90,7 +90,7 @@ class OffsiteVaultConfig(VaultConfigBase):
 
     copy_methods: ClassVar = {Kind.SERVICE: "segments"}
 
-    kind: Annotated[Literal["libcloud"], Field(description="a storage service that libcloud knows")] = (
+    kind: Annotated[Literal["libcloud"], Field(description="a storage service that libcloud supports")] = (
         "libcloud"
     )
     provider: Annotated[
@@ -148,7 +148,8 @@ class Settings(Declared):
             "made there first, and its region is the one that instances are protected in",
         ),
     ]
-    # The quota may have been raised for an account (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html).
+    # The quota may have been raised for an account
+    # (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html).
     copy_slots: Annotated[
         int,
         Field(ge=1),
@@ -165,7 +166,7 @@ class Settings(Declared):
         BeforeValidator(_zero),
         Field(
             alias="FARSHORE_GRACE",
-            description="how long what is let go is still there and can be taken back; `0` for not at all",
+            description="how long what is let go can still be undeleted; `0` for not at all",
         ),
     ] = timedelta(days=1)
     buckets: Annotated[
@@ -183,7 +184,7 @@ class Settings(Declared):
         """The vault that every recovery point is made in."""
         primary = self.vaults[PRIMARY]
         if not isinstance(primary, S3VaultConfig):
-            raise TypeError("the primary vault is in S3")  # `ties` has seen to it
+            raise TypeError("the primary vault is in S3")  # `ties` refuses that
         return primary
 
     @property
@@ -193,17 +194,17 @@ class Settings(Declared):
 
     @property
     def home_region(self) -> str:
-        """Where the protected instances, the catalog and the queues are."""
+        """The region of the protected instances, the catalog and the queues."""
         return self.primary.region
 
     @property
     def deployment(self) -> str:
-        """What tells this deployment from every other one in its account."""
+        """What distinguishes this deployment from all others in its account."""
         return f"{self.home_region}/{self.stage}"
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield what is wrong with the vaults beside each other."""
+        """Yield faults of vaults that do not fit together."""
         name, vaults = "FARSHORE_VAULTS", given.get("FARSHORE_VAULTS")
         if not isinstance(vaults, Mapping):
             return
@@ -216,15 +217,15 @@ class Settings(Declared):
         for vault, config in vaults.items():
             bucket = config.get("bucket") if isinstance(config, Mapping) else None
             if isinstance(bucket, str) and owners.setdefault(bucket, vault) != vault:
-                # A copy beside its original is no copy.
+                # A copy in the bucket of its original protects nothing.
                 yield (name, vault, "bucket"), f"a bucket of its own, as vault {owners[bucket]} has this one"
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Read the settings from environment variables.
+    """Return the settings in environment variables.
 
     Raises:
-        InvalidInput: one is missing or not right; every fault is listed.
+        InvalidInput: a setting is missing or wrong; every fault is listed.
     """
     names = {field.alias: environ.get(field.alias or "") for field in Settings.model_fields.values()}
     given: dict[str, Any] = {name: text for name, text in names.items() if name and text}

@@ -1,7 +1,7 @@
-"""Puts Farshore together: the one place that knows which part is built of which.
+"""Builds Farshore from its parts; no other module knows which part needs which.
 
-Built once per process, when a handler first asks; AWS clients and off-site drivers only when they are first
-used.
+It is built once per process, when a handler first needs it; AWS clients and off-site drivers are made when
+they are first used.
 """
 
 import os
@@ -82,7 +82,7 @@ from chalicelib.vaults.vault import Vault
 
 
 def utc_now() -> datetime:
-    """Return the time."""
+    """Return the present time, in UTC."""
     return datetime.now(UTC)
 
 
@@ -118,12 +118,12 @@ class Farshore:
 
     @cached_property
     def services(self) -> ServiceStore:
-        """What every service of a plan has."""
+        """The services of plans, with their lineages."""
         return ServiceStore(self.table)
 
     @cached_property
     def instance_lists(self) -> InstanceLists:
-        """The instances of large services."""
+        """The instance lists of large services."""
         return InstanceLists(self.table)
 
     @cached_property
@@ -143,7 +143,7 @@ class Farshore:
 
     @cached_property
     def findings(self) -> FindingStore:
-        """What inventories found."""
+        """The findings of inventories."""
         return FindingStore(self.table)
 
     @cached_property
@@ -180,7 +180,7 @@ class Farshore:
         return self.ec2(self.settings.home_region)
 
     def vault(self, name: str) -> Vault:
-        """Open a vault.
+        """Return a vault.
 
         Raises:
             VaultMissing: the settings name no such vault.
@@ -194,7 +194,7 @@ class Farshore:
         return self._vaults[name]
 
     def _open_vault(self, name: str, config: VaultConfig) -> Vault:
-        """Open a vault; a case for each kind."""
+        """Return a vault; there is a case for each kind."""
         match config:
             case S3VaultConfig():
                 return S3Vault(
@@ -217,10 +217,10 @@ class Farshore:
                 )
 
     def s3_vault(self, name: str) -> S3Vault:
-        """Open a vault that is known to be in S3.
+        """Return a vault that is known to be in S3.
 
         Raises:
-            VaultMissing: there is none of that name in S3.
+            VaultMissing: no vault of that name is in S3.
         """
         vault = self.vault(name)
         if not isinstance(vault, S3Vault):
@@ -229,7 +229,7 @@ class Farshore:
 
     @cached_property
     def engine(self) -> Engine:
-        """What advances jobs."""
+        """The engine, which advances jobs."""
         pacer = Pacer(self.table, self.settings.buckets)
         opener = Opener(self.table, self.jobs, pacer, self.queue, self.now, self.handlers)
         return Engine(
@@ -246,7 +246,7 @@ class Farshore:
 
     @cached_property
     def handlers(self) -> Handlers:
-        """Every kind of job and each way it is done."""
+        """The handler of every kind of job and method."""
         primary, home = self.s3_vault(PRIMARY), self.home_ec2
         points, rules, methods = self.points, self.rules, self.settings.copy_methods
         hashes = SegmentHashes(self.table)
@@ -304,22 +304,22 @@ class Farshore:
 
     @cached_property
     def artefacts(self) -> ArtefactStore:
-        """What looks at what points consist of, and deletes it."""
+        """Checks and deletes artefacts."""
         return ArtefactStore(self.points, self.vault, self.ec2)
 
     @cached_property
     def forecaster(self) -> Forecaster:
-        """What tells beforehand what a plan lets go."""
+        """Forecasts what plans let go."""
         return Forecaster(self.points, self.services, self.settings.grace, self.now)
 
     @cached_property
     def holds(self) -> Holds:
-        """What keeps points for operators."""
+        """Holds points at operators' requests."""
         return Holds(self.table, self.points, self.now)
 
     @cached_property
     def plan_changes(self) -> PlanChanges:
-        """What stores and removes plans."""
+        """Stores and removes plans."""
         return PlanChanges(
             self.plans,
             self.services,
@@ -331,17 +331,17 @@ class Farshore:
 
     @cached_property
     def deletions(self) -> Deletions:
-        """What opens deletions for operators."""
+        """Opens deletions at operators' requests."""
         return Deletions(self.engine, self.plans, self.points, self.artefacts, self.now)
 
     @cached_property
     def backup_requests(self) -> BackupRequests:
-        """What opens backups for operators."""
+        """Opens backups at operators' requests."""
         return BackupRequests(self.plans, self.opener, self.home_ec2, self.now)
 
     @cached_property
     def copy_requests(self) -> CopyRequests:
-        """What opens copies for operators."""
+        """Opens copies at operators' requests."""
         return CopyRequests(self.engine, self.points, self.settings.copy_methods)
 
     @property
@@ -381,7 +381,7 @@ class Farshore:
 
     @cached_property
     def restores(self) -> Restores:
-        """What plans and opens restores for operators."""
+        """Plans and opens restores at operators' requests."""
         return Restores(
             self.engine,
             self.claims,
@@ -397,7 +397,7 @@ class Farshore:
 
     @cached_property
     def lists(self) -> Lists:
-        """What lists what there is."""
+        """Reads lists for the API."""
         regions = {place.region for place in self.places if place.region}
         names = KnownNames(self.plans, self.services, self.points, self.jobs, self.settings.vaults, regions)
         pages = ServicePages(self.plans, self.services, self.now)
@@ -411,7 +411,7 @@ class Farshore:
         return tuple(sorted({config.snapshot_region for config in configs if config.snapshot_region}))
 
     def destination(self, vault: str) -> Destination:
-        """The region of an S3 vault, as a destination of snapshot copies.
+        """Return the region of an S3 vault as a destination of snapshot copies.
 
         Raises:
             VaultMissing: there is no such vault in S3.
@@ -421,18 +421,18 @@ class Farshore:
 
     @cached_property
     def opener(self) -> BackupOpener:
-        """What opens backups for the tick and for requests."""
+        """Opens backups for the tick and for requests."""
         deployment = Deployment(self.settings.deployment, self.settings.home_region)
         return BackupOpener(self.engine, self.rules, self.instance_lists, self.launching, deployment)
 
     @cached_property
     def completions(self) -> Completions:
-        """What finds the jobs of completion events."""
+        """Finds the jobs of completion events."""
         return Completions(self.queue, self.claims, self.ssm, self.ec2)
 
     @cached_property
     def tick(self) -> Tick:
-        """What runs at every tick; a row for each part."""
+        """The tick; there is a row for each part."""
         parts: dict[str, TickPart] = {
             "jobs": DuePokes(self.engine),
             "copy slots": SlotHealer(self.engine, self.claims, self.ec2, self.copy_regions),
@@ -449,7 +449,7 @@ class Farshore:
 
     @cached_property
     def places(self) -> tuple[Location, ...]:
-        """Where inventories are taken."""
+        """The places of which inventories are taken."""
         regions = sorted({self.settings.home_region, *self.copy_regions})
         vaults = sorted(self.settings.vaults)
         return (
@@ -460,7 +460,7 @@ class Farshore:
 
     @cached_property
     def surveys(self) -> Surveys:
-        """What inventories look at."""
+        """The surveys of each place."""
         regions = {name: config.snapshot_region for name, config in self.settings.vaults.items()}
         return Surveys(
             SurveyedWorld(self.ec2, self.vault, regions, self.copy_regions),
@@ -476,11 +476,11 @@ class Farshore:
 
     @cached_property
     def inventories(self) -> Inventories:
-        """What opens inventories."""
+        """Opens inventories."""
         return Inventories(self.engine, self.table, self.places, self.now)
 
 
 @cache
 def farshore() -> Farshore:
-    """Return this process's Farshore, set up from the environment."""
+    """Return this process's Farshore, built from the environment."""
     return Farshore(read_settings(os.environ))

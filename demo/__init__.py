@@ -1,1 +1,1 @@
-"""A true story, played on the local cloud by an outsider; `make demo` runs it."""
+"""A story that is really played on the local cloud, from outside of it; `make demo` runs it."""

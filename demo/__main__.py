@@ -1,8 +1,8 @@
-"""`python -m demo`: plays the story on a local cloud of its own, and ends with a table.
+"""`python -m demo`: plays the story on a local cloud of its own and ends with a table.
 
-With JSON=1 one JSON document goes to standard output, and the progress to standard error. OFFSITE names the
-off-site cloud (`local` unless set). The exit code is 0 when every claim is true, 1 when one is not or the
-story could not be played to its end.
+With JSON=1, one JSON document goes to standard output and the progress to standard error. OFFSITE names the
+off-site cloud (default: `local`). The exit code is 0 if every claim is true, and 1 if one is not or the story
+could not be played to its end.
 """
 
 import json
@@ -24,7 +24,7 @@ from demo.telling import Teller
 SHOWN_LINES = 40
 TRY_NEXT = """\
 To try next:
-  make local                 such a cloud that stays up, for aws and curl
+  make local                 a local cloud that stays up, for aws and curl
   OFFSITE=azurite make demo  with a real storage server as the other cloud
   make test                  all tests
   docs/plan.md               every key of a plan
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def perform(report: Report, claims: Claims, teller: Teller, log: Path) -> None:
-    """Play the story from its beginning to its end; what the cloud says goes to `log`."""
+    """Play the whole story; the output of the local cloud goes to `log`."""
     began = time.monotonic()
     with (
         log.open("w") as said,
@@ -71,8 +71,8 @@ def perform(report: Report, claims: Claims, teller: Teller, log: Path) -> None:
 
 
 def show_end(log: Path) -> None:
-    """Show what the local cloud said last."""
-    print("\nThe last of what the local cloud and the app said:", file=sys.stderr)
+    """Print the last lines of the local cloud's output."""
+    print("\nThe last output of the local cloud and the app:", file=sys.stderr)
     with log.open() as lines:
         sys.stderr.writelines(deque(lines, SHOWN_LINES))
 

@@ -1,6 +1,6 @@
-"""The orders: a SQLite database that is written to during the whole story, and what a copy of it holds.
+"""The orders: a SQLite database that is written to during the whole story, and a reader of copies.
 
-Every transaction enters an order and its amount in the ledger, so that a copy torn between the two shows.
+Every transaction writes an order, and its amount to the ledger, so that an inconsistent copy is detected.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ PAUSE_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a database file holds, and its bytes' hash."""
+    """The contents of a database file, and the hash of its bytes."""
 
     sha256: str
     rows: int
@@ -32,7 +32,7 @@ class Contents:
 
 
 def read(file: Path) -> Contents:
-    """Read a database file that nobody writes to."""
+    """Return the contents of a database file to which nothing writes."""
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
         integrity = "; ".join(row[0] for row in database.execute("PRAGMA integrity_check"))
@@ -42,10 +42,10 @@ def read(file: Path) -> Contents:
 
 
 class OrderEntry:
-    """Enters orders into a database, some dozens a second, until it is left; a context manager."""
+    """A context manager that enters some dozens of orders a second into a database."""
 
     def __init__(self, file: Path, seed: int) -> None:
-        """Make the database `file` with its first orders."""
+        """Create the database `file` with its first orders."""
         self._file = file
         self._random = random.Random(seed)  # noqa: S311 (no secret)
         self._stop = threading.Event()

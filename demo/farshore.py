@@ -1,4 +1,4 @@
-"""The app as its users have it: its HTTP API."""
+"""The app as its users see it: its HTTP API."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ Document = Mapping[str, Any]
 
 
 def moment(text: str) -> datetime:
-    """Read a time that the API answered."""
+    """Return the time in an answer of the API."""
     return datetime.fromisoformat(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Farshore:
-    """Asks the API and answers its documents."""
+    """Sends requests to the API and returns its documents."""
 
     api: Server
 
@@ -29,12 +29,12 @@ class Farshore:
         return answer
 
     def back_up(self, plan: str, rule: str, key: str) -> tuple[str, ...]:
-        """Ask for a backup now; the same key again asks for the same one."""
+        """Request a backup now and return its jobs; the same key gives the same ones."""
         answer = self.api.ask("POST", "/backups", {"plan": plan, "rule": rule}, Idempotency_Key=key)
         return tuple(answer["jobs"])
 
     def restore(self, key: str, **order: Any) -> str:
-        """Order a restore and answer its job."""
+        """Request a restore and return its job."""
         answer = self.api.ask("POST", "/restores", order, Idempotency_Key=key)
         [job] = answer["jobs"]
         return str(job)
@@ -54,15 +54,15 @@ class Farshore:
         return found
 
     def points(self, **filters: str) -> list[Document]:
-        """Return recovery points, newest first, those that are gone among them."""
+        """Return recovery points, newest first, including deleted ones."""
         return list(self._all("/recovery-points", filters))
 
     def status(self) -> dict[str, Document]:
-        """Return how each service stands, by service."""
+        """Return the status of each service, by service."""
         return {each["service"]: each for each in self.api.get("/status")["items"]}
 
     def inventory(self) -> list[Document]:
-        """Return what the daily inventories have found."""
+        """Return the findings of the daily inventories."""
         return list(self._all("/inventory", {}))
 
     def _all(self, path: str, filters: Mapping[str, str]) -> Iterator[Document]:
@@ -76,7 +76,7 @@ class Farshore:
 
 
 def artefact(point: Document, vault: str) -> Document | None:
-    """Return a point's artefact in a vault, where it is available there."""
+    """Return a point's artefact in a vault; None if it is not available there."""
     for each in point["artefacts"]:
         if each["vault"] == vault and each["state"] == "AVAILABLE":
             found: Document = each

@@ -1,6 +1,6 @@
-"""The files on the data volumes: made, changed a little every day, and compared byte for byte.
+"""The files on the data volumes: created, changed a little every day, and compared byte for byte.
 
-A tree is named by what it holds: the path of every file with the SHA-256 of its bytes.
+A tree is represented by its contents: the path of every file with the SHA-256 of its bytes.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ Tree = Mapping[str, str]
 
 
 def read_tree(folder: Path) -> Tree:
-    """Read every byte below a folder."""
+    """Return the tree of a folder, reading every byte."""
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))
@@ -24,19 +24,19 @@ def read_tree(folder: Path) -> Tree:
 
 @dataclass(slots=True)
 class Volume:
-    """The files of one volume and what they are known to hold, without reading them again."""
+    """The files of one volume, with their known contents, so that they need not be read again."""
 
     folder: Path
     seed: int
     tree: dict[str, str] = field(default_factory=dict)
 
     def fill(self, files: int, size_bytes: int) -> None:
-        """Make files of random bytes."""
+        """Create files of random bytes."""
         for number in range(files):
             self._write(f"archive/{number:03d}.bin", size_bytes)
 
     def pass_a_day(self, day: int) -> None:
-        """Do what users do on a day: a new file, one written anew, one removed."""
+        """Do what users do on a day: create a file, rewrite one, remove one."""
         self._write(f"inbox/day-{day:02d}.txt", 2_000 + day)
         self._write(f"archive/{day % 7:03d}.bin", MIB // 4 + day)
         self._remove(f"inbox/day-{day - 5:02d}.txt")

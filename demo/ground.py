@@ -1,4 +1,5 @@
-"""The local cloud as its users have it: `python -m stage` in a process of its own, at addresses it prints.
+"""The local cloud as its users see it: `python -m stage` in a process of its own, at addresses that it
+prints.
 
 Everything the story does goes through these: AWS calls through boto3, the API and the control server through
 HTTP. Nothing of the app or of the local cloud is imported here.
@@ -30,11 +31,11 @@ STOP_SECONDS = 30
 CREDENTIALS = ("test", "test")
 """The operator's."""
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""A proxy that the environment names is not for this machine's own addresses."""
+"""Requests to this machine do not use the proxy that the environment may name."""
 
 
 class RefusedError(Exception):
-    """A server answered an error; `document` is what it said."""
+    """A server answered an error; `document` is the body of its answer."""
 
     def __init__(self, request: str, status: int, document: str) -> None:
         super().__init__(f"{request}: {status} {document}")
@@ -48,13 +49,13 @@ class NotStartedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """An HTTP server that speaks JSON; the API's takes signed requests alone."""
+    """An HTTP server that speaks JSON; that of the API accepts only signed requests."""
 
     url: str
     signed: bool = False
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> Any:
-        """Send a request and answer the document that comes back.
+        """Send a request and return the document in its answer.
 
         Raises:
             RefusedError: the answer is an error.
@@ -74,13 +75,13 @@ class Server:
             raise RefusedError(f"{method} {path}", error.code, error.read().decode()) from error
 
     def get(self, path: str, **query: str) -> Any:
-        """Ask for what is there."""
+        """Send a GET request and return the document in its answer."""
         return self.ask("GET", f"{path}?{urlencode(query, safe='', quote_via=quote)}" if query else path)
 
 
 @dataclass(frozen=True, slots=True)
 class DemoCloud:
-    """The addresses of a local cloud; `vaults` says where each vault can be looked at."""
+    """The addresses of a local cloud; `vaults` has the place of each vault, to look at it."""
 
     aws_url: str
     api: Server
@@ -104,34 +105,34 @@ class DemoCloud:
         return datetime.fromisoformat(self.control.get("/clock")["now"])
 
     def advance(self, by: timedelta) -> datetime:
-        """Let simulated time pass; all that becomes due happens before this returns."""
+        """Let simulated time pass; everything that becomes due has happened when this returns."""
         answer = self.control.ask("POST", "/clock", {"advance": f"{by // timedelta(milliseconds=1)}ms"})
         return datetime.fromisoformat(answer["now"])
 
     def advance_to(self, when: datetime) -> datetime:
-        """Let simulated time pass until `when`, if it has not: the clock ticks on a slow machine, too."""
+        """Let simulated time pass until `when`, unless it is past: the clock also runs by itself."""
         left = when - self.now()
         return self.advance(left) if left > timedelta(0) else self.now()
 
     def directory(self, instance_id: str) -> Path:
-        """Return the directory in which an instance lives."""
+        """Return the directory that is the file system of an instance."""
         return Path(self.control.get("/instances")[instance_id])
 
     @property
     def offsite_folder(self) -> Path | None:
-        """Return the folder of the off-site vault, where it is one."""
+        """The folder of the off-site vault; None if it is not a folder."""
         where = self.vaults["offsite"]
         return None if "://" in where else Path(where)
 
     def calls(self, caller: str = "function") -> Mapping[str, Mapping[str, int]]:
-        """Return how often the app's functions, or anybody else (`other`), called AWS, by operation."""
+        """Return how often the app's functions, or others (`other`), called AWS, by operation."""
         counts: Mapping[str, Mapping[str, int]] = self.control.get("/calls", caller=caller)
         return counts
 
 
 @contextmanager
 def local_cloud(offsite: str, log: TextIO) -> Iterator[DemoCloud]:
-    """Run a local cloud for as long as the context lasts; what it and the app say goes to `log`.
+    """Run a local cloud for as long as the context lasts; its output and the app's go to `log`.
 
     Raises:
         NotStartedError: it did not start; `log` says why.

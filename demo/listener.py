@@ -1,4 +1,4 @@
-"""Listens on EventBridge as any user can: a rule of its own puts EC2's and SSM's events on its own queue."""
+"""Listens to EventBridge as any user can: a rule puts the events of EC2 and SSM on a queue."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ PATTERN = {"source": ["aws.ec2", "aws.ssm"]}
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An event: when it happened, its kind, and what it tells."""
+    """An event: its time, kind and details."""
 
     at: datetime
     kind: str
@@ -23,7 +23,7 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """Return in a line what happened; empty where it is of no interest to a reader."""
+        """The event in one line; empty if it is of no interest to a reader."""
         detail = self.detail
         match self.kind:
             case "EBS Snapshot Notification":
@@ -41,10 +41,10 @@ class Heard:
 
 
 class Listener:
-    """Hears the events of a region from its making on."""
+    """Receives the events of a region from its creation on."""
 
     def __init__(self, ground: DemoCloud, region: str) -> None:
-        """Make the rule and the queue."""
+        """Create the rule and the queue."""
         self._sqs, self._events = ground.client("sqs", region), ground.client("events", region)
         self._queue = self._sqs.create_queue(QueueName=NAME)["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
@@ -52,7 +52,7 @@ class Listener:
         self._events.put_targets(Rule=NAME, Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
 
     def heard(self) -> Iterator[Heard]:
-        """Return what was heard since the last time, once."""
+        """Yield the events since the last call."""
         while messages := self._receive():
             for message in messages:
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
@@ -61,7 +61,7 @@ class Listener:
                 yield Heard(at, event["detail-type"], event["region"], event["detail"])
 
     def close(self) -> None:
-        """Take the rule and the queue away."""
+        """Delete the rule and the queue."""
         self._events.remove_targets(Rule=NAME, Ids=["queue"])
         self._events.delete_rule(Name=NAME)
         self._sqs.delete_queue(QueueUrl=self._queue)

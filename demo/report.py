@@ -1,4 +1,4 @@
-"""What the story ends with: figures and claims, as a table to read or as one JSON document."""
+"""The end of the story: figures and claims, as a table or as one JSON document."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from demo.farshore import Document
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """One restore: of what, from which vault, and how long it took by both clocks."""
+    """One restore: what was restored, from which vault, and how long it took by both clocks."""
 
     what: str
     vault: str
@@ -21,7 +21,7 @@ class Restore:
 
 @dataclass(slots=True)
 class Report:
-    """The figures, filled in as the story goes on."""
+    """The figures, filled in as the story proceeds."""
 
     offsite: str
     days: int = 40
@@ -36,7 +36,7 @@ class Report:
 
     @property
     def outage_lasted(self) -> tuple[datetime, datetime] | None:
-        """Return when the outage began and ended; None in a story without one."""
+        """The beginning and end of the outage; None in a story without one."""
         return (self.outage[0], self.outage[1]) if self.outage else None
 
     @property
@@ -77,7 +77,7 @@ class Report:
         }
 
     def to_text(self, claims: Sequence[Claim]) -> str:
-        """Return the table, and below it what is not true."""
+        """Return the table, and below it the false claims."""
         false = [claim for claim in claims if not claim.true]
         lines = [*aligned(list(self._points())), "", *aligned(list(self._services())), ""]
         lines.append(
@@ -113,12 +113,12 @@ class Report:
 
 
 def total(calls: Mapping[str, Mapping[str, int]]) -> int:
-    """Count calls of all services and operations."""
+    """Return the number of calls of all services and operations."""
     return sum(sum(operations.values()) for operations in calls.values())
 
 
 def spoken(long: timedelta) -> str:
-    """Write a duration for people in its two largest units: `11 h 2 min`, `42 s`, `7 d`."""
+    """Return a duration in words, in its two largest units: `11 h 2 min`, `42 s`, `7 d`."""
     seconds = round(long.total_seconds())
     parts = []
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
@@ -129,18 +129,18 @@ def spoken(long: timedelta) -> str:
 
 
 def spoken_text(text: str | None) -> str:
-    """Write a duration that the API answered (`39600s`, `1d`) for people."""
+    """Return a duration of the API (`39600s`, `1d`) in words."""
     return "none" if text is None else spoken(duration(text))
 
 
 def duration(text: str) -> timedelta:
-    """Read a duration as plans and the API write it."""
+    """Return the duration in a text, as plans and the API write it."""
     unit = {"s": 1, "m": 60, "h": 3600, "d": 86_400}[text[-1]]
     return timedelta(seconds=int(text[:-1]) * unit)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay rows out in columns, with a line below the first."""
+    """Return rows laid out in columns, with a line below the first."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -1,4 +1,4 @@
-"""The scene: two services on three instances at home, with their data and their scripts."""
+"""The scene: two services on three instances in the home region, with their data and scripts."""
 
 import shutil
 import sys
@@ -46,7 +46,7 @@ class Scene:
             volume.pass_a_day(day)
 
     def trees(self) -> dict[str, Mapping[str, str]]:
-        """Return what each volume holds now."""
+        """Return the contents of each volume now."""
         return {volume_id: dict(volume.tree) for volume_id, volume in self.volumes.items()}
 
     @property
@@ -61,7 +61,7 @@ class Scene:
 
 
 def launch(ground: DemoCloud, region: str, name: str, tags: Mapping[str, str], *, data_gib: int = 0) -> str:
-    """Run an instance, with a data volume of `data_gib` where that is not 0."""
+    """Launch an instance and return its id; with a data volume, unless `data_gib` is 0."""
     named = [{"Key": key, "Value": value} for key, value in {"Name": name, **tags}.items()]
     disks: list[dict[str, Any]] = (
         [{"DeviceName": DEVICE, "Ebs": {"VolumeSize": data_gib}}] if data_gib else []
@@ -87,7 +87,7 @@ def install_scripts(directory: Path) -> None:
 
 
 def mount(directory: Path, device: str = DEVICE) -> Path:
-    """Return where an instance shows a volume."""
+    """Return the directory in which an instance has a volume."""
     return directory / "volumes" / device.removeprefix("/dev/")
 
 
@@ -99,7 +99,7 @@ def data_volume(ground: DemoCloud, region: str, instance_id: str) -> str:
 
 
 def attach_abroad(ground: DemoCloud, volumes: Mapping[str, str]) -> dict[str, Path]:
-    """Attach volumes of the DR region to a new instance there; answer where each can be read, by its key."""
+    """Attach volumes of the DR region to a new instance; return where each can be read, by its key."""
     ec2 = ground.client("ec2", DR)
     zone = ec2.describe_volumes(VolumeIds=list(volumes.values()))["Volumes"][0]["AvailabilityZone"]
     instance = launch(ground, DR, "files-dr", {})

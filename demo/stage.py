@@ -1,4 +1,4 @@
-"""What the acts share: the ground they play on, the scene, and what is kept of the story for its end."""
+"""What the acts share: the local cloud, the scene, and what the end of the story needs."""
 
 import json
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ PLANS: dict[str, Document] = {
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TICK = 5 * MINUTE
-"""How often the app looks what is due."""
+"""How often the app checks what is due."""
 
 
 @dataclass(slots=True)
 class DemoStage:
-    """One performance. `scratch` is a folder for copies to look at."""
+    """One run of the story. `scratch` is a folder for copies to examine."""
 
     ground: DemoCloud
     farshore: Farshore
@@ -40,7 +40,7 @@ class DemoStage:
     scratch: Path
     began: datetime
     trees: dict[datetime, dict[str, Tree]] = field(default_factory=dict)
-    """What each volume held at the midnights, by volume id."""
+    """The contents of each volume at the midnights, by volume id."""
 
     @property
     def midnight(self) -> datetime:
@@ -48,7 +48,7 @@ class DemoStage:
         return self.began.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
 
     def say(self, text: str) -> None:
-        """Tell something that happens now."""
+        """Show something that happens now."""
         self.teller.say(self.ground.now(), text)
 
     def points(self, service: str, rule: str) -> list[Document]:

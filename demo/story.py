@@ -14,7 +14,7 @@ from demo.stage import DemoStage
 
 
 def play(stage: DemoStage) -> None:
-    """Play on a stage that is set, to its end."""
+    """Play the story to its end, on a stage that is set up."""
     check_scene(stage)
 
     stage.teller.act(2, "Plans are sent; backups are made and copied")

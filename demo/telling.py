@@ -1,6 +1,6 @@
 """Shows the story while it happens: a line per event, with the simulated time at which it happened.
 
-Lines are at most 80 columns wide; a longer text goes on below its beginning.
+Lines are at most 80 columns wide; a longer text continues below its beginning.
 """
 
 import sys

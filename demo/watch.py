@@ -1,4 +1,4 @@
-"""Lets simulated time pass in small steps and tells what happens in each: events, jobs that begin and end."""
+"""Lets simulated time pass in small steps and shows what happens: events, jobs that begin and end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 
 class TooLongError(Exception):
-    """Jobs have not ended within the simulated time they were given."""
+    """Jobs did not end within the simulated time that they had."""
 
 
 @dataclass(slots=True)
 class Watch:
-    """Knows every job it has told of, by id, and every event it has heard."""
+    """Shows each job and event once."""
 
     ground: DemoCloud
     farshore: Farshore
@@ -30,7 +30,7 @@ class Watch:
     events: list[Heard] = field(default_factory=list)
 
     def until_done(self, since: datetime, look: Callable[[], None] = lambda: None) -> list[Document]:
-        """Step until there are jobs created since then and all have ended; answer them, newest first.
+        """Step until there are jobs created since then and all have ended; return them, newest first.
 
         `look` is called in each step.
 
@@ -49,7 +49,7 @@ class Watch:
                 raise TooLongError("; ".join(open_jobs) or "no job was opened")
 
     def until_over(self, job_id: str) -> Document:
-        """Step until one job has ended, tell what it does and waits for, and answer it.
+        """Step until one job has ended, showing what it does and waits for; return it.
 
         Raises:
             TooLongError: that takes too long.

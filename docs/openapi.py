@@ -188,7 +188,7 @@ def _responses(route: AnyRoute, schemas: dict[str, Any]) -> dict[HTTPStatus, Any
     if route.missing:
         bad[HTTPStatus.NOT_FOUND] = route.missing
     if route.refused or route.once:
-        working = "the request with this key is still being worked on" if route.once else ""
+        working = "the first request with this key is still being processed" if route.once else ""
         bad[HTTPStatus.CONFLICT] = "; ".join(filter(None, (route.refused, working)))
     if route.once:
         bad[HTTPStatus.UNPROCESSABLE_ENTITY] = "the `Idempotency-Key` was used before with another body"

@@ -1,12 +1,12 @@
 """The operator's part: the stacks of this machine's stage, their parameters, the vaults, the secrets.
 
-This is the only place beside the local cloud that knows what the packaged templates ask of their operator.
+This is the only place outside the local cloud that knows the parameters of the packaged templates.
 Off-site, a vault is a folder (libcloud's LOCAL provider); a real server is one more entry in `OFFSITES`.
 
 `python -m stage` runs the local cloud with the packaged app on it, until it is interrupted. Ports come from
 AWS_PORT, API_PORT and CONTROL_PORT (0 or unset: any free one), the off-site cloud from OFFSITE; with SIGNED=1
-unsigned requests to the API are refused. When all is ready, one JSON line on standard output says where
-everything is. For people, standard error says how to use it, and whatever else there is to say.
+unsigned requests to the API are refused. When all is ready, one JSON line on standard output has all
+addresses. For people, instructions and all other messages are on standard error.
 """
 
 import gc
@@ -131,14 +131,14 @@ class Stage:
         )
 
     def deploy(self, cloud: Cloud) -> list[Stack]:
-        """Make an empty cloud this stage."""
+        """Set up this stage in an empty cloud."""
         cloud.put_secret(SECRET, dict(self.offsite.credentials), HOME_REGION)
         return cloud.deploy(self.plans())
 
 
 @contextmanager
 def open_stage(root: Path, offsite: str = "local") -> Iterator[Stage]:
-    """Make ready what a stage needs outside the cloud, for as long as the context lasts.
+    """Provide what a stage needs outside the cloud, for as long as the context lasts.
 
     Raises:
         ValueError: there is no such off-site cloud.
@@ -150,7 +150,7 @@ def open_stage(root: Path, offsite: str = "local") -> Iterator[Stage]:
 
 
 def main() -> int:
-    """Serve until SIGINT or SIGTERM; answer the exit code."""
+    """Serve until SIGINT or SIGTERM; return the exit code."""
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
     gc.set_threshold(50_000, 20, 50)  # a cloud is a million objects that stay

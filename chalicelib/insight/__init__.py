@@ -1,1 +1,1 @@
-"""Shows what there is: jobs, recovery points, plans and their preview, the state of each service."""
+"""Shows what exists: jobs, recovery points, plans and their previews, the status of each service."""

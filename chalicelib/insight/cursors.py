@@ -1,4 +1,4 @@
-"""Cursors of lists that are read by the keys of their last item: opaque text outside, texts inside."""
+"""Encodes cursors of lists: the keys of a page's last item, as one opaque text."""
 
 import base64
 import json
@@ -12,10 +12,10 @@ def encode_cursor(*keys: str) -> str:
 
 
 def decode_cursor(cursor: str | None, count: int) -> tuple[str, ...]:
-    """Return the texts that a cursor holds, so many empty ones when there is none.
+    """Return the `count` texts in a cursor; without a cursor, as many empty ones.
 
     Raises:
-        InvalidInput: it is not one of ours.
+        InvalidInput: it is not a cursor with this many texts.
     """
     if cursor is None:
         return ("",) * count

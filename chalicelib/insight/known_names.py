@@ -1,8 +1,7 @@
-"""Tells a filter that fits nothing at the moment from one that names nothing there is or was.
+"""Checks the filters of an empty list: whether they name something that exists or existed.
 
-A list is read first, and only one that is empty has its filters looked at, so that a list with something on
-it costs nothing more. What is gone (a plan, a rule, a vault, a service) is known as long as a recovery point
-or a job names it.
+Only an empty list has its filters checked, so that other lists cost nothing more. A plan, rule, vault or
+service that was removed is known as long as a recovery point or a job names it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,14 +15,14 @@ from chalicelib.jobs.store import JobStore
 from chalicelib.plans.model import Plan, TagName
 from chalicelib.plans.words import near
 
-# At most so many names are listed; the nearest is looked for among as many services as are read for it.
+# At most this many names are listed, and this many services are read to find the nearest name.
 MOST_NAMED = 20
 MOST_SERVICES = 500
 
 
 @dataclass(frozen=True, slots=True)
 class KnownNames:
-    """Knows the names that filters may have. `vaults` and `regions` are those of the settings."""
+    """Checks the names in filters. `vaults` and `regions` are those of the settings."""
 
     plans: PlanStore
     services: ServiceStore
@@ -36,7 +35,7 @@ class KnownNames:
         """Check the filters of a list that was empty.
 
         Raises:
-            InvalidInput: some of them name no plan, rule, service, vault or region that is or was there.
+            InvalidInput: a filter names no plan, rule, service, vault or region that exists or existed.
         """
         checks: dict[str, Callable[[str, str | None], Iterable[str] | None]] = {
             "plan": self._other_plans,
@@ -98,7 +97,7 @@ class KnownNames:
 
 
 def _expected(what: str, value: str, known: list[str]) -> str:
-    """Return in words which names there are."""
+    """Return, in words, which names there are."""
     if not known:
         return f"the name of a {what}: there is none yet"
     more = f" and {len(known) - MOST_NAMED:,} more" if len(known) > MOST_NAMED else ""

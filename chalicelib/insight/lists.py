@@ -1,6 +1,6 @@
-"""The lists of what there is: plans, jobs, recovery points, services, findings; a page at a time.
+"""Reads lists page by page: plans, jobs, recovery points, services, findings.
 
-Invariant: a list that is empty because a filter names nothing there is or was says so.
+Invariant: a filter that names nothing that exists or existed is refused, rather than giving an empty list.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from chalicelib.jobs.store import JobStore
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Reads pages, and single jobs. `snapshots_of` gives the snapshots that a job's work makes volumes of."""
+    """Reads pages, and single jobs. `snapshots_of` returns the snapshots that a job's work restores."""
 
     plan_store: PlanStore
     point_store: PointStore
@@ -38,7 +38,7 @@ class Lists:
         """Return a page of plans, in the order of their names.
 
         Raises:
-            InvalidInput: the cursor is not one of ours.
+            InvalidInput: the cursor is wrong.
         """
         [after] = decode_cursor(query.cursor, 1)
         left = [stored.plan for stored in self.plan_store.all() if stored.plan.name > after]
@@ -50,7 +50,7 @@ class Lists:
         """Return a page of jobs, newest first.
 
         Raises:
-            InvalidInput: a filter names nothing there is, or the cursor is not one of ours.
+            InvalidInput: a filter names nothing that exists or existed, or the cursor is wrong.
         """
         page = self.job_store.list(filters=query.filters, limit=query.limit, cursor=query.cursor)
         answer = JobPage(items=tuple(map(job_answer, page.items)), cursor=page.cursor)
@@ -61,7 +61,7 @@ class Lists:
         """Return one job.
 
         Raises:
-            NotFound: there is none of that id.
+            NotFound: there is no such job.
         """
         job = self.job_store.require(job_id)
         return job_answer(job, self.snapshots_of(job.work))
@@ -70,7 +70,7 @@ class Lists:
         """Return a page of recovery points, newest first.
 
         Raises:
-            InvalidInput: a filter names nothing there is, or the cursor is not one of ours.
+            InvalidInput: a filter names nothing that exists or existed, or the cursor is wrong.
         """
         page = self.point_store.list(
             filters=query.filters, before=query.before, limit=query.limit, cursor=query.cursor
@@ -83,7 +83,7 @@ class Lists:
         """Return a page of services, by plan and name.
 
         Raises:
-            InvalidInput: a filter names nothing there is, or the cursor is not one of ours.
+            InvalidInput: a filter names nothing that exists or existed, or the cursor is wrong.
         """
         answer = self.service_pages.page(query)
         self._look_at(answer.items, query)
@@ -93,7 +93,7 @@ class Lists:
         """Return a page of findings, by place and kind.
 
         Raises:
-            InvalidInput: a filter names nothing there is, or the cursor is not one of ours.
+            InvalidInput: a filter names nothing that exists or existed, or the cursor is wrong.
         """
         page = self.finding_store.page(query.filters, limit=query.limit, cursor=query.cursor)
         answer = FindingPage(items=tuple(map(finding_answer, page.items)), cursor=page.cursor)

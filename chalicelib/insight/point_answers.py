@@ -21,35 +21,37 @@ from chalicelib.plans.model import Kind
 
 
 class DueCopyAnswer(Answer):
-    """A copy that failed and is made again."""
+    """A copy that failed and will be tried again."""
 
     vault: Annotated[str, says("the vault it goes into")]
     tries: Annotated[int, says("how often it was tried")]
-    next_try_at: Annotated[Moment | None, says("when it is tried again; null: at once")]
+    next_try_at: Annotated[Moment | None, says("when it is tried again; null: now, or it is under way")]
 
 
 class ArtefactAnswer(Answer):
-    """A recovery point as it lies in one vault: snapshots in a region, or a file."""
+    """A recovery point in one vault: snapshots in a region, or a file."""
 
     vault: Annotated[str, says("the vault")]
-    state: Annotated[PointState, says("where it stands there")]
+    state: Annotated[PointState, says("its state there")]
     verified_at: Annotated[
-        Moment | None, says("when its bytes were last read back and found right; snapshots are not")
+        Moment | None,
+        says("when its bytes were last read back and found right; snapshots are never read back"),
     ]
     reason: Annotated[str, says("why it is in this state, where that needs saying")]
-    let_go_at: Annotated[Maybe[Moment], says("until when it can be taken back")] = None
+    let_go_at: Annotated[Maybe[Moment], says("until when it can be undeleted")] = None
     region: Annotated[str | None, says("of snapshots: their region")] = None
     snapshot_count: Annotated[Maybe[int], says("of snapshots: how many there are")] = None
     snapshot_ids: Annotated[
-        Maybe[tuple[str, ...]], says("of snapshots: their ids, none where there are very many")
+        Maybe[tuple[str, ...]], says("of snapshots: their ids; left out where there are very many")
     ] = None
     sha256: Annotated[
-        str | None, says("of a file: the hash of the whole; null where one turn could not read it")
+        str | None,
+        says("of a file: the SHA-256 of the whole; null if it was too large to be read in one turn"),
     ] = None
     parts_sha256: Annotated[
-        str | None, says("of a file: the SHA-256 over `SIZE SHA256`, a line for each part of its manifest")
+        str | None, says("of a file: the SHA-256 over lines `SIZE SHA256`, one for each part in its manifest")
     ] = None
-    folder: Annotated[str | None, says("of a file: where its manifest lies")] = None
+    folder: Annotated[str | None, says("of a file: the folder with its manifest")] = None
     segments: Annotated[Maybe[int], says("of a file off-site: the number of its segments")] = None
     key: Annotated[str | None, says("of a file in S3: its object's key")] = None
 
@@ -65,7 +67,7 @@ class PointAnswer(Answer):
     state: Annotated[
         PointState,
         WithJsonSchema({"type": "string", "enum": list(STATES_OF_POINTS)}),
-        says("where it stands"),
+        says("its state"),
     ]
     nominal_at: Annotated[Moment, says("when it was due")]
     created_at: Annotated[Moment, says("when its data was taken")]
@@ -76,28 +78,28 @@ class PointAnswer(Answer):
     size_bytes: Annotated[int, says("its size")]
     reason: Annotated[str, says("why it is in this state, where that needs saying")]
     artefacts: Annotated[tuple[ArtefactAnswer, ...], says("one for each vault")]
-    origin: Annotated[Origin, says("what it was made for")]
-    note: Annotated[Maybe[str], says("the note of the person who asked for it")] = None
-    keep_until: Annotated[Maybe[Moment], says("until when it was asked to be kept")] = None
+    origin: Annotated[Origin, says("what it was opened by")]
+    note: Annotated[Maybe[str], says("the note of the person who requested it")] = None
+    keep_until: Annotated[Maybe[Moment], says("until when it is kept, as was requested")] = None
     hold: Annotated[Maybe[str], says("why it is held, whatever its lifecycle says")] = None
     partial: Annotated[Maybe[bool], says("that it lacks a part of its service")] = None
     left_out: Annotated[Maybe[tuple[str, ...]], says("what it lacks")] = None
-    suspect: Annotated[Maybe[str], says("why it is doubted")] = None
-    confirmed: Annotated[Maybe[str], says("what an operator said to that")] = None
-    copies_due: Annotated[Maybe[tuple[DueCopyAnswer, ...]], says("copies that failed and are made again")] = (
-        None
-    )
+    suspect: Annotated[Maybe[str], says("why it is suspect")] = None
+    confirmed: Annotated[Maybe[str], says("an operator's reason to count it as good all the same")] = None
+    copies_due: Annotated[
+        Maybe[tuple[DueCopyAnswer, ...]], says("copies that failed and will be tried again")
+    ] = None
 
 
 class PointPage(Answer):
     """A page of recovery points, newest first."""
 
     items: Annotated[tuple[PointAnswer, ...], says("the recovery points")]
-    cursor: Annotated[str | None, says("what continues behind them; null on the last page")]
+    cursor: Annotated[str | None, says("the cursor of the next page; null on the last page")]
 
 
 def point_answer(point: RecoveryPoint) -> PointAnswer:
-    """Return a recovery point."""
+    """Return a recovery point, as the API answers it."""
     due = (
         DueCopyAnswer(vault=vault, tries=each.tries, next_try_at=each.at)
         for vault, each in sorted(point.due.items())
@@ -141,7 +143,7 @@ def _artefact_answer(artefact: Artefact) -> ArtefactAnswer:
 
 
 def content_keys(artefact: Artefact) -> dict[str, Any]:
-    """Return what an artefact is in its vault, as the answers about it name that."""
+    """Return the keys of an answer that say what an artefact consists of."""
     match artefact.content:
         case SnapshotSet(region=region, snapshot_count=number, snapshots=refs):
             ids = tuple(ref.id for ref in refs)

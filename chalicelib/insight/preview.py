@@ -1,5 +1,4 @@
-"""What a plan would do: which services and instances it covers now, when each rule runs next, and what
-looks wrong."""
+"""Previews a plan: when each rule runs next, and what is probably a mistake. Pure."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +31,7 @@ def warnings_of(
 
 
 def _unmet_objective(plan: Plan, now: datetime) -> Iterator[str]:
-    """Warn that no rule runs as often as the objective asks for."""
+    """Yield a warning if no rule runs as often as the objective requires."""
     wanted = plan.objectives.rpo
     gaps = {rule.name: longest_gap(rule.times, now) if rule.times else rule.rpo for rule in plan.rules}
     known = {name: gap for name, gap in gaps.items() if gap is not None}
@@ -47,19 +46,19 @@ def _unmet_objective(plan: Plan, now: datetime) -> Iterator[str]:
 
 
 def _hidden_failures(plan: Plan) -> Iterator[str]:
-    """Warn where a command that fails at the head of a pipe goes unseen."""
+    """Yield a warning for each script in which a failure before a pipe goes unnoticed."""
     for rule in plan.rules:
         backup = rule.script if isinstance(rule, ServiceRule) else None
         for key, script in (("script", backup), ("restore", rule.restore), ("verify", rule.verify)):
             if script and _pipes_blindly(script):
                 yield (
-                    f"{key} of rule {rule.name} has a pipe: sh sees only the last command of it fail; begin "
+                    f"{key} of rule {rule.name} has a pipe, where sh sees only the last command fail; begin "
                     "with #!/bin/bash and set -o pipefail, or write to a file between the two"
                 )
 
 
 def _pipes_blindly(script: str) -> bool:
-    """Return whether a text for sh has a pipe, and never says pipefail."""
+    """Return whether a script for sh has a pipe and no pipefail."""
     first = script.split("\n", 1)[0]
     other_language = first.startswith("#!") and not first.rstrip().endswith("sh")
     if is_path(script) or other_language or "pipefail" in script:
@@ -67,12 +66,12 @@ def _pipes_blindly(script: str) -> bool:
     words = shlex.shlex(script, posix=True, punctuation_chars="|&;()<>")
     try:
         return any(word in ("|", "|&") for word in words)
-    except ValueError:  # quotes that a shell reads otherwise: here-documents, for example
+    except ValueError:  # quotes that a shell reads differently: here-documents, for example
         return False
 
 
 def next_runs(rule: Rule, now: datetime) -> list[str]:
-    """Return when the rule runs next (RFC 3339), or how often when it follows its RPO. Pure."""
+    """Return when the rule runs next (RFC 3339), or in words how often if it has an RPO. Pure."""
     if rule.times is None:
         return [f"whenever the newest point would be older than {in_words(rule.rpo or timedelta())}"]
     return [rfc3339(at) for at in islice(rule.times.after(now), RUNS_SHOWN)]

@@ -1,4 +1,4 @@
-"""What the lists can be asked for: filters, and which page."""
+"""The query parameters of lists: filters, and the page."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -26,7 +26,7 @@ MOST_ITEMS = 500
 
 
 def one_of(words: Iterable[StrEnum]) -> Any:
-    """Return the annotation that reads a word of a query as one of a fixed set."""
+    """Return the annotation of a query parameter that takes one of a fixed set of words."""
     known = {str(word): word for word in words}
 
     def read(value: object) -> object:
@@ -38,7 +38,7 @@ def one_of(words: Iterable[StrEnum]) -> Any:
 
 
 class ListQuery(Declared):
-    """Which page of a list."""
+    """The page of a list."""
 
     limit: Annotated[
         int, Field(ge=1, le=MOST_ITEMS, description="the most items of a page"), BeforeValidator(number)
@@ -46,22 +46,22 @@ class ListQuery(Declared):
     cursor: Annotated[
         Maybe[str],
         worded("the `cursor` of the page before, unchanged", title="text"),
-        Field(max_length=2048, description="the page before ended with this `cursor`"),
+        Field(max_length=2048, description="continue after the page that had this `cursor`"),
     ] = None
 
     @property
     def filters(self) -> dict[str, str]:
-        """The filters that were given, as texts, by their keys."""
+        """The given filters, as texts, by their keys."""
         paging = {"limit", "cursor", "before"}
         return self.model_dump(mode="json", exclude=paging, exclude_none=True)
 
 
 class PlanQuery(ListQuery):
-    """What plans are listed by."""
+    """The query of a list of plans."""
 
 
 class JobQuery(ListQuery):
-    """What jobs are listed by."""
+    """The query of a list of jobs."""
 
     service: Annotated[Maybe[ServiceName], Field(description="only jobs of this service")] = None
     plan: Annotated[Maybe[PlanName], Field(description="only jobs of this plan")] = None
@@ -70,7 +70,7 @@ class JobQuery(ListQuery):
 
 
 class PointQuery(ListQuery):
-    """What recovery points are listed by."""
+    """The query of a list of recovery points."""
 
     service: Annotated[Maybe[ServiceName], Field(description="only points of this service")] = None
     plan: Annotated[Maybe[PlanName], Field(description="only points of this plan")] = None
@@ -85,18 +85,18 @@ class PointQuery(ListQuery):
     vault: Annotated[
         Maybe[VaultName], Field(description="only points that have, or had, an artefact in this vault")
     ] = None
-    before: Annotated[Maybe[Moment], Field(description="only points that were made before")] = None
+    before: Annotated[Maybe[Moment], Field(description="only points made before this time")] = None
 
 
 class StatusQuery(ListQuery):
-    """Which services the status of is shown."""
+    """The query of a list of services."""
 
     service: Annotated[Maybe[ServiceName], Field(description="only this service")] = None
     plan: Annotated[Maybe[PlanName], Field(description="only services of this plan")] = None
 
 
 class FindingQuery(ListQuery):
-    """What findings of inventories are listed by."""
+    """The query of a list of findings."""
 
     region: Annotated[Maybe[RegionName], Field(description="only findings in this region")] = None
     vault: Annotated[Maybe[VaultName], Field(description="only findings in this vault")] = None
@@ -106,6 +106,6 @@ class FindingQuery(ListQuery):
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield that a finding is in a region or in a vault."""
+        """Yield a fault if both a region and a vault are given."""
         if "region" in given and "vault" in given:
             yield ("vault",), "a region or a vault, not both"

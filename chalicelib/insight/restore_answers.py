@@ -1,4 +1,4 @@
-"""Restores as the API answers them: their jobs, or what would be done. Pure."""
+"""Restores, as the API answers them: their jobs, or what would be done. Pure."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -33,11 +33,11 @@ class RestoreWould(Answer):
     vault: Annotated[str, says("the vault it is restored from")]
     target: Annotated[TargetAnswer, says("where to")]
     region: Annotated[Maybe[str], says("of volumes: their region")] = None
-    folder: Annotated[str | None, says("of a file: where its manifest lies")] = None
+    folder: Annotated[str | None, says("of a file: the folder with its manifest")] = None
     key: Annotated[Maybe[str], says("of a file that is one object: its key")] = None
     segments: Annotated[Maybe[int], says("of a file: the number of its segments")] = None
     staging_vaults: Annotated[
-        Maybe[tuple[str, ...]], says("of segments: the vaults in which they may be put together")
+        Maybe[tuple[str, ...]], says("of segments: the vaults in which they may be assembled")
     ] = None
     size_bytes: Annotated[Maybe[int], says("of a file: its size")] = None
     sha256: Annotated[str | None, says("of a file: the hash of the whole")] = None

@@ -1,4 +1,4 @@
-"""Which services there are to show the status of, a page at a time, by plan and name."""
+"""Reads the status of services page by page, by plan and name."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class ServicePages:
     def _of_plan(
         self, name: str, plan: Plan | None, service: str | None, after: str | None
     ) -> Iterator[ServiceRecord]:
-        """Yield the services of a plan; of one that is gone those that still have points."""
+        """Yield the services of a plan; of a removed plan, those that still have points."""
         if service is None:
             records = self.services.of_plan(name, after=after)
         else:

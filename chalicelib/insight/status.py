@@ -1,5 +1,7 @@
-"""How each service stands: its recovery points rule by rule and vault by vault, its RPO as promised and as
-achieved, and whatever an operator should know of it. Pure."""
+"""The status of each service: its recovery points by rule and vault, and its RPO, promised and achieved.
+
+It also says, in sentences, what an operator should know. Pure.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +21,16 @@ from chalicelib.plans.values import PRIMARY
 class RpoAnswer(Answer):
     """A service's RPO, as promised and as achieved."""
 
-    objective: Annotated[str | None, says("what the plan promises; null where it promises nothing")]
+    objective: Annotated[str | None, says("what the plan promises; null if it promises nothing")]
     achieved: Annotated[
         str | None,
-        says("the age of the newest point whose bytes were read back, and of which nothing is doubted"),
+        says(
+            "the age of the newest point whose bytes were read back and that is neither suspect nor partial"
+        ),
     ]
     met: Annotated[
         bool | None,
-        says("whether that is young enough, and every vault the plan names has a point as young"),
+        says("whether that is young enough, and every vault in the plan has a point that young"),
     ]
 
 
@@ -36,12 +40,12 @@ class StatusRow(Answer):
     rule: Annotated[str, says("the rule")]
     kind: Annotated[Kind, says("its kind")]
     vault: Annotated[str, says("the vault")]
-    wanted: Annotated[bool, says("whether the plan still wants points there; what it does not is kept")]
+    wanted: Annotated[bool, says("whether the plan still makes points there; if not, all are kept")]
     points: Annotated[int, says("how many can be restored from there")]
     newest_at: Annotated[Moment | None, says("when the newest was made")]
     verified_at: Annotated[Moment | None, says("when the newest verified one was made")]
     age: Annotated[str | None, says("how old the newest is")]
-    copies_due: Annotated[int, says("how many copies failed and are made again")]
+    copies_due: Annotated[int, says("how many copies failed and will be tried again")]
 
 
 class FlaggedAnswer(Answer):
@@ -54,7 +58,7 @@ class FlaggedAnswer(Answer):
 
 
 class StatusAnswer(Answer):
-    """How a service of a plan stands."""
+    """The status of a service under a plan."""
 
     plan: Annotated[str, says("the plan")]
     service: Annotated[str, says("the service")]
@@ -66,7 +70,7 @@ class StatusAnswer(Answer):
         tuple[str, ...], says("sentences: runs that were missed, what is tried again and when, what is gone")
     ]
     flagged: Annotated[
-        Maybe[tuple[FlaggedAnswer, ...]], says("the last points of rules, where they are suspect or partial")
+        Maybe[tuple[FlaggedAnswer, ...]], says("the last points of rules that are suspect or partial")
     ] = None
 
 
@@ -74,12 +78,12 @@ class StatusPage(Answer):
     """A page of services, by plan and name."""
 
     items: Annotated[tuple[StatusAnswer, ...], says("the services")]
-    cursor: Annotated[str | None, says("what continues behind them; null on the last page")]
+    cursor: Annotated[str | None, says("the cursor of the next page; null on the last page")]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A rule's points of a service in one vault; `wanted` is whether the plan still says so."""
+    """A rule's points of a service in one vault; `wanted` if the plan still makes points there."""
 
     record: LineageRecord
     vault: str
@@ -87,10 +91,10 @@ class Row:
 
 
 def service_status(plan: str, stored: Plan | None, record: ServiceRecord, now: datetime) -> StatusAnswer:
-    """Return one service's status under a plan, None when that is gone.
+    """Return one service's status under a plan; `stored` is None if the plan was removed.
 
-    The achieved RPO counts points whose bytes were read back and found right; it is met where that is young
-    enough and every vault that the plan names has a point as young.
+    The achieved RPO counts points whose bytes were read back and found right. It is met if the newest of them
+    is young enough and every vault in the plan has a point that young.
     """
     lineages, objective = record.lineages, stored.objectives.rpo if stored else None
     rows = list(_rows(stored, record))
@@ -115,7 +119,7 @@ def service_status(plan: str, stored: Plan | None, record: ServiceRecord, now: d
 
 
 def _rows(plan: Plan | None, record: ServiceRecord) -> Iterator[Row]:
-    """Yield what the plan wants of a service, rule by rule, and then what else is there."""
+    """Yield the rows of the plan's rules, then those of other points."""
     known = {(each.lineage.rule, each.lineage.kind): each for each in record.lineages}
     shown = set()
     for rule in plan.rules if plan else ():
@@ -146,7 +150,7 @@ def _row_answer(row: Row, now: datetime) -> StatusRow:
 
 
 def _behind(rows: Sequence[Row], objective: Any, now: datetime) -> bool:
-    """Return whether a vault that the plan names has no point that is young enough."""
+    """Return whether a vault in the plan has no point that is young enough."""
     newest: dict[str, datetime | None] = {}
     for row in rows:
         if row.wanted:
@@ -157,24 +161,24 @@ def _behind(rows: Sequence[Row], objective: Any, now: datetime) -> bool:
 
 
 def _says(plan: str, stored: Plan | None, record: ServiceRecord, rows: Sequence[Row]) -> Iterator[str]:
-    """Return what an operator should know: what is gone, missed, or still to be made."""
+    """Yield what an operator should know: what was removed, missed, or is tried again."""
     if stored is None:
-        yield f"plan {plan} is gone: nothing is backed up any more, and everything is kept"
+        yield f"plan {plan} was removed: nothing is backed up, and everything is kept"
     elif not record.lineages and not record.key:
-        yield f"plan {plan} selects no instance, and never did"
+        yield f"plan {plan} has never selected an instance"
     for row in rows:
         lineage = row.record.lineage
         if stored is not None and not row.wanted:
             yield (
-                f"the plan has no points of rule {lineage.rule} ({lineage.kind}) in {row.vault} any more:"
+                f"the plan no longer makes points of rule {lineage.rule} ({lineage.kind}) in {row.vault}:"
                 f" all {row.record.counts[row.vault]} are kept"
             )
         if due := row.record.awaited.get(row.vault, 0):
-            yield f"rule {lineage.rule}: copies into {row.vault} that failed and are made again: {due}"
+            yield f"rule {lineage.rule}: copies into {row.vault} that failed and will be tried again: {due}"
     for each in record.lineages:
         rule = stored.rule(each.lineage.rule) if stored else None
         if rule is None or rule.kind is not each.lineage.kind:
-            continue  # of what is not wanted nothing is missed
+            continue  # a rule that the plan no longer has misses nothing
         if each.missed is not None:
             yield f"rule {each.lineage.rule}: {each.missed}"
         if each.retry is not None and each.missed is None:
@@ -183,7 +187,7 @@ def _says(plan: str, stored: Plan | None, record: ServiceRecord, rows: Sequence[
 
 
 def _flagged(lineages: tuple[LineageRecord, ...]) -> Mapping[str, Any]:
-    """Return what is wrong with the last points of a service's rules, where something is."""
+    """Return the last points of a service's rules that are suspect or partial."""
     rows = tuple(
         FlaggedAnswer(
             rule=each.lineage.rule,

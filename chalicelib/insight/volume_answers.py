@@ -1,4 +1,4 @@
-"""The volumes that a restore makes, and where it goes, as the API answers them. Pure."""
+"""The volumes that a restore makes, and its target, as the API answers them. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from chalicelib.jobs.work import (
 )
 from chalicelib.plans.declared import Maybe
 
-# What an answer lists of a restore's volumes; of a larger one each child job lists its own.
+# At most this many volumes are listed; each child job of a larger restore lists its own.
 VOLUMES_LISTED = 100
 
 
@@ -24,14 +24,14 @@ class TargetAnswer(Answer):
 
     instance_id: Annotated[Maybe[str], says("the instance that is restored onto")] = None
     availability_zone: Annotated[Maybe[str], says("the zone of the volumes")] = None
-    size: Annotated[Maybe[int], says("GiB of each volume, as it was asked for")] = None
-    type: Annotated[Maybe[str], says("the EBS volume type, as it was asked for")] = None
-    iops: Annotated[Maybe[int], says("IOPS of each volume, as they were asked for")] = None
-    throughput: Annotated[Maybe[int], says("MiB/s of each volume, as they were asked for")] = None
+    size: Annotated[Maybe[int], says("GiB of each volume, as requested")] = None
+    type: Annotated[Maybe[str], says("the EBS volume type, as requested")] = None
+    iops: Annotated[Maybe[int], says("IOPS of each volume, as requested")] = None
+    throughput: Annotated[Maybe[int], says("MiB/s of each volume, as requested")] = None
 
 
 class VolumeSource(Answer):
-    """What a snapshot was first made of."""
+    """The volume that a snapshot was made of."""
 
     instance: str
     device: str
@@ -42,19 +42,19 @@ class VolumeAnswer(Answer):
     """A volume that a restore makes of a snapshot."""
 
     snapshot: Annotated[str, says("the snapshot it is made of")]
-    source: Annotated[VolumeSource, says("the instance, device and volume the snapshot was made of")]
+    source: Annotated[VolumeSource, says("the instance, device and volume that the snapshot was made of")]
     size: Annotated[int, says("GiB")]
     type: Annotated[str, says("its EBS volume type")]
-    iops: Annotated[int | None, says("its IOPS; null where the type says it")]
-    throughput: Annotated[int | None, says("its MiB/s; null where the type says it")]
+    iops: Annotated[int | None, says("its IOPS; null if the type determines it")]
+    throughput: Annotated[int | None, says("its MiB/s; null if the type determines it")]
     multi_attach: Annotated[bool, says("whether several instances may attach it")]
-    differs: Annotated[tuple[str, ...], says("in what it differs from the recorded volume, and why")]
-    volume: Annotated[Maybe[str], says("the volume, when it is there")] = None
-    remark: Annotated[Maybe[str], says("what to know of this snapshot")] = None
+    differs: Annotated[tuple[str, ...], says("how it differs from the recorded volume, and why")]
+    volume: Annotated[Maybe[str], says("the volume, once it is made")] = None
+    remark: Annotated[Maybe[str], says("a remark on this snapshot")] = None
 
 
 def work_keys(work: Any) -> dict[str, Any]:
-    """Return what of a job's work is worth showing."""
+    """Return the part of a job's work that is shown."""
     keys = present(recovery_point=getattr(work, "recovery_point", None), vault=getattr(work, "vault", None))
     match work:
         case InventoryWork(region=region):
@@ -72,8 +72,9 @@ def work_keys(work: Any) -> dict[str, Any]:
 def volume_keys(
     work: Any, refs: Sequence[SnapshotRef], made: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Return the volumes that a restore makes of snapshots, the first of them one by one; `made` has the ids
-    of those that are there, by their snapshots. Nothing for work of another kind.
+    """Return the keys of an answer that list the volumes of a restore, the first of them one by one.
+
+    `made` has the ids of existing volumes, by snapshot. Other work has no such keys.
     """
     if not isinstance(work, AttachedRestoreWork | VolumeRestoreWork) or not refs:
         return {}

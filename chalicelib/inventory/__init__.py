@@ -1,2 +1,1 @@
-"""Compares the catalog with the world: reports what belongs to nothing, removes what is provably ours, marks
-what is gone."""
+"""Compares the catalog with what exists: reports what belongs to nothing, removes what is provably ours."""

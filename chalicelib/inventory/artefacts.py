@@ -1,7 +1,7 @@
-"""Artefacts that the catalog calls good and the vault does not have: marked MISSING once two looks, ten
-minutes apart, have not found all of them; and marked good again once they are there.
+"""Marks artefacts MISSING that are good in the catalog and not in their vault, and good again once they are.
 
-Deleting nothing, this can do no harm that the next inventory does not mend.
+Two checks, ten minutes apart, must fail before one is marked. Nothing is deleted, so the next inventory can
+undo any mistake.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,14 +28,14 @@ POINTS_AT_ONCE = 30
 NAMED_AT_MOST = 3
 
 Marking = Callable[[RecoveryPoint, Artefact], tuple[Write, ...]]
-"""Returns the writes that record an artefact as it is."""
+"""Returns the writes that record an artefact in its new state."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArtefactSurvey:
     """The artefacts of one vault; `ec2` is that of its region, where it keeps snapshots.
 
-    `second` looks only at those that were not found before.
+    `second` checks only those that were not found before.
     """
 
     vault: Vault
@@ -50,12 +50,12 @@ class ArtefactSurvey:
 
     @property
     def name(self) -> str:
-        """What is looked at."""
+        """What is surveyed, in words."""
         return "artefacts not found" if self.second else "artefacts"
 
     @property
     def after(self) -> timedelta:
-        """The second look comes later, as listings lag."""
+        """The second check comes later, as listings lag."""
         return SECOND_LOOK_AFTER if self.second else timedelta(0)
 
     def read_page(self, cursor: str | None) -> SurveyPage:
@@ -77,7 +77,7 @@ class ArtefactSurvey:
         return replace(sight, cursor=found[-1].key[1] if len(found) == PAGE else None)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
-        """Look at the artefacts of these points, and prepare the writes that mark them."""
+        """Return what still differs of these points, with the writes that mark them."""
         return self._look_at(whats, self._marking)
 
     def _look_at(self, whats: Sequence[str], marking: Marking) -> SurveyPage:
@@ -89,11 +89,11 @@ class ArtefactSurvey:
         )
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
-        """Remove nothing: an artefact is marked."""
+        """Remove nothing: artefacts are only marked."""
         return True
 
     def _differences(self, found: Iterable[RecoveryPoint], marking: Marking) -> Iterator[Candidate]:
-        """Yield the artefacts that are not as the catalog says."""
+        """Yield the artefacts whose state differs from the catalog's."""
         known = [
             (point, point.artefacts[self.vault.name]) for point in found if self.vault.name in point.artefacts
         ]
@@ -117,12 +117,12 @@ class ArtefactSurvey:
         return {each.id for each in self.ec2.snapshots_by_id(ids) if each.state == "completed"}
 
     def _files_gone(self, artefact: Artefact) -> list[str]:
-        """Return which of a file's objects are not there."""
+        """Return which of a file's objects are missing."""
         wanted = artefact.object_keys
         return sorted(wanted - {each.key for each in self.vault.list(artefact.folder)}) if wanted else []
 
     def _manifest_gone(self, point: RecoveryPoint, artefact: Artefact) -> Iterator[Candidate]:
-        """Yield the manifest of snapshots that are there: without it they can be restored all the same."""
+        """Yield a missing manifest of snapshots that are there; they can be restored without it."""
         if not artefact.snapshots.snapshot_count:
             return
         key = manifest_key(artefact.folder)
@@ -147,8 +147,7 @@ class ArtefactSurvey:
 
 
 def _copied_again(point: RecoveryPoint, after: Artefact, now: datetime) -> tuple[Write, ...]:
-    """Return the writes that have a copy which is gone made again, as long as its plan wants it and it is not
-    there. Pure."""
+    """Return the writes that make a copy again that has disappeared, if its plan still wants it. Pure."""
     if after.vault == PRIMARY:
         return ()
     if after.state is not PointState.MISSING:
@@ -161,7 +160,7 @@ def _unmarked(point: RecoveryPoint, after: Artefact) -> tuple[Write, ...]:
 
 
 def _as_it_is(artefact: Artefact, gone: Sequence[str]) -> Artefact:
-    """Return an artefact as the look has shown it: good, or missing. Pure."""
+    """Return an artefact in the state in which it was found: good or missing. Pure."""
     if not gone:
         return replace(artefact, state=PointState.AVAILABLE, reason="") if _is_missing(artefact) else artefact
     if _is_missing(artefact):
@@ -178,7 +177,7 @@ def _is_missing(artefact: Artefact) -> bool:
 def _difference(
     point: RecoveryPoint, artefact: Artefact, after: Artefact, writes: tuple[Write, ...]
 ) -> Candidate:
-    """Return what is to be said of an artefact, and to be done: marked, or its mark taken away. Pure."""
+    """Return the difference of an artefact, with the writes that mark it or remove its mark. Pure."""
     marks = Remedy(SECOND_LOOK_AFTER, writes=writes) if not _is_missing(artefact) else None
     back = _is_missing(artefact) and not _is_missing(after)
     return Candidate(

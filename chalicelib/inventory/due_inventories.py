@@ -1,7 +1,7 @@
-"""Opens inventories: one a day (UTC) for each region, each vault and the catalog, and whenever asked.
+"""Opens inventories: one a day (UTC) for each region, each vault and the catalog, and on request.
 
-When the next is due is a record in the index that shows ticks what is due, so that an idle tick asks nothing
-more. Invariant: jobs are opened, under ids made of the day, before the next day's is scheduled.
+The time of the next one is a record in the index of what is due, so that an idle tick makes no further query.
+Invariant: the day's jobs, with ids made of the day, are opened before the next day's are scheduled.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from chalicelib.jobs.job import JobId
 from chalicelib.jobs.tick import DueWork
 from chalicelib.jobs.work import inventory_request
 
-# Past the turn of the day, when most schedules are due.
+# Some time after midnight, when most schedules are due.
 TIME_OF_DAY = timedelta(hours=1, minutes=40)
 
 
@@ -32,7 +32,7 @@ class Inventories:
     now: Callable[[], datetime]
 
     def schedule(self) -> None:
-        """Have an inventory taken every day, from the next one on; what is scheduled already stays."""
+        """Schedule the daily inventories, unless that is done already."""
         at = next_at(self.now())
         put = {"format": 1, **waking(at)}
         self.table.commit([Write(INVENTORY, put=put, condition=Attr("pk").not_exists())])
@@ -46,10 +46,10 @@ class Inventories:
         self.table.commit([Write(INVENTORY, sets=waking(next_at(now)))])
 
     def _places_of(self, region: str | None, vault: str | None) -> tuple[Location, ...]:
-        """Return the place of this region or of this vault; all of them when neither is named.
+        """Return the place of this region or this vault; all places if neither is named.
 
         Raises:
-            InvalidInput: both are named, or one that there is none of.
+            InvalidInput: both are named, or one that does not exist.
         """
         if region is not None and vault is not None:
             expected = "a region or a vault, not both"
@@ -64,10 +64,10 @@ class Inventories:
         return self.places
 
     def open(self, cause: str, region: str | None = None, vault: str | None = None) -> tuple[JobId, ...]:
-        """Open an inventory of a region or a vault, or of all places; those of one cause are opened once.
+        """Open an inventory of a region or a vault, or of all places; the same cause gives the same jobs.
 
         Raises:
-            InvalidInput: both are named, or one that there is none of.
+            InvalidInput: both are named, or one that does not exist.
         """
         places = self._places_of(region, vault)
         now = self.now()

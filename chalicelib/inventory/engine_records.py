@@ -1,7 +1,7 @@
-"""What of the catalog's own records a job should have settled and did not: copy slots of jobs that are over,
-which are healed, and jobs that are far past their deadline, which are reported.
+"""Finds records of the engine that no job looks after: slots and overdue jobs.
 
-Locks are not listed: whoever wants one heals it.
+Copy slots of jobs that are over are freed; jobs far past their deadline are reported. Locks are not surveyed:
+a job that needs one frees it if its holder is over.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from chalicelib.inventory.survey import PAGE, Candidate, Remedy, SurveyPage
 from chalicelib.jobs.claims import Claim, Claims
 from chalicelib.jobs.store import JobStore
 
-# A job has a day to clean up after its deadline, and its parts have had theirs.
+# A job has a day to clean up after its deadline, and so have its parts before it.
 LATE_AFTER = timedelta(days=1)
 
 
@@ -32,17 +32,17 @@ class SlotSurvey:
     after: timedelta = timedelta(0)
 
     def read_page(self, cursor: str | None) -> SurveyPage:
-        """Look at all slots: an account has some tens of them in a region."""
+        """Return what differs among all slots; an account has some tens of them in a region."""
         held = self._held(self.regions)
         return SurveyPage(tuple(self._over(held)), looked_at=len(held))
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
-        """Look at the slots that are about to be healed."""
+        """Return what still differs among the slots that are about to be healed."""
         held = self._held({what.partition(" ")[0] for what in whats})
         return SurveyPage(tuple(each for each in self._over(held) if each.what in whats))
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
-        """Take a slot from a job that is over."""
+        """Free the slot of a job that is over."""
         region, _, slot = what.partition(" ")
         for claim in self.claims.slots(region):
             if claim.key[1] == slot and self._over({what: claim}):
@@ -83,7 +83,7 @@ class OverdueSurvey:
     after: timedelta = timedelta(0)
 
     def read_page(self, cursor: str | None) -> SurveyPage:
-        """Look at the next jobs."""
+        """Return what differs among the next jobs."""
         page = wake.open_jobs(self.table, limit=PAGE, cursor=cursor)
         jobs, now = self.jobs.get_many(page.items).values(), self.now()
         late = tuple(
@@ -100,7 +100,7 @@ class OverdueSurvey:
         return SurveyPage(late, looked_at=len(page.items), cursor=page.cursor)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
-        """Look at nothing: an overdue job is only reported."""
+        """Return nothing: overdue jobs are only reported."""
         return SurveyPage()
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:

@@ -1,7 +1,7 @@
-"""Folders of a vault that belong to no recovery point.
+"""Finds folders of a vault that belong to no recovery point.
 
-A folder is removed after its grace when the catalog knows its point, and knows that the point failed or was
-deleted; one that the catalog does not know may be a good backup, and is only reported.
+A folder is removed after its grace if its point is in the catalog as failed or deleted. A folder whose point
+is not in the catalog may be a good backup, and is only reported.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +22,11 @@ OVER = (PointState.FAILED, PointState.DELETED)
 
 @dataclass(slots=True)
 class Listing:
-    """A vault's listing that is gone on with: where a vault cannot begin in its middle, beginning again for
-    each page would read all before it each time."""
+    """A vault's listing that is continued from page to page.
+
+    Some vaults cannot begin a listing in its middle, so beginning again would read all earlier keys each
+    time.
+    """
 
     vault: Vault
     prefix: str
@@ -32,11 +35,11 @@ class Listing:
     _rest: Iterator[StoredObject] | None = None
 
     def take(self, after: str, enough: Callable[[StoredObject], bool]) -> Iterator[StoredObject]:
-        """Yield what comes behind `after`, until there is enough; what was too much comes first next time."""
+        """Yield the objects after `after` until there are enough; the first one too many comes next time."""
         if self._rest is None or self._at != after:
             self._rest, self._next = self.vault.list(self.prefix, after), None
         rest, first = self._rest, self._next
-        self._rest, self._next = None, None  # a listing that fails is not gone on with
+        self._rest, self._next = None, None  # a listing that fails is not continued
         stored = first or next(rest, None)
         while stored is not None and not enough(stored):
             yield stored
@@ -48,7 +51,7 @@ class Listing:
 
 @dataclass(slots=True)
 class _Page:
-    """The folders, and keys in none, of one look: how many keys lie in each."""
+    """The folders of one page, with the number of keys in each, and keys in no folder."""
 
     folders: dict[str, int] = field(default_factory=dict)
     keys: int = 0
@@ -56,7 +59,7 @@ class _Page:
     full: bool = False
 
     def is_full(self, stored: StoredObject) -> bool:
-        """Return whether there is no room for a key, and remember that there was one."""
+        """Return whether the page has no room for a key; if so, note that it is full."""
         new = _folder(stored.key) not in self.folders
         self.full = self.keys >= KEYS_AT_ONCE or (new and len(self.folders) >= PAGE)
         return self.full
@@ -81,7 +84,7 @@ class FolderSurvey:
     after: timedelta = timedelta(0)
 
     def read_page(self, cursor: str | None) -> SurveyPage:
-        """Look at the next folders."""
+        """Return what differs among the next folders."""
         page = _Page()
         for stored in self.listing.take(cursor or "", page.is_full):
             page.add(stored)
@@ -89,7 +92,7 @@ class FolderSurvey:
         return SurveyPage(orphans, looked_at=len(page.folders), cursor=page.last if page.full else None)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
-        """Look at the folders that are about to be removed."""
+        """Return what still differs among the folders that are about to be removed."""
         there = [what for what in whats if next(self.vault.list(what), None) is not None]
         orphans = tuple(self._orphans(there))
         still = {each.what for each in orphans}
@@ -98,7 +101,7 @@ class FolderSurvey:
         )
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
-        """Delete all in a folder, its manifest first."""
+        """Delete all objects in a folder, its manifest first."""
         self.vault.delete(manifest_key(what))
         for stored in list(self.vault.list(what)):
             if stop():
@@ -115,30 +118,30 @@ class FolderSurvey:
 
 
 def folders_of(vault: Vault, points: PointStore, grace: timedelta) -> FolderSurvey:
-    """Survey the folders of a vault."""
+    """Return the survey of the folders of a vault."""
     return FolderSurvey(vault, points, grace, Listing(vault, POINTS_PREFIX))
 
 
 def orphan_folder(folder: str, vault: str, point: RecoveryPoint | None, grace: timedelta) -> Candidate | None:
-    """Judge a folder: None when it is a point's, or of one that is being made or copied. Pure."""
+    """Return the finding of a folder; None if a point has it, or is being made or copied there. Pure."""
     if folder_of_key(f"{folder}x") != folder:
         return Candidate(
-            FindingKind.ORPHAN_FILE, folder, "it lies in no recovery point's folder; it is left alone"
+            FindingKind.ORPHAN_FILE, folder, "it is in no recovery point's folder; it is left alone"
         )
     if point is None:
-        why = "the catalog does not know its recovery point; it is left alone, as it may be a good backup"
+        why = "its recovery point is not in the catalog; it is left alone, as it may be a good backup"
         return Candidate(FindingKind.ORPHAN_FOLDER, folder, why, point=point_of_folder(folder))
     if folder != point_folder(point.service, point.rule, point.nominal_at, point.id):
-        why = f"it is named after {point.id}, which lies elsewhere; it is left alone"
+        why = f"it is named after {point.id}, which has another folder; it is left alone"
         return _of(point, folder, why, None)
     artefact = point.in_vault(vault)
     recorded = artefact is not None and artefact.state is not PointState.DELETED
     if recorded or point.state is PointState.CREATING or point.pins:
         return None
     if point.state in OVER:
-        why = f"{point.id} is {point.state}, and this is left of it"
+        why = f"{point.id} is {point.state}, and this was left of it"
         return _of(point, folder, why, Remedy(grace, twice=True, removes=True))
-    why = f"the catalog knows of nothing of {point.id} in {vault}; it is left alone"
+    why = f"the catalog has no copy of {point.id} in {vault}; it is left alone"
     return _of(point, folder, why, None)
 
 

@@ -1,11 +1,12 @@
-"""The job that takes an inventory of one place: survey after survey, page by page, whatever interrupts it.
+"""The job that takes an inventory of one place: survey after survey, page by page.
 
-Its progress is the survey and the cursor, so a region of any size takes constant memory and goes on where it
-was. What was due to be settled is recorded before it is, looked at again, and then settled by its recorded
-id. Findings are written in the job's own commits; those that were not found again are dropped at the end.
+Its progress is the survey and the cursor, so that a region of any size takes constant memory and an
+interrupted inventory continues where it was. A difference that is to be settled (removed, or marked in the
+catalog) is first recorded, then checked again, then settled by its recorded id. Findings are written in the
+job's own commits; those that were not found again are dropped at the end.
 
-Invariant: of two inventories of one place one waits. A place that cannot be looked at keeps its findings and
-says so.
+Invariants: only one inventory of a place runs at a time. A place that cannot be read keeps its findings, with
+one more that says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,14 +32,14 @@ from chalicelib.jobs.work import InventoryWork
 
 LOOKS_AT_MOST = 6
 LOOKS_AGAIN_AFTER = timedelta(minutes=10)
-# Removing stops this long before the worker's time is up.
+# Removal stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class InventoryProgress:
-    """How far an inventory is: the survey, its cursor, what is due to be settled before it goes on; what it
-    has counted so far."""
+    """How far an inventory is: the survey, its cursor, what is to be settled before the next page, and its
+    counts so far."""
 
     began_at: datetime | None = None
     survey: int = 0
@@ -56,7 +57,7 @@ InventoryJob = Job[InventoryWork, InventoryProgress]
 
 @dataclass(frozen=True, slots=True)
 class InventoryObservation:
-    """What the next look showed and what was known of it; or why nothing could be seen; or, when all surveys
+    """The next page and the known findings of it; or why the place could not be read; or, when all surveys
     are done, findings that may be out of date."""
 
     sight: SurveyPage = field(default_factory=SurveyPage)
@@ -67,14 +68,14 @@ class InventoryObservation:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Begin, with the place locked."""
+    """Begin the inventory, with the place locked."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Record what a look showed."""
+    """Record the differences of a page."""
 
     progress: InventoryProgress
     writes: tuple[Write, ...]
@@ -82,7 +83,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Settle these. What else was due no longer needs it: the findings of it are `untrue` now."""
+    """Settle these candidates. The others that were due no longer differ: their findings are `untrue`."""
 
     candidates: tuple[Candidate, ...]
     known: Known
@@ -92,7 +93,7 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Record that the place could not be looked at, and look again later."""
+    """Record that the place could not be read, and try again later."""
 
     finding: Finding
     restart: bool
@@ -103,7 +104,7 @@ Action = Begin | Note | Settle | Pause
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Takes inventories. `surveys` gives what is to be looked at in a place, in order."""
+    """Takes inventories. `surveys` returns the surveys of a place, in order."""
 
     findings: FindingStore
     surveys: Callable[[Location], Sequence[Survey]]
@@ -113,7 +114,7 @@ class Inventory:
     deadline = timedelta(days=1)
 
     def observe(self, job: InventoryJob, children: Children) -> InventoryObservation:
-        """Look at the next page, or again at what is due."""
+        """Return the next page, or another check of what is due to be settled."""
         progress = job.progress
         if progress.began_at is None or job.failure is not None:
             return InventoryObservation()
@@ -138,10 +139,10 @@ class Inventory:
         return InventoryObservation(sight, self.findings.known(keys_of(place, sight.candidates)))
 
     def decide(self, job: InventoryJob, seen: InventoryObservation, now: datetime) -> Decision[Action]:
-        """Look at page after page; settle what is due between them; then drop what was not found again."""
+        """Survey page after page, settle what is due between them, then drop what was not found again."""
         place, progress = _place(job), job.progress
         if progress.began_at is None:
-            return Do(Begin(now), f"looking at {place.name}", locks=(f"inventory of {place.name}",))
+            return Do(Begin(now), f"taking inventory of {place.name}", locks=(f"inventory of {place.name}",))
         if seen.unseen is not None:
             return _pause(job, seen.unseen, seen.known, now)
         survey = _survey(self._of(job), progress)
@@ -150,7 +151,7 @@ class Inventory:
         if progress.due:
             return _settle(job, survey, seen)
         if (begins_at := _begins_at(survey, progress)) > now:
-            return Wait(begins_at, f"{survey.name} of {place.name} are looked at a second time then")
+            return Wait(begins_at, f"{survey.name} of {place.name} are checked again then")
         return _note(job, survey, seen, progress.began_at, now)
 
     def clean_up(self, job: InventoryJob, seen: InventoryObservation, now: datetime) -> Cleaning[Action]:
@@ -158,7 +159,7 @@ class Inventory:
         return Finish(job.failure.reason if job.failure else job.reason)
 
     def abandon(self, job: InventoryJob, now: datetime) -> tuple[Write, ...]:
-        """Record nothing: the findings say what they say."""
+        """Record nothing: the findings stay as they are."""
         return ()
 
     def leftovers(self, job: InventoryJob) -> tuple[str, ...]:
@@ -166,7 +167,7 @@ class Inventory:
         return ()
 
     def act(self, job: InventoryJob, action: Action, turn: Turn) -> Step[InventoryProgress]:
-        """Carry out one action."""
+        """Carry out the action."""
         progress = job.progress
         match action:
             case Begin(at=at):
@@ -181,7 +182,7 @@ class Inventory:
                 return self._settle(job, action, lambda: self.now() >= turn.until - MARGIN)
 
     def _settle(self, job: InventoryJob, settle: Settle, stop: Callable[[], bool]) -> Step[InventoryProgress]:
-        """Remove or mark each; what is refused is recorded and left for the next inventory."""
+        """Remove or mark each candidate; refusals are recorded and left for the next inventory."""
         place, survey = _place(job), _survey(self._of(job), job.progress)
         writes = [dropping(key) for key in settle.untrue]
         done = [*settle.done_with]
@@ -215,7 +216,7 @@ class Inventory:
 def _note(
     job: InventoryJob, survey: Survey, seen: InventoryObservation, began_at: datetime, now: datetime
 ) -> Do[Action]:
-    """Record what a page showed."""
+    """Return the action that records the differences of a page."""
     judged = judge(_place(job), seen.sight, seen.known, began_at, now)
     suspected = any(each.kind is FindingKind.MISSING and not each.settled for each in judged.findings)
     progress = replace(
@@ -228,7 +229,7 @@ def _note(
         failed_looks=0,
     )
     writes = (*map(noting, judged.findings), *map(dropping, judged.dropped))
-    said = f"{survey.name} of {_place(job).name}: {progress.looked_at} looked at"
+    said = f"{survey.name} of {_place(job).name}: {progress.looked_at} checked"
     over = (
         replace(progress, survey=progress.survey + 1)
         if seen.sight.cursor is None and not judged.due
@@ -238,7 +239,7 @@ def _note(
 
 
 def _settle(job: InventoryJob, survey: Survey, seen: InventoryObservation) -> Do[Action]:
-    """Settle what a second look has shown again, by its recorded id."""
+    """Return the action that settles what a second check has confirmed, by its recorded id."""
     asked = job.progress.due[: survey.at_once]
     still = tuple(each for each in seen.sight.candidates if each.remedy is not None)
     done_with = tuple(what for what in asked if what not in {each.what for each in still})
@@ -259,26 +260,26 @@ def _locks(candidates: Sequence[Candidate]) -> tuple[str, ...]:
 
 
 def _sweep(job: InventoryJob, began_at: datetime, findings: Sequence[Finding]) -> Decision[Action]:
-    """Drop the findings that this inventory has not made; then end."""
+    """Return how the findings that were not found again are dropped; then the end."""
     progress = job.progress
     old = [each for each in findings if each.last_seen < began_at or each.kind is FindingKind.NOT_LOOKED_AT]
     writes = tuple(dropping(each.key) for each in old)
     if len(findings) == PAGE:
         after = replace(progress, cursor=findings[-1].key[1])
         return Do(Note(after, writes), "dropping findings that are no longer true")
-    said = f"{progress.looked_at} looked at, {progress.found} findings, {progress.settled} settled"
+    said = f"{progress.looked_at} checked, {progress.found} findings, {progress.settled} settled"
     return Finish(said, writes)
 
 
 def _pause(job: InventoryJob, error: FarshoreError, known: Known, now: datetime) -> Decision[Action]:
-    """Say that the place cannot be looked at; try again a few times, then leave it to the next inventory."""
+    """Return a finding that the place cannot be read, and some more tries; then leave it to the next one."""
     place = _place(job)
-    why = f"{place.name} could not be looked at: {error}"
+    why = f"{place.name} could not be read: {error}"
     if job.progress.failed_looks >= LOOKS_AT_MOST:
         return Fail(why)
     finding = Finding(place, FindingKind.NOT_LOOKED_AT, place.name, why, since=now, last_seen=now)
     finding = finding.seen_again(known.get(finding.key))
-    # What is refused for good may be the cursor: listings forget theirs in time.
+    # A permanent refusal may concern the cursor, since cursors of listings expire.
     return Do(Pause(finding, restart=not isinstance(error, Retryable)), why)
 
 
@@ -287,7 +288,7 @@ def _survey(surveys: Sequence[Survey], progress: InventoryProgress) -> Survey | 
 
 
 def _begins_at(survey: Survey, progress: InventoryProgress) -> datetime:
-    """Return when a survey begins: at once, or so long after what was suspected last."""
+    """Return when a survey begins: at once, or `after` the last suspicion."""
     began_at = progress.suspected_at or progress.began_at
     if began_at is None or progress.suspected_at is None:
         return datetime.min.replace(tzinfo=began_at.tzinfo if began_at else None)
@@ -295,7 +296,7 @@ def _begins_at(survey: Survey, progress: InventoryProgress) -> datetime:
 
 
 def _goes_on(progress: InventoryProgress) -> InventoryProgress:
-    """Return the progress with the next survey begun when this one has nothing more to do."""
+    """Return the progress, at the next survey if this one is finished."""
     if progress.due or progress.cursor is not None:
         return progress
     return replace(progress, survey=progress.survey + 1)

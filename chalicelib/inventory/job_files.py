@@ -1,5 +1,7 @@
-"""What jobs keep in S3 vaults only while they run: uploads that are not finished, files that are being put
-together. What belongs to a job that is over is removed after its grace."""
+"""Finds what jobs have left in S3 vaults: unfinished uploads, staged files and mailboxes.
+
+These belong to jobs while they run; what belongs to a job that is over is removed after its grace.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,14 +36,14 @@ class UploadSurvey:
     after: timedelta = timedelta(0)
 
     def read_page(self, cursor: str | None) -> SurveyPage:
-        """Look at the next uploads."""
+        """Return what differs among the next uploads."""
         marker = json.loads(cursor) if cursor else None
         uploads, more = self.vault.uploads_after(tuple(marker) if marker else None, PAGE)
         last = json.dumps([uploads[-1].key, uploads[-1].id]) if uploads and more else None
         return SurveyPage(tuple(self._orphans(uploads)), looked_at=len(uploads), cursor=last)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
-        """Look at the uploads that are about to be aborted."""
+        """Return what still differs among the uploads that are about to be aborted."""
         begun = [S3Upload(*_parts(what)) for what in whats]
         orphans = tuple(self._orphans(begun))
         still = {each.what for each in orphans}
@@ -50,7 +52,7 @@ class UploadSurvey:
         )
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
-        """Abort an upload; one that is finished or gone is none any more."""
+        """Abort an upload; it succeeds if the upload is finished or gone."""
         self.vault.abort_upload(*_parts(what))
         return True
 
@@ -81,11 +83,11 @@ class JobFileSurvey:
 
     @property
     def name(self) -> str:
-        """What is looked at."""
+        """What is surveyed, in words."""
         return f"objects under {self.prefix}"
 
     def read_page(self, cursor: str | None) -> SurveyPage:
-        """Look at the next objects."""
+        """Return what differs among the next objects."""
         keys = []
         for stored in self.vault.list(self.prefix, cursor or ""):
             keys.append(stored.key)
@@ -95,7 +97,7 @@ class JobFileSurvey:
         return SurveyPage(tuple(self._orphans(keys)), looked_at=len(keys), cursor=last)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
-        """Look at the objects that are about to be deleted."""
+        """Return what still differs among the objects that are about to be deleted."""
         orphans = tuple(self._orphans([what for what in whats if self.vault.size(what) is not None]))
         still = {each.what for each in orphans}
         return SurveyPage(
@@ -115,31 +117,33 @@ class JobFileSurvey:
 
 
 def job_files_of(vault: S3Vault, jobs: JobStore, grace: timedelta) -> tuple[JobFileSurvey, ...]:
-    """Survey what jobs keep in a vault while they run."""
+    """Return the surveys of what jobs keep in a vault while they run."""
     return tuple(JobFileSurvey(vault, prefix, jobs, grace) for prefix in JOB_PREFIXES)
 
 
 def _of_job(
     what: str, job_id: str, jobs: dict[str, AnyJob], grace: timedelta, kind: FindingKind
 ) -> Iterator[Candidate]:
-    """Yield what is left of a job that is over, or that the catalog does not know. Pure."""
+    """Yield what is left of a job that is over or not in the catalog. Pure."""
     job = jobs.get(job_id)
     if job is None:
-        yield Candidate(kind, what, f"no job {job_id} is remembered; it is left alone", job=job_id)
+        yield Candidate(kind, what, f"the catalog has no job {job_id}; it is left alone", job=job_id)
     elif job.state.final:
         remedy = Remedy(grace, twice=True, removes=True)
-        why = f"{job.id}, which is {job.state}, left it"
+        why = f"{job.id}, which is {job.state}, left it there"
         yield Candidate(kind, what, why, job.id, service=job.service, remedy=remedy)
 
 
 def _of_point(
     upload: S3Upload, vault: str, point: RecoveryPoint | None, grace: timedelta
 ) -> Iterator[Candidate]:
-    """Yield an upload of a point that no job is making or copying; a copy that begins just then waits, or it
-    would go on with what is about to be aborted. Pure."""
+    """Yield an upload of a point that no job is making or copying. Pure.
+
+    A copy that begins meanwhile is kept waiting, or it would continue an upload that is about to be aborted.
+    """
     what = f"{upload.key} {upload.id}"
     if point is None:
-        why = "the catalog does not know its recovery point; it is left to the bucket's rules"
+        why = "its recovery point is not in the catalog; it is left to the bucket's rules"
         yield Candidate(FindingKind.ORPHAN_UPLOAD, what, why, point=_point_of(upload))
     elif point.state is not PointState.CREATING and not point.pins:
         yield Candidate(
@@ -158,6 +162,6 @@ def _point_of(upload: S3Upload) -> str:
 
 
 def _parts(what: str) -> tuple[str, str]:
-    """Return the key and id of an upload; neither has a blank in it."""
+    """Return the key and id of an upload; neither contains a blank."""
     key, _, upload = what.rpartition(" ")
     return key, upload

@@ -1,7 +1,7 @@
-"""What jobs said they could not remove: looked for every day, removed after its grace, told until it is gone.
+"""Follows up what jobs could not remove: reported until it is gone, and removed after its grace.
 
-A leftover is an id that a job recorded when it made the thing, so it is ours. Restored volumes are only
-reported, never removed: the operator who wanted them may have put data on them.
+A leftover has an id that a job recorded when it made the thing, so it is ours. Restored volumes are only
+reported, never removed: the operator may have put data on them.
 """
 
 import re
@@ -29,7 +29,7 @@ _PART = re.compile(r"part (\d+) of (rp-[0-9a-f]{32})")
 
 @dataclass(frozen=True, slots=True)
 class LeftoverSurvey:
-    """What jobs left in one place; `vault` is None in a region, `ec2` in a vault that keeps no snapshots."""
+    """What jobs left in one place; a region has no `vault`, and a vault without snapshots no `ec2`."""
 
     place: Location
     findings: FindingStore
@@ -49,14 +49,14 @@ class LeftoverSurvey:
         return ("DeleteSnapshot", self.ec2.region) if self.ec2 else None
 
     def read_page(self, cursor: str | None) -> SurveyPage:
-        """Look for the next leftovers."""
+        """Return the next leftovers that are still there."""
         found = self.findings.of_place(self.place, FindingKind.LEFTOVER, after=cursor, limit=NOTED_AT_ONCE)
         last = found[-1].key[1] if len(found) == NOTED_AT_ONCE else None
         sight = self._seen(found)
         return SurveyPage((*sight.candidates, *self._unlisted(found)), sight.untrue, len(found), last)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
-        """Look for the leftovers that are about to be removed."""
+        """Return the leftovers, of those about to be removed, that are still there."""
         wanted = set(whats)
         found, after = list[Finding](), None
         while page := self.findings.of_place(self.place, FindingKind.LEFTOVER, after=after, limit=PAGE):
@@ -134,7 +134,7 @@ class LeftoverSurvey:
         )
 
     def _goes(self, found: Finding) -> bool:
-        """Return whether an inventory removes a leftover: the object of a point that is good by now stays."""
+        """Return whether an inventory may remove a leftover; the object of a point that is good now stays."""
         word, _, _ = found.what.partition(" ")
         if word in ("part", "command") or found.what.startswith("vol-") or point_ids([word]):
             return False
@@ -142,7 +142,7 @@ class LeftoverSurvey:
         return point is None or point.state in (PointState.FAILED, PointState.DELETED)
 
     def _unlisted(self, found: Sequence[Finding]) -> tuple[Candidate, ...]:
-        """Return what is still there of what those jobs left and their last commits had no room for."""
+        """Return leftovers that are still there and for which the jobs' last commits had no room."""
         jobs, now = self.jobs.get_many({each.job for each in found}), self.now()
         more = [leftover(job, what, now) for job in jobs.values() for what in job.left[NOTED_AT_ONCE:]]
         known = self.findings.known(each.key for each in more)

@@ -1,4 +1,4 @@
-"""What there is to look at in each place: the surveys of a region, of a vault, of the catalog, in order."""
+"""Lists the surveys of each place, in order: of a region, of a vault, of the catalog."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ from chalicelib.vaults.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class SurveyedWorld:
-    """Where to look: EC2 by its region, vaults by their names, the regions in which they keep snapshots
-    (None: in none) and those that snapshots are copied into."""
+    """What surveys read: EC2 by region, vaults by name, the region in which each keeps snapshots (None: it
+    keeps none), and the regions that snapshots are copied into."""
 
     ec2: Callable[[str], Ec2]
     vault: Callable[[str], Vault]
@@ -37,8 +37,10 @@ class SurveyedWorld:
 
 @dataclass(frozen=True, slots=True)
 class Surveys:
-    """Gives the surveys of a place; they are made once, as a listing that cannot begin in its middle is gone
-    on with. `jobs` is asked for when it is needed, because what reads jobs knows every kind of them."""
+    """Makes the surveys of a place, once, because they continue listings that cannot begin in the middle.
+
+    `jobs` is a function because the job store is built from every handler, inventories among them.
+    """
 
     world: SurveyedWorld
     table: Table
@@ -52,10 +54,10 @@ class Surveys:
     _made: dict[str, Sequence[Survey]] = field(default_factory=dict)
 
     def of(self, place: Location) -> Sequence[Survey]:
-        """Return what is to be looked at in a place.
+        """Return the surveys of a place, in order.
 
         Raises:
-            VaultMissing: the settings name no such vault any more.
+            VaultMissing: the settings no longer name the vault.
         """
         if place.name not in self._made:
             if place.region is not None:

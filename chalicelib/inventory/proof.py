@@ -1,9 +1,9 @@
-"""Whose a thing is: told by the catalog, and by the mark that the call which made it has left on it. Pure.
+"""Proves which job made a thing, by the catalog and by the mark that the creating call left on it. Pure.
 
-A tag can be changed by whoever may tag, and a job's id is shown by the API; both only find candidates. The
-description of a snapshot cannot be changed after its creating call, and its mark is made of the job's secret:
-what carries the mark of a job that the catalog remembers, and began while that job was under way, was made by
-it. Whoever copies a description that is there to be read comes too late.
+Tags can be changed by others, and job ids are visible in the API, so both only find candidates. The
+description of a snapshot cannot be changed after its creating call, and the mark in it is made of the job's
+secret: a snapshot that has the mark of a job in the catalog, and began while that job was under way, was made
+by that job. A forger can only copy a description that is visible already, and then it is too late.
 """
 
 import re
@@ -18,12 +18,12 @@ _JOB_ID = re.compile(r"[a-z]+-[0-9a-f]{24}")
 
 
 def point_ids(texts: Iterable[str | None]) -> set[str]:
-    """Return those texts that can be ids of recovery points; what an outsider writes can be anything."""
+    """Return the texts that may be ids of recovery points; those in others' tags can be anything."""
     return {text for text in texts if text is not None and _POINT_ID.fullmatch(text)}
 
 
 def job_ids(texts: Iterable[str | None]) -> set[str]:
-    """Return those texts that can be ids of jobs."""
+    """Return the texts that may be ids of jobs."""
     return {text for text in texts if text is not None and _JOB_ID.fullmatch(text)}
 
 
@@ -40,7 +40,7 @@ def made_by(job: AnyJob, snapshot: Snapshot) -> bool:
 
 
 def _calls(job: AnyJob, snapshot: Snapshot, rest: list[str]) -> Iterator[str]:
-    """Yield the calls of a job that can have made a snapshot whose description goes on with `rest`."""
+    """Yield the calls of a job that may have made a snapshot whose description continues with `rest`."""
     match job.work:
         case BackupWork(instances=instances):
             yield from map(snapshot_call, instances)

@@ -1,7 +1,7 @@
-"""Snapshots of a region that belong to no recovery point and to no job that is under way.
+"""Finds snapshots of a region that belong to no recovery point and to no job under way.
 
-They are found by tag, and by description, which finds those that have lost their tags. What carries the mark
-of a job that is over is ours: it is removed after its grace. All else is only reported.
+They are found by tag, and by description in case they have lost their tags. A snapshot with the mark of a job
+that is over is ours, and is removed after its grace. All others are only reported.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ from chalicelib.jobs.store import JobStore
 
 # In these states an artefact's snapshots belong to it.
 _HOLDING = (PointState.AVAILABLE, PointState.EXPIRED, PointState.MISSING)
-# One that is pending may be deleted too, but a finding of it would be gone tomorrow.
+# A pending one could be deleted, too, but its finding would be gone tomorrow.
 _MADE = ("completed", "error")
 
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """What the catalog knows of the points and jobs that snapshots name; by point the ids of its
+    """The points and jobs that snapshots name, as far as the catalog has them, and by point the ids of its
     snapshots."""
 
     points: dict[str, RecoveryPoint]
@@ -35,7 +35,7 @@ class Owners:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSurvey:
-    """The snapshots that `which` finds; those with a tag of ours are left out where `tagged` is False."""
+    """The snapshots that `which` finds; without those that have our tag, if `tagged` is False."""
 
     name: str
     ec2: Ec2
@@ -53,13 +53,13 @@ class SnapshotSurvey:
         return "DeleteSnapshot", self.ec2.region
 
     def read_page(self, cursor: str | None) -> SurveyPage:
-        """Look at the next page of the region's snapshots."""
+        """Return the next page of the region's snapshots."""
         listed = self.ec2.snapshots_page(self.which, PAGE, cursor)
         wanted = [each for each in listed.things if self.tagged or TAG_POINT not in each.tags]
         return SurveyPage(tuple(self._orphans(wanted)), looked_at=len(wanted), cursor=listed.token)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
-        """Look at the snapshots that are about to be deleted."""
+        """Return what still differs among the snapshots that are about to be deleted."""
         orphans = tuple(self._orphans(self.ec2.snapshots_by_id(whats)))
         still = {each.what for each in orphans}
         untrue = tuple((FindingKind.ORPHAN_SNAPSHOT, what) for what in whats if what not in still)
@@ -71,13 +71,13 @@ class SnapshotSurvey:
         return True
 
     def _orphans(self, snapshots: Sequence[Snapshot]) -> list[Candidate]:
-        """Return those of the snapshots that belong to nothing."""
+        """Return the snapshots that belong to nothing."""
         owners = self._owners(snapshots)
         return [orphan for each in snapshots if (orphan := _orphan(each, owners, self.grace)) is not None]
 
     def _owners(self, snapshots: Sequence[Snapshot]) -> Owners:
-        """Read what the snapshots name: points by their tags; and, where these do not have them, jobs by
-        their marks, the jobs' parents and their points."""
+        """Return the owners of snapshots: the points in their tags, and, for snapshots that those points
+        lack, the jobs in their marks with the jobs' parents and points."""
         tagged = point_ids(each.tags.get(TAG_POINT) for each in snapshots)
         points = self.points.get_many(tagged)
         held = {id: self._held(point) for id, point in points.items()}
@@ -91,7 +91,7 @@ class SnapshotSurvey:
         return Owners(points | more, held, jobs)
 
     def _held(self, point: RecoveryPoint) -> frozenset[str]:
-        """Return the ids of the snapshots that a point has, or is getting."""
+        """Return the ids of the snapshots that a point has or is getting."""
         kept = [artefact for artefact in point.artefacts.values() if artefact.state in _HOLDING]
         ids = {ref.id for artefact in kept for ref in artefact.snapshots.snapshots}
         if any(artefact.snapshots.shards for artefact in kept):
@@ -101,20 +101,23 @@ class SnapshotSurvey:
 
 
 def tagged_in(ec2: Ec2, points: PointStore, jobs: JobStore, grace: timedelta) -> SnapshotSurvey:
-    """Survey the snapshots that carry our tag."""
+    """Return the survey of the snapshots that have our tag."""
     which = (("tag-key", (TAG_POINT,)),)
     return SnapshotSurvey("snapshots", ec2, points, jobs, grace, which, tagged=True)
 
 
 def untagged_in(ec2: Ec2, points: PointStore, jobs: JobStore, grace: timedelta) -> SnapshotSurvey:
-    """Survey the snapshots that say in their description who made them and have lost our tag."""
+    """Return the survey of snapshots that have our description and have lost our tag."""
     which = (("description", (f"{MARK} *",)),)
     return SnapshotSurvey("snapshots without tags", ec2, points, jobs, grace, which, tagged=False)
 
 
 def _orphan(snapshot: Snapshot, owners: Owners, grace: timedelta) -> Candidate | None:
-    """Judge a snapshot: None when it belongs to a point, or to what a job that is under way has made, or one
-    that is over has left; or the job that this one was a part of. Pure."""
+    """Return the finding of a snapshot; None if it has an owner. Pure.
+
+    Owners are a point, a job under way, a job that is over and lists it as left behind, and the parents of
+    these jobs.
+    """
     if any(snapshot.id in held for held in owners.snapshots.values()) or snapshot.state not in _MADE:
         return None
     job = owners.jobs.get(job_of_mark(snapshot.description) or "")
@@ -137,7 +140,7 @@ def _why(snapshot: Snapshot, job: AnyJob | None) -> tuple[str, bool]:
     """Return why a snapshot is an orphan, and whether it is provably ours."""
     if job is None:
         return (
-            "it is in no recovery point, and no job that the catalog remembers made it: another deployment's "
+            "it is in no recovery point, and no job in the catalog made it: another deployment's "
             "or forged; it is left alone",
             False,
         )

@@ -1,7 +1,7 @@
-"""What an inventory looks at, thing by thing, and what it makes of it. `judge` is pure.
+"""Surveys: each lists one kind of thing in a place and names those that differ from the catalog.
 
-A survey lists one kind of thing, page by page, and names those that differ from the catalog. What is to be
-removed or marked is settled in steps of its own, after another look.
+`judge` decides, purely, which differences are reported and which are settled: removed, or marked in the
+catalog. They are settled in steps of their own, after another check.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from chalicelib.catalog.store.writes import Write
 
 # A step writes a finding for each thing of a page, in a transaction that has room for a hundred.
 PAGE = 80
-# A listing may lag: what is not there is believed to be gone when it was not there this long before, either.
+# Listings may lag: a thing counts as gone only when it was not listed this long before, either.
 SECOND_LOOK_AFTER = timedelta(minutes=10)
 
 Known = Mapping[tuple[str, str], Finding]
@@ -23,8 +23,8 @@ Known = Mapping[tuple[str, str], Finding]
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """From when on a difference is settled: so long `after` it was first seen, and, with `twice`, when an
-    earlier inventory saw it, too. `writes` settle it in the catalog; without any, the thing is removed."""
+    """How a difference is settled: this long `after` it was first seen and, with `twice`, only if an earlier
+    inventory saw it, too. `writes` settle it in the catalog; without any, the thing is removed."""
 
     after: timedelta = timedelta(0)
     twice: bool = False
@@ -34,8 +34,8 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A thing that differs from what the catalog says. One that is `unsaid` is settled and not reported;
-    while it is settled, the `lock` keeps others from it."""
+    """A thing that differs from the catalog. One that is `unsaid` is settled without a report; while it is
+    settled, the `lock` keeps other jobs away."""
 
     kind: FindingKind
     what: str
@@ -51,8 +51,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class SurveyPage:
-    """What a look showed: the differences, findings that are no longer true, how many things were looked at,
-    and the cursor that goes on behind them (None: all were)."""
+    """One page of a survey: the differences, findings that are no longer true, how many things were checked,
+    and the cursor of the next page (None: this was the last)."""
 
     candidates: tuple[Candidate, ...] = ()
     untrue: tuple[tuple[FindingKind, str], ...] = ()
@@ -62,7 +62,7 @@ class SurveyPage:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a look leads to: the findings to store, those to drop, and what is due to be settled."""
+    """What follows from a page: the findings to store, those to drop, and what is due to be settled."""
 
     findings: tuple[Finding, ...]
     dropped: tuple[tuple[str, str], ...]
@@ -74,7 +74,7 @@ class Survey(Protocol):
 
     @property
     def name(self) -> str:
-        """What is looked at, in words."""
+        """What is surveyed, in words."""
 
     @property
     def at_once(self) -> int:
@@ -82,24 +82,24 @@ class Survey(Protocol):
 
     @property
     def bucket(self) -> tuple[str, str] | None:
-        """The operation and region of EC2's request bucket that removing a thing draws on, if one."""
+        """The operation and region of the EC2 request bucket that paces removals, if there is one."""
 
     @property
     def after(self) -> timedelta:
-        """How long after the first suspicion of this inventory the survey begins."""
+        """How long after the last suspicion of this inventory the survey begins."""
 
     def read_page(self, cursor: str | None) -> SurveyPage:
-        """Look at the next page; the same cursor may be looked at twice."""
+        """Return the next page; the same cursor may be read twice."""
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
-        """Look at just these things, which are about to be settled."""
+        """Return what still differs among these things, which are about to be settled."""
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
-        """Remove a thing; say whether all of it is gone (not, when it had to stop)."""
+        """Remove a thing; return whether all of it is gone (False if it had to stop)."""
 
 
 def judge(place: Location, sight: SurveyPage, known: Known, began_at: datetime, now: datetime) -> Judged:
-    """Judge what a look showed, by what was known of it before. Pure."""
+    """Return what follows from a page, given the known findings. Pure."""
     findings, due = [], []
     for each in sight.candidates:
         before = known.get(key_of(place, each.kind, each.what))
@@ -134,5 +134,5 @@ def _finding(
 
 
 def keys_of(place: Location, candidates: Iterable[Candidate]) -> tuple[tuple[str, str], ...]:
-    """Return the keys of the findings that candidates would be."""
+    """Return the keys of the findings that candidates would become."""
     return tuple(key_of(place, each.kind, each.what) for each in candidates)

@@ -1,5 +1,7 @@
-"""Volumes of a region that restores made and nobody accounts for. They are only reported: whoever has
-restored a volume may have put data on it."""
+"""Finds volumes that failed or forgotten restores made in a region.
+
+They are only reported, never removed: the operator may have put data on them.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from chalicelib.jobs.store import JobStore
 
 @dataclass(frozen=True, slots=True)
 class VolumeSurvey:
-    """The volumes that carry the tag of a job."""
+    """The volumes that have the tag of a job."""
 
     ec2: Ec2
     jobs: JobStore
@@ -26,7 +28,7 @@ class VolumeSurvey:
     after: timedelta = timedelta(0)
 
     def read_page(self, cursor: str | None) -> SurveyPage:
-        """Look at the next page of the region's volumes."""
+        """Return the next page of the region's volumes."""
         listed = self.ec2.volumes_page((("tag-key", (TAG_JOB,)),), PAGE, cursor)
         jobs = self.jobs.get_many(job_ids(each.tags.get(TAG_JOB) for each in listed.things))
         found = (_orphan(each, jobs.get(each.tags.get(TAG_JOB, ""))) for each in listed.things)
@@ -34,7 +36,7 @@ class VolumeSurvey:
         return SurveyPage(orphans, looked_at=len(listed.things), cursor=listed.token)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
-        """Look at nothing: no volume is ever settled."""
+        """Return nothing: no volume is ever settled."""
         return SurveyPage()
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
@@ -43,11 +45,11 @@ class VolumeSurvey:
 
 
 def _orphan(volume: Volume, job: AnyJob | None) -> Candidate | None:
-    """Judge a volume: None when it is in use, or of a restore that is under way or went well. Pure."""
+    """Return the finding of a volume; None if it is in use or its restore is under way or succeeded. Pure."""
     if volume.state != "available":
         return None
     if job is None:
-        reason = "no restore that the catalog remembers made it, and it is attached to nothing"
+        reason = "no restore in the catalog made it, and it is attached to nothing"
     elif job.state in (JobState.FAILED, JobState.CANCELLED) and volume.id not in job.left:
         reason = f"{job.id}, which is {job.state}, made it, and it is attached to nothing"
     else:
@@ -55,7 +57,7 @@ def _orphan(volume: Volume, job: AnyJob | None) -> Candidate | None:
     return Candidate(
         kind=FindingKind.ORPHAN_VOLUME,
         what=volume.id,
-        reason=f"{reason}; delete it when nobody needs it",
+        reason=f"{reason}; delete it if nobody needs it",
         job=volume.tags.get(TAG_JOB, "")[:100],
         point=volume.tags.get(TAG_POINT, "")[:100],
         service=volume.tags.get(TAG_SERVICE, ""),

@@ -1,4 +1,4 @@
-"""Removes what a job made and nobody needs: from recorded ids only, repeated until it is gone. Pure.
+"""Removes what a job made and is not needed: by recorded ids only, repeated until it is gone. Pure.
 
 What cannot be removed now (an AMI uses a snapshot, a permission is missing) delays nothing else, is tried
 again with growing pauses, and is listed on the job when its time for cleaning is over. A job that has done

@@ -1,7 +1,7 @@
 """What jobs of each kind are asked to do, and how one capability asks for another's work. Pure.
 
 Each request names what makes a job the same job: its id follows from that, so asking twice opens one job.
-Invariant: no work grows with what it is for; what is larger lies in records of its own or in child jobs.
+Invariant: no work grows with what it is for; what is larger is in records of its own or in child jobs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

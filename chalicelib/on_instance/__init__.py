@@ -1,12 +1,11 @@
-"""What runs on the users' instances: shell scripts, sent through SSM, and how to read what they answer.
+"""The shell scripts that run on users' instances, sent through SSM, and the parsers of their output.
 
 The scripts are data beside this module. `runner.sh` holds what all need (one run per job, how a user's script
 is started); `backup.sh`, `restore.sh` and `scripts.sh` do the work, the last two behind `restoring.sh`, which
 runs a restore and a verify script. `contract` declares what an instance must have for that, and what scripts
 are given. An instance holds no credentials of ours: it gets presigned URLs that open one object.
 
-Invariant: whatever a user writes into a name or a script reaches the shell as data, quoted here and nowhere
-else.
+Invariant: names and scripts of users reach the shell as data, and are quoted here only.
 """
 
 import base64
@@ -23,7 +22,7 @@ from chalicelib.errors import ScriptFailed
 from chalicelib.on_instance.contract import BOTH_RESTORES, Runner, Script, exports, tools
 from chalicelib.plans.values import is_path
 
-# What the runner puts in the place of a letter that it has taken.
+# The runner replaces a letter that it has taken with this.
 TAKEN: Final = b"taken\n"
 TAKEN_MD5: Final = base64.b64encode(hashlib.md5(TAKEN, usedforsecurity=False).digest()).decode()
 
@@ -50,11 +49,11 @@ _WHY_BY_EXIT_CODE: Final = {
     NO_ROOM: "the instance has no room for the files of the run",
     WRONG_BYTES: "the instance did not get the bytes that were backed up; nothing was restored",
     RESTORE_FAILED: "the restore script failed",
-    VERIFY_FAILED: "the restore script ended well, and the verify script failed",
+    VERIFY_FAILED: "the restore script succeeded, but the verify script failed",
     LAUNCH_FAILED: "the launch script failed",
     RAN_BEFORE: "this job has run on the instance before, and runs there only once",
 }
-# What to do about it, where the runner, which knows more, does not say so itself.
+# The remedies that the runner, which knows more, does not add itself.
 _REMEDY_BY_EXIT_CODE: Final = {
     EMPTY_OUTPUT: "it has to write to the path in $2",
     TRANSFER_FAILED: "the instance has to reach the vault's bucket over HTTPS: look at its route, proxy, DNS"
@@ -67,11 +66,11 @@ _REMEDY_BY_EXIT_CODE: Final = {
 _END: Final = "end\n"
 _OUR_LINE: Final = "farshore: "
 _NOTE: Final = "farshore: note: "
-# What SSM's agent adds at the end (aws/amazon-ssm-agent, agent/plugins/runscript/runscript.go).
+# What the SSM agent adds at the end (aws/amazon-ssm-agent, agent/plugins/runscript/runscript.go).
 _SSM_LINE = re.compile(r"failed to run commands: exit status \d+")
 LAST_WORDS: Final = 600
-OUR_LINES: Final = 3  # a run says no more than that by itself
-# What a job that ended well keeps of what its scripts said.
+OUR_LINES: Final = 3  # a run itself writes at most this many lines
+# How many characters of its scripts' output a successful job keeps.
 KEPT_WORDS: Final = 2000
 _LINE_ENDS = re.compile(r"[ \t]*\r+\n|\r+\Z")
 _VOLUME = re.compile(r"[A-Za-z0-9/._-]+=vol-[0-9a-f]+")
@@ -80,39 +79,42 @@ _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """How a run goes on over a bad network: `pause_seconds` before the second try, then twice as long each
-    time, up to a minute; until nothing has come of it for `patience_seconds`."""
+    """How a run retries over a bad network: it waits `pause_seconds` before the second try, then twice as
+    long each time, up to a minute, and gives up after `patience_seconds` without progress."""
 
     patience_seconds: int = 1800
     pause_seconds: int = 1
-    stall_seconds: int = 60  # a connection that moves less than 1 KiB/s for so long is given up
-    letter_seconds: int = 600  # a letter this old is put away for the next one, if there is one
-    tick_seconds: int = 5  # how often that is looked at while nothing is sent
-    range_bytes: int = 1024**3  # what a download asks for at once
+    stall_seconds: int = 60  # a connection slower than 1 KiB/s for this long is closed
+    letter_seconds: int = 600  # a letter this old is replaced with the next one, if there is one
+    tick_seconds: int = 5  # how often that is checked while nothing is sent
+    range_bytes: int = 1024**3  # the size of the ranges of a download
 
 
 @dataclass(frozen=True, slots=True)
 class BackupRun:
-    """One run of a user's backup script, which uploads what its letters (`backup_letter`) let it."""
+    """One run of a user's backup script; its letters (`backup_letter`) allow the uploads."""
 
     job: str
     service: str
     script: str  # a path on the instance, or the text of a script
-    address: tuple[str, str]  # URLs that get the first letter, and put `TAKEN` in its place
+    address: tuple[str, str]  # URLs that get the first letter, and replace it with `TAKEN`
     timeout: timedelta  # when SSM ends the run
     output: Literal["pipe", "file"] = "pipe"
     persistence: Persistence = Persistence()
 
     def __post_init__(self) -> None:
-        """Refuse what could not run; these are faults of ours, not of a user."""
+        """Raise for what could not run; such faults are ours, not a user's."""
         _check_job(self.job)
 
 
 @dataclass(frozen=True, slots=True)
 class PartsToSend:
-    """Where parts are sent from number `first` on, each with its size in bytes (whole MiB), its date and its
-    signature: part n to `{url_base}&partNumber={n}&X-Amz-Date={date}&X-Amz-Signature={signature}`. No upload
-    has more than `last`."""
+    """Where the parts from number `first` on are sent, each with its size in bytes (whole MiB), date and
+    signature.
+
+    Part n goes to `{url_base}&partNumber={n}&X-Amz-Date={date}&X-Amz-Signature={signature}`. An upload has at
+    most `last` parts.
+    """
 
     url_base: str
     first: int
@@ -120,23 +122,22 @@ class PartsToSend:
     parts: Sequence[tuple[int, tuple[str, str]]]
 
     def __post_init__(self) -> None:
-        """Refuse what could not be sent; these are faults of ours, not of a user."""
+        """Raise for what could not be sent; such faults are ours, not a user's."""
         if any(size % 1048576 for size, _ in self.parts):
-            raise ValueError("parts are cut at whole MiB")
+            raise ValueError("the size of a part is in whole MiB")
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRun:
-    """One run of a user's restore script, then of the verify script if there is one, on what its letters
-    (`restore_letter`) open.
+    """One run of a user's restore script, then of the verify script if there is one.
 
-    What came is compared with `sha256`, or, where that is None, with the hash of each part, as a list says
-    whose own hash is `parts_sha256`.
+    Its letters (`restore_letter`) have the URL of the backup. The download is compared with `sha256`, or, if
+    that is None, with the hashes of its parts, in a list whose own hash is `parts_sha256`.
     """
 
     job: str
     service: str
-    address: tuple[str, str]  # URLs that get the first letter, and put `TAKEN` in its place
+    address: tuple[str, str]  # URLs that get the first letter, and replace it with `TAKEN`
     size_bytes: int
     sha256: str | None
     restore: str  # a path on the instance, or the text of a script
@@ -146,7 +147,7 @@ class RestoreRun:
     persistence: Persistence = Persistence()
 
     def __post_init__(self) -> None:
-        """Refuse what could not run; these are faults of ours, not of a user."""
+        """Raise for what could not run; such faults are ours, not a user's."""
         _check_job(self.job)
         if self.sha256 is None and self.parts_sha256 is None:
             raise ValueError("neither a hash of the whole nor one of its parts")
@@ -179,7 +180,7 @@ class ScriptsRun:
 
 @dataclass(frozen=True, slots=True)
 class ReportedPart:
-    """One part as the runner uploaded it."""
+    """One part, as the runner uploaded it."""
 
     number: int
     size_bytes: int
@@ -188,7 +189,7 @@ class ReportedPart:
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """What the runner read from the script and uploaded: nothing less, and the script ended well."""
+    """What the runner read from the script and uploaded in full; the script succeeded."""
 
     size_bytes: int
     sha256: str
@@ -196,13 +197,15 @@ class BackupReport:
 
 
 def as_a_shell_reads(script: str) -> str:
-    """Return a script whose lines end in LF alone, without blanks or a byte order mark around it: a rule that
-    was stored by an earlier version may hold another one."""
+    """Return a script whose lines end in LF only, without blanks or a byte order mark around it.
+
+    A rule that an earlier version stored may have them.
+    """
     return _LINE_ENDS.sub("\n", script.removeprefix("\ufeff")).strip()
 
 
 def backup_command(run: BackupRun) -> str:
-    """Write the shell text that makes one backup; its standard output is what `digest_of_report` reads."""
+    """Return the shell text that makes one backup; `digest_of_report` reads its standard output."""
     assignments = {
         **_script_of("SCRIPT", run.script),
         "JOB": run.job,
@@ -215,7 +218,7 @@ def backup_command(run: BackupRun) -> str:
 
 
 def restore_command(run: RestoreRun) -> str:
-    """Write the shell text that fetches, checks and restores one backup; exit code 0: restored, verified."""
+    """Return the shell text that fetches, checks, restores and verifies one backup."""
     assignments = {
         **_script_of("RESTORE", run.restore),
         **_script_of("VERIFY", run.verify or ""),
@@ -248,7 +251,7 @@ def scripts_command(run: ScriptsRun) -> str:
 
 
 def backup_letter(address: tuple[str, str], report_url: str, parts: PartsToSend) -> str:
-    """Write what a backup may do for now: send parts, and its report; and the address of the next letter."""
+    """Return a letter of a backup: where to send parts and the report, and the next letter's address."""
     head = _letter(
         address, report=report_url, base=parts.url_base, first=str(parts.first), last=str(parts.last)
     )
@@ -257,13 +260,13 @@ def backup_letter(address: tuple[str, str], report_url: str, parts: PartsToSend)
 
 
 def restore_letter(address: tuple[str, str], url: str, parts_url: str | None) -> str:
-    """Write what a restore may do for now: get the backup from `url`, and the list of its parts, where it is
-    to be checked by them; and the address of the next letter."""
+    """Return a letter of a restore: the URLs of the backup and of the list of its parts, and the next
+    letter's address. Without `parts_url`, the backup is checked as a whole."""
     return _letter(address, get=url, list=parts_url)
 
 
 def parts_list(parts: Sequence[tuple[int, str]]) -> str:
-    """Write the list of parts (size in bytes, SHA-256) that a restore is checked by."""
+    """Return the list of parts (size in bytes, SHA-256) against which a restore is checked."""
     return "".join(f"{size} {sha256}\n" for size, sha256 in parts)
 
 
@@ -283,10 +286,10 @@ def _report(line: str, verified: bool) -> str:
 
 
 def digest_of_report(stdout: str) -> str:
-    """Return the SHA-256 of the report that lies in the mailbox, as the runner says it.
+    """Return the SHA-256 of the report in the mailbox, as the runner printed it.
 
     Raises:
-        ScriptFailed: it does not say it (cut off, or another program wrote into it).
+        ScriptFailed: the output has none (it was cut off, or another program wrote into it).
     """
     said = re.fullmatch(r"farshore-reported 1\nsha256 ([0-9a-f]{64})\nend\n?", stdout)
     if not said:
@@ -295,10 +298,10 @@ def digest_of_report(stdout: str) -> str:
 
 
 def parse_report(text: bytes, digest: str) -> BackupReport:
-    """Read a backup run's report, whose SHA-256 the runner said.
+    """Return a backup run's report, after checking it against the SHA-256 that the runner printed.
 
     Raises:
-        ScriptFailed: it is not that report, or not a whole one.
+        ScriptFailed: it is another report, or incomplete.
     """
     if hashlib.sha256(text).hexdigest() != digest:
         why = f"the report in the mailbox is not the one that the runner sent, with SHA-256 {digest}"
@@ -319,7 +322,7 @@ def _parse_report(stdout: str) -> BackupReport:
 
 
 def explain_exit(exit_code: int, stderr: str) -> str:
-    """Return why a run failed: what its exit code means, what the runner adds, the remedy, the last words."""
+    """Return why a run failed: the meaning of its exit code, the runner's notes, a remedy, the last words."""
     why = _WHY_BY_EXIT_CODE.get(exit_code, f"it ended with exit code {exit_code}")
     ours = [line for line in stderr.splitlines() if line.startswith(_OUR_LINE)]
     facts = [line.removeprefix(_OUR_LINE)[-LAST_WORDS:] for line in ours if not line.startswith(_NOTE)]
@@ -328,14 +331,16 @@ def explain_exit(exit_code: int, stderr: str) -> str:
 
 
 def last_words(said: str) -> str:
-    """Quote the end of what a user's script said, and what the runner noted, as the end of a sentence."""
+    """Return the end of a script's output, and the runner's notes, as the end of a sentence."""
     words = words_of(said, LAST_WORDS)
     return f"; its last words: {words}" if words else ""
 
 
 def words_of(said: str, limit: int = KEPT_WORDS) -> str:
-    """Return what the runner noted, and the end of what a user's scripts said: `limit` characters at most.
-    All else that is not their own is left out."""
+    """Return the runner's notes and the end of the scripts' output: `limit` characters at most.
+
+    Lines that are neither are left out.
+    """
     lines = said.splitlines()
     notes = [line.removeprefix(_OUR_LINE) for line in lines if line.startswith(_NOTE)]
     own = (line for line in lines if not line.startswith(_OUR_LINE) and not _SSM_LINE.fullmatch(line))
@@ -362,7 +367,7 @@ def _script_of(variable: str, script: str) -> dict[str, str]:
 
 
 def _persistence(persistence: Persistence, timeout: timedelta) -> dict[str, str]:
-    """Let the runner give up a little before SSM ends it, so that it can say what was wrong."""
+    """Return the runner's limits; it gives up a little before SSM ends it, to be able to say why."""
     seconds = int(timeout.total_seconds())
     return {
         "TRY_FOR_SECONDS": str(max(1, seconds - min(60, max(2, seconds // 10)))),
@@ -385,7 +390,7 @@ def _letter(address: tuple[str, str], **lines: str | None) -> str:
 
 
 def _command(assignments: dict[str, str], runner: Runner, given: Sequence[Script]) -> str:
-    """Put the assignments before the scripts; a name that the agent exports would else be exported anew."""
+    """Return the assignments, then the scripts. Names are unset first, in case the agent exports them."""
     here = files(__package__)
     assignments["TOOLS"] = " ".join(tools(runner))
     shared = ("runner.sh",) if runner is Runner.BACKUP else ("runner.sh", "restoring.sh")
@@ -400,8 +405,9 @@ def _command(assignments: dict[str, str], runner: Runner, given: Sequence[Script
 
 
 def _quoted(value: str) -> str:
-    """Quote a value for the shell. SSM puts parameters, secret ones too, in the place of `{{ NAME }}` and
-    `{{ssm:NAME}}` wherever a command has them, so no two braces stay together.
+    """Return a value quoted for the shell, and without two braces in a row.
+
+    SSM substitutes parameters, also secret ones, for `{{ NAME }}` and `{{ssm:NAME}}` anywhere in a command.
 
     https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-param-runcommand.html
     """
@@ -409,7 +415,7 @@ def _quoted(value: str) -> str:
 
 
 def _compact(script: str) -> str:
-    """Leave out comments and indentation, which mean nothing to a shell: SSM takes 64 KB."""
+    """Return a script without comments and indentation: SSM accepts 64 KB."""
     lines = (line.lstrip() for line in script.splitlines(keepends=True))
     return "".join(line for line in lines if line and not line.startswith("#"))
 

@@ -1,7 +1,7 @@
-"""What scripts are given, and what the runner needs on an instance: declared here, and nowhere else.
+"""Declares, once, what users' scripts are given and what the runner needs on an instance.
 
-The runner exports the variables and looks for the tools that stand here; `docs/scripts.md` has its tables
-from here (`document()`), and a test holds the page against them.
+The runner exports these variables and checks for these tools; the tables of `docs/scripts.md` are made from
+them (`document()`), and a test compares the page.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,8 +39,7 @@ _HEADS = {
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Something that scripts are given, under a name of theirs; `value` is what it is to the runner's
-    shell."""
+    """Something that scripts are given under a name; `value` is the runner's expression for it."""
 
     name: str
     scripts: Sequence[Script]
@@ -108,7 +107,7 @@ TOOLS = (
 
 
 def exports(scripts: Iterable[Script]) -> str:
-    """Write a shell function `give` that exports what these scripts are given."""
+    """Return a shell function `give` that exports what these scripts are given."""
     wanted = set(scripts)
     given = " ".join(f'{each.name}="{each.value}"' for each in VARIABLES if wanted & set(each.scripts))
     return f"give() {{\n    export {given}\n}}\n"
@@ -120,7 +119,7 @@ def tools(runner: Runner) -> tuple[str, ...]:
 
 
 def document() -> str:
-    """Write the tables of `docs/scripts.md`."""
+    """Return the tables of `docs/scripts.md`."""
     given = [
         (f"`{each.name}`", *_marks(each.scripts, ALL), each.meaning) for each in (*ARGUMENTS, *VARIABLES)
     ]

@@ -1,7 +1,7 @@
 """The JSON schema of a model, from which editors, the docs and the texts of problems are made.
 
-It has two keywords of ours beside those of draft 2020-12: `x-default` says in words what applies when a key
-is left out, and `x-later` lists keys that are reserved. `errorMessage` is what editors show.
+It has two keywords of its own beside those of draft 2020-12: `x-default` says in words what applies when a
+key is left out, and `x-later` lists keys that are reserved. `errorMessage` is what editors show.
 """
 
 from functools import cache

@@ -1,6 +1,6 @@
-"""Turns what an operator asks for into a restore job, or refuses it with every reason. Pure.
+"""Plans restores: turns an operator's request into a restore job, or refuses it with every reason. Pure.
 
-A dry run is this plan, shown and not opened.
+A dry run shows this plan and opens nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,7 +77,7 @@ class RestoreTarget(Declared):
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield that a target is an instance or volumes."""
+        """Yield a fault for each key of volumes beside `instance_id`."""
         if "instance_id" in given:
             yield from (
                 ((key,), "not beside instance_id: leave it out") for key in _OF_VOLUMES if key in given
@@ -86,7 +86,7 @@ class RestoreTarget(Declared):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A restore as it was asked for; `key` makes it unique, `vault` None leaves the choice to us."""
+    """A restore as it was requested; `key` makes it unique; without a `vault`, the best one is chosen."""
 
     vault: str | None
     target: RestoreTarget
@@ -97,8 +97,10 @@ class Order:
 def newest_at(
     points: Sequence[RecoveryPoint], at: datetime | None, vault: str | None
 ) -> RecoveryPoint | None:
-    """Return the newest point, of the moment `at` or before, that can be restored (from `vault`, where one is
-    named); one that is suspect or partial only where there is no good one."""
+    """Return the newest point made at `at` or before that can be restored, from `vault` if one is named.
+
+    A suspect or partial point is returned only if there is no good one.
+    """
     usable = [
         point
         for point in points
@@ -111,10 +113,10 @@ def newest_at(
 def plan_volume_restore(
     point: RecoveryPoint, artefact: Artefact, refs: Sequence[SnapshotRef], order: Order
 ) -> AnyRequest:
-    """Return the job that makes volumes of an artefact's snapshots, all of which `refs` are.
+    """Return the job that makes volumes of an artefact's snapshots; `refs` are all of them.
 
     Raises:
-        InvalidInput: the target is not one for snapshots, or EBS cannot make the volumes so.
+        InvalidInput: the target is not one for snapshots, or EBS cannot make such volumes.
     """
     target, region = order.target, artefact.snapshots.region
     zone = target.availability_zone
@@ -168,11 +170,11 @@ def plan_attached_restore(
 
 
 def artefact_to_restore(point: RecoveryPoint, vault: str | None) -> Artefact:
-    """Return the artefact to restore from: that in `vault`, or where none is named, the best there is.
+    """Return the artefact to restore from: the one in `vault`, or, if no vault is named, the best one.
 
     Raises:
-        Conflict: the point lies in no vault any more.
-        NotFound: it is not in that one.
+        Conflict: the point is no longer in any vault.
+        NotFound: it is not in that vault.
     """
     available = point.available_in()
     if not available:
@@ -181,7 +183,7 @@ def artefact_to_restore(point: RecoveryPoint, vault: str | None) -> Artefact:
             *(each.reason for each in point.artefacts.values() if each.state is PointState.MISSING),
         ]
         raise Conflict(
-            f"it is {point.state} and lies in no vault any more"
+            f"it is {point.state} and no longer in any vault"
             + (f" ({why})" if (why := "; ".join(filter(None, said))) else ""),
             operation="restoring",
             resource=point.id,
@@ -210,9 +212,9 @@ def plan_service_restore(
     order: Order,
     staging_vaults: Sequence[str],
 ) -> AnyRequest:
-    """Return the job that restores a service; `plan` is its plan as it is now, None when it is gone.
+    """Return the job that restores a service; `plan` is its plan as it is now, None if it was removed.
 
-    `staging_vaults` are the S3 vaults in which an off-site copy may be put together, the best first.
+    `staging_vaults` are the S3 vaults in which an off-site copy may be assembled, the best first.
 
     Raises:
         InvalidInput: the target is not one for a service, or there is no script that restores it.
@@ -249,7 +251,7 @@ def plan_service_restore(
 
 
 def _rule_for(point: RecoveryPoint, plan: Plan | None) -> RuleId | None:
-    """Return the rule whose scripts restore the point: the plan's own now, else the one it was made under."""
+    """Return the rule whose scripts restore the point: the plan's own, or else the one it was made under."""
     rule = plan.rule(point.rule) if plan else None
     if isinstance(rule, ServiceRule) and rule.restore:
         return id_of(rule)

@@ -1,4 +1,4 @@
-"""Restores that somebody asks for: which point, from where, whether the target is there; and their jobs."""
+"""Opens restores at an operator's request: finds the point and its vault, and checks the target."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,9 +34,11 @@ from chalicelib.recovery.requests import (
 
 
 class RestoreOrder(Declared):
-    """A recovery point by its id, or the newest of a service's rule (at a moment); where from and to."""
+    """Which recovery point to restore (by id, or the newest of a service's rule), from where and to where."""
 
-    recovery_point: Annotated[Maybe[PointRef], Field(description="what to restore; or, instead:")] = None
+    recovery_point: Annotated[
+        Maybe[PointRef], Field(description="what to restore; or else `service` and `rule`")
+    ] = None
     service: Annotated[
         Maybe[ServiceName],
         Field(
@@ -63,13 +65,13 @@ class RestoreOrder(Declared):
         RestoreTarget,
         Field(description="where to", examples=[{"instance_id": "i-0123456789abcdef0"}]),
     ]
-    dry_run: Annotated[bool, Field(description="answer 200 with what `would` be done, and do nothing")] = (
+    dry_run: Annotated[bool, Field(description="answer 200 with what `would` be done, without doing it")] = (
         False
     )
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield that it is not said in one way what to restore."""
+        """Yield a fault unless the point is named in exactly one way."""
         by_id, by_rule = "recovery_point" in given, {"service", "rule"} <= given.keys()
         if by_id == by_rule or (by_id and given.keys() & {"service", "rule", "plan", "at"}):
             yield (), "either `recovery_point`, or `service` and `rule` and perhaps `plan` and `at`"
@@ -77,7 +79,7 @@ class RestoreOrder(Declared):
 
 @dataclass(frozen=True, slots=True)
 class PlannedRestore:
-    """A restore that can be opened: the snapshots it makes volumes of, or the rule whose scripts it runs.
+    """A restore that can be opened, with the snapshots it restores or the rule whose scripts it runs.
 
     `jobs` is empty until it is opened, and in a dry run.
     """
@@ -91,9 +93,9 @@ class PlannedRestore:
 
 @dataclass(frozen=True, slots=True)
 class Restores:
-    """Plans and opens restores. `ec2` gives EC2 of a region; `vaults` are all there are, by name.
+    """Plans and opens restores. `ec2` returns EC2 of a region; `vaults` are all configured ones, by name.
 
-    `staging_vaults` are those in which an off-site copy may be put together, the best first.
+    `staging_vaults` are those in which an off-site copy may be assembled, the best first.
     """
 
     engine: Engine
@@ -108,7 +110,7 @@ class Restores:
     now: Callable[[], datetime]
 
     def plan(self, order: RestoreOrder, key: str) -> PlannedRestore:
-        """Return what a restore would do, with everything checked that can be; under one `key` it is one job.
+        """Return what a restore would do, after all checks; the same `key` always gives the same job.
 
         Raises:
             NotFound: there is no such point, or none of that age.

@@ -1,10 +1,9 @@
-"""Restores a service backup onto an instance, with the service's own restore script, and proves it with its
-verify script.
+"""Restores a service backup onto an instance with the service's restore script, and verifies it.
 
-The instance fetches the file by presigned URLs, which it takes from its mailbox, checks its size and SHA-256,
-and only then runs the script. A file that lies off-site in segments is first put together in an S3 vault
-(staged), each segment checked, so that the instance needs nothing but URLs. Invariant: bytes that are not
-what was backed up never reach a restore script.
+The instance fetches the file through presigned URLs from its mailbox, checks its size and SHA-256, and only
+then runs the restore script, and the verify script if there is one. A file that is off-site in segments is
+first assembled in an S3 vault (staged), each segment checked, so that the instance needs nothing but URLs.
+Invariant: a restore script is only given the bytes that were backed up.
 """
 
 import json
@@ -71,8 +70,8 @@ MARGIN = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class ServiceRestoreProgress:
-    """How far a restore is: the object checked or put together, the run of the scripts, how that ended; and
-    in cleaning, what was removed."""
+    """How far a restore is: the object checked or staged, the run of the scripts and its outcome, and, in
+    cleaning, what was removed."""
 
     checked: bool = False
     staging: StagedFile | None = None
@@ -86,7 +85,7 @@ RestoreJob = Job[ServiceRestoreWork, ServiceRestoreProgress]
 
 @dataclass(frozen=True, slots=True)
 class ServiceRestoreObservation:
-    """The rule, the run of its scripts, and the other vaults that have a file which could not be had."""
+    """The rule, the run of its scripts, and, when fetching the file failed, other vaults that have it."""
 
     rule: ServiceRule
     run: RunSeen = field(default_factory=RunSeen)
@@ -95,22 +94,22 @@ class ServiceRestoreObservation:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """See that the object is there and has the size it should have."""
+    """Check that the object is there and has the recorded size."""
 
 
 @dataclass(frozen=True, slots=True)
 class BeginStaging:
-    """Begin the object in an S3 vault in which the segments are put together."""
+    """Begin the upload in an S3 vault in which the segments are assembled."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageSegments:
-    """Put the next segments together in an S3 vault."""
+    """Copy the next segments into that upload."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoteOutcome:
-    """Record that the scripts have ended well, and the end of what they said, before what was staged is
+    """Record that the scripts succeeded, and the last lines of their output, before what was staged is
     removed."""
 
     outcome: str
@@ -122,7 +121,7 @@ Action = Check | BeginStaging | StageSegments | Choose | WriteLetter | Send | Ad
 
 @dataclass(frozen=True, slots=True)
 class ServiceRestore:
-    """Restores services. `vaults` gives any vault by its name; `s3_vaults` only those in S3."""
+    """Restores services. `vaults` returns any vault by its name, `s3_vaults` only those in S3."""
 
     ec2: Ec2
     ssm: Ssm
@@ -158,7 +157,7 @@ class ServiceRestore:
         return tuple(vault for vault in point.available_in() if vault != job.work.vault) if point else ()
 
     def decide(self, job: RestoreJob, seen: ServiceRestoreObservation, now: datetime) -> Decision[Action]:
-        """Stage or check the file, wait for the instance, run the scripts, remove what they were given."""
+        """Stage or check the file, wait for the instance, run the scripts, remove their files."""
         outcome = job.progress.outcome
         if outcome is not None:
             return _decide_end(job, outcome, now)
@@ -167,11 +166,11 @@ class ServiceRestore:
         match decide_run(job, job.progress.run, seen.run, now, seen.rule.timeout):
             case Ended(stdout=stdout, said=said):
                 if not is_restored(stdout, job.work.size_bytes, verified=bool(seen.rule.verify)):
-                    why = "it ended with exit code 0, and does not say that it restored"
+                    why = "it ended with exit code 0, but did not report a restore"
                     return Fail(
                         f"{_what(job)}: {why}; see in SSM what command {job.progress.run.command} printed"
                     )
-                return Do(NoteOutcome(_success(job, seen.rule), said), "the scripts have ended well")
+                return Do(NoteOutcome(_success(job, seen.rule), said), "the scripts have succeeded")
             case ScriptFailed() as failure:
                 return Fail(f"{_what(job)}: {_run_error(job, failure, seen.elsewhere)}")
             case Fail(reason=reason):
@@ -180,7 +179,7 @@ class ServiceRestore:
                 return step
 
     def clean_up(self, job: RestoreJob, seen: ServiceRestoreObservation, now: datetime) -> Cleaning[Action]:
-        """Stop the script, remove what was staged, end."""
+        """Stop the script, remove what was staged, then end."""
         reason = job.failure.reason if job.failure else job.reason
         over = job.progress.outcome is not None
         stops = None if over else still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
@@ -205,7 +204,7 @@ class ServiceRestore:
         return (*((f"command {command}",) if command else ()), *_staged_names(job))
 
     def act(self, job: RestoreJob, action: Action, turn: Turn) -> Step[ServiceRestoreProgress]:
-        """Carry out one action."""
+        """Carry out the action."""
         progress = job.progress
         match action:
             case Check():
@@ -281,12 +280,12 @@ class ServiceRestore:
         return self.s3_vaults(job.work.vault), job.work.artefact.file(StoredFile).key
 
     def _mailbox(self, job: RestoreJob) -> Mailbox:
-        """Return the mailbox, in the vault that the file is fetched from: that one answers."""
+        """Return the mailbox; it is in the vault of the file, as that one is known to answer."""
         vault, _ = self._file(job)
         return Mailbox(vault, job.id)
 
     def _letter(self, job: RestoreJob, number: int) -> str:
-        """Write what the run may do for some minutes, and where its next letter will be."""
+        """Return a letter: what the run may do for some minutes, and the address of its next letter."""
         vault, key = self._file(job)
         mailbox = Mailbox(vault, job.id)
         sha256 = job.work.artefact.file(FileContent).sha256
@@ -315,7 +314,7 @@ class ServiceRestore:
         )
 
     def _parts(self, job: RestoreJob) -> list[tuple[int, str]]:
-        """Return the size and hash of each part, as the manifest that the catalog knows lists them."""
+        """Return the size and hash of each part from the manifest, after checking it against the catalog."""
         vault, file = self.vaults(job.work.vault), job.work.artefact.file(FileContent)
         key = manifest_key(job.work.artefact.folder)
         where = f"{vault.name}:{key}"
@@ -325,7 +324,7 @@ class ServiceRestore:
 
 
 def _is_staged(job: RestoreJob) -> bool:
-    """Return whether the file lies in segments that are put together first."""
+    """Return whether the file is in segments, which have to be assembled first."""
     return isinstance(job.work.artefact.content, Segments)
 
 
@@ -340,11 +339,11 @@ def _decide_fetch(job: RestoreJob) -> Decision[Action]:
         return Do(Check(), "checking the object")
     if job.progress.staging is None:
         return Do(BeginStaging(), "reading the manifest")
-    return Do(StageSegments(), "putting segments together")
+    return Do(StageSegments(), "assembling the segments")
 
 
 def _decide_end(job: RestoreJob, outcome: str, now: datetime) -> Decision[Action]:
-    """Remove what the scripts were given, for a while: what was restored is restored."""
+    """Remove the staged file and the mailbox; stop trying after a while, as the restore has succeeded."""
     removal, given = job.progress.removal, (*_staged_names(job), *mailbox_names(job))
     left = removal.left_of(given)
     if not left:
@@ -373,7 +372,7 @@ def _what(job: RestoreJob) -> str:
 
 
 def _run_error(job: RestoreJob, failure: ScriptFailed, elsewhere: Sequence[str]) -> str:
-    """Return why the run failed; where what it fetched was the fault, that and where else it is."""
+    """Return why the run failed; if fetching was the cause, name the file and the vaults that have it."""
     if failure.exit_code not in (WRONG_BYTES, TRANSFER_FAILED):
         return failure.reason
     artefact = job.work.artefact
@@ -382,9 +381,9 @@ def _run_error(job: RestoreJob, failure: ScriptFailed, elsewhere: Sequence[str])
 
 
 def _from_elsewhere(job: RestoreJob, elsewhere: Sequence[str]) -> str:
-    """Return the other vaults that have the point, and the request that restores it from the best."""
+    """Return, in words, which other vaults have the point, and the request that restores from the best."""
     if not elsewhere:
-        return "no other vault has this point; an older one may do: GET /recovery-points?service=" + quote(
+        return "no other vault has this point; an older point may do: GET /recovery-points?service=" + quote(
             job.service
         )
     request = {

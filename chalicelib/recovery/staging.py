@@ -1,8 +1,8 @@
-"""Puts the segments of an off-site copy together as one object in an S3 vault, for an instance to fetch.
+"""Stages an off-site copy: assembles its segments as one object in an S3 vault, for an instance to fetch.
 
-Invariant: a segment is compared with the manifest's hash before it is used; the staged object is whole or
-not there; and an upload is known to the job before anything is put into it, so that a job that fails can
-throw it away.
+Invariants: a segment is compared with the manifest's hash before it is used; the staged object is complete or
+absent; and an upload is recorded on the job before anything is written to it, so that a job that fails can
+abort it.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ StagingJob = Job[ServiceRestoreWork, Any]
 
 @dataclass(frozen=True, slots=True)
 class StagedFile:
-    """How far the staging is: in which vault, under which key and upload, the segments put in place, and
-    whether it is whole."""
+    """How far the staging is: the vault, key and upload, the segments that were copied, and whether the
+    object is complete."""
 
     vault: str
     key: str
@@ -35,15 +35,16 @@ class StagedFile:
     whole: bool = False
 
     def remove(self, vault: S3Vault) -> None:
-        """Remove the object, and the upload of one that is not known to be whole."""
+        """Remove the object, and its upload if the object is not known to be complete."""
         if not self.whole:
             vault.abort_upload(self.key, self.upload)
         vault.delete(self.key)
 
 
 def begin(offsite: Vault, s3_vaults: Callable[[str], S3Vault], job: StagingJob) -> StagedFile:
-    """Check the manifest, then begin the object in the first of the job's staging vaults that answers; an
-    upload begun before is gone on with.
+    """Check the manifest, then begin an upload in the first of the job's staging vaults that answers.
+
+    An upload that was begun before is continued.
 
     Raises:
         IntegrityFailure: the manifest is not one of the job's recovery point; it names vault and key.
@@ -59,14 +60,14 @@ def begin(offsite: Vault, s3_vaults: Callable[[str], S3Vault], job: StagingJob) 
         except FarshoreError as refusal:
             answers.append(f"{name}: {refusal}")
     raise Unavailable(
-        "no S3 vault answers, and one is needed to put the segments together; " + "; ".join(answers),
+        "no S3 vault answers, and one is needed to assemble the segments; " + "; ".join(answers),
         operation="staging",
         resource=key,
     )
 
 
 def _begun(into: S3Vault, key: str, tags: Mapping[str, str]) -> str:
-    """Begin an upload; one that was begun although the answer got lost is not left for another vault's."""
+    """Begin an upload and return its id; one that was begun although its answer was lost is used."""
     try:
         return into.start_upload(key, tags)
     except Retryable:
@@ -100,7 +101,7 @@ def stage(
 
 
 def _close(into: S3Vault, staged: StagedFile, size_bytes: int) -> None:
-    """Make the object of the upload; one that a worker made before it died is taken as it is."""
+    """Finish the upload; an object that an earlier worker made before it died is accepted."""
     try:
         parts = into.uploaded_parts(staged.key, staged.upload)
         into.finish_upload(staged.key, staged.upload, parts, if_absent=False)
@@ -110,7 +111,7 @@ def _close(into: S3Vault, staged: StagedFile, size_bytes: int) -> None:
 
 
 def _manifest(offsite: Vault, job: StagingJob) -> Manifest:
-    """Read the manifest and see that it is that of the point to restore."""
+    """Return the manifest, after checking that it is that of the point to restore."""
     key, file = manifest_key(job.work.artefact.folder), job.work.artefact.file(Segments)
     where = f"{offsite.name}:{key}"
     manifest = from_json(offsite.get(key), where=where)

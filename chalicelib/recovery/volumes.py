@@ -1,4 +1,4 @@
-"""Restores volumes from a recovery point's snapshots, in the region in which the chosen vault keeps them.
+"""Restores volumes from a recovery point's snapshots, in the region of the chosen vault.
 
 Many snapshots are restored by child jobs, each restoring one part.
 """
@@ -24,8 +24,8 @@ PARTS_OPENED_AT_ONCE = 30
 
 @dataclass(frozen=True, slots=True)
 class VolumeProgress:
-    """How far a restore of volumes is: the volume of each snapshot, when the last was made; in
-    cleaning, whether volumes made unseen were looked for; parts opened."""
+    """How far a restore of volumes is: the volume of each snapshot, when the last was made, and the parts
+    opened; in cleaning, whether volumes were looked for whose answer was lost."""
 
     made: Mapping[str, str] = field(default_factory=dict)
     made_at: datetime | None = None
@@ -38,7 +38,7 @@ VolumeJob = Job[VolumeRestoreWork, VolumeProgress]
 
 @dataclass(frozen=True, slots=True)
 class VolumeRestoreObservation:
-    """The snapshots to restore, the volumes made by their ids, the number of parts of a large point."""
+    """The snapshots to restore, the volumes by their ids, and the number of parts of a large point."""
 
     refs: tuple[SnapshotRef, ...] = ()
     volumes: Mapping[str, Volume] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class OpenParts:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Record the volumes that calls have made whose answer was lost: they are only named."""
+    """Record volumes made by calls whose answer was lost, to name them in the reason."""
 
     made: Mapping[str, str]
 
@@ -74,7 +74,7 @@ Action = Create | OpenParts | Note
 
 @dataclass(frozen=True, slots=True)
 class VolumeRestore:
-    """Restores volumes; `ec2` gives EC2 by its region."""
+    """Restores volumes; `ec2` returns EC2 of a region."""
 
     points: PointStore
     ec2: Callable[[str], Ec2]
@@ -83,7 +83,7 @@ class VolumeRestore:
     deadline = timedelta(days=2)
 
     def observe(self, job: VolumeJob, children: Children) -> VolumeRestoreObservation:
-        """Look at the point's snapshots and at the volumes that the job has recorded."""
+        """Return the point's snapshots and the volumes that the job has recorded."""
         point = self.points.get(job.work.recovery_point)
         if point is None:
             raise NotFound("no such recovery point", operation="restoring", resource=job.work.recovery_point)
@@ -98,7 +98,7 @@ class VolumeRestore:
         return VolumeRestoreObservation(refs, {volume.id: volume for volume in made})
 
     def decide(self, job: VolumeJob, seen: VolumeRestoreObservation, now: datetime) -> Decision[Action]:
-        """Make each volume, wait until all are available."""
+        """Make each volume, then wait until all are available."""
         if seen.parts:
             return _decide_parts(job, seen, now)
         if not seen.refs:
@@ -120,9 +120,10 @@ class VolumeRestore:
         return Finish(f"restored {', '.join(sorted(states))}")
 
     def clean_up(self, job: VolumeJob, seen: VolumeRestoreObservation, now: datetime) -> Cleaning[Action]:
-        """End; volumes that were made stay, for the operator to look at, and the reason names them.
+        """End; volumes that were made stay for the operator to examine, and the reason names them.
 
-        Those made unseen are looked for, until EC2 must show them; a tag is enough to name one.
+        Volumes made by calls whose answer was lost are looked for until EC2 must show them; a tag is enough
+        to name one.
         """
         if not (job.progress.looked or seen.parts) and job.failure is not None:
             visible_at = job.failure.at + ADOPTION_GRACE

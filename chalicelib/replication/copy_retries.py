@@ -1,8 +1,9 @@
-"""Makes copies again that failed, or that are gone, until they are there or no longer wanted.
+"""Tries copies again that failed or have disappeared, until they are made or no longer wanted.
 
 A copy is wanted as long as its plan has the rule, the rule names the vault, the original is there, and the
-vault's own lifecycle would keep it beside the points that are or should be there. Until then the original is
-not let go by its lifecycle (its point's `due`); one that is not good now, and may be again, is waited for.
+vault's own lifecycle would keep the copy among the points that are or should be there. While a copy is due
+(`due` of the point), lifecycles keep the original. An original that is not good now but may become so is
+waited for.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ LOOKS_AGAIN_AFTER = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class CopyRetries:
-    """Opens copies again. `now` is the clock, `methods` are those of the copies."""
+    """Opens copies again. `methods` has, by vault name, how copies are made."""
 
     engine: Engine
     table: Table
@@ -39,10 +40,10 @@ class CopyRetries:
     now: Callable[[], datetime]
 
     def run(self, due: DueWork) -> None:
-        """Open the copies of these points that are due now.
+        """Open the copies of the due points that are to be made now.
 
         Raises:
-            FarshoreError: one could not be opened now; the others were, and it is to be tried again.
+            FarshoreError: a copy could not be opened and is to be tried again; the others were opened.
         """
         later: FarshoreError | None = None
         for point_id in due.points:
@@ -68,7 +69,7 @@ class CopyRetries:
             point = self.points.get(point_id) or point
 
     def _next(self, point: RecoveryPoint, rule: Rule | None, vault: str, now: datetime) -> Sequence[Write]:
-        """Open a copy if it is wanted; return what notes it, or that it is no longer due, or later."""
+        """Open a copy if it is wanted; return the writes that record this, or when it is due instead."""
         if not self._is_wanted(point, rule, vault, now):
             return no_longer_due(point, vault)
         if PRIMARY in point.available_in():
@@ -76,16 +77,16 @@ class CopyRetries:
         return _later(point, vault, now) if may_become_available(point) else no_longer_due(point, vault)
 
     def _begun(self, point: RecoveryPoint, vault: str, now: datetime) -> Sequence[Write]:
-        """Open a copy; return what notes it: from here on it is the job that says when to try again."""
+        """Open a copy; return the writes that record it. From then on the job decides when to try again."""
         request = self._request(point, vault, point.due[vault].tries)
         try:
             self.engine.open([request])
-        except Conflict:  # the original is gone meanwhile
+        except Conflict:  # the original has disappeared meanwhile
             return _later(point, vault, now)
         return due_copies.due(point, vault, DueCopy(point.due[vault].tries, None))
 
     def _request(self, point: RecoveryPoint, vault: str, tries: int) -> AnyRequest:
-        """Ask for the copy's next try; one that was there, and is gone, has tries that are over."""
+        """Return the request of the copy's next try; the count goes on after a copy that has disappeared."""
         method = copy_method(self.methods, point.kind, vault)
         while True:
             request = copy_request(point, vault, method, tries=tries)
@@ -109,7 +110,7 @@ class CopyRetries:
 
 
 def _later(point: RecoveryPoint, vault: str, now: datetime) -> tuple[Write, ...]:
-    """Return the writes by which a copy is looked at again, its original not being there now."""
+    """Return the writes that check a copy again later, because its original is not available now."""
     return due_copies.due(point, vault, replace(point.due[vault], at=now + LOOKS_AGAIN_AFTER))
 
 

@@ -1,8 +1,8 @@
-"""Copies a service backup into another S3 vault, server-side: its bytes never pass through here.
+"""Copies a service backup into another S3 vault, server-side: its bytes do not pass through this process.
 
-Invariant: the copy is of just the object that was verified (pinned by its ETag), and it counts as verified
-only when its own bytes have been read back and their SHA-256 compared: that of every part, and with it the
-whole's, with what was once read of the original.
+Invariant: the copy is of the object that was verified (pinned by its ETag). It counts as verified only when
+its own bytes have been read back and the SHA-256 of every part, and thereby of the whole, has been compared
+with that of the original.
 """
 
 from collections.abc import Callable
@@ -45,8 +45,8 @@ COPY_PART_BYTES = 512 * MIB
 
 @dataclass(frozen=True, slots=True)
 class ObjectCopyProgress:
-    """How far the copy of an object is: its upload where it is copied in parts, the ETag of the copy, how
-    many parts of it were read back, and of how many, and when the last was."""
+    """How far the copy of an object is: its upload if it is copied in parts, the ETag of the copy, how many
+    of its parts were read back, and when the last one was."""
 
     upload: str | None = None
     whole: bool = False
@@ -63,7 +63,7 @@ ObjectCopyJob = Job[CopyWork, ObjectCopyProgress]
 
 @dataclass(frozen=True, slots=True)
 class BeginUpload:
-    """Begin the upload of a large copy, or go on with one begun before."""
+    """Begin the upload of a large copy, or continue one that was begun before."""
 
     key: str
 
@@ -92,7 +92,7 @@ class WriteManifest:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Throw the upload away."""
+    """Abort the upload."""
 
     key: str
     upload: str
@@ -115,24 +115,24 @@ class ObjectCopy:
     deadline = timedelta(days=3)
 
     def observe(self, job: ObjectCopyJob, children: Children) -> Original:
-        """Look at the point; before the copy is recorded, at the copy."""
+        """Return the point, and, before the copy is recorded, what is wrong with the copy."""
         original = find_original(self.points, job)
         if job.failure is not None or not job.progress.described or original.source is None:
             return original
         return replace(original, fault=self._fault(job, original.source, original.point.size_bytes))
 
     def _fault(self, job: ObjectCopyJob, source: Artefact, size_bytes: int) -> str | None:
-        """Return what is wrong with the copy by now."""
+        """Return what has happened to the copy since it was read back; None if it is intact."""
         to, key = self.vaults(job.work.vault), source.file(StoredFile).key
         found = to.head(key)
         if found is None:
-            return f"{to.name}:{key} is gone since it was read back"
+            return f"{to.name}:{key} has disappeared since it was read back"
         if (found.etag, found.size_bytes) != (job.progress.etag, size_bytes):
-            return f"{to.name}:{key} was replaced since it was read back"
+            return f"{to.name}:{key} was replaced after it was read back"
         return None if to.size(manifest_key(source.folder)) else f"{to.name}:{key} has lost its manifest"
 
     def decide(self, job: ObjectCopyJob, original: Original, now: datetime) -> Decision[Action]:
-        """Copy, read back, describe."""
+        """Copy, read the copy back, write the manifest."""
         source, size, progress = original.source, original.point.size_bytes, job.progress
         if original.is_in(job.work.vault):
             return Finish(f"{job.work.recovery_point} is in {job.work.vault} already")
@@ -153,26 +153,26 @@ class ObjectCopy:
         return ended(job, original, artefact, f"{size:,} bytes", now)
 
     def clean_up(self, job: ObjectCopyJob, original: Original, now: datetime) -> Cleaning[Action]:
-        """Throw an unfinished upload away; the object itself is for the lifecycle to let go."""
+        """Abort an unfinished upload; the object itself is left to the lifecycle."""
         due = job.progress.removal.due(self.leftovers(job), now)
         if isinstance(due, Wait):
             return replace(due, reason=f"{reason_of(job)}; {due.reason}")
         key = _key(original)
         if due and key:
-            return Do(Abort(key, due[0]), "throwing the upload away")
+            return Do(Abort(key, due[0]), "aborting the upload")
         return failed(job, original, now)
 
     def abandon(self, job: ObjectCopyJob, now: datetime) -> tuple[Write, ...]:
-        """Record the failure, as the lifecycle may find what the copy left."""
+        """Record the failure, so that the lifecycle removes what the copy left."""
         return failure_writes(job, find_original(self.points, job), now)
 
     def leftovers(self, job: ObjectCopyJob) -> tuple[str, ...]:
-        """Return the upload that was begun and neither finished nor thrown away."""
+        """Return the upload that was begun and neither finished nor aborted."""
         upload = job.progress.upload
         return job.progress.removal.left_of([upload] if upload and not job.progress.whole else [])
 
     def act(self, job: ObjectCopyJob, action: Action, turn: Turn) -> Step[ObjectCopyProgress]:
-        """Carry out one action."""
+        """Carry out the action."""
         to, progress = self.vaults(job.work.vault), job.progress
         match action:
             case BeginUpload(key=key):
@@ -201,15 +201,15 @@ class ObjectCopy:
     def _copy_parts(
         self, to: S3Vault, upload: str, source: Artefact, size_bytes: int, until: datetime
     ) -> bool:
-        """Copy the parts that are not there yet until the time is up; close the upload when all are.
+        """Copy the missing parts until the time is up; finish the upload when all are there.
 
-        Returns: whether the copy is whole.
+        Returns: whether the copy is complete.
         """
         file = source.file(StoredFile)
         key = file.key
         try:
             held = {part.number: part for part in to.uploaded_parts(key, upload)}
-        except NotFound:  # a worker closed the upload and died before it could say so
+        except NotFound:  # a worker finished the upload and died before it could record that
             if to.size(key) != size_bytes:
                 raise
             return True

@@ -1,8 +1,8 @@
-"""Copies a service backup into a vault of another cloud, in segments, and with it all that opens it there.
+"""Copies a service backup into a vault of another cloud, in segments, with the script that opens it there.
 
-Invariant: the manifest is written last, so a folder without one is a copy that is not finished; it lists the
-hash of every segment, taken from the bytes that were sent. What it says of the whole was read of the object
-that the segments were cut from, pinned by its ETag.
+Invariant: the manifest is written last, so a folder without one is an unfinished copy. It lists the hash of
+every segment, taken from the bytes that were sent; the hash of the whole was read from the object that the
+segments were cut from, pinned by its ETag.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ MARGIN = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class SegmentCopyProgress:
-    """How far a copy in segments is: how many are sent (their hashes lie in records of their own), and when
+    """How far a copy in segments is: how many are sent (their hashes are in records of their own), and when
     the manifest was written."""
 
     sent: int = 0
@@ -86,14 +86,14 @@ class SegmentCopy:
     deadline = timedelta(days=3)
 
     def observe(self, job: SegmentCopyJob, children: Children) -> Original:
-        """Look at the point; before the copy is recorded, at what lies in the vault."""
+        """Return the point, and, before the copy is recorded, what is wrong with the copy."""
         original = find_original(self.points, job)
         if job.failure is not None or job.progress.described_at is None or original.source is None:
             return original
         return replace(original, fault=self._fault(job, original.source, original.point.size_bytes))
 
     def _fault(self, job: SegmentCopyJob, source: Artefact, size_bytes: int) -> str | None:
-        """Return which of the copy's objects is missing or of another size by now; one listing."""
+        """Return which object of the copy is missing or of another size; this takes one listing."""
         vault, folder = self.vaults(job.work.vault), source.folder
         there = {each.key: each.size_bytes for each in vault.list(folder)}
         plan = segments(size_bytes, segment_bytes(size_bytes))
@@ -101,10 +101,10 @@ class SegmentCopy:
             key for piece in plan if there.get(key := segment_key(folder, piece.number)) != piece.size_bytes
         ]
         wrong += [] if there.get(manifest_key(folder)) else [manifest_key(folder)]
-        return f"{vault.name}:{wrong[0]} is gone, or not as it was sent" if wrong else None
+        return f"{vault.name}:{wrong[0]} has disappeared, or is not as it was sent" if wrong else None
 
     def decide(self, job: SegmentCopyJob, original: Original, now: datetime) -> Decision[Action]:
-        """Send segment after segment, then the manifest."""
+        """Send all segments, then the manifest."""
         source, size, sent = original.source, original.point.size_bytes, job.progress.sent
         if original.is_in(job.work.vault):
             return Finish(f"{job.work.recovery_point} is in {job.work.vault} already")
@@ -124,11 +124,11 @@ class SegmentCopy:
         return ended(job, original, artefact, f"{size:,} bytes in {sent} segments", now)
 
     def clean_up(self, job: SegmentCopyJob, original: Original, now: datetime) -> Cleaning[Action]:
-        """End; the segments are overwritten by the next attempt or let go by the lifecycle."""
+        """End; the segments are overwritten by the next attempt, or deleted by the lifecycle."""
         return failed(job, original, now)
 
     def abandon(self, job: SegmentCopyJob, now: datetime) -> tuple[Write, ...]:
-        """Record the failure, as the lifecycle may find what the copy left."""
+        """Record the failure, so that the lifecycle removes what the copy left."""
         return failure_writes(job, find_original(self.points, job), now)
 
     def leftovers(self, job: SegmentCopyJob) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ class SegmentCopy:
         return ()
 
     def act(self, job: SegmentCopyJob, action: Action, turn: Turn) -> Step[SegmentCopyProgress]:
-        """Carry out one action."""
+        """Carry out the action."""
         to = self.vaults(job.work.vault)
         match action:
             case SendSegments(source=source, todo=todo):

@@ -1,5 +1,7 @@
-"""What every copy has in common: the point it copies, and how it begins and ends. Pure but for reading the
-catalog."""
+"""What all copies have in common: the point they copy, and how they begin and end.
+
+Pure, except for reading the catalog and manifests.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +29,7 @@ from chalicelib.vaults.layout import manifest_key
 from chalicelib.vaults.manifest import Manifest, PartHash, check_describes, from_json
 from chalicelib.vaults.vault import Vault
 
-# A copy that failed is tried again after this, and after twice as long each time.
+# The pause before a failed copy is tried again; it doubles each time.
 FIRST_PAUSE = timedelta(minutes=10)
 LONGEST_PAUSE = timedelta(days=1)
 
@@ -36,8 +38,8 @@ CopyJob = Job[CopyWork, Any]
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """The point to copy and the artefact it is copied from; `source` is None when that is gone. `fault` says
-    what is wrong with a copy that is about to be recorded."""
+    """The point to copy and the artefact it is copied from; `source` is None if that has disappeared. `fault`
+    says what is wrong with a copy that is about to be recorded."""
 
     point: RecoveryPoint
     source: Artefact | None
@@ -49,7 +51,7 @@ class Original:
 
 
 def find_original(points: PointStore, job: CopyJob) -> Original:
-    """Look the job's point up.
+    """Return the job's point and the artefact to copy.
 
     Raises:
         NotFound: the catalog has no such point.
@@ -65,13 +67,13 @@ def lock_of(job: CopyJob) -> str:
 
 
 def source_gone(original: Original) -> Fail:
-    """Fail a copy whose original is gone."""
+    """Return the failure of a copy whose original has disappeared."""
     state = original.point.in_vault(PRIMARY)
     return Fail(f"the original is {state.state if state else 'missing'} in {PRIMARY}")
 
 
 def being_let_go(original: Original, vault: str, now: datetime) -> Wait | None:
-    """Wait while what an earlier copy left in the vault is being deleted; nobody begins that under a copy."""
+    """Return a wait while what an earlier copy left is deleted; a deletion never begins during a copy."""
     left = original.point.in_vault(vault)
     if left is None or left.state is not PointState.EXPIRED:
         return None
@@ -79,7 +81,7 @@ def being_let_go(original: Original, vault: str, now: datetime) -> Wait | None:
 
 
 def ended(job: CopyJob, original: Original, artefact: Artefact, how: str, now: datetime) -> Finish | Fail:
-    """End a copy that is in its vault, as was just seen; its artefact is recorded with the job's end."""
+    """Return the end of a copy that was just seen in its vault, with the writes that record its artefact."""
     if original.fault is not None:
         return Fail(original.fault)
     said = f"{job.work.recovery_point} is in {job.work.vault}: {how}"
@@ -93,13 +95,16 @@ def ended(job: CopyJob, original: Original, artefact: Artefact, how: str, now: d
 
 
 def failed(job: CopyJob, original: Original, now: datetime) -> Finish:
-    """End a copy that could not be made; what it may have left in the vault is recorded for the lifecycle."""
+    """Return the end of a failed copy; what it may have left in the vault is recorded for the lifecycle."""
     return Finish(reason_of(job), failure_writes(job, original, now))
 
 
 def failure_writes(job: CopyJob, original: Original | None, now: datetime) -> tuple[Write, ...]:
-    """Return the record of a failed copy, unless the point is in the vault by another job's work, or what is
-    recorded there has still to be deleted, or to be looked for."""
+    """Return the writes that record a failed copy.
+
+    None are returned if another job has put the point into the vault, or if what is recorded there still has
+    to be deleted or looked for.
+    """
     if original is None or original.is_in(job.work.vault):
         return ()
     again = _again(job, original, now) if job.work.due else ()
@@ -118,7 +123,7 @@ def failure_writes(job: CopyJob, original: Original | None, now: datetime) -> tu
 
 
 def _again(job: CopyJob, original: Original, now: datetime) -> tuple[Write, ...]:
-    """Have a copy that its plan wants tried again, later each time; not one that was cancelled."""
+    """Return the writes that try a copy again, later each time, unless it was cancelled."""
     point, vault = original.point, job.work.vault
     known = point.due.get(vault)
     cancelled = job.failure is not None and job.failure.outcome is JobState.CANCELLED
@@ -129,34 +134,34 @@ def _again(job: CopyJob, original: Original, now: datetime) -> tuple[Write, ...]
 
 
 def may_become_available(point: RecoveryPoint) -> bool:
-    """Return whether an original that is not good now may be again: it is in its grace, or missing."""
+    """Return whether an original that is not good now may become so: it is in its grace, or missing."""
     source = point.in_vault(PRIMARY)
     return source is not None and (source.in_grace or source.state is PointState.MISSING)
 
 
 def pause_before(tries: int) -> timedelta:
-    """Return how long a copy that was tried so often waits before it is tried again."""
+    """Return the pause before the next try of a copy that was tried this often."""
     doubled: int = 2 ** min(tries - 1, 16)
     return min(FIRST_PAUSE * doubled, LONGEST_PAUSE)
 
 
 def reason_of(job: CopyJob) -> str:
-    """Return which copy failed, and why."""
+    """Return, in words, which copy failed and why."""
     why = job.failure.reason if job.failure else job.reason
     return f"copy of {job.work.recovery_point} into {job.work.vault}: {why}"
 
 
 def copied(source: Artefact, vault: str, content: Content, verified_at: datetime | None = None) -> Artefact:
-    """Return the artefact of a whole copy: it lies in the same folder as its source."""
+    """Return the artefact of a complete copy; its folder has the same name as its source's."""
     return Artefact(vault, PointState.AVAILABLE, content, source.folder, verified_at)
 
 
 def parts_of_file(vault: Vault, job: CopyJob, source: Artefact) -> tuple[PartHash, ...]:
-    """Return the parts of a file's artefact, as its manifest lists them: those that the catalog knows.
+    """Return the parts of a file from its manifest, after checking it against the catalog.
 
     Raises:
         NotFound: there is no manifest.
-        IntegrityFailure: it is not a whole one, or one of other bytes.
+        IntegrityFailure: it is damaged, or it describes other bytes.
     """
     key, file = manifest_key(source.folder), source.file(StoredFile)
     where = f"{vault.name}:{key}"
@@ -166,6 +171,6 @@ def parts_of_file(vault: Vault, job: CopyJob, source: Artefact) -> tuple[PartHas
 
 
 def file_manifest(point: RecoveryPoint, source: Artefact, parts: tuple[PartHash, ...]) -> Manifest:
-    """Return the manifest of a copy of a file: its parts, and what the catalog knows of the point."""
+    """Return the manifest of a copy of a file, made of its parts and the point's record."""
     sha256 = source.file(StoredFile).sha256
     return manifest_of(point, source_of_file(point.source), sha256=sha256, parts=parts)

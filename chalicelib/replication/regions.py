@@ -1,10 +1,9 @@
-"""Copies snapshots into another region, as many at once as EC2 lets run there and never fewer while work
-waits.
+"""Copies snapshots into another region, always as many at once as EC2 allows there while work waits.
 
-Invariant: one copy per snapshot and vault. A copy whose id no answer told is adopted only when it began after
-the intent was recorded and its description, which nobody can change, carries the job's secret and the
-original's id. Only recorded ids are deleted. A slot is held from before the call until the copy has ended.
-Many snapshots are copied by child jobs, each copying one part.
+Invariant: one copy per snapshot and vault. A copy whose id is not known, because the answer was lost, is
+adopted only if it began after the intent was recorded and its description, which nobody can change, has the
+job's secret and the original's id. Only recorded ids are deleted. A slot is held from before the call until
+the copy has ended. Many snapshots are copied by child jobs, each copying one part.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -62,7 +61,7 @@ PARTS_OPENED_AT_ONCE = 30
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A region that snapshots are copied into: its EC2, its vault for the manifests, its key."""
+    """A region that snapshots are copied into: its EC2, the vault of the manifests, the KMS key."""
 
     region: str
     kms_key: str | None
@@ -72,8 +71,8 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotCopyProgress:
-    """How far a copy of snapshots is: the copy of each original, those made twice, those that have ended, the
-    parts opened and cleaned up (of a large one)."""
+    """How far a copy of snapshots is: the copy of each original, copies made twice, originals whose copy has
+    ended, and, of a large point, the parts opened and cleaned up."""
 
     copies: Mapping[str, str] = field(default_factory=dict)
     made_at: datetime | None = None
@@ -90,8 +89,8 @@ SnapshotCopyJob = Job[CopyWork, SnapshotCopyProgress]
 
 @dataclass(frozen=True, slots=True)
 class SnapshotCopyObservation:
-    """The point, the originals that this job copies, its copies by their ids, candidates for adoption, its
-    parts."""
+    """The point, the originals that this job copies, its copies by their ids, candidates for adoption, and
+    its parts."""
 
     original: Original
     refs: tuple[SnapshotRef, ...] = ()
@@ -111,7 +110,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Record the copy, seen at `seen_at`, that a call has made whose answer was lost."""
+    """Record a copy that was made by a call whose answer was lost; `seen_at` is when it was found."""
 
     source: str
     copy: str
@@ -136,14 +135,14 @@ class OpenParts:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete copies that nobody needs: of a failed job, or made twice."""
+    """Delete copies that are not needed: of a failed job, or made twice."""
 
     snapshots: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DropShard:
-    """Forget a part of a failed copy whose snapshots are deleted."""
+    """Remove the record of a part of a failed copy whose snapshots are deleted."""
 
     number: int
 
@@ -169,7 +168,7 @@ class SnapshotCopy:
     deadline = timedelta(days=7)
 
     def observe(self, job: SnapshotCopyJob, children: Children) -> SnapshotCopyObservation:
-        """Look at the point and at the copies that the job has recorded or may have made."""
+        """Return the point and the copies that the job has recorded or may have made."""
         seen, progress = (
             SnapshotCopyObservation(find_original(self.points, job), children=children),
             job.progress,
@@ -193,7 +192,7 @@ class SnapshotCopy:
         return seen
 
     def _looked_at(self, job: SnapshotCopyJob, original: Original, source: Artefact, ec2: Ec2) -> Original:
-        """Look at the copies that the parts have made, in the step that records them."""
+        """Return the original with the fault of the parts' copies, in the step that records them."""
         if not job.progress.described:
             return original
         shards = (
@@ -205,7 +204,7 @@ class SnapshotCopy:
         return replace(original, fault=fault)
 
     def decide(self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, now: datetime) -> Decision[Action]:
-        """Copy each snapshot that has no copy, wait for all of them, describe them."""
+        """Copy each snapshot that has no copy, wait for all of them, write the manifest."""
         source, progress = seen.original.source, job.progress
         if seen.original.is_in(job.work.vault) and job.work.shard is None:
             return Finish(f"{job.work.recovery_point} is in {job.work.vault} already")
@@ -240,7 +239,7 @@ class SnapshotCopy:
         if job.intent is not None and job.intent.name == name:
             found = _adopted(job, ref.id, seen.candidates, now)
             if found is not None:
-                return Do(found, f"found the copy of {ref.id} that was made before")
+                return Do(found, f"found the copy of {ref.id} that was made earlier")
             if may_have_been_made(job, now):
                 return look_again(job, name)
         last = all(each.id in job.progress.copies for each in seen.refs if each is not ref)
@@ -268,7 +267,7 @@ class SnapshotCopy:
     def _decide_parts(
         self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, source: Artefact, now: datetime
     ) -> Decision[Action]:
-        """Open a child job for each part of the original, wait for all of them, describe the copy."""
+        """Open a child job for each part of the original, wait for all of them, write the manifest."""
         failures = seen.children.unsuccessful
         if failures:
             return Fail(f"{failures[0]}: {seen.children.reasons.get(failures[0], 'it was not made')}")
@@ -307,7 +306,7 @@ class SnapshotCopy:
     def clean_up(
         self, job: SnapshotCopyJob, seen: SnapshotCopyObservation, now: datetime
     ) -> Cleaning[Action]:
-        """Delete what was copied, then end; look long enough to find what was made unseen."""
+        """Delete what was copied, then end; wait until copies whose answer was lost must be visible."""
         progress, said = job.progress, f"cleaning up after: {reason_of(job)}"
         if job.intent is not None:
             source_id = job.intent.name.rsplit(" ", 1)[-1]
@@ -336,13 +335,13 @@ class SnapshotCopy:
         return Do(Delete(some), reason, budget=Budget("DeleteSnapshot", region, len(some)))
 
     def abandon(self, job: SnapshotCopyJob, now: datetime) -> tuple[Write, ...]:
-        """Record the copy as failed; what could not be deleted is named on the job."""
+        """Record the copy as failed; what could not be deleted is listed on the job."""
         if job.work.shard is not None:
             return ()
         return failure_writes(job, find_original(self.points, job), now)
 
     def leftovers(self, job: SnapshotCopyJob) -> tuple[str, ...]:
-        """Return the copies that the job recorded and could not delete, and the parts not yet looked at."""
+        """Return the copies that the job recorded and could not delete, and the parts not yet cleaned up."""
         unseen = range(job.progress.parts_cleaned, job.progress.parts_opened)
         left = job.progress.removal.left_of((*_recorded(job.progress), *job.progress.removal.refused))
         return (*left, *(f"part {number + 1} of {job.work.recovery_point}" for number in unseen))
@@ -405,7 +404,7 @@ class SnapshotCopy:
 
 
 def _still_pending(job: SnapshotCopyJob, seen: SnapshotCopyObservation, now: datetime) -> Wait | Fail | None:
-    """Return what keeps the copy from being complete: None when all its snapshots are."""
+    """Return why the copy is not complete yet; None when all its snapshots are."""
     for source_id, copy_id in job.progress.copies.items():
         copy = seen.copies.get(copy_id)
         if copy is not None and copy.state == "error":
@@ -428,8 +427,7 @@ def _still_pending(job: SnapshotCopyJob, seen: SnapshotCopyObservation, now: dat
 def _adopted(
     job: SnapshotCopyJob, source_id: str, candidates: Iterable[Snapshot], now: datetime
 ) -> Adopt | None:
-    """Return what to adopt as the copy of an original: the first that is the job's; what there is more is
-    spare."""
+    """Return what to adopt as the copy of an original: the job's first one; any others are duplicates."""
     known = set(_recorded(job.progress))
     found = [
         each.id

@@ -1,4 +1,4 @@
-"""Copies that somebody asks for: of one recovery point into one vault."""
+"""Opens copies at an operator's request: of one recovery point into one vault."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -20,26 +20,26 @@ WHAT = "the copy request"
 
 
 class CopyOrder(Declared):
-    """A copy of a recovery point."""
+    """The body of a request for a copy."""
 
     vault: Annotated[VaultName, Field(description="the vault that the point is copied into")]
 
 
 @dataclass(frozen=True, slots=True)
 class CopyRequests:
-    """Opens the copies that are asked for; `methods` has those of all vaults."""
+    """Opens copies at an operator's request; `methods` has, by vault name, how copies are made."""
 
     engine: Engine
     points: PointStore
     methods: CopyMethods
 
     def open(self, point_id: str, order: CopyOrder, key: str) -> tuple[JobId, ...]:
-        """Open the copy of a point; under the same `key` the same one.
+        """Open the copy of a point; the same `key` always gives the same job.
 
         Raises:
-            NotFound: there is no such point.
-            InvalidInput: there is no such vault to copy into, or it cannot hold this kind of point.
-            Conflict: the point has no original to copy from, or is there already or soon.
+            NotFound: there is no such point. InvalidInput: there is no such vault to copy into, or it cannot
+            hold this kind of point. Conflict: the point has no original to copy from, or it is in the vault
+            already or being copied there.
         """
         point, vault = self.points.require(point_id), order.vault
         self._require_vault(point, vault)
@@ -74,6 +74,6 @@ def _require_copyable(point: RecoveryPoint, vault: str) -> None:
     elif vault in point.available_in():
         why = f"it is in {vault} already"
     elif left is not None and left.state is PointState.EXPIRED:
-        why = f"what is left of it in {vault} is being deleted"
+        why = f"its remains in {vault} are being deleted"
     if why:
         raise Conflict(why, operation="copying", resource=point.id)

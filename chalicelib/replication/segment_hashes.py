@@ -1,4 +1,4 @@
-"""The hashes of the segments that a copy has sent, in records of some hundred each: no job holds them all."""
+"""Stores the hashes of the segments that a copy has sent, in records of their own: jobs stay small."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ class SegmentHashes:
         self._table = table
 
     def adding(self, job_id: str, first: int, hashes: Sequence[tuple[int, str]], now: datetime) -> Write:
-        """Store the (size in bytes, SHA-256) of the segments from number `first` on."""
+        """Return the write that stores the (size in bytes, SHA-256) of segments from number `first` on."""
         forgotten_at = int((now + REMEMBERED).timestamp())
         put = {"format": 1, "hashes": json.dumps(hashes), "expires_at": forgotten_at}
         return Write((f"segments#{job_id}", f"{first:09d}"), put=put)

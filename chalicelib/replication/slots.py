@@ -1,7 +1,7 @@
-"""Heals copy slots: compares who holds one with the catalog, and with what EC2 says is pending.
+"""Heals copy slots: compares their holders with the catalog and with the copies that EC2 has pending.
 
-Invariant: a slot is taken from a job that is over and from no other; a job whose copy has ended without its
-knowing is poked.
+Invariant: a slot is only ever freed of a job that is over. A job whose copy has ended without an event is
+poked.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,17 +28,17 @@ class SlotHealer:
     def run(self, due: DueWork) -> None:
         """Heal the slots of every region while there are jobs.
 
-        A region that does not answer, or refuses to, delays nothing: the next tick looks again.
+        A region that does not answer or refuses the call is left for the next tick.
         """
         for region in self.regions if due.jobs else ():
             try:
                 self.heal(region)
             except FarshoreError as error:
-                logger().warning("copy slots not looked at", extra={"region": region, "error": str(error)})
+                logger().warning("copy slots not checked", extra={"region": region, "error": str(error)})
                 count("SlotsNotHealed", region=region)
 
     def heal(self, region: str) -> None:
-        """Free the slots of jobs that are over; poke the idle holders of others, and those that wait."""
+        """Free the slots of jobs that are over; poke idle holders, and jobs that wait for a slot."""
         held = self.claims.slots(region)
         if not held:
             return

@@ -1,1 +1,1 @@
-"""Lets recovery points go: what the lifecycle no longer keeps, and only that."""
+"""Deletes recovery points that no lifecycle keeps any longer, and only those."""

@@ -1,6 +1,6 @@
-"""What a recovery point consists of in one vault: whether it is there, and its deletion.
+"""Checks whether the artefacts of recovery points are in their vaults, and deletes them.
 
-Deleting what is gone is done already.
+Deleting is idempotent: it succeeds when the artefact is gone already.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,16 +17,16 @@ from chalicelib.vaults.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class ArtefactStore:
-    """Looks at points' artefacts and deletes them; `vaults` gives a vault by name, `ec2` EC2 by region."""
+    """Checks and deletes points' artefacts; `vaults` returns a vault by name, `ec2` EC2 by region."""
 
     points: PointStore
     vaults: Callable[[str], Vault]
     ec2: Callable[[str], Ec2]
 
     def missing_from(self, point: RecoveryPoint) -> frozenset[str]:
-        """Return the vaults in which a point is recorded as good and is not whole.
+        """Return the vaults in which a point is recorded as good but is not complete.
 
-        A vault that cannot be looked at is not among them: it may have it.
+        A vault that cannot be read is not among them: the point may be there.
         """
         return frozenset(vault for vault in point.available_in() if self._is_missing(point, vault))
 
@@ -35,13 +35,13 @@ class ArtefactStore:
         try:
             return bool(self.missing(vault, {point.id: (point.artefacts[vault], ids)}))
         except FarshoreError as error:
-            logger().warning("vault not looked at", extra={"vault": vault, "error": str(error)})
+            logger().warning("vault could not be read", extra={"vault": vault, "error": str(error)})
             return False
 
     def missing(self, vault: str, artefacts: Mapping[str, tuple[Artefact, Iterable[str]]]) -> set[str]:
-        """Return the keys of those artefacts, each with its snapshots, that are not whole in the vault.
+        """Return the keys of the artefacts (each given with its snapshots) that are incomplete in the vault.
 
-        It takes one listing for each rule's folder, one call for 200 snapshots of a region.
+        This costs one listing for each rule's folder and one call for each 200 snapshots of a region.
         """
         keys = self._keys(vault, {each.folder for each, _ in artefacts.values() if each.object_keys})
         snapshots = self._snapshots(artefacts.values())
@@ -52,7 +52,7 @@ class ArtefactStore:
         }
 
     def _keys(self, vault: str, folders: Iterable[str]) -> set[str]:
-        """List what lies in the folders' parents: all points of one rule share one."""
+        """Return the keys below the folders' parents: all points of one rule share one parent."""
         parents = {f"{folder.rstrip('/').rpartition('/')[0]}/" for folder in folders}
         return {stored.key for parent in sorted(parents) for stored in self.vaults(vault).list(parent)}
 
@@ -69,7 +69,7 @@ class ArtefactStore:
         }
 
     def delete_manifest(self, artefact: Artefact) -> None:
-        """Delete the manifest, before what it lists: it never lists what is not there."""
+        """Delete the manifest. This comes first, so that a manifest never lists objects that are gone."""
         if artefact.folder:
             self.vaults(artefact.vault).delete(manifest_key(artefact.folder))
 
@@ -77,7 +77,7 @@ class ArtefactStore:
         """Delete one of the artefact's snapshots.
 
         Raises:
-            SnapshotInUse: an AMI uses it.
+            SnapshotInUse: an AMI uses the snapshot.
         """
         self.ec2(artefact.snapshots.region).delete_snapshot(snapshot)
 

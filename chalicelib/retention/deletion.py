@@ -1,4 +1,4 @@
-"""Deletes one recovery point because an operator asks for it, guarded as the lifecycle is."""
+"""Deletes one recovery point at an operator's request, with the same guard as lifecycles have."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ from chalicelib.retention.artefacts import ArtefactStore
 
 @dataclass(frozen=True, slots=True)
 class DeletionContext:
-    """What a point stands in: its lineage's points, and the vaults its rule keeps points in (None: the rule
-    is gone, and every vault counts); the vaults in which it was looked for and is not there."""
+    """What decides whether a point may be deleted: all points of its lineage, the vaults in which its rule
+    keeps points (None: the rule is gone, and every vault counts), and the vaults where it was not found."""
 
     lineage: Sequence[RecoveryPoint]
     kept_in: Collection[str] | None
@@ -25,7 +25,7 @@ class DeletionContext:
 
 @dataclass(frozen=True, slots=True)
 class Deletions:
-    """Opens the deletions that are asked for."""
+    """Opens deletions at an operator's request."""
 
     engine: Engine
     plans: PlanStore
@@ -36,7 +36,7 @@ class Deletions:
     def open(self, point_id: str) -> tuple[JobId, ...]:
         """Open the deletion of a point in every vault.
 
-        What is said to be the newest good one is looked at first: one that is not there may go.
+        If it seems to be the newest good one, the vaults are checked: a point that is not there may go.
 
         Raises:
             NotFound: there is no such point.
@@ -70,7 +70,7 @@ def _refusal(point: RecoveryPoint, context: DeletionContext) -> str | None:
     if point.state in (PointState.DELETED, PointState.CREATING):
         return f"it is {point.state}"
     if not _left_in(point):
-        return f"it is {point.state} and lies in no vault: there is nothing to delete"
+        return f"it is {point.state} and is in no vault: there is nothing to delete"
     if point.hold is not None:
         return f"it is held: {point.hold}"
     for holders in point.pins.values():
@@ -80,9 +80,9 @@ def _refusal(point: RecoveryPoint, context: DeletionContext) -> str | None:
 
 
 def guard(point: RecoveryPoint, context: DeletionContext) -> str | None:
-    """Return why a point has to stay: it is the newest good one, as far as is known. Pure.
+    """Return why a point must not be deleted: it is the newest good one, as far as is known. Pure.
 
-    What is suspect, partial or not there is no good one.
+    A point that is suspect, partial or missing does not count as good.
     """
     if point.is_flagged:
         return None

@@ -1,10 +1,10 @@
-"""Applies a rule's lifecycle to one lineage, in every vault by that vault's own lifecycle.
+"""Applies a rule's lifecycle to one lineage, in each vault by that vault's own lifecycle.
 
-Invariant: it is judged by the plan as it is at that moment; a plan, rule or vault entry that is gone keeps
-everything. It is judged over a complete, strongly consistent list, and against the world: what would stay is
-looked at, and what is not there counts for nothing. What is let go is marked EXPIRED while no job needs it (a
-pin on the point's record refuses the mark), waits out its grace, is judged again, and only then deleted, by
-the ids that are recorded. What one vault refuses to delete stops nothing else.
+Invariants: points are judged by the plan as it is at that moment; where a plan, rule or vault entry is gone,
+everything is kept. The list of points is complete and strongly consistent, and what would be kept is looked
+up in its vault: a point that is not there does not count. A point is marked EXPIRED only while no job needs
+it (a pin on its record refuses the mark). After its grace it is judged again, and only then deleted, by the
+recorded ids. A vault that refuses to delete something stops nothing else.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ from chalicelib.retention.judging import (
     still_in,
 )
 
-# A job's record holds its judgements, and DynamoDB an item of 400 KB. What is not let go now is next time.
+# A job's record holds its judgements, and a DynamoDB item at most 400 KB. The next job does the rest.
 MOST_RELEASED = 250
 MOST_KEPT_SHOWN = 500
 MOST_REFUSALS_TOLD = 5
@@ -49,9 +49,12 @@ DELETED_AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True)
 class ExpireProgress:
-    """How far a lifecycle is: what was judged, by a rule that has kept what it keeps `since` then (None: the
-    rule is gone); what could not be deleted and why, and, of the artefact being deleted, the shard and the
-    snapshots in it that are gone."""
+    """How far an expire job is.
+
+    `judged` are the judgements, made by a rule whose lifecycle is unchanged `since` then (None: the rule is
+    gone). `refusals` has why artefacts could not be deleted. `shard` and `snapshots` say how far the deletion
+    of the current artefact is.
+    """
 
     judged: tuple[Judgement, ...] | None = None
     kept: int = 0
@@ -68,10 +71,10 @@ ExpireJob = Job[ExpireWork, ExpireProgress]
 
 @dataclass(frozen=True, slots=True)
 class ExpireObservation:
-    """The lineage's points, its rule and what the vaults show while it is judged (then `record` is there).
+    """While the lineage is judged: its points, record and rule, and what the vaults have.
 
-    Else the point to let go next, the snapshots of it to delete next, and why it has to stay (`guard`) though
-    its deletion was asked for.
+    Afterwards (`record` is None): the point to let go next, the snapshots of it to delete next, and why it
+    has to stay (`guard`) although its deletion was requested.
     """
 
     points: tuple[RecoveryPoint, ...] = ()
@@ -86,8 +89,8 @@ class ExpireObservation:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Take the judgements down: from here on they are carried out, and made again only when the plan has
-    changed before something is deleted. `restates` are what the lineage's record should say of its points."""
+    """Record the judgements. From then on they are carried out, and made again only if the plan changes
+    before something is deleted. `restates` are the writes that correct the lineage's record."""
 
     judgements: tuple[Judgement, ...]
     since: datetime | None = None
@@ -96,7 +99,7 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Leave an artefact: it is gone already, or (`why`) must stay for now."""
+    """Leave an artefact as it is: it is gone already, or must stay for now (`why`)."""
 
     judgement: Judgement
     why: str | None = None
@@ -104,7 +107,7 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Let an artefact go, or take it back: `to` is how it is recorded from now on."""
+    """Mark an artefact EXPIRED, or undelete it: `to` is how it is recorded from now on."""
 
     judgement: Judgement
     point: RecoveryPoint
@@ -124,8 +127,8 @@ Action = Judge | Skip | Change | Delete
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """Applies lifecycles. `artefacts` looks at what lies in the vaults and deletes it; what is let go can be
-    taken back for `grace`."""
+    """Applies lifecycles. `artefacts` reads the vaults and deletes from them; an expired artefact can be
+    undeleted for the time of `grace`."""
 
     points: PointStore
     plans: PlanStore
@@ -138,7 +141,7 @@ class Expire:
     progress = ExpireProgress
 
     def observe(self, job: ExpireJob, children: Children) -> ExpireObservation:
-        """List the lineage's points while they are judged; then look at the point to let go next."""
+        """Return the lineage's points while they are judged, then the point to let go next."""
         work = job.work
         if job.progress.judged is None and work.kind is not None:
             return self._judging(job, *self._rule(job))
@@ -161,7 +164,7 @@ class Expire:
         return seen if since == job.progress.since else self._judging(job, rule, since)
 
     def _rule(self, job: ExpireJob) -> tuple[Rule | None, datetime | None]:
-        """Return the lineage's rule as the plan is now, and since when it keeps what it keeps."""
+        """Return the lineage's rule in the plan as it is now, and since when its lifecycle is unchanged."""
         stored = self.plans.get(job.plan)
         rule = stored.plan.rule(job.rule) if stored else None
         if stored is None or rule is None or rule.kind is not job.work.kind:
@@ -177,7 +180,7 @@ class Expire:
         return ExpireObservation(found, record, rule, since, self._look(found, rule))
 
     def _guard(self, point: RecoveryPoint) -> str | None:
-        """Return why a point that is let go by request has to stay: by now it is the newest good one."""
+        """Return why a point stays although its deletion was requested: it is the newest good one now."""
         before = {name: undeleted(each) if each.in_grace else each for name, each in point.artefacts.items()}
         point = replace(point, artefacts=before)
         stored = self.plans.get(point.plan)
@@ -195,7 +198,7 @@ class Expire:
                     Judgement(r.recovery_point, r.vault, False, r.reason, act=self._first)
                     for r in job.work.releases
                 )
-                return Do(Judge(asked), "deleting what was asked for")
+                return Do(Judge(asked), "deleting what was requested")
             judgements = (
                 judge(seen.points, seen.rule, seen.world, self.grace, now)
                 if seen.rule
@@ -215,13 +218,13 @@ class Expire:
 
     @property
     def _first(self) -> Act:
-        """What becomes first of something good that is let go."""
+        """The first act on a good artefact that is no longer kept."""
         return Act.EXPIRE if self.grace else Act.DELETE
 
     def _decide_one(
         self, judgement: Judgement, job: ExpireJob, seen: ExpireObservation, now: datetime
     ) -> Decision[Action]:
-        """Let an artefact go, take it back, or delete it, as it now stands."""
+        """Return whether to expire, undelete, delete or leave an artefact, by its state now."""
         point = seen.point
         artefact = point.in_vault(judgement.vault) if point else None
         if point is None or artefact is None or artefact.state is PointState.DELETED:
@@ -235,10 +238,10 @@ class Expire:
                 why = "it was made again after it was judged"
                 return Do(Skip(judgement, why), f"{judgement.key} is good by now")
             if judgement.act is Act.DELETE and self.grace:
-                return Do(Skip(judgement, "it was taken back"), f"{judgement.key} was taken back")
+                return Do(Skip(judgement, "it was undeleted"), f"{judgement.key} was undeleted")
             if point.hold is not None:
                 return Do(Skip(judgement, f"held: {point.hold}"), f"{judgement.key} is held")
-        # What is left of a failed copy lies where the next one of the point is made.
+        # The next copy of a point is made in the folder in which a failed one left files.
         vaults = {judgement.vault} if artefact.state is PointState.AVAILABLE else {judgement.vault, PRIMARY}
         needed_by = {each for vault in vaults for each in point.pins.get(vault, ())}
         if needed_by and artefact.state is not PointState.EXPIRED:
@@ -250,7 +253,7 @@ class Expire:
             return self._let_go(judgement, job, point, artefact, now)
         if artefact.let_go_at is not None and now < artefact.let_go_at:
             until = f"until {artefact.let_go_at:%Y-%m-%d %H:%M} UTC"
-            return Wait(artefact.let_go_at, f"{judgement.key} can be taken back {until}")
+            return Wait(artefact.let_go_at, f"{judgement.key} can be undeleted {until}")
         stays = f"held: {point.hold}" if point.hold is not None else seen.guard
         if stays and artefact.in_grace:
             return Do(Skip(judgement, stays), f"{judgement.key} stays: {stays}")
@@ -259,7 +262,7 @@ class Expire:
     def _let_go(
         self, judgement: Judgement, job: ExpireJob, point: RecoveryPoint, artefact: Artefact, now: datetime
     ) -> Decision[Action]:
-        """Mark an artefact EXPIRED; what is not good has no grace, and nothing to take back."""
+        """Mark an artefact EXPIRED; one that is not good has no grace and cannot be undeleted."""
         by_request = job.work.kind is None
         if artefact.state is PointState.EXPIRED and (artefact.by_request or not artefact.in_grace):
             return Do(Skip(judgement), f"{judgement.key} is let go already")
@@ -274,23 +277,23 @@ class Expire:
         return Do(Change(judgement, point, expired), f"letting {judgement.key} go")
 
     def clean_up(self, job: ExpireJob, seen: ExpireObservation, now: datetime) -> Cleaning[Action]:
-        """End with what was not deleted still there; the next lifecycle job finds it."""
+        """End; what was not deleted is left for the next expire job."""
         return Finish(job.failure.reason if job.failure else job.reason)
 
     def abandon(self, job: ExpireJob, now: datetime) -> tuple[Write, ...]:
-        """Record nothing: each artefact says how it stands."""
+        """Record nothing: each artefact has its own state."""
         return ()
 
     def leftovers(self, job: ExpireJob) -> tuple[str, ...]:
-        """Return the artefacts that were to go and did not."""
+        """Return the artefacts that were to be deleted and are still there."""
         return job.progress.released.left_of(each.key for each in _releases(job))
 
     def act(self, job: ExpireJob, action: Action, turn: Turn) -> Step[ExpireProgress]:
-        """Carry out one action."""
+        """Carry out the action."""
         progress = job.progress
         match action:
             case Judge(judgements=judgements, since=since, restates=restates):
-                return Step(replace(_taken_down(progress, judgements), since=since), restates)
+                return Step(replace(_with_judgements(progress, judgements), since=since), restates)
             case Skip(judgement=judgement, why=None):
                 return Step(_gone(progress, judgement))
             case Skip(judgement=judgement, why=why):
@@ -301,7 +304,7 @@ class Expire:
                 return self._delete(progress, action)
 
     def _look(self, found: Sequence[RecoveryPoint], rule: Rule) -> World:
-        """Look at what a vault holds, wherever something is let go that is judged by the others."""
+        """Return what is missing from the vaults in which something may be let go because of other points."""
         missing, unseen = set[str](), dict[str, str]()
         judgements = judge(found, rule, World(), self.grace, self.now())
         letting_go = (each for each in judgements if each.act is not Act.NOTHING or not each.keep)
@@ -320,7 +323,7 @@ class Expire:
         return World(frozenset(missing), unseen)
 
     def _delete(self, progress: ExpireProgress, delete: Delete) -> Step[ExpireProgress]:
-        """Delete the next of an artefact: its manifest, its snapshots by and by, its files."""
+        """Delete the next piece of an artefact: first its manifest, then its snapshots, then its files."""
         point = self.points.get(delete.judgement.point)
         artefact = point.in_vault(delete.judgement.vault) if point else None
         if point is None or artefact is None:
@@ -337,7 +340,7 @@ class Expire:
                 self.artefacts.delete_files(artefact)
         except Throttled as error:
             if delete.snapshots and error.operation == "DeleteSnapshot":
-                raise  # the engine lets all deletions wait
+                raise  # the engine delays all deletions
             return Step(_later(progress, delete.judgement, str(error), self.now()))
         except Retryable as error:
             return Step(_later(progress, delete.judgement, str(error), self.now()))
@@ -361,7 +364,7 @@ class Expire:
         try:
             self.artefacts.delete_snapshot(artefact, snapshot)
         except SnapshotInUse as refusal:
-            why = f"{refusal.resource} is used by an AMI; it goes when that is deregistered"
+            why = f"{refusal.resource} is used by an AMI; it is deleted once the AMI is deregistered"
             raise SnapshotInUse(why) from refusal
 
     def _noted(self, point: RecoveryPoint, artefact: Artefact, why: str) -> tuple[Write, ...]:
@@ -369,26 +372,26 @@ class Expire:
 
 
 def _deleted(artefact: Artefact) -> Artefact:
-    """Return an artefact of which nothing is left: a copy that failed was never there to be deleted."""
+    """Return an artefact as it is recorded after its deletion; a failed copy is FAILED, not DELETED."""
     if artefact.was_made:
         return replace(artefact, state=PointState.DELETED)
     return replace(artefact, state=PointState.FAILED, folder="")
 
 
 def _undelete(judgement: Judgement, point: RecoveryPoint, artefact: Artefact) -> Do[Action]:
-    """Make an artefact good again that its lifecycle needs after all."""
+    """Undelete an artefact that its lifecycle keeps after all."""
     if not artefact.in_grace:
-        return Do(Skip(judgement), f"{judgement.key} cannot be taken back")
-    return Do(Change(judgement, point, undeleted(artefact)), f"taking {judgement.key} back")
+        return Do(Skip(judgement), f"{judgement.key} cannot be undeleted")
+    return Do(Change(judgement, point, undeleted(artefact)), f"undeleting {judgement.key}")
 
 
 def undeleted(artefact: Artefact) -> Artefact:
-    """Return an artefact that was let go as it was before. Pure."""
+    """Return an expired artefact as it was before it expired. Pure."""
     return replace(artefact, state=PointState.AVAILABLE, reason="", let_go_at=None, by_request=False)
 
 
 def _changing(point: RecoveryPoint, to: Artefact, now: datetime) -> tuple[Write, ...]:
-    """Return the writes that let an artefact go, while nothing needs it, or take it back."""
+    """Return the writes that expire an artefact, on condition that nothing needs it, or undelete it."""
     if to.state is PointState.AVAILABLE:
         return (points.changing(point, to, now), services.counting(point, to.vault, 1))
     was_good = point.artefacts[to.vault].state is PointState.AVAILABLE
@@ -405,7 +408,7 @@ def _begin_deletion(
     vaults: Collection[str],
     now: datetime,
 ) -> Do[Action]:
-    """Delete an artefact, or the next snapshots of it; from the first on it cannot be taken back."""
+    """Delete an artefact, or the next snapshots of it; once that has begun, it cannot be undeleted."""
     first: tuple[Write, ...] = ()
     if artefact.state is not PointState.EXPIRED or artefact.in_grace:
         expired = replace(artefact, state=PointState.EXPIRED, reason=judgement.reason, let_go_at=None)
@@ -417,8 +420,8 @@ def _begin_deletion(
     return Do(Delete(judgement, some), f"deleting {judgement.key}", budget=budget, first=first)
 
 
-def _taken_down(progress: ExpireProgress, judgements: Sequence[Judgement]) -> ExpireProgress:
-    """Record as many judgements as a record holds, and how many there are."""
+def _with_judgements(progress: ExpireProgress, judgements: Sequence[Judgement]) -> ExpireProgress:
+    """Return the progress with as many judgements as fit into a record, and the number of the others."""
     go = [each for each in judgements if each.act is not Act.NOTHING]
     stay = [each for each in judgements if each.act is Act.NOTHING]
     held = {*go[:MOST_RELEASED], *stay[:MOST_KEPT_SHOWN]}
@@ -433,7 +436,7 @@ def _releases(job: ExpireJob) -> tuple[Judgement, ...]:
 
 
 def _due(job: ExpireJob, now: datetime) -> Judgement | Wait | None:
-    """Return the artefact to let go next, the wait for the next try, or None when all is done."""
+    """Return the artefact to process next, the wait for the next try, or None when all are done."""
     by_key = {each.key: each for each in _releases(job) if each.key not in job.progress.refusals}
     due = job.progress.released.due(by_key, now)
     if isinstance(due, Wait):
@@ -454,7 +457,7 @@ def _refused(progress: ExpireProgress, judgement: Judgement, why: str) -> Expire
 
 
 def _later(progress: ExpireProgress, judgement: Judgement, why: str, now: datetime) -> ExpireProgress:
-    """Let an artefact wait whose vault does not answer now: it delays no other."""
+    """Return the progress with an artefact postponed, as its vault does not answer now."""
     released = progress.released
     tries = released.tries + (judgement.key in released.refused)
     refused = {**released.refused, judgement.key: why[:LONGEST_WHY]}
@@ -463,7 +466,7 @@ def _later(progress: ExpireProgress, judgement: Judgement, why: str, now: dateti
 
 
 def _shards_of(point: RecoveryPoint, artefact: Artefact) -> tuple[Write, ...]:
-    """Return the writes that forget the shards of an artefact that is deleted, as many as a commit takes."""
+    """Return the writes that remove the shards of a deleted artefact, as many as one commit can hold."""
     shards = min(artefact.snapshots.shards, 90)
     return tuple(points.dropping_shard(point.id, artefact.vault, number) for number in range(shards))
 
@@ -478,7 +481,7 @@ def _summary(job: ExpireJob) -> str:
     if acts[Act.UNDELETE]:
         text += f", undeleted {acts[Act.UNDELETE]}"
     if progress.left:
-        text += f", left {progress.left} for the next time"
+        text += f", left {progress.left} for the next job"
     if progress.refusals:
         told = tuple(progress.refusals.values())[:MOST_REFUSALS_TOLD]
         text += f", could not delete {len(progress.refusals)} yet: " + "; ".join(told)

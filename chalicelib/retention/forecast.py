@@ -1,7 +1,7 @@
-"""What a plan lets go once it is stored, and what it leaves behind that it says nothing of.
+"""Forecasts which points a plan would let go once it is stored, and which remain that it no longer mentions.
 
-It reads the catalog and not the vaults, so a lifecycle may let less go than is forecast, never more.
-Invariant: what is read is bounded, whatever a plan covers, and what was not read is counted.
+It reads the catalog and not the vaults, so lifecycles may let fewer points go than forecast, never more.
+Invariant: however much a plan covers, only a bounded number of points is read; the others are counted.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ MOST_POINTS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A point that a plan lets go in a vault; `newly` says that the plan as it is stored keeps it."""
+    """A point that a plan lets go in a vault; `newly` if the stored plan keeps it."""
 
     point: str
     made: datetime
@@ -35,7 +35,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class RemainingPoints:
-    """Points that a plan says nothing of any more: of how many services, and how many in each vault."""
+    """Points that a plan no longer mentions: of how many services, and how many in each vault."""
 
     rule: str
     kind: Kind
@@ -45,8 +45,8 @@ class RemainingPoints:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a plan lets go; how many of these are to be confirmed (0: none need be); how many lineages were
-    not looked at; what stays behind."""
+    """What a plan lets go, how many of those have to be confirmed (0: none), how many lineages were not read,
+    and which points remain."""
 
     losses: tuple[Loss, ...]
     confirm: int
@@ -56,7 +56,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecaster:
-    """Forecasts what plans do to the points there are. `grace` is a lifecycle's."""
+    """Forecasts what storing a plan does to the existing points. `grace` is that of lifecycles."""
 
     points: PointStore
     services: ServiceStore
@@ -64,8 +64,10 @@ class Forecaster:
     now: Callable[[], datetime]
 
     def of(self, plan: Plan, stored: Plan | None) -> Forecast:
-        """Forecast what comes of storing `plan` in place of `stored`; rules whose lifecycles change come
-        first, in case there is more than can be read."""
+        """Return the forecast of replacing `stored` with `plan`.
+
+        Rules whose lifecycles change are read first, in case there is more than can be read.
+        """
         records = list(self.services.lineages(plan.name))
         losses: list[Loss] = []
         confirm, read, unread, now = False, 0, 0, self.now()
@@ -85,7 +87,7 @@ class Forecaster:
 def losses_of(
     found: Sequence[RecoveryPoint], rule: Rule, before: Rule | None, grace: timedelta, now: datetime
 ) -> Iterator[Loss]:
-    """Yield what a rule lets go of a lineage's good points; without a rule `before`, all was kept. Pure."""
+    """Yield a lineage's good points that a rule lets go; without a rule `before`, all were kept. Pure."""
     by_id = {point.id: point for point in found}
     still_kept = {each.key for each in _judge(found, before, grace, now) if each.keep} if before else None
     for each in _judge(found, rule, grace, now):
@@ -99,7 +101,7 @@ def losses_of(
 def is_much(losses: Iterable[Loss], found: Iterable[RecoveryPoint]) -> bool:
     """Return whether more than a quarter of one pool of a lineage in a vault goes, some of it newly. Pure.
 
-    What the stored plan lets go is there until its lifecycle has marked it: edits in a row add up.
+    Points that the stored plan lets go count until they are marked, so a series of small edits adds up.
     """
     there = Counter((vault, point.pool) for point in found for vault in point.available_in())
     lost = tuple(losses)
@@ -109,7 +111,7 @@ def is_much(losses: Iterable[Loss], found: Iterable[RecoveryPoint]) -> bool:
 
 
 def remaining_points(records: Iterable[LineageRecord], plan: Plan | None) -> tuple[RemainingPoints, ...]:
-    """Return what there is that a plan (None: it is gone) says nothing of, by rule and kind. Pure."""
+    """Return the existing points that a plan (None: removed) does not mention, by rule and kind. Pure."""
     counts: dict[tuple[str, Kind], Counter[str]] = {}
     services: Counter[tuple[str, Kind]] = Counter()
     for record in records:
@@ -135,8 +137,8 @@ def _judge(
 def _judged_first(
     records: Iterable[LineageRecord], plan: Plan, stored: Plan | None
 ) -> list[tuple[LineageRecord, Rule]]:
-    """Return the lineages of which anything may go, each with its rule; first those that keep otherwise
-    than before."""
+    """Return the lineages from which points may go, each with its rule; those whose lifecycle changes come
+    first."""
     ruled = [
         (record, rule)
         for record in records

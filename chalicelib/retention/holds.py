@@ -1,7 +1,7 @@
-"""Keeps recovery points whatever their lifecycle says, takes back what was let go, and has points count that
-were doubted.
+"""Holds, undeletes and confirms recovery points for operators.
 
-Invariant: what is taken back is held, too, or its lifecycle would let it go again at the next look.
+A held point is kept whatever its lifecycle says; a confirmed one is no longer suspect. Invariant: what is
+undeleted is also held, or its lifecycle would let it go again the next time.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Holds:
     now: Callable[[], datetime]
 
     def hold(self, point_id: str, reason: str) -> RecoveryPoint:
-        """Keep a point until its hold is taken away.
+        """Keep a point until its hold is released.
 
         Raises:
             NotFound: there is no such point.
@@ -37,7 +37,7 @@ class Holds:
         return self._changed(point_id, lambda point: _hold(point, reason))
 
     def release(self, point_id: str) -> RecoveryPoint:
-        """Let the lifecycle decide again.
+        """Release the hold: the lifecycle decides again.
 
         Raises:
             NotFound: there is no such point.
@@ -46,16 +46,16 @@ class Holds:
         return self._changed(point_id, _release)
 
     def undelete(self, point_id: str) -> RecoveryPoint:
-        """Make a point good again in every vault in which its grace is not over, and hold it.
+        """Undelete a point in every vault in which its grace is not over, and hold it.
 
         Raises:
             NotFound: there is no such point.
-            Conflict: it is in its grace nowhere, or others kept changing it.
+            Conflict: it is in its grace in no vault, or others kept changing it.
         """
         return self._changed(point_id, lambda point: _undelete(point, self.now()))
 
     def confirm(self, point_id: str, reason: str) -> RecoveryPoint:
-        """Have a suspect point count as a good one from now on, and the next ones be measured by it.
+        """Make a suspect point count as good, and compare the sizes of later ones with its size.
 
         Raises:
             NotFound: there is no such point.
@@ -74,7 +74,7 @@ class Holds:
             point = self.points.require(point_id)
             if not self.table.commit_outcome(change(point)):
                 return self.points.get(point_id) or point
-        raise Conflict("jobs keep changing it; ask again", operation="changing", resource=point_id)
+        raise Conflict("jobs keep changing it; try again", operation="changing", resource=point_id)
 
 
 def _hold(point: RecoveryPoint, reason: str) -> list[Write]:
@@ -83,7 +83,7 @@ def _hold(point: RecoveryPoint, reason: str) -> list[Write]:
             f"it is {point.state}: there is nothing to keep", operation="holding", resource=point.id
         )
     if point.state is PointState.CREATING:
-        why = "it is CREATING: ask again when it is made, or for the backup with `keep`"
+        why = "it is CREATING: try again when it is made, or request the backup with `keep`"
         raise Conflict(why, operation="holding", resource=point.id)
     if not point.available_in() and not any(each.in_grace for each in point.artefacts.values()):
         raise Conflict("it is being deleted", operation="holding", resource=point.id)
@@ -99,9 +99,9 @@ def _release(point: RecoveryPoint) -> list[Write]:
 def _undelete(point: RecoveryPoint, now: datetime) -> list[Write]:
     in_grace = [artefact for artefact in point.artefacts.values() if artefact.in_grace]
     if not in_grace:
-        why = f"it is {point.state}, and in no vault can it be taken back"
-        raise Conflict(why, operation="taking back", resource=point.id)
+        why = f"it is {point.state}, and can be undeleted in no vault"
+        raise Conflict(why, operation="undeleting", resource=point.id)
     back = [undeleted(artefact) for artefact in in_grace]
     counted = [services.counting(point, artefact.vault, 1) for artefact in back]
-    reason = f"taken back at {now:%Y-%m-%d %H:%M} UTC"
+    reason = f"undeleted at {now:%Y-%m-%d %H:%M} UTC"
     return [*points.changing_all(point, back, now), points.holding(point, reason), *counted]

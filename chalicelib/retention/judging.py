@@ -1,5 +1,7 @@
-"""Judges a lineage: what becomes of each of its points in each vault, by the rule as it is and by what the
-vaults show. Pure."""
+"""Judges a lineage: decides what to do with each of its points in each vault. Pure.
+
+Points are judged by the rule as it is now and by what was found in the vaults.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +15,7 @@ from chalicelib.plans.values import PRIMARY
 
 
 class Act(StrEnum):
-    """What a judgement asks for."""
+    """What is to be done with an artefact."""
 
     NOTHING = "nothing"
     EXPIRE = "expire"
@@ -23,8 +25,7 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What becomes of one point in one vault, and why; `good` says whether it was judged as one to restore
-    from."""
+    """What is to be done with one point in one vault, and why; `good` if it was judged as restorable."""
 
     point: str
     vault: str
@@ -35,14 +36,14 @@ class Judgement:
 
     @property
     def key(self) -> str:
-        """What names the artefact in the job's progress."""
+        """The name of the artefact in the job's progress."""
         return f"{self.point} {self.vault}"
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the vaults show: the artefacts (`POINT VAULT`) that are not there, why a vault could not be looked
-    at."""
+    """What was found in the vaults: the artefacts (`POINT VAULT`) that are missing, and by vault why it could
+    not be read."""
 
     missing: frozenset[str] = frozenset()
     unseen: Mapping[str, str] = field(default_factory=dict)
@@ -51,21 +52,23 @@ class World:
 def judge(
     found: Sequence[RecoveryPoint], rule: Rule, world: World, grace: timedelta, now: datetime
 ) -> tuple[Judgement, ...]:
-    """Judge every artefact of a lineage that is there, each vault by its own lifecycle. Pure.
+    """Return a judgement of every artefact of a lineage, in each vault by its own lifecycle. Pure.
 
-    What was let go is judged again until its grace is over, and taken back when it is needed. One whose
-    deletion was begun, and could not be carried out, is not judged again: it is due. A failed copy is judged
-    for what it may have left. What was begun before comes last: it may be refused for ever.
+    An expired artefact is judged again until its grace is over, and undeleted if it is needed. One whose
+    deletion was begun and did not succeed is not judged again: it is due. A failed copy is judged for what it
+    may have left. Deletions that were begun before come last, as they may be refused for ever.
     """
     judgements: list[Judgement] = []
     before: list[Judgement] = []
     for vault in sorted({vault for point in found for vault in point.artefacts}):
         good = tuple(still_in(found, vault))
         if vault not in rule.vaults:
-            judgements += _kept(good, vault, f"the rule has no copies in {vault} any more: all there is kept")
+            judgements += _kept(
+                good, vault, f"the rule no longer copies into {vault}: everything there is kept"
+            )
             good = ()
         elif vault in world.unseen:
-            why = f"{vault} could not be looked at: {world.unseen[vault]}"
+            why = f"{vault} could not be read: {world.unseen[vault]}"
             judgements += _kept(good, vault, why, back=False)
             good = ()
         failed = (each for each in _with(PointState.FAILED, found, vault) if each.artefacts[vault].folder)
@@ -81,7 +84,7 @@ def judge(
 def _judged(
     points: Sequence[RecoveryPoint], vault: str, rule: Rule, world: World, grace: timedelta, now: datetime
 ) -> Iterator[Judgement]:
-    """Judge points by a vault's lifecycle."""
+    """Yield the judgements of points by a vault's lifecycle."""
     artefacts = {point.id: point.artefacts[vault] for point in points}
     candidates = [_candidate(point, vault, world) for point in points]
     good = {candidate.id for candidate in candidates if candidate.good}
@@ -91,12 +94,12 @@ def _judged(
 
 
 def _candidate(point: RecoveryPoint, vault: str, world: World) -> Point:
-    """Return a point as its lifecycle sees it: good while it is there, pinned while something keeps it."""
+    """Return a point for its lifecycle: good while it is there, pinned while something needs it."""
     failed = point.artefacts[vault].state is PointState.FAILED
     missing = f"{point.id} {vault}" in world.missing
     why = _pinned(point, vault)
     if missing:
-        why = f"it is not whole in {vault}, counts for nothing, and is left to be looked at"
+        why = f"it is not complete in {vault}, does not count, and is left to be examined"
     elif point.hold is not None and not failed:
         why = f"held: {point.hold}"
     return Point(
@@ -107,7 +110,7 @@ def _candidate(point: RecoveryPoint, vault: str, world: World) -> Point:
 def _judgement(
     verdict: Verdict, artefact: Artefact, good: bool, grace: timedelta, now: datetime
 ) -> Judgement:
-    """Return what a verdict asks for, as the artefact stands."""
+    """Return what a verdict means for an artefact in its present state."""
     act = Act.NOTHING
     if artefact.in_grace:
         over = artefact.let_go_at is not None and now >= artefact.let_go_at
@@ -118,8 +121,10 @@ def _judgement(
 
 
 def graced(found: Iterable[RecoveryPoint], until: datetime) -> tuple[RecoveryPoint, ...]:
-    """Return the points with no grace over before `until`: a rule that keeps less than before has one of its
-    own. Pure."""
+    """Return the points with graces that end at `until` or later. Pure.
+
+    A rule that was changed to keep less gives a grace of its own.
+    """
     return tuple(
         replace(point, artefacts={name: _graced(each, until) for name, each in point.artefacts.items()})
         for point in found
@@ -132,7 +137,7 @@ def _graced(artefact: Artefact, until: datetime) -> Artefact:
 
 
 def still_in(found: Iterable[RecoveryPoint], vault: str) -> Iterator[RecoveryPoint]:
-    """Yield the points that are good in a vault, or can still be taken back there by their lifecycle."""
+    """Yield the points that are good in a vault, or can still be undeleted there by their lifecycle."""
     for point in found:
         artefact = point.in_vault(vault)
         if artefact is None or artefact.by_request:
@@ -142,14 +147,14 @@ def still_in(found: Iterable[RecoveryPoint], vault: str) -> Iterator[RecoveryPoi
 
 
 def keep_all(found: Sequence[RecoveryPoint], plan: str, rule: str) -> tuple[Judgement, ...]:
-    """Keep whatever is there of a lineage whose rule is gone. Pure."""
-    why = f"plan {plan} has no rule {rule} of this kind any more: everything is kept"
+    """Return judgements that keep all points of a lineage whose rule is gone. Pure."""
+    why = f"plan {plan} no longer has a rule {rule} of this kind: everything is kept"
     vaults = sorted({vault for point in found for vault in point.artefacts})
     return tuple(judgement for vault in vaults for judgement in _kept(still_in(found, vault), vault, why))
 
 
 def _kept(points: Iterable[RecoveryPoint], vault: str, why: str, *, back: bool = True) -> Iterator[Judgement]:
-    """Keep what is good in a vault; `back` takes back what its lifecycle has let go."""
+    """Yield judgements that keep the points in a vault; with `back`, expired ones are undeleted."""
     for point in points:
         in_grace = point.artefacts[vault].in_grace
         act = Act.UNDELETE if in_grace and back else Act.NOTHING
@@ -157,7 +162,7 @@ def _kept(points: Iterable[RecoveryPoint], vault: str, why: str, *, back: bool =
 
 
 def _pinned(point: RecoveryPoint, vault: str) -> str | None:
-    """Return why a point must stay in a vault: a job needs it there, or a copy that is still to be made."""
+    """Return why a point must stay in a vault: a job needs it there, or a copy is still to be made of it."""
     holders = point.pins.get(vault)
     if vault == PRIMARY and point.due:
         return awaited(point)
@@ -168,7 +173,7 @@ def _pinned(point: RecoveryPoint, vault: str) -> str | None:
 
 
 def awaited(point: RecoveryPoint) -> str:
-    """Return that copies of a point are still to be made."""
+    """Return the reason of a point that stays because copies of it are still to be made."""
     return f"its copy into {', '.join(sorted(point.due))} is still to be made"
 
 

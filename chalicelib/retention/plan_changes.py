@@ -1,4 +1,4 @@
-"""Stores and removes plans: what a plan lets go is looked at first, and a great loss is to be confirmed."""
+"""Stores and removes plans. What a plan lets go is forecast first, and a great loss has to be confirmed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from chalicelib.retention.plan_warnings import Coverage, PlanChange
 
 @dataclass(frozen=True, slots=True)
 class PlanChanges:
-    """Changes plans. `covered` looks up what a plan selects now; `schedule_inventory` has the daily
-    inventories begin with the first plan."""
+    """Changes plans. `covered` returns what a plan selects now; `schedule_inventory` starts the daily
+    inventories, with the first plan."""
 
     plans: PlanStore
     services: ServiceStore
@@ -25,7 +25,7 @@ class PlanChanges:
     now: Callable[[], datetime]
 
     def planned(self, plan: Plan) -> PlanChange:
-        """Return what comes of storing a plan in place of the one of its name."""
+        """Return what would change if a plan replaced the stored one of its name."""
         stored = self.plans.get(plan.name)
         before = stored.plan if stored else None
         covered = self.covered(plan)
@@ -36,10 +36,10 @@ class PlanChanges:
         )
 
     def store(self, plan: Plan, confirmed: int | None) -> PlanChange:
-        """Store a plan; return what comes of it.
+        """Store a plan; return what changes.
 
         Raises:
-            Conflict: it lets much go, and `confirmed` is not the number of points that go.
+            Conflict: it lets many points go, and `confirmed` is not their number.
         """
         change = self.planned(plan)
         _require_confirmed(change.forecast, plan.name, confirmed)

@@ -1,5 +1,4 @@
-"""What storing a plan in place of another changes: every key, and what it costs in points, copies and
-instances. Pure."""
+"""Lists what storing a plan changes: every key, and the points, copies and instances that are lost. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,9 +9,9 @@ from chalicelib.plans.model import Plan, Rule
 from chalicelib.plans.words import listed
 from chalicelib.retention.forecast import Forecast, RemainingPoints
 
-# At most so many names are listed of what there may be thousands of.
+# At most this many names are listed; there may be thousands.
 MOST_NAMED = 10
-# Lists whose members have a name of their own, by the key that it stands at.
+# The keys that name the members of a list.
 _NAMED_BY = ("name", "vault")
 
 
@@ -30,7 +29,7 @@ class Coverage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlanChange:
-    """A plan to be stored and what is there: the stored plan, what both select now, what goes and stays.
+    """A plan to be stored, the stored one, what both select now, and the forecast of what goes and stays.
 
     Without a stored plan `covered_before` is None.
     """
@@ -44,7 +43,7 @@ class PlanChange:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A key that changes: where (`rules.nightly.lifecycle.count`), and its values; None: it is not there."""
+    """A key that changes (`rules.nightly.lifecycle.count`), and its two values; None: it is missing."""
 
     key: str
     before: Any
@@ -52,8 +51,10 @@ class Difference:
 
 
 def differences(before: Any, after: Any, key: str = "") -> Iterator[Difference]:
-    """Yield in what two documents differ, in the order of their keys; members of a list that have a name are
-    compared with those of the same name."""
+    """Yield the differences of two documents, in the order of their keys.
+
+    Members of a list that have a name are compared with those of the same name.
+    """
     if before == after:
         return
     old, new = _members(before), _members(after)
@@ -65,7 +66,7 @@ def differences(before: Any, after: Any, key: str = "") -> Iterator[Difference]:
 
 
 def _members(value: Any) -> Mapping[str, Any] | None:
-    """Return what a mapping or a list of named members has, by name; None of anything else."""
+    """Return the members of a mapping, or of a list of named members, by name; None for anything else."""
     if isinstance(value, Mapping):
         return value
     if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
@@ -77,7 +78,7 @@ def _members(value: Any) -> Mapping[str, Any] | None:
 
 
 def losses_by_change(change: PlanChange) -> list[str]:
-    """Return in sentences, with numbers, what the change costs; none for a plan that is new."""
+    """Return what is lost by the change, in sentences with numbers; nothing for a new plan."""
     if change.stored is None:
         return []
     return [
@@ -95,7 +96,7 @@ def _points_let_go(forecast: Forecast) -> Iterator[str]:
         counts = (f"{number:,} in {vault}" for vault, number in sorted(by_vault.items()))
         yield (
             f"{total} that the stored plan keeps are let go ({listed(counts, 'and')}); "
-            "they can be taken back, or the plan put back, until the grace is over"
+            "until the grace is over they can be undeleted, or the old plan can be stored again"
         )
 
 
@@ -117,7 +118,7 @@ def _rules_gone(change: PlanChange, stored: Plan) -> Iterator[str]:
 
 
 def _renamed(rule: Rule, change: PlanChange) -> str | None:
-    """Return the new rule that says what this one said."""
+    """Return the name of the new rule that is equal to this one but for its name."""
     known = {each.name for each in change.stored.rules} if change.stored else set()
     old = {**rule.document(), "name": None}
     same = (
@@ -135,11 +136,11 @@ def _vaults_dropped(change: PlanChange, stored: Plan) -> Iterator[str]:
             continue
         for vault in sorted(rule.vaults - now.vaults):
             stays = _what_stays(change.forecast, rule, vault)
-            yield f"rule {rule.name} is not copied to {vault} any more: {stays}"
+            yield f"rule {rule.name} is no longer copied to {vault}: {stays}"
 
 
 def _what_stays(forecast: Forecast, rule: Rule, vault: str | None = None) -> str:
-    """Return what becomes of the points of a rule, or of those in one vault."""
+    """Return, in words, what happens to the points of a rule, or to those in one vault."""
     of_rule = [each for each in forecast.remaining if (each.rule, each.kind) == (rule.name, rule.kind)]
     points = sum(_points(each, vault) for each in of_rule)
     if not points:
@@ -162,7 +163,7 @@ def _instances_lost(change: PlanChange) -> Iterator[str]:
         services = sorted({before[instance] for instance in lost})
         yield (
             f"{_count(len(lost), 'instance')} of {_named(services)} that the stored plan selects now "
-            f"{'are' if len(lost) > 1 else 'is'} not selected any more: {_named(lost)}"
+            f"{'are' if len(lost) > 1 else 'is'} no longer selected: {_named(lost)}"
         )
     moved = sorted(each for each in before if each in after and before[each] != after[each])
     if moved:

@@ -1,8 +1,8 @@
-"""The daily sweep: applies the lifecycle of every lineage, also of those whose instances are long gone,
-and to copies that arrived after their backup was judged.
+"""The daily sweep: applies the lifecycle of every lineage.
 
-Invariant: once a day for each plan, by the day it was last done and not by a window that a slow tick could
-miss.
+It includes lineages whose instances are long gone, and copies that arrived after their backup was judged.
+Invariant: each plan is swept once a day, by the day of its last sweep and not by a window that a slow tick
+could miss.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from chalicelib.jobs.work import expire_request
 
 @dataclass(frozen=True, slots=True)
 class LifecycleSweep:
-    """Opens expire jobs once a day (UTC)."""
+    """Opens the expire jobs of each plan once a day (UTC)."""
 
     engine: Engine
     plans: PlanStore
@@ -27,7 +27,7 @@ class LifecycleSweep:
     now: Callable[[], datetime]
 
     def run(self, due: DueWork) -> None:
-        """Open the sweep's jobs for the woken plans that had none today.
+        """Open the expire jobs of the due plans that were not swept today.
 
         Raises:
             Exception: a plan could not be swept now; the others have been.

@@ -1,6 +1,6 @@
-"""The API: JSON over API Gateway, signed by IAM. Each route reads its input, asks one part, answers.
+"""The API: JSON over API Gateway, with IAM auth. Each route reads its input, calls one function, answers.
 
-What may be asked and what is answered is declared in `routes`, and shown in docs/api.md.
+Requests and answers are declared in `routes` and documented in docs/api.md.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -53,7 +53,7 @@ def _request() -> Request:
 def serves(
     route: Route[Q, B], read_body: Callable[[Any, Mapping[str, str]], B] | None = None
 ) -> Callable[[Callable[[Asked[Q, B]], Declared | None]], Callable[..., Response]]:
-    """Have a function answer a route: under each `Idempotency-Key` once, where the route says so."""
+    """Return a decorator: the function answers a route, once per `Idempotency-Key` if so declared."""
 
     def served(function: Callable[[Asked[Q, B]], Declared | None]) -> Callable[..., Response]:
         @wraps(function)
@@ -88,18 +88,18 @@ def _opened(jobs: Iterable[JobId]) -> JobsAnswer:
 
 @serves(routes.LIST_PLANS)
 def list_plans(asked: Asked[PlanQuery, Nothing]) -> PlanPage:
-    """List the plans."""
+    """Return a page of plans."""
     return farshore().lists.plans(asked.query)
 
 
 @serves(routes.GET_PLAN)
 def get_plan(asked: Asked[Nothing, Nothing]) -> Plan:
-    """Show a plan."""
+    """Return a plan."""
     return farshore().plans.require(asked.names["name"]).plan
 
 
 def _plan_of(document: Any, names: Mapping[str, str]) -> Plan:
-    """Read the plan that is put under a name, which its document need not say again."""
+    """Return the plan that is put under a name; its document may leave the name out."""
     app, named = farshore(), {"name": names["name"], **document}
     if named["name"] != names["name"]:
         expected = f"the name in the path, {names['name']!r}"
@@ -109,7 +109,7 @@ def _plan_of(document: Any, names: Mapping[str, str]) -> Plan:
 
 @serves(routes.PUT_PLAN, _plan_of)
 def put_plan(asked: Asked[PutPlanQuery, Plan]) -> PlanPreview | StoredPlan:
-    """Store a plan, or with `?dry_run=true` show what it would do."""
+    """Store a plan, or with `?dry_run=true` return what it would do."""
     app = farshore()
     if asked.query.dry_run:
         return plan_preview(app.plan_changes.planned(asked.body), app.now())
@@ -130,13 +130,13 @@ def post_backups(asked: Asked[Nothing, BackupOrder]) -> JobsAnswer:
 
 @serves(routes.LIST_JOBS)
 def list_jobs(asked: Asked[JobQuery, Nothing]) -> JobPage:
-    """List jobs, newest first."""
+    """Return a page of jobs, newest first."""
     return farshore().lists.jobs(asked.query)
 
 
 @serves(routes.GET_JOB)
 def get_job(asked: Asked[Nothing, Nothing]) -> JobAnswer:
-    """Show a job."""
+    """Return a job."""
     return farshore().lists.job(asked.names["job_id"])
 
 
@@ -150,13 +150,13 @@ def post_cancel(asked: Asked[Nothing, Nothing]) -> JobsAnswer:
 
 @serves(routes.LIST_POINTS)
 def list_recovery_points(asked: Asked[PointQuery, Nothing]) -> PointPage:
-    """List recovery points, newest first."""
+    """Return a page of recovery points, newest first."""
     return farshore().lists.points(asked.query)
 
 
 @serves(routes.GET_POINT)
 def get_recovery_point(asked: Asked[Nothing, Nothing]) -> PointAnswer:
-    """Show a recovery point."""
+    """Return a recovery point."""
     return point_answer(farshore().points.require(asked.names["point_id"]))
 
 
@@ -174,19 +174,19 @@ def put_hold(asked: Asked[Nothing, ReasonOrder]) -> PointAnswer:
 
 @serves(routes.DELETE_HOLD)
 def delete_hold(asked: Asked[Nothing, Nothing]) -> None:
-    """Let a recovery point's lifecycle decide about it again."""
+    """Release the hold of a recovery point: its lifecycle decides again."""
     farshore().holds.release(asked.names["point_id"])
 
 
 @serves(routes.PUT_CONFIRMATION)
 def put_confirmation(asked: Asked[Nothing, ReasonOrder]) -> PointAnswer:
-    """Have a suspect recovery point count as a good one."""
+    """Make a suspect recovery point count as good."""
     return point_answer(farshore().holds.confirm(asked.names["point_id"], asked.body.reason))
 
 
 @serves(routes.POST_UNDELETE)
 def post_undelete(asked: Asked[Nothing, Nothing]) -> PointAnswer:
-    """Take a recovery point back that was let go, and hold it."""
+    """Undelete a recovery point that was let go, and hold it."""
     return point_answer(farshore().holds.undelete(asked.names["point_id"]))
 
 
@@ -198,7 +198,7 @@ def post_copies(asked: Asked[Nothing, CopyOrder]) -> JobsAnswer:
 
 @serves(routes.POST_RESTORES)
 def post_restores(asked: Asked[Nothing, RestoreOrder]) -> RestoreAnswer | RestorePreview:
-    """Restore a recovery point, or with `dry_run` show what that would do."""
+    """Restore a recovery point, or with `dry_run` return what that would do."""
     planned = farshore().restores.open(asked.body, _identity(asked))
     if asked.body.dry_run:
         return restore_preview(planned.request, planned.refs, planned.script_rule)
@@ -207,13 +207,13 @@ def post_restores(asked: Asked[Nothing, RestoreOrder]) -> RestoreAnswer | Restor
 
 @serves(routes.GET_STATUS)
 def status(asked: Asked[StatusQuery, Nothing]) -> StatusPage:
-    """Show how each service of each plan stands."""
+    """Return the status of each service of each plan."""
     return farshore().lists.status(asked.query)
 
 
 @serves(routes.GET_INVENTORY)
 def inventory(asked: Asked[FindingQuery, Nothing]) -> FindingPage:
-    """List where the catalog and the world differ."""
+    """Return a page of differences between the catalog and what exists."""
     return farshore().lists.findings(asked.query)
 
 
@@ -224,7 +224,7 @@ def post_inventory(asked: Asked[Nothing, InventoryOrder]) -> JobsAnswer:
 
 
 def _openapi(_: Asked[Nothing, Nothing]) -> Response:
-    """Describe the API for programs."""
+    """Return the OpenAPI document of the API."""
     text = files("chalicelib.triggers").joinpath(OPENAPI).read_text(encoding="utf-8")
     return Response(text, {"Content-Type": JSON})
 

@@ -1,7 +1,7 @@
-"""Works off a batch of queue messages one by one, and answers which of them must come back.
+"""Processes a batch of queue messages one by one, and returns those that must be delivered again.
 
-Invariant: one bad message never stops the others; only the messages named in the answer are delivered
-again, and in the end to the dead-letter queue.
+Invariant: a message that fails never stops the others. Only the messages in the answer are delivered again,
+and finally moved to the dead-letter queue.
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
 """
 
@@ -17,13 +17,13 @@ BatchAnswer = dict[str, list[dict[str, str]]]
 
 
 def work_off(event: SQSEvent, work: Callable[[SQSRecord], object]) -> BatchAnswer:
-    """Do `work` for each message; answer Lambda with those that failed."""
+    """Do `work` for each message; return those that failed, as Lambda expects it."""
     failed = [record for record in event if not _done(record, work)]
     return {"batchItemFailures": [{"itemIdentifier": message_id(record)} for record in failed]}
 
 
 def remaining_time(event: SQSEvent) -> timedelta:
-    """Return how long Lambda lets this invocation run on."""
+    """Return how long Lambda lets this invocation continue."""
     context: Any = event.context  # Chalice's hints say a dict; it is Lambda's context object
     return timedelta(milliseconds=context.get_remaining_time_in_millis())
 
@@ -32,7 +32,7 @@ def _done(record: SQSRecord, work: Callable[[SQSRecord], object]) -> bool:
     log = logger()
     try:
         work(record)
-    except Exception as exc:  # whatever it is, the message comes back, and ends in the dead-letter queue
+    except Exception as exc:  # any error: the message is delivered again, finally to the dead-letter queue
         log.exception("a message failed", extra={"message_id": message_id(record)})
         count("MessageFailed", error=type(exc).__name__)
         return False
@@ -40,5 +40,5 @@ def _done(record: SQSRecord, work: Callable[[SQSRecord], object]) -> bool:
 
 
 def message_id(record: SQSRecord) -> str:
-    """Return what names a message in the answer to Lambda."""
+    """Return the id of a message, for the answer to Lambda."""
     return str(record.to_dict()["messageId"])

@@ -1,4 +1,4 @@
-"""What AWS says has ended (snapshots, copies, volumes, commands, instances): pokes the jobs concerned."""
+"""Receives AWS's completion events (snapshots, copies, volumes, commands, instances) and pokes their jobs."""
 
 import json
 
@@ -11,10 +11,10 @@ from chalicelib.wiring import farshore
 blueprint = Blueprint(__name__)
 
 
-# The packaged template puts the stack's own queue in place of this name.
+# The packaged template replaces this name with the stack's own queue.
 @blueprint.on_sqs_message(queue="farshore-events", batch_size=100, maximum_batching_window_in_seconds=2)
 def completions(event: SQSEvent) -> BatchAnswer:
-    """Poke the jobs that wait for what these events tell."""
+    """Poke the jobs that wait for these events."""
     found: dict[str, list[Subject]] = {}
     answer = work_off(
         event, lambda record: found.update({message_id(record): subjects_of(json.loads(record.body))})

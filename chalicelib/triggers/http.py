@@ -1,8 +1,7 @@
-"""What every route shares: requests read and checked, answers, and a problem document (RFC 9457) for whatever
-is wrong.
+"""What all routes share: reading and checking requests, answers, and problem documents (RFC 9457).
 
-Invariant: whatever a handler raises becomes an `application/problem+json` answer that names the fault; only
-an error nobody foresaw is a 500, and that one is logged whole.
+Invariant: every error of a handler becomes an `application/problem+json` answer that names the fault; only an
+unexpected error is a 500, and is logged with its trace.
 """
 
 import json
@@ -34,22 +33,22 @@ from chalicelib.triggers.routes import B, Q, Route
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/vnd.yaml")
-# `curl -d` says it sends a form when nobody tells it otherwise; what it sends here is JSON or YAML.
+# `curl -d` declares a form unless told otherwise; what it sends here is JSON or YAML.
 _UNSAID = ("application/x-www-form-urlencoded", "text/plain", "")
-# Chalice lets any body in; `document_of` refuses those it cannot read, with a problem document.
+# Chalice accepts any body; `document_of` refuses, with a problem document, what it cannot read.
 ANY_CONTENT = ["*/*"]
 
-# No name or id of ours is as long, and DynamoDB takes no sort key that is longer.
+# No name or id is this long, and DynamoDB allows no longer sort key.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 LONGEST_TEXT_BYTES = 1024
 
 
 class UnknownContent(InvalidInput):
-    """The body is of a type that is not read here."""
+    """The content type of the body is not supported."""
 
 
 class TooLarge(InvalidInput):
-    """The body is larger than any that is read here."""
+    """The body is larger than any that is accepted."""
 
 
 class KeyReused(InvalidInput):
@@ -70,7 +69,7 @@ _STATUS: Mapping[type[FarshoreError], HTTPStatus] = {
 
 
 class Api(Chalice):
-    """Chalice, with a problem document where a route has not the method that was sent."""
+    """Chalice, with a problem document when a route does not have the method that was sent."""
 
     def __call__(self, event: Any, context: Any) -> Any:
         """Answer a request."""
@@ -78,7 +77,7 @@ class Api(Chalice):
         method, allowed = asked.get("httpMethod"), sorted(self.routes.get(asked.get("resourcePath"), ()))
         if not allowed or method in allowed:
             return super().__call__(event, context)
-        why = f"{asked['resourcePath']} takes no {method}; it takes {', '.join(allowed)}"
+        why = f"{asked['resourcePath']} does not have {method}; it has {', '.join(allowed)}"
         refusal = problem(HTTPStatus.METHOD_NOT_ALLOWED, why)
         refusal.headers["Allow"] = ", ".join(allowed)
         return refusal.to_dict()
@@ -86,7 +85,7 @@ class Api(Chalice):
 
 @dataclass(frozen=True, slots=True)
 class Asked(Generic[Q, B]):
-    """A request that was read: its query and body, and the names in its path."""
+    """A request, read and checked: its query, its body, and the names in its path."""
 
     query: Q
     body: B
@@ -100,8 +99,9 @@ def answering(
     request_of: Callable[[], Request],
     read_body: Callable[[Any, Mapping[str, str]], B] | None = None,
 ) -> Callable[..., Response]:
-    """Return what reads a route's request, has it handled, and answers with a problem document when that
-    raises. `read_body` reads a body where its model needs to know more."""
+    """Return a view of a route: it reads the request, calls the handler, and answers, also if that raises.
+
+    `read_body` reads a body whose model needs to know more than the document."""
 
     @wraps(handler)
     def answered(**names: str) -> Response:
@@ -113,7 +113,7 @@ def answering(
         except Exception as error:
             log.exception("a request failed", extra={"handler": handler.__name__})
             count("RequestFailed", handler=handler.__name__)
-            detail = f"an error nobody foresaw ({type(error).__name__}); it is in the function's log"
+            detail = f"an unexpected error ({type(error).__name__}); the function's log has the details"
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
     return answered
@@ -128,7 +128,7 @@ def _read(
     named = {key: unquote(name) for key, name in names.items()}
     for name in named.values():
         if len(name.encode("utf-8", "surrogatepass")) > LONGEST_TEXT_BYTES:
-            raise NotFound("no name and no id is as long", resource=f"{name[:50]}...")
+            raise NotFound("no name and no id is this long", resource=f"{name[:50]}...")
     query = route.query.read(query_of(request), "the query")
     document = document_of(request) if route.has_body else {}
     body = read_body(document, named) if read_body else route.body.read(document, "the body")
@@ -136,7 +136,7 @@ def _read(
 
 
 def problem_of(error: FarshoreError) -> Response:
-    """Return an error of ours as a problem document."""
+    """Return the problem document of one of our errors."""
     status = next(
         (status for kind, status in _STATUS.items() if isinstance(error, kind)),
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -157,7 +157,7 @@ def problem(status: HTTPStatus, detail: str, **more: Any) -> Response:
 
 
 def status_of(route: Route[Any, Any], answered: Declared | None) -> HTTPStatus:
-    """Return the status that a route has for an answer, None being an empty one."""
+    """Return the status that a route declares for an answer; None is an empty one."""
     wanted = type(answered) if answered is not None else None
     return next(status for status, model in route.answers if model is wanted)
 
@@ -173,12 +173,12 @@ def no_content() -> Response:
 
 
 def document_of(request: Request) -> Any:
-    """Read a body that is one JSON object or YAML mapping; an empty one has no keys.
+    """Return a body that is one JSON object or YAML mapping; an empty body gives no keys.
 
     Raises:
         UnknownContent: its content type is neither.
         TooLarge: it is larger than a document may be.
-        InvalidInput: it is not, or says a key twice.
+        InvalidInput: it is neither, or has a key twice.
     """
     content_type = (request.headers.get("content-type") or "").split(";")[0].strip().lower()
     if content_type not in (JSON, *YAML, *_UNSAID):

@@ -1,8 +1,7 @@
-"""Idempotency keys: a POST that is repeated under the same `Idempotency-Key` is answered again, not done
-again.
+"""Idempotency keys: a POST repeated with the same `Idempotency-Key` gets the first answer and does nothing.
 
-Kept for a day in the catalog's table, by Powertools. The key belongs to a route; the same key with another
-body is refused (https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/).
+Keys are kept for a day in the catalog's table, by Powertools. A key belongs to a route; the same key with
+another body is refused (https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/).
 """
 
 import json
@@ -37,14 +36,14 @@ LONGEST_KEY = 255
 def idempotent(
     app: Farshore, request: Request, work: Callable[[], tuple[HTTPStatus, Any]]
 ) -> tuple[HTTPStatus, Any]:
-    """Do `work` and return its status and its JSON-able answer; under a key that was used before, those of
-    then.
+    """Do `work` and return its status and JSON answer; for a key that was used before, those of the first
+    time.
 
     Raises:
         InvalidInput: the key is empty or too long.
         KeyReused: it was used before with another body.
-        Conflict: the request with this key is still being worked on.
-        Retryable: the catalog could not be asked.
+        Conflict: the first request with this key is still being processed.
+        Retryable: the catalog could not be read.
     """
     key = key_of(request)
     if key is None:
@@ -61,7 +60,7 @@ def idempotent(
         event_key_jmespath="[route, key]",
         payload_validation_jmespath="body",
         expires_after_seconds=REMEMBERED_SECONDS,
-        lambda_context=request.lambda_context,  # a request that dies gives its key back when its time is up
+        lambda_context=request.lambda_context,  # a request that dies frees its key when its time is up
     )
 
     def done_once(*, wanted: dict[str, str]) -> Any:
@@ -78,14 +77,14 @@ def idempotent(
         expected = "a key of its own for another body: this one was used before"
         raise KeyReused("the headers", [Problem("/Idempotency-Key", key, expected)]) from reused
     except IdempotencyAlreadyInProgressError as working:
-        why = "the request with this key is still being worked on; send it again in half a minute"
+        why = "the first request with this key is still being processed; send it again in half a minute"
         raise Conflict(why, resource=f"Idempotency-Key {key!r}") from working
     return HTTPStatus(status), document
 
 
 @contextmanager
 def _unwrapped(table: str) -> Iterator[None]:
-    """Raise what DynamoDB answered, in our own words, and not what Powertools makes of it."""
+    """Raise our error for what DynamoDB answered, rather than the one in which Powertools wraps it."""
     try:
         yield
     except IdempotencyPersistenceLayerError as failed:
@@ -96,12 +95,11 @@ def _unwrapped(table: str) -> Iterator[None]:
 
 
 def request_identity(app: Farshore, request: Request) -> str:
-    """Return what makes this request unique: API Gateway's id of it, or that of the first of its
-    key's day."""
+    """Return what identifies this request: API Gateway's id of it, or of the first request with its key."""
     key, own = key_of(request), str(request.context["requestId"])
     if key is None:
         return own
-    # Forgotten a little before the answer is, so that a key that is used anew is never taken for the old one.
+    # Expires a little before the answer does, so that a key in new use is never taken for the old one.
     now = int(app.now().timestamp())
     kept = app.table.update(
         "request",
@@ -116,7 +114,7 @@ def request_identity(app: Farshore, request: Request) -> str:
 
 
 def key_of(request: Request) -> str | None:
-    """Return the request's idempotency key, None when it has none.
+    """Return the request's idempotency key; None if it has none.
 
     Raises:
         InvalidInput: it is empty or too long.
@@ -129,7 +127,7 @@ def key_of(request: Request) -> str | None:
 
 
 def _canonical(body: str) -> str:
-    """Return a body so that two spellings of one JSON document are the same."""
+    """Return a body in a canonical form, equal for two spellings of one JSON document."""
     try:
         return json.dumps(json.loads(body), sort_keys=True)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Plans and what comes of storing them, as the API answers it. Pure."""
+"""Plans and the effects of storing them, as the API answers them. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -22,21 +22,21 @@ class LossAnswer(Answer):
 
     point: Annotated[str, says("the recovery point")]
     made: Annotated[Moment, says("when it was made")]
-    vault: Annotated[str, says("the vault it goes from")]
+    vault: Annotated[str, says("the vault from which it is let go")]
     reason: Annotated[str, says("why it is not kept")]
 
 
 class RemainingPointsAnswer(Answer):
-    """Points that a plan says nothing of any more: they are kept."""
+    """Points that a plan no longer mentions: they are kept."""
 
     rule: Annotated[str, says("the rule they were made by")]
-    kind: Annotated[Kind, says("its kind then")]
-    services: Annotated[int, says("of how many services they are")]
+    kind: Annotated[Kind, says("the rule's kind at that time")]
+    services: Annotated[int, says("how many services they are of")]
     points: Annotated[dict[str, int], says("how many there are in each vault")]
 
 
 class RemovedPlanAnswer(Answer):
-    """What a plan that was removed leaves."""
+    """The answer to the removal of a plan."""
 
     stays_behind: Annotated[tuple[RemainingPointsAnswer, ...], says("the recovery points that stay")]
 
@@ -52,25 +52,25 @@ class ChangeAnswer(Answer):
     """A key of a plan that changes."""
 
     key: Annotated[str, says("the key, with the names of rules and vaults: `rules.nightly.lifecycle.count`")]
-    before: Annotated[Any, says("its value in the stored plan; null: it is not there")]
-    after: Annotated[Any, says("its value in the new one; null: it is not there")]
+    before: Annotated[Any, says("its value in the stored plan; null if it is missing")]
+    after: Annotated[Any, says("its value in the new plan; null if it is missing")]
 
 
 _Warnings = Annotated[
-    tuple[str, ...], says("what is allowed but probably a mistake, and what the change costs")
+    tuple[str, ...], says("what is allowed but probably a mistake, and what the change loses")
 ]
 _Losses = Annotated[
     tuple[LossAnswer, ...], says(f"the good points that its lifecycles let go, the first {MOST_SHOWN:,}")
 ]
 _Remaining = Annotated[
-    tuple[RemainingPointsAnswer, ...], says("what the plan says nothing of any more, and is kept")
+    tuple[RemainingPointsAnswer, ...], says("points that the plan no longer mentions; they are kept")
 ]
-_NotShown = Annotated[Maybe[int], says("how many more of `would_delete` there are")]
-_NotJudged = Annotated[Maybe[str], says("how many services were too many to look at")]
+_NotShown = Annotated[Maybe[int], says("how many more `would_delete` there are than are listed")]
+_NotJudged = Annotated[Maybe[str], says("how many services had too many points to be judged")]
 
 
 class StoredPlan(Plan):
-    """The plan as it is stored, and what comes of that."""
+    """The plan as it is stored, and the effects of that."""
 
     warnings: _Warnings
     would_delete: _Losses
@@ -88,17 +88,17 @@ class PlanPreview(Answer):
     warnings: _Warnings
     changes: Annotated[
         tuple[ChangeAnswer, ...],
-        says(f"in what it differs from the stored plan, the first {MOST_CHANGES} keys"),
+        says(f"how it differs from the stored plan, the first {MOST_CHANGES} keys"),
     ]
     would_delete: _Losses
     stays_behind: _Remaining
-    confirm: Annotated[int, says("how many points `?confirm=` has to say; 0: it need not be given")]
+    confirm: Annotated[int, says("the number to give as `?confirm=`; 0: none is needed")]
     not_shown: _NotShown = None
     not_judged: _NotJudged = None
 
 
 def stored_plan(change: PlanChange, now: datetime) -> StoredPlan:
-    """Return a plan that was stored, with what comes of it."""
+    """Return a plan that was stored, with the effects of that."""
     return StoredPlan.model_construct(
         **dict(change.plan), warnings=_warnings(change, now), **_forecast(change.forecast)
     )
@@ -126,7 +126,7 @@ def plan_preview(change: PlanChange, now: datetime) -> PlanPreview:
 
 
 def removed_plan_answer(points: Iterable[RemainingPoints]) -> RemovedPlanAnswer:
-    """Return what a plan that was removed leaves."""
+    """Return the points that remain after the removal of a plan."""
     return RemovedPlanAnswer(stays_behind=_remaining(points))
 
 
@@ -140,7 +140,7 @@ def _warnings(change: PlanChange, now: datetime) -> tuple[str, ...]:
 
 def _forecast(forecast: Forecast) -> dict[str, Any]:
     more = len(forecast.losses) - MOST_SHOWN
-    unread = f"{forecast.unread} services' points: too many to read for an answer"
+    unread = f"the points of {forecast.unread} services, too many to read for one answer"
     return {
         "would_delete": tuple(
             LossAnswer(point=loss.point, made=loss.made, vault=loss.vault, reason=loss.reason)

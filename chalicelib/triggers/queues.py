@@ -1,4 +1,4 @@
-"""The jobs queue: each message pokes one job, which is advanced."""
+"""The jobs queue: each message pokes one job, which is then advanced."""
 
 from datetime import datetime, timedelta
 
@@ -16,8 +16,8 @@ blueprint = Blueprint(__name__)
 RETURNS_BEFORE = timedelta(seconds=5)
 
 
-# The packaged template puts the stack's own queue in place of this name. One message a function: a long read
-# delays no other job.
+# The packaged template replaces this name with the stack's own queue. One message per invocation, so that a
+# long read delays no other job.
 @blueprint.on_sqs_message(queue="farshore-jobs", batch_size=1)
 def advance_jobs(event: SQSEvent) -> BatchAnswer:
     """Advance the jobs that the messages poke."""

@@ -1,6 +1,6 @@
-"""The routes of the API, each declared once: where it is, what it reads and answers, and when it refuses.
+"""Declares the routes of the API, each once: its path, request and answers, and when it refuses.
 
-Requests are checked by these models; the tables of docs/api.md and `openapi.json` are made from them.
+Requests are checked against these models; the tables of docs/api.md and `openapi.json` are made from them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,23 +30,24 @@ B = TypeVar("B", bound=Declared)
 
 
 class Nothing(Declared):
-    """No parameter, or no key."""
+    """A query without parameters, or a request without a body."""
 
 
 class PutPlanQuery(Declared):
     """How a plan is stored."""
 
-    dry_run: Annotated[Flag, Field(description="store nothing, and answer what would be done")] = False
+    dry_run: Annotated[Flag, Field(description="store nothing; answer with what would be done")] = False
     confirm: Annotated[
         Maybe[Count],
         Field(
-            description="store a plan that lets much go: the number of recovery points that go", examples=[3]
+            description="store a plan that lets many points go: their number, as the refusal says it",
+            examples=[3],
         ),
     ] = None
 
 
 class ReasonOrder(Declared):
-    """Why something is done to a recovery point."""
+    """Why an operator changes a recovery point."""
 
     reason: Annotated[Remark, Field(description="shown with the point")]
 
@@ -59,17 +60,17 @@ class InventoryOrder(Declared):
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield that one place is a region or a vault."""
+        """Yield a fault if both a region and a vault are given."""
         if "region" in given and "vault" in given:
             yield ("vault",), "a region or a vault, not both"
 
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[Q, B]):
-    """A route. `answers` are the models of its good answers with their status (None: an empty one).
+    """A route. `answers` are its successful statuses with the models of their answers (None: an empty one).
 
-    `wrong` (400), `missing` (404) and `refused` (409) say when it refuses, beside what all routes share;
-    `once` says that an `Idempotency-Key` has it done once.
+    `wrong` (400), `missing` (404) and `refused` (409) say when it refuses, in addition to what all routes
+    share. With `once`, an `Idempotency-Key` makes it idempotent.
     """
 
     method: str
@@ -85,12 +86,12 @@ class Route(Generic[Q, B]):
 
     @property
     def name(self) -> str:
-        """What names it in one line."""
+        """The method and path."""
         return f"{self.method} {self.path}"
 
     @property
     def has_body(self) -> bool:
-        """Whether it reads a body."""
+        """Whether the route reads a body."""
         return self.body is not Nothing
 
 
@@ -106,7 +107,7 @@ PUT_PLAN = Route(
     PutPlanQuery,
     Plan,
     wrong="every fault of the plan",
-    refused="more goes than was confirmed",
+    refused="it lets more points go than were confirmed",
 )
 GET_PLAN = Route("GET", "/plans/{name}", "shows a plan", ((OK, Plan),), Nothing, Nothing, missing=_NO_PLAN)
 LIST_PLANS = Route("GET", "/plans", "lists plans", ((OK, PlanPage),), PlanQuery, Nothing)
@@ -126,7 +127,7 @@ POST_BACKUPS = Route(
     ((ACCEPTED, JobsAnswer),),
     Nothing,
     BackupOrder,
-    wrong="an unknown rule, with those there are; an instance that the plan does not select",
+    wrong="an unknown rule, with the known ones; an instance that the plan does not select",
     missing=_NO_PLAN,
     refused="the plan selects no instance now",
     once=True,
@@ -159,7 +160,7 @@ POST_COPIES = Route(
     CopyOrder,
     wrong="not a vault for copies, or not for this kind",
     missing=_NO_POINT,
-    refused="it is there already or on its way there, or it is not in `primary` any more",
+    refused="it is there already or being copied there, or it is no longer in `primary`",
     once=True,
 )
 POST_RESTORES = Route(
@@ -177,7 +178,7 @@ POST_RESTORES = Route(
 DELETE_POINT = Route(
     "DELETE",
     _POINT,
-    "deletes a recovery point, guarded",
+    "deletes a recovery point, unless it is the newest good one",
     ((ACCEPTED, JobsAnswer),),
     Nothing,
     Nothing,
@@ -197,7 +198,7 @@ PUT_HOLD = Route(
 DELETE_HOLD = Route(
     "DELETE",
     f"{_POINT}/hold",
-    "lets its lifecycle decide again",
+    "releases the hold: the lifecycle decides again",
     ((HTTPStatus.NO_CONTENT, None),),
     Nothing,
     Nothing,
@@ -207,7 +208,7 @@ DELETE_HOLD = Route(
 PUT_CONFIRMATION = Route(
     "PUT",
     f"{_POINT}/confirmation",
-    "has a suspect point count as a good one",
+    "makes a suspect point count as good",
     ((OK, PointAnswer),),
     Nothing,
     ReasonOrder,
@@ -217,20 +218,20 @@ PUT_CONFIRMATION = Route(
 POST_UNDELETE = Route(
     "POST",
     f"{_POINT}/undelete",
-    "takes back what was let go",
+    "undeletes a point that was let go",
     ((OK, PointAnswer),),
     Nothing,
     Nothing,
     missing=_NO_POINT,
-    refused="it can be taken back in no vault",
+    refused="it can be undeleted in no vault",
 )
 GET_STATUS = Route(
-    "GET", "/status", "shows how each service stands", ((OK, StatusPage),), StatusQuery, Nothing
+    "GET", "/status", "shows the status of each service", ((OK, StatusPage),), StatusQuery, Nothing
 )
 GET_INVENTORY = Route(
     "GET",
     "/inventory",
-    "lists where the catalog and the world differ",
+    "lists the differences between the catalog and what exists",
     ((OK, FindingPage),),
     FindingQuery,
     Nothing,
@@ -238,7 +239,7 @@ GET_INVENTORY = Route(
 POST_INVENTORY = Route(
     "POST",
     "/inventory",
-    "compares them now",
+    "takes an inventory now",
     ((ACCEPTED, JobsAnswer),),
     Nothing,
     InventoryOrder,

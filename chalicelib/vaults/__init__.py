@@ -1,1 +1,1 @@
-"""Where recovery points are kept: S3 buckets, and any object storage that libcloud speaks to."""
+"""Keeps recovery points: in S3 buckets, and in any object storage that libcloud supports."""

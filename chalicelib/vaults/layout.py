@@ -1,15 +1,15 @@
-"""The keys and sizes of what lies in a vault. Pure: everything else asks here where a thing lies.
+"""The keys and sizes of the objects in a vault. Pure; no key is made anywhere else.
 
-    restore.sh                                               opens what lies in this vault without us
+    restore.sh                                               restores from this vault without Farshore
     points/<service>/<rule>/<nominal time>-<recovery point>/ one folder per recovery point
         manifest.json                                        what it is, and the hash of every byte of it
         data                                                 a service backup as one object (S3)
         segments/000001 ...                                  or cut into objects of a fixed size (off-site)
-    staging/<job>                                            a file that a restore is putting together
-    mailbox/<job>/                                           what a job and its script tell each other (S3)
+    staging/<job>                                            a file that a restore is assembling
+    mailbox/<job>/                                           what a job and its script exchange (S3)
 
-Invariant: different names never share a folder, and a key holds nothing but `A-Z a-z 0-9 . _ - /`, so that
-it means the same in a URL, in a file system and in every provider.
+Invariant: different names never share a folder, and keys consist of `A-Z a-z 0-9 . _ - /` only, so that they
+mean the same in a URL, in a file system and to every provider.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ RESTORE_SCRIPT_KEY = "restore.sh"
 POINTS_PREFIX = "points/"
 STAGING_PREFIX = "staging/"
 MAILBOX_PREFIX = "mailbox/"
-# Below each of these lies what a job needs while it runs: PREFIX/JOB, or PREFIX/JOB/...
+# The prefixes of what a job needs while it runs: PREFIX/JOB, or PREFIX/JOB/...
 JOB_PREFIXES = (STAGING_PREFIX, MAILBOX_PREFIX)
 
 SEGMENT_BYTES = 16 * MIB
@@ -35,7 +35,7 @@ FIRST_PART_BYTES = 8 * MIB
 LARGEST_PART_BYTES = 640 * MIB
 PARTS_PER_SIZE = 32
 
-# A file system's longest name is 255 bytes; a folder's name is kept well below it.
+# File names have at most 255 bytes; a folder's name is kept well below that.
 _LONGEST_NAME = 120
 
 
@@ -60,18 +60,18 @@ def point_folder(service: str, rule: str, nominal_at: datetime, recovery_point: 
 
 
 def folder_of_key(key: str) -> str | None:
-    """Return the recovery point's folder that a key lies in, None when it lies in none."""
+    """Return the recovery point's folder that a key is in; None if it is in none."""
     steps = key.split("/")
     return "/".join(steps[:4]) + "/" if key.startswith(POINTS_PREFIX) and len(steps) > 4 else None
 
 
 def point_of_folder(folder: str) -> str:
-    """Return the id of the recovery point that a folder is named after, or what stands in its place."""
+    """Return the recovery point's id in a folder's name, or whatever text is at its place."""
     return folder.rstrip("/").rpartition("/")[2].partition("-")[2]
 
 
 def job_of_key(key: str) -> str | None:
-    """Return the job that an object is named after which a job needs while it runs; None for any other."""
+    """Return the job that an object of `staging/` or `mailbox/` belongs to; None for any other object."""
     for prefix in JOB_PREFIXES:
         if key.startswith(prefix):
             return key.removeprefix(prefix).partition("/")[0]
@@ -79,64 +79,64 @@ def job_of_key(key: str) -> str | None:
 
 
 def staging_key(job: str) -> str:
-    """Return the object in which a job puts a file together."""
+    """Return the key of the object in which a job assembles a file."""
     return f"{STAGING_PREFIX}{job}"
 
 
 def mailbox_folder(job: str) -> str:
-    """Return the folder in which a job and its script talk; it ends with a slash."""
+    """Return the folder of the mailbox of a job and its script; it ends with a slash."""
     return f"{MAILBOX_PREFIX}{encode_name(job)}/"
 
 
 def manifest_key(folder: str) -> str:
-    """Return the manifest in a recovery point's folder."""
+    """Return the key of the manifest in a recovery point's folder."""
     return f"{folder}manifest.json"
 
 
 def data_key(folder: str) -> str:
-    """Return the object that holds a service backup whole."""
+    """Return the key of the object that holds a whole service backup."""
     return f"{folder}data"
 
 
 def segment_name(number: int) -> str:
-    """Return a segment (counted from 1) relative to its folder, as the manifest lists it."""
+    """Return the name of a segment (counted from 1) relative to its folder, as in the manifest."""
     return f"segments/{number:06d}"
 
 
 def segment_key(folder: str, number: int) -> str:
-    """Return the object that holds a segment."""
+    """Return the key of a segment."""
     return f"{folder}{segment_name(number)}"
 
 
 def encode_name(name: str) -> str:
-    """Write any name with letters, digits, `-`, `.` and `_` alone; different names stay different.
+    """Return a name encoded in letters, digits, `-`, `.` and `_` only; different names stay different.
 
-    `_` is written `__`, every other byte `_XX`; a leading dot too. A name too long for a folder ends in its
-    hash.
+    `_` becomes `__`; every other byte, and a leading dot, becomes `_XX`. A name that is too long for a folder
+    is cut and ends in its hash.
     """
     encoded = "".join(_encode_character(character, first=not at) for at, character in enumerate(name))
     if not encoded:
         return "_-"
     if len(encoded) <= _LONGEST_NAME:
         return encoded
-    # No other name is encoded with "_-" in it, so a shortened one is never mistaken for another. What is cut
-    # off must not leave a "_" behind, which would make it "__-".
+    # No other encoding contains "_-", so a shortened name is never mistaken for another. The cut must not
+    # leave a "_" at the end, which would make it "__-".
     digest = hashlib.sha256(name.encode()).hexdigest()[:32]
     return f"{encoded[: _LONGEST_NAME - 34].rstrip('_')}_-{digest}"
 
 
 def part_sizes() -> Iterator[int]:
-    """Return the size of each part of an upload whose length is not known, in order.
+    """Yield the size of each part of an upload whose length is not known, in order.
 
     Sizes double every 32 parts from 8 MiB up to 640 MiB: a small backup is sent in small parts, and 5 TiB
-    still fits in the 10,000 parts that S3 takes.
+    still fits in the 10,000 parts that S3 allows.
     """
     for number in range(MAX_PARTS):
         yield min(FIRST_PART_BYTES << (number // PARTS_PER_SIZE), LARGEST_PART_BYTES)
 
 
 def segments(size_bytes: int, segment_bytes: int = SEGMENT_BYTES) -> Iterator[Segment]:
-    """Cut a file into segments: in order, without gap or overlap, all of one size but the last."""
+    """Yield the segments of a file: in order, without gap or overlap, all of one size but the last."""
     if segment_bytes < 1:
         raise ValueError(f"a segment of {segment_bytes} bytes holds nothing")
     for number, start in enumerate(range(0, size_bytes, segment_bytes), start=1):

@@ -1,15 +1,15 @@
-"""The mailbox of a run: objects in a vault, through which the app and a script on an instance talk.
+"""The mailbox of a run: objects in a vault through which the app and a script on an instance communicate.
 
     mailbox/<job>/letter-000001 ...  what the run may do for now: presigned URLs, and where the next letter is
     mailbox/<job>/parts              the size and hash of each part of a file that is restored
     mailbox/<job>/report             what the run has done
 
-A command names the address of one letter, no more, as whoever may list commands reads it: two URLs that live
-minutes, to get the letter, and to put `taken` in its place, those very bytes and no others. The run does so
-first of all; from then on the address opens nothing. Every letter names the address of the next one, which
-stands in no command: there is always one ahead, kept fresh by the job's turns.
+Whoever may list SSM commands can read them, so a command has only the address of one letter: two URLs, valid
+for minutes, that get the letter and that replace it with `taken` and no other bytes. The run does both first
+of all; from then on the address opens nothing. Every letter has the address of the next one, which is in no
+command. There is always one letter ahead, kept fresh by the job's turns.
 
-Invariant: a letter that was taken is never written again (the writes are conditional), for the run would wait
+Invariant: a letter that was taken is never written again (the writes are conditional), or the run would wait
 for the next one for ever.
 """
 
@@ -21,21 +21,21 @@ from chalicelib.on_instance import TAKEN, TAKEN_MD5
 from chalicelib.vaults.layout import mailbox_folder
 from chalicelib.vaults.s3 import S3Vault
 
-# The address in a command: longer than SSM tries to deliver it.
+# How long the address in a command is valid: longer than SSM tries to deliver the command.
 ADDRESS_LIVES: Final = timedelta(minutes=20)
-# What is written in a letter, and takes the next letter, a report or a part.
+# How long URLs in a letter are valid that take the next letter, a report or a part.
 WRITES_LIVE: Final = timedelta(hours=1)
-# What opens a backup.
+# How long URLs are valid that get a backup.
 READS_LIVE: Final = timedelta(minutes=15)
 
 
 Address = tuple[str, str]
-"""Two presigned URLs: one gets a letter, one puts `taken` in its place."""
+"""Two presigned URLs: one gets a letter, one replaces it with `taken`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LetterSeen:
-    """A letter as it lies in the mailbox."""
+    """The state of a letter in the mailbox."""
 
     etag: str
     taken: bool
@@ -50,40 +50,40 @@ class Mailbox:
 
     @property
     def name(self) -> str:
-        """Its vault and folder."""
+        """The vault and folder, in words."""
         return f"{self.vault.name}:{mailbox_folder(self.job)}"
 
     def address(self, number: int, lives: timedelta = WRITES_LIVE) -> Address:
-        """Presign the address of a letter, which may not be there yet."""
+        """Return the presigned address of a letter, which may not be there yet."""
         key = self._letter(number)
         take = self.vault.presign_put(key, lives, content_md5=TAKEN_MD5)
         return self.vault.presign_get(key, lives), take
 
     def look(self, number: int) -> LetterSeen | None:
-        """Look whether a letter is there, and taken."""
+        """Return the state of a letter; None if it is not there."""
         found = self.vault.head(self._letter(number))
         return LetterSeen(found.etag, found.size_bytes == len(TAKEN)) if found else None
 
     def write(self, number: int, letter: str, replaces: str | None) -> None:
-        """Write a letter, in place of the one whose ETag is `replaces`, or of none.
+        """Write a letter that replaces the one whose ETag is `replaces`, or a new one if that is None.
 
         Raises:
-            Conflict: what is there by now is another: it was taken, or somebody wrote it.
+            Conflict: another one is there by now: the letter was taken, or somebody else wrote it.
         """
         self.vault.put_over(self._letter(number), letter.encode(), replaces)
 
     def write_parts(self, parts: str) -> str:
-        """Write the list of parts, and presign its GET."""
+        """Write the list of parts and return a presigned GET of it."""
         key = f"{mailbox_folder(self.job)}parts"
         self.vault.put(key, parts.encode())
         return self.vault.presign_get(key, WRITES_LIVE)
 
     def report_url(self) -> str:
-        """Presign the PUT of the report."""
+        """Return the presigned PUT of the report."""
         return self.vault.presign_put(f"{mailbox_folder(self.job)}report", WRITES_LIVE)
 
     def report(self) -> bytes:
-        """Read the report.
+        """Return the report.
 
         Raises:
             NotFound: there is none.
@@ -91,7 +91,7 @@ class Mailbox:
         return self.vault.get(f"{mailbox_folder(self.job)}report")
 
     def remove(self) -> None:
-        """Remove all of it."""
+        """Remove all objects of the mailbox."""
         for stored in list(self.vault.list(mailbox_folder(self.job))):
             self.vault.delete(stored.key)
 

@@ -1,9 +1,9 @@
-"""The manifest beside every artefact: what it is, where it came from, the hash of every byte of it. Pure.
+"""The manifest beside every artefact: what it is, where it came from, and the hashes of its bytes. Pure.
 
-It is JSON with one list entry to a line and keys in a fixed order, because `restore.sh`, which has no JSON
-reader, must find its way in it. Invariant: `from_json(to_json(m)) == m`, and what is read is either a whole
-manifest of a format version we know, whose sizes add up, or an `IntegrityFailure` that says what is wrong
-with it.
+It is JSON with one list entry per line and keys in a fixed order, because `restore.sh`, which has no JSON
+parser, must be able to read it. Invariants: `from_json(to_json(m)) == m`; and reading returns a complete
+manifest of a known format version, whose sizes add up, or raises an `IntegrityFailure` that says what is
+wrong.
 """
 
 import hashlib
@@ -22,14 +22,13 @@ FORMAT_VERSION = 1
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(ge=0)]
-# restore.sh joins it to a folder: relative, and with nothing in it that a shell or a URL would read
-# otherwise.
+# restore.sh appends it to a folder, so it is relative and has nothing that a shell or a URL would interpret.
 RelativeKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
 
 
 @dataclass(frozen=True, slots=True)
 class PartHash:
-    """One part as the instance uploaded it."""
+    """One part, as the instance uploaded it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     size_bytes: Size
@@ -38,7 +37,7 @@ class PartHash:
 
 @dataclass(frozen=True, slots=True)
 class SegmentHash:
-    """One segment: an object of its own; `key` is relative to the manifest's folder."""
+    """One segment, which is an object of its own; `key` is relative to the manifest's folder."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     key: RelativeKey
@@ -48,8 +47,8 @@ class SegmentHash:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotOf:
-    """One snapshot of a recovery point, with what is needed to make its volume again and to tell it from
-    others: the volume's instance, its device there, its type and performance, perhaps a remark."""
+    """One snapshot of a recovery point, with what is needed to identify its volume and to make it again: the
+    volume's instance and device, its type and performance, and a remark if there is one."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
     snapshot_id: str
@@ -70,8 +69,8 @@ class Manifest:
     """One recovery point in one vault.
 
     A service backup has `parts`, and either `segments` (off-site) or none of them: then it is the object
-    `data`. Its `sha256` is None where nobody of ours has read the whole at once; then its parts tell what it
-    is. A snapshot has `snapshots` and no `sha256`; `size_bytes` is then the full size of its volumes.
+    `data`. Its `sha256` is None if the whole was never read in one go; then its parts identify it. A snapshot
+    point has `snapshots` and no `sha256`; `size_bytes` is then the full size of its volumes.
 
     `origin` to `suspect` are as on the recovery point; what is confirmed or held later is in the catalog.
     """
@@ -101,7 +100,7 @@ class Manifest:
 
 
 def to_json(manifest: Manifest) -> str:
-    """Write a manifest: one top-level key, or one entry of a list, to a line."""
+    """Return a manifest as JSON: one top-level key, or one entry of a list, per line."""
     values = asdict(manifest) | {
         "nominal_at": _rfc3339(manifest.nominal_at),
         "created_at": _rfc3339(manifest.created_at),
@@ -112,11 +111,11 @@ def to_json(manifest: Manifest) -> str:
 
 
 def from_json(text: str | bytes, *, where: str) -> Manifest:
-    """Read a manifest; `where` names it (vault and key) in the error.
+    """Return the manifest in a text; `where` names it (vault and key) in the error.
 
     Raises:
-        IntegrityFailure: it is not JSON, lacks or adds a key, has a format version we do not know, or its
-            sizes do not add up.
+        IntegrityFailure: it is not JSON, lacks or adds a key, has an unknown format version, or its sizes
+            do not add up.
     """
     try:
         document = json.loads(text)
@@ -129,12 +128,12 @@ def from_json(text: str | bytes, *, where: str) -> Manifest:
         raise _unreadable(
             f"its format version is {version!r}, and this Farshore reads {FORMAT_VERSION}", where
         )
-    # A key that is gone is damage, never a default: without "encryption" a file would pass for plain.
+    # A missing key is damage, never a default: without "encryption", a file would be taken for plain.
     missing = {each.name for each in fields(Manifest)} - document.keys()
     if missing:
         raise _unreadable(f"it lacks {', '.join(sorted(missing))}", where)
     try:
-        # As JSON, where a list may stand for a tuple and a string for a time even when types are strict.
+        # Validated as JSON: there, strict types accept a list for a tuple and a string for a time.
         manifest = _reader().validate_json(text)
     except ValidationError as exc:
         faults = (f"{'/'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in exc.errors())
@@ -146,7 +145,7 @@ def from_json(text: str | bytes, *, where: str) -> Manifest:
 
 
 def identity(parts: Iterable[PartHash]) -> str:
-    """Return the SHA-256 over the sizes and hashes of a file's parts: it names the bytes, however large."""
+    """Return the SHA-256 over the sizes and hashes of a file's parts; it identifies files of any size."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{part.size_bytes} {part.sha256}\n".encode())
@@ -156,10 +155,10 @@ def identity(parts: Iterable[PartHash]) -> str:
 def check_describes(
     manifest: Manifest, recovery_point: str, sha256: str | None, parts_sha256: str | None, where: str
 ) -> None:
-    """Compare a manifest of a file with what the catalog knows of it.
+    """Compare the manifest of a file with the catalog's record of it.
 
     Raises:
-        IntegrityFailure: it is of another point, or of other bytes.
+        IntegrityFailure: the manifest is of another point, or of other bytes.
     """
     said = (manifest.recovery_point, manifest.sha256, identity(manifest.parts))
     if said != (recovery_point, sha256, parts_sha256):
@@ -199,5 +198,5 @@ def _value_text(value: Any) -> str:
 
 
 def _rfc3339(at: datetime) -> str:
-    """Write a time as the catalog has it, to the second."""
+    """Return a time as text, to the second, as the catalog has it."""
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""A vault in another cloud: in any storage that libcloud speaks to. libcloud is imported when one is opened.
+"""A vault in another cloud, in any storage that libcloud supports. libcloud is imported when one is opened.
 
-Errors of libcloud and of the network below it are put into ours by their types. Invariant: an object that
-`put` stored has been compared, by the provider's own hash of it or by reading it back.
+Errors of libcloud and of the network are translated into ours by their types. Invariant: an object that `put`
+stored has been checked, against the provider's own hash of it or by reading it back.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class OffsiteVault:
-    """One container. Threads may share it: each call takes a driver of its own, made when none is idle."""
+    """One container. Threads may share it: each call uses a driver of its own, made when none is idle."""
 
     def __init__(
         self, name: str, provider: str, container: str, open_store: Callable[[], "Store"], first: "Store"
@@ -38,24 +38,24 @@ class OffsiteVault:
         self._idle: deque[Store] = deque([first])
 
     def put(self, key: str, data: bytes) -> None:
-        """Store the whole of `data` and see that it is what the provider holds."""
+        """Store the whole of `data`, and check that the provider has stored it."""
         with self._reaching("PUT", key) as store:
             stored_md5 = store.put(key, data)
         if stored_md5 is None:
             self._compare(key, data)
 
     def get(self, key: str) -> bytes:
-        """Fetch a whole object."""
+        """Return a whole object."""
         with self._reaching("GET", key) as store:
             return store.get(key)
 
     def read(self, key: str, start: int, length: int) -> bytes:
-        """Fetch exactly `length` bytes from offset `start`."""
+        """Return exactly `length` bytes from offset `start`."""
         try:
             with self._reaching("GET", key) as store:
                 data = store.read(key, start, length)
         except (Permanent, Unavailable) as exc:
-            # Drivers tell a range that lies behind the end in many ways, or in none.
+            # Drivers report a range beyond the end in many ways, or not at all.
             size = self.size(key)
             if size is None or size >= start + length:
                 raise
@@ -65,7 +65,7 @@ class OffsiteVault:
         return data
 
     def size(self, key: str) -> int | None:
-        """Return an object's size in bytes, None when there is none."""
+        """Return an object's size in bytes; None if there is no such object."""
         with self._reaching("HEAD", key) as store:
             size = store.size(key)
             if size is None:
@@ -73,9 +73,9 @@ class OffsiteVault:
             return size
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
-        """List every object whose key starts with `prefix` and comes behind `after`, in their order.
+        """Yield every object whose key starts with `prefix` and sorts after `after`, in the order of keys.
 
-        libcloud cannot begin a listing in its middle: what comes before is read, too.
+        libcloud cannot begin a listing in its middle, so what comes before is read, too.
         """
         with self._reaching("listing", prefix) as store:
             for stored in store.list(prefix):
@@ -83,7 +83,7 @@ class OffsiteVault:
                     yield stored
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is deleted already."""
+        """Delete an object; it succeeds if there is none."""
         try:
             with self._reaching("DELETE", key) as store:
                 deleted = store.delete(key)
@@ -108,10 +108,10 @@ class OffsiteVault:
 
     @contextmanager
     def _reaching(self, operation: str, key: str) -> Iterator["Store"]:
-        """Lend a store to one call, and put what it raises into our errors."""
+        """Lend a store to one call, and translate what it raises into our errors."""
         from chalicelib.vaults.offsite_errors import RAISED, kind_of, reason_of
 
-        # A store that raised is not lent again: its connection may be half way through an answer.
+        # A store that raised is not used again: its connection may be in the middle of an answer.
         store = self._take()
         try:
             yield store
@@ -140,12 +140,12 @@ class OffsiteVault:
 def open_offsite(
     name: str, *, provider: str, container: str, options: Mapping[str, Any], credentials: Mapping[str, Any]
 ) -> OffsiteVault:
-    """Open a container of any libcloud storage provider; nothing is asked of the provider yet.
+    """Return a container of any libcloud storage provider; no request is made yet.
 
     `options` and `credentials` (`key`, `secret` ...) are the arguments of the provider's driver.
 
     Raises:
-        VaultMissing: libcloud knows no such provider, or the folder of a LOCAL one does not exist.
+        VaultMissing: libcloud has no such provider, or the folder of a LOCAL one does not exist.
         Denied: the credentials do not have the form that the driver wants.
     """
     from libcloud.common.types import LibcloudError

@@ -1,4 +1,4 @@
-"""What libcloud and the network below it raise, put into our errors by type; their texts are never read.
+"""Translates what libcloud and the network raise into our errors, by type; texts are never interpreted.
 
 Imports libcloud, so only `offsite` imports this, and only when an off-site vault is used.
 """
@@ -27,7 +27,7 @@ from chalicelib.errors import (
 # OSError: the network's errors, and those of the folder behind LOCAL. Anything else is a bug and stays loud.
 RAISED = (LibcloudError, BaseHTTPError, RequestException, OSError, NotImplementedError)
 
-# The first that fits counts. A bare LibcloudError tells no status: it may pass, and if not, the queue gives
+# The first match counts. A bare LibcloudError has no status: it may be temporary, and if not, the queue gives
 # up.
 _KINDS: tuple[tuple[type[Exception], type[FarshoreError]], ...] = (
     (ContainerDoesNotExistError, VaultMissing),
@@ -44,13 +44,13 @@ _BY_STATUS: dict[int, type[FarshoreError]] = {
     403: Denied,
     404: NotFound,
     408: Unavailable,
-    422: IntegrityFailure,  # Swift, when the ETag sent is not the MD5 of what came
+    422: IntegrityFailure,  # Swift, when the ETag sent is not the MD5 of what arrived
     429: Throttled,
 }
 
 
 def kind_of(exc: Exception) -> type[FarshoreError]:
-    """Choose our error for one of `RAISED`."""
+    """Return our type of error for one of `RAISED`."""
     for raised, kind in _KINDS:
         if isinstance(exc, raised):
             return kind
@@ -60,6 +60,6 @@ def kind_of(exc: Exception) -> type[FarshoreError]:
 
 
 def reason_of(exc: Exception) -> str:
-    """Return the exception's own words, without the driver's address that libcloud's repr has."""
+    """Return the exception's message, without the driver's memory address that libcloud's repr has."""
     words = exc.value if isinstance(exc, LibcloudError) else exc
     return str(words or type(exc).__name__)

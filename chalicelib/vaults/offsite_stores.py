@@ -1,10 +1,10 @@
-"""How libcloud's drivers are made to keep a vault's promises: one general way, two where it would not do.
+"""Makes libcloud's drivers fulfil the promises of a vault: one general way, and two for special drivers.
 
 Imports libcloud, so only `offsite` imports this, when an off-site vault is first opened. Keys come from
 `layout` and need no quoting anywhere.
 
-Invariant of `put`: it returns the MD5 that the provider computed of what it holds, or None where it tells
-none that can be trusted, and then the caller reads back.
+Invariant: `put` returns the MD5 that the provider computed of what it stored, or None if the provider gives
+none that can be trusted; then the caller reads the object back.
 """
 
 import base64
@@ -43,18 +43,18 @@ class Store:
         self.container = container
 
     def require_container(self) -> Container:
-        """Fetch the container; raises when it does not exist."""
+        """Return the container; raises when it does not exist."""
         return self.driver.get_container(self.container)
 
     def put(self, key: str, data: bytes) -> str | None:
-        """Upload from memory: the only stream that no driver gets wrong."""
+        """Upload from memory, the only kind of stream that every driver handles correctly."""
         self.driver.upload_object_via_stream(
             io.BytesIO(data), self.require_container(), key, extra={"content_type": CONTENT_TYPE}
         )
         return None
 
     def get(self, key: str) -> bytes:
-        """Download an object and see that none of it is missing."""
+        """Return an object, after checking that it is complete."""
         found = self.driver.get_object(self.container, key)
         data = b"".join(self.driver.download_object_as_stream(found, chunk_size=CHUNK_BYTES))
         if len(data) != found.size:
@@ -62,21 +62,21 @@ class Store:
         return data
 
     def read(self, key: str, start: int, length: int) -> bytes:
-        """Download a range, which may come short; libcloud's `end_bytes` is exclusive."""
+        """Return a range, which may be short; libcloud's `end_bytes` is exclusive."""
         chunks = self.driver.download_object_range_as_stream(
             self._named(key), start, end_bytes=start + length, chunk_size=CHUNK_BYTES
         )
         return b"".join(chunks)
 
     def size(self, key: str) -> int | None:
-        """Look an object's size up."""
+        """Return an object's size in bytes; None if there is no such object."""
         try:
             return int(self.driver.get_object(self.container, key).size)
         except ObjectDoesNotExistError:
             return None
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """List objects, page after page."""
+        """Yield objects, page after page."""
         for found in self.driver.iterate_container_objects(self.require_container(), prefix=prefix):
             yield StoredObject(found.name, int(found.size))
 
@@ -92,13 +92,13 @@ class Store:
 class RequestStore(Store):
     """Azure and Swift: a whole object in one request that the driver signs.
 
-    The drivers' own uploads read a stream in small pieces, bound by the interpreter lock (26 to 206 MiB/s
-    where this gives 250 to 300), and Swift's fails on generators. Azure's `get_object` takes any refusal
-    for absence.
+    The drivers' own uploads read a stream in small pieces and are limited by the interpreter lock (26 to 206
+    MiB/s; this way 250 to 300), and Swift's fails on generators. Azure's `get_object` reports any refusal as
+    absence.
     """
 
     def put(self, key: str, data: bytes) -> str | None:
-        """Upload in one request with an MD5 that the server compares before it takes the object."""
+        """Upload in one request, with an MD5 that the server checks before it stores the object."""
         if len(data) > AZURE_PUT_BYTES:
             return super().put(key, data)
         digest = hashlib.md5(data, usedforsecurity=False)
@@ -113,7 +113,7 @@ class RequestStore(Store):
         return digest.hexdigest()
 
     def size(self, key: str) -> int | None:
-        """Look an object's size up; only a 404 means that there is none."""
+        """Return an object's size in bytes; None only if the answer is 404."""
         answer = self._request(key, "HEAD")
         if answer.status == 404:
             return None
@@ -132,14 +132,14 @@ class RequestStore(Store):
 
 
 class FolderStore(Store):
-    """libcloud's LOCAL: a folder, in the same form, written so that a failed put is never seen.
+    """libcloud's LOCAL: a folder, with the driver's layout, written so that a failed put is never visible.
 
-    The driver itself writes under the object's own name, leaves a part of it there when it fails, reads the
-    whole file for every range, and its listing fails when a file goes meanwhile.
+    The driver itself writes under the object's own name, leaves a partial file when it fails, reads the whole
+    file for every range, and its listing fails when a file disappears meanwhile.
     """
 
     def put(self, key: str, data: bytes) -> str | None:
-        """Write beside the objects, in a folder that the driver never lists, then rename."""
+        """Write the file in a folder that the driver never lists, then rename it."""
         root = self._root()
         written = root / ".lock" / uuid.uuid4().hex
         target = root / key
@@ -157,23 +157,23 @@ class FolderStore(Store):
         return None
 
     def get(self, key: str) -> bytes:
-        """Read a whole file."""
+        """Return a whole file."""
         with self._open(key) as file:
             return file.read()
 
     def read(self, key: str, start: int, length: int) -> bytes:
-        """Read a range, which may come short."""
+        """Return a range, which may be short."""
         with self._open(key) as file:
             file.seek(start)
             return file.read(length)
 
     def size(self, key: str) -> int | None:
-        """Look a file's size up."""
+        """Return a file's size in bytes; None if there is no such file."""
         path = self._root() / key
         return path.stat().st_size if path.is_file() else None
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """List files, in key order."""
+        """Yield files, in the order of keys."""
         root = self._root()
         keys = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
         for key in keys:
@@ -181,7 +181,7 @@ class FolderStore(Store):
                 yield StoredObject(key, (root / key).stat().st_size)
 
     def delete(self, key: str) -> bool:
-        """Unlink a file and the folders that it leaves empty."""
+        """Delete a file and the folders that it leaves empty."""
         root = self._root()
         path = root / key
         path.unlink(missing_ok=True)
@@ -201,7 +201,7 @@ class FolderStore(Store):
 
 
 def store_for(driver: StorageDriver, container: str) -> Store:
-    """Choose the way to speak to a driver."""
+    """Return the store that fits a driver."""
     if isinstance(driver, (AzureBlobsStorageDriver, CloudFilesStorageDriver)):
         return RequestStore(driver, container)
     # Its module cannot be imported where fasteners is not installed, as in Lambda.

@@ -1,11 +1,11 @@
-"""Presigned URLs for the parts of one upload, in the short form that the runner on an instance is given.
+"""Presigned URLs for the parts of one upload, in the short form that the runner on an instance gets.
 
 URLs that are signed for the parts of one upload differ in three parameters: `partNumber`, `X-Amz-Date` and
 `X-Amz-Signature`. So an instance gets one base, and a date and a signature per part: 23 KB for 256 parts
 instead of 500. The SDK signs them all.
 
-Invariant: what `PartUrls.url` puts together has just the parameters of the URL that the SDK signed. SigV4
-sorts the parameters before it signs them, so their order in a URL means nothing.
+Invariant: a URL from `PartUrls.url` has exactly the parameters of the URL that the SDK signed. SigV4 sorts
+the parameters before it signs them, so their order in a URL does not matter.
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 """
 
@@ -18,8 +18,8 @@ from chalicelib.errors import Unavailable
 
 @dataclass(frozen=True, slots=True)
 class PartUrls:
-    """URLs that take one PUT each, of the parts from number `first` on: `base`, and a date and a signature of
-    each."""
+    """URLs that accept one PUT each, for the parts from number `first` on: `base`, and a date and a signature
+    for each."""
 
     base: str
     first: int
@@ -35,7 +35,7 @@ def shorten(urls: Sequence[str], first: int) -> PartUrls:
     """Return the short form of the URLs of the parts from number `first` on, as the SDK signed them.
 
     Raises:
-        Unavailable: they were signed with several credentials; the next try has one.
+        Unavailable: the credentials changed between two URLs; the next try has only one set of them.
     """
     bases, signatures = set[str](), list[tuple[str, str]]()
     for number, url in enumerate(urls, start=first):

@@ -1,9 +1,8 @@
-"""Reads an object back and compares it, part after part, with the hashes it should have: the proof of an
-artefact.
+"""Verifies an object: reads it back and compares each part with the hash it should have.
 
-Where one turn reads it all, the SHA-256 of the whole comes of the same bytes. A larger file is read in
-several turns, and the state of a hash cannot be handed on from one to the next: that file's identity is the
-hash over its parts (`manifest.identity`).
+If one turn reads all of it, the SHA-256 of the whole is computed from the same bytes. A larger file is read
+in several turns, between which the state of a hash cannot be kept; such a file is identified by the hash over
+its parts (`manifest.identity`).
 """
 
 import hashlib
@@ -18,7 +17,7 @@ READ_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PinnedObject:
-    """An object, and the ETag that names the bytes meant."""
+    """An object, and the ETag of the bytes that are meant."""
 
     vault: S3Vault
     key: str
@@ -28,7 +27,7 @@ class PinnedObject:
         """Yield the `size` bytes from offset `start`, in blocks.
 
         Raises:
-            Conflict: the object is another by now.
+            Conflict: the object has been replaced.
         """
         for offset in range(start, start + size, READ_BYTES):
             length = min(READ_BYTES, start + size - offset)
@@ -37,7 +36,7 @@ class PinnedObject:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """How many parts are found right, from the first on; the SHA-256 of the whole if one turn read it all."""
+    """How many parts are right, from the first on; the SHA-256 of the whole if one turn read all of it."""
 
     parts: int
     sha256: str | None = None
@@ -46,12 +45,11 @@ class Verified:
 def read_back(
     found: PinnedObject, parts: Sequence[tuple[int, str]], done: int, stop: Callable[[], bool]
 ) -> Verified:
-    """Check the parts (size in bytes, SHA-256) that follow the first `done`, at least one, until `stop`
-    says so.
+    """Verify the parts (size in bytes, SHA-256) after the first `done`, at least one, until `stop()` is true.
 
     Raises:
         IntegrityFailure: a part is not what it should be; it names vault, key and part.
-        Conflict: the object is another by now.
+        Conflict: the object has been replaced.
     """
     whole, begun = hashlib.sha256(), done
     start = sum(size for size, _ in parts[:done])
@@ -75,7 +73,7 @@ def read_back(
 
 
 def check_whole(expected: str | None, verified: Verified, who: str, where: str) -> None:
-    """Compare what `who` says of the whole with what was read.
+    """Compare the SHA-256 of the whole that `who` claims with what was read.
 
     Raises:
         IntegrityFailure: they differ.

@@ -1,7 +1,7 @@
-"""A vault in an S3 bucket: the promises of `vault`, copies inside S3, and the uploads of `s3_uploads`.
+"""A vault in an S3 bucket: the methods of `Vault`, copies inside S3, and the uploads of `s3_uploads`.
 
-It does not retry. Invariant: a method that returns has done all it says, and one that is repeated after a
-crash does no harm.
+It does not retry. Invariant: a method that has returned has done everything, and it can be repeated safely
+after a crash.
 """
 
 import base64
@@ -27,7 +27,7 @@ class S3Vault(S3Uploads):
     """One bucket, as a `Vault`."""
 
     def put(self, key: str, data: bytes) -> None:
-        """Store the whole of `data`; S3 compares its SHA-256 before it takes it."""
+        """Store the whole of `data`; S3 checks its SHA-256 before it stores it."""
         digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
         with self._calling("PutObject", key):
             self._client.put_object(
@@ -35,10 +35,10 @@ class S3Vault(S3Uploads):
             )
 
     def put_over(self, key: str, data: bytes, etag: str | None) -> None:
-        """Store the whole of `data` in place of the object that `etag` names, or of none.
+        """Replace the object that has this `etag` with `data`, or store a new one if `etag` is None.
 
         Raises:
-            Conflict: another object is there, or there is one already.
+            Conflict: the object has another ETag, or one is there already.
         """
         digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
         condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
@@ -48,15 +48,15 @@ class S3Vault(S3Uploads):
             )
 
     def get(self, key: str) -> bytes:
-        """Fetch a whole object."""
+        """Return a whole object."""
         with self._calling("GetObject", key):
             return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     def read(self, key: str, start: int, length: int, *, etag: str | None = None) -> bytes:
-        """Fetch exactly `length` bytes from offset `start`, if asked so only of the object that `etag` names.
+        """Return exactly `length` bytes from offset `start`; with an `etag`, only of the object that has it.
 
         Raises:
-            Conflict: the object is no longer the one that `etag` names.
+            Conflict: the object has another ETag.
         """
         with self.copy_source(key, etag or "").pinned(), self._calling("GetObject", key):
             data = self._read_up_to(key, start, length, {"IfMatch": etag} if etag else {})
@@ -70,12 +70,12 @@ class S3Vault(S3Uploads):
         return data
 
     def size(self, key: str) -> int | None:
-        """Return an object's size in bytes, None when there is none."""
+        """Return an object's size in bytes; None if there is no such object."""
         found = self.head(key)
         return found.size_bytes if found else None
 
     def head(self, key: str) -> S3Object | None:
-        """Describe an object, None when there is none; a missing bucket raises."""
+        """Return the facts about an object; None if there is none. A missing bucket raises."""
         try:
             with self._calling("HeadObject", key):
                 answer = self._client.head_object(Bucket=self.bucket, Key=key)
@@ -85,7 +85,7 @@ class S3Vault(S3Uploads):
         return S3Object(key, answer["ContentLength"], answer["ETag"])
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
-        """List every object whose key starts with `prefix` and comes behind `after`, in their order."""
+        """Yield every object whose key starts with `prefix` and sorts after `after`, in the order of keys."""
         start: Any = {"StartAfter": after} if after else {}
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self.bucket, Prefix=prefix, **start
@@ -96,7 +96,7 @@ class S3Vault(S3Uploads):
                     yield StoredObject(entry["Key"], entry["Size"])
 
     def delete(self, key: str) -> None:
-        """Delete an object; a versioned bucket keeps it as long as the bucket's own rules say."""
+        """Delete an object; a versioned bucket keeps old versions by the bucket's own rules."""
         with self._calling("DeleteObject", key):
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
@@ -104,7 +104,7 @@ class S3Vault(S3Uploads):
         """Copy an object of at most `MAX_COPY_BYTES` from another vault, inside S3, with its tags.
 
         Raises:
-            Conflict: the source is no longer the object that `etag` names.
+            Conflict: the source has another ETag.
         """
         pinned = source.copy_source(source_key, etag)
         with pinned.pinned(), self._calling("CopyObject", key):
@@ -118,16 +118,16 @@ class S3Vault(S3Uploads):
         made = self.head(key)
         if made is None:
             raise NotFound(
-                "the copy just made is not there", operation="CopyObject", resource=self._named(key)
+                "the copy that was just made is not there", operation="CopyObject", resource=self._named(key)
             )
         return made
 
     def copy_source(self, key: str, etag: str) -> CopySource:
-        """Return an object of this vault for `copy_part` of another."""
+        """Return an object of this vault as a source for `copy_part` of another vault."""
         return CopySource(self.name, self.bucket, key, etag)
 
     def presign_get(self, key: str, expires: timedelta) -> str:
-        """Presign the GET of a whole object; it dies with the credentials that sign."""
+        """Return a presigned GET of an object; it expires with the signing credentials at the latest."""
         with self._calling("presigning GetObject", key):
             return self._client.generate_presigned_url(
                 "get_object",
@@ -136,8 +136,10 @@ class S3Vault(S3Uploads):
             )
 
     def presign_put(self, key: str, expires: timedelta, *, content_md5: str | None = None) -> str:
-        """Presign the PUT of a whole object; with `content_md5` (base64) of those bytes alone, whose sender
-        must name it in the header Content-MD5.
+        """Return a presigned PUT of an object.
+
+        With `content_md5` (base64) it accepts only those bytes, and the sender must set the header
+        Content-MD5 to it.
         """
         fixed = {"ContentMD5": content_md5} if content_md5 else {}
         with self._calling("presigning PutObject", key):
@@ -158,7 +160,7 @@ class S3Vault(S3Uploads):
             return b""
 
     def _require_bucket(self) -> None:
-        """Tell a missing bucket from a missing object: a HEAD has no body and answers both alike."""
+        """Raise if the bucket is missing: the answer to a HEAD of an object has no body to say so."""
         try:
             with self._calling("HeadBucket", ""):
                 self._client.head_bucket(Bucket=self.bucket)

@@ -1,9 +1,8 @@
-"""Uploads in parts to one S3 bucket: begun, found again after a crash, filled from four sides, finished once.
+"""Multipart uploads to one S3 bucket: begun, found again after a crash, filled, finished once.
 
-Parts come from an instance (presigned URLs), from this process (`put_part`), from another bucket
-(`copy_part`). It does not retry and decides nothing: which upload to adopt and when to finish is the jobs'
-work. Invariant: a method that returns has done all it says, and one that is repeated after a crash does no
-harm.
+Parts come from an instance (presigned URLs), from this process (`put_part`) or from another bucket
+(`copy_part`). It does not retry and decides nothing: jobs decide which upload to adopt and when to finish it.
+Invariant: a method that has returned has done everything, and it can be repeated safely after a crash.
 
 The client must be made for the bucket's region and sign with SigV4 (`signature_version="s3v4"`).
 """
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class S3Object:
-    """An object as S3 describes it. The ETag names these very bytes, but is no hash of them."""
+    """An object as S3 describes it. The ETag identifies these bytes, but is not a hash of them."""
 
     key: str
     size_bytes: int
@@ -46,7 +45,7 @@ class S3Upload:
 
 @dataclass(frozen=True, slots=True)
 class UploadedPart:
-    """A part that S3 holds of an upload that is not finished."""
+    """A part that S3 has of an upload that is not finished."""
 
     number: int
     size_bytes: int
@@ -56,8 +55,8 @@ class UploadedPart:
 class S3Uploads:
     """The uploads of one bucket; `kms_key` encrypts what is written (default: the bucket's own setting).
 
-    `unretried` is a client with `retries=False`: S3 gives CreateMultipartUpload no token, and an upload begun
-    twice would stay open.
+    `unretried` is a client with `retries=False`: CreateMultipartUpload has no idempotency token, and an
+    upload that was begun twice would stay open.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class S3Uploads:
         )
 
     def start_upload(self, key: str, tags: Mapping[str, str]) -> str:
-        """Begin an upload and return its id; the object that it becomes will carry `tags`."""
+        """Begin an upload and return its id; the finished object will have `tags`."""
         tagging = urlencode({tag: as_tag_value(value) for tag, value in tags.items()})
         with self._calling("CreateMultipartUpload", key):
             answer = self._unretried.create_multipart_upload(
@@ -92,7 +91,7 @@ class S3Uploads:
         return answer["UploadId"]
 
     def find_upload(self, key: str) -> str | None:
-        """Return the upload of `key` that was begun first and is not finished: the one to adopt."""
+        """Return the oldest unfinished upload of `key`, which is the one to adopt; None if there is none."""
         pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=key)
         with self._calling("ListMultipartUploads", key):
             uploads = [
@@ -104,7 +103,7 @@ class S3Uploads:
         return min(uploads)[1] if uploads else None
 
     def uploads_after(self, marker: tuple[str, str] | None, size: int) -> "tuple[tuple[S3Upload, ...], bool]":
-        """List the next unfinished uploads of the bucket behind `marker` (key and upload id), and say whether
+        """Return the next unfinished uploads of the bucket after `marker` (key and upload id), and whether
         more follow."""
         begin: Any = {"KeyMarker": marker[0], "UploadIdMarker": marker[1]} if marker else {}
         with self._calling("ListMultipartUploads", ""):
@@ -113,10 +112,10 @@ class S3Uploads:
         return tuple(uploads), bool(page.get("IsTruncated"))
 
     def uploaded_parts(self, key: str, upload_id: str) -> tuple[UploadedPart, ...]:
-        """List the parts that S3 holds, by number.
+        """Return the parts that S3 has, by number.
 
         Raises:
-            NotFound: there is no such upload; it was finished or aborted, or never begun.
+            NotFound: there is no such upload: it was finished, aborted or never begun.
         """
         pages = self._client.get_paginator("list_parts").paginate(
             Bucket=self.bucket, Key=key, UploadId=upload_id
@@ -130,7 +129,7 @@ class S3Uploads:
         return tuple(sorted(parts, key=lambda part: part.number))
 
     def put_part(self, key: str, upload_id: str, number: int, data: bytes) -> UploadedPart:
-        """Upload one part, in place of an earlier one of that number; all but the last have 5 MiB or more."""
+        """Upload one part, replacing an earlier one of that number; all but the last have at least 5 MiB."""
         with self._calling("UploadPart", key):
             answer = self._client.upload_part(
                 Bucket=self.bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=data
@@ -143,7 +142,7 @@ class S3Uploads:
         """Copy `span` (offset and length in bytes) of an object into one part, inside S3.
 
         Raises:
-            Conflict: the source is no longer the object that was to be copied.
+            Conflict: the source is no longer the object to be copied.
         """
         start, length = span
         with source.pinned(), self._calling("UploadPartCopy", key):
@@ -161,11 +160,11 @@ class S3Uploads:
     def finish_upload(
         self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_absent: bool = True
     ) -> S3Object:
-        """Make the object of just these parts; with `if_absent`, only if nothing has that key.
+        """Make the object from exactly these parts; with `if_absent`, only if no object has that key.
 
         Raises:
             Conflict: an object has that key already: this upload's, if it was finished before a crash.
-            NotFound: there is no such upload any more.
+            NotFound: the upload no longer exists.
         """
         completed: list[CompletedPartTypeDef] = [
             {"PartNumber": part.number, "ETag": part.etag} for part in parts
@@ -182,7 +181,7 @@ class S3Uploads:
         return S3Object(key, sum(part.size_bytes for part in parts), answer["ETag"])
 
     def abort_upload(self, key: str, upload_id: str) -> None:
-        """Drop an upload and its parts; one that is gone is dropped already."""
+        """Abort an upload and drop its parts; it succeeds if the upload is gone already."""
         try:
             with self._calling("AbortMultipartUpload", key):
                 self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
@@ -190,11 +189,11 @@ class S3Uploads:
             return
 
     def presign_parts(self, key: str, upload_id: str, numbers: range, expires: timedelta) -> PartUrls:
-        """Presign the PUTs of these parts. They die with the credentials that sign."""
+        """Return presigned PUTs of these parts; they expire with the signing credentials at the latest."""
         return shorten([self.presign_part(key, upload_id, each, expires) for each in numbers], numbers.start)
 
     def presign_part(self, key: str, upload_id: str, number: int, expires: timedelta) -> str:
-        """Presign the PUT of one part."""
+        """Return a presigned PUT of one part."""
         part = {"Bucket": self.bucket, "Key": key, "UploadId": upload_id, "PartNumber": number}
         with self._calling("presigning UploadPart", key):
             return self._client.generate_presigned_url(
@@ -225,7 +224,7 @@ class S3Uploads:
 
 
 def as_tag_value(text: str) -> str:
-    """Write any text as S3 takes a tag's value; EC2, where names come from, allows what S3 refuses.
+    """Return a text as S3 accepts it for a tag's value; EC2, where names come from, allows more.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
     """
@@ -234,7 +233,7 @@ def as_tag_value(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CopySource:
-    """An object to copy from, pinned to the bytes that `etag` names."""
+    """An object to copy from, pinned by its ETag."""
 
     vault: str
     bucket: str
@@ -243,7 +242,7 @@ class CopySource:
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
-        """Say of a precondition refused inside the block what it means: these bytes are gone."""
+        """Translate a failed precondition inside the block: the object was replaced."""
         try:
             yield
         except Conflict as exc:
@@ -257,5 +256,5 @@ class CopySource:
 
     @property
     def location(self) -> "CopySourceTypeDef":
-        """Return it as S3 wants it."""
+        """Return the source in the form that the SDK takes."""
         return {"Bucket": self.bucket, "Key": self.key}

@@ -1,6 +1,7 @@
-"""Moves a file between vaults in pieces, several at once, in memory that does not grow with the file.
+"""Copies a file between vaults in pieces, several at once, in memory that does not grow with the file.
 
-A piece is read, hashed and written whole; pieces are independent, so one that failed is moved again alone.
+A piece is read, hashed and written as a whole. Pieces are independent, so only those that failed are copied
+again.
 """
 
 import hashlib
@@ -11,18 +12,18 @@ from dataclasses import dataclass
 from chalicelib.errors import FarshoreError
 from chalicelib.vaults.layout import MIB, SEGMENT_BYTES, Segment
 
-# What all threads together may hold; a piece is held twice while a provider's library makes a request of it.
+# The memory of all threads together; a piece is in memory twice while a driver makes a request of it.
 MEMORY_BYTES = 64 * MIB
 MOST_THREADS = 8
-# Pieces moved before progress is recorded: what a crash makes the next worker move again.
+# Pieces copied before progress is recorded; after a crash these are copied again.
 PIECES_AT_ONCE = 64
-# A job's record holds a hash for each piece, and DynamoDB an item of 400 KB.
+# A job's record holds a hash for each piece, and a DynamoDB item at most 400 KB.
 MOST_PIECES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """One piece that has arrived."""
+    """One piece that was copied."""
 
     number: int
     size_bytes: int
@@ -30,7 +31,7 @@ class Moved:
 
 
 def segment_bytes(size_bytes: int) -> int:
-    """Return the size of the segments of a file: 16 MiB, or what makes 1,000 of it, in whole MiB."""
+    """Return the size of a file's segments: 16 MiB, or more (whole MiB) to have at most 1,000 of them."""
     needed = -(-size_bytes // MOST_PIECES)
     return max(SEGMENT_BYTES, -(-needed // MIB) * MIB)
 
@@ -41,12 +42,12 @@ def move(
     write: Callable[[Segment, bytes], None],
     stop: Callable[[], bool],
 ) -> tuple[Moved, ...]:
-    """Move the first pieces, at least one, until all are moved, `PIECES_AT_ONCE` are, or `stop` says so.
+    """Copy the first pieces, at least one, until all or `PIECES_AT_ONCE` are copied or `stop()` is true.
 
-    Returns: the pieces moved, in order and without a gap. When one fails, those before it count as moved.
+    Returns: the copied pieces, in order and without a gap. If one fails, those before it are returned.
 
     Raises:
-        FarshoreError: the first piece could not be moved.
+        FarshoreError: the first piece could not be copied.
     """
 
     def one(piece: Segment) -> Moved:

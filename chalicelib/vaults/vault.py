@@ -1,9 +1,8 @@
-"""What every vault guarantees, whatever keeps its bytes; `tests/vaults` holds every kind of vault to it.
+"""What every kind of vault guarantees; `tests/vaults` checks all of them.
 
-A vault is a flat map from keys to bytes. Keys are made by `layout`; nothing else invents one. Errors are
-ours: `VaultMissing` when the bucket or container does not exist, `NotFound` for a key, `Denied` for
-credentials, `Unavailable` when the store did not answer, `IntegrityFailure` when bytes are not what was
-written.
+A vault is a flat map from keys to bytes. Keys are made by `layout` only. Errors are ours: `VaultMissing` when
+the bucket or container does not exist, `NotFound` for a key, `Denied` for credentials, `Unavailable` when the
+store did not answer, `IntegrityFailure` when bytes are not those that were written.
 """
 
 from collections.abc import Iterator
@@ -13,14 +12,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object as a listing shows it."""
+    """One object, as a listing shows it."""
 
     key: str
     size_bytes: int
 
 
 class Vault(Protocol):
-    """A place recovery points are kept."""
+    """A place in which recovery points are kept."""
 
     @property
     def name(self) -> str:
@@ -29,22 +28,22 @@ class Vault(Protocol):
     def put(self, key: str, data: bytes) -> None:
         """Store the whole of `data`, replacing what was there.
 
-        Durable when it returns; a reader sees the old bytes or the new ones, never a mixture and never a
+        The object is durable on return; a reader sees the old bytes or the new ones, never a mixture or a
         part.
 
         Raises:
-            IntegrityFailure: the store says it holds other bytes than these.
+            IntegrityFailure: the store reports other bytes than these.
         """
 
     def get(self, key: str) -> bytes:
-        """Fetch a whole object that fits in memory (a manifest, a segment).
+        """Return a whole object that fits in memory (a manifest, a segment).
 
         Raises:
             NotFound: there is no such object.
         """
 
     def read(self, key: str, start: int, length: int) -> bytes:
-        """Fetch exactly `length` bytes from offset `start`; `length` is at least 1.
+        """Return exactly `length` bytes from offset `start`; `length` is at least 1.
 
         Raises:
             NotFound: there is no such object.
@@ -52,11 +51,14 @@ class Vault(Protocol):
         """
 
     def size(self, key: str) -> int | None:
-        """Return an object's size in bytes, None when there is none; a missing vault raises."""
+        """Return an object's size in bytes; None if there is no such object. A missing vault raises."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
-        """List every object whose key starts with `prefix` and comes behind `after`, each once, in the order
-        of their keys; an incomplete listing raises."""
+        """Yield every object whose key starts with `prefix` and sorts after `after`, once, in the order of
+        keys.
+
+        A listing that cannot be completed raises.
+        """
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is deleted already."""
+        """Delete an object; it succeeds if there is none."""

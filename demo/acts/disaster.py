@@ -1,4 +1,4 @@
-"""Act 4: the orders' instance and the home bucket are lost; both services come back from elsewhere."""
+"""Act 4: the orders' instance and the home bucket are lost; both services are restored from other vaults."""
 
 import time
 
@@ -13,7 +13,7 @@ RTO = duration(PLANS["orders"]["objectives"]["rto"])
 
 
 def take_stock(stage: DemoStage) -> None:
-    """See what the services have at noon, when the disaster strikes."""
+    """Check the services at noon, just before the disaster."""
     stage.ground.advance_to(stage.midnight + stage.report.days * DAY + 12 * HOUR)
     stage.scene.pass_a_day(stage.report.days + 1)
     stage.report.status = stage.farshore.status()
@@ -23,7 +23,7 @@ def take_stock(stage: DemoStage) -> None:
 
 
 def lose_home(stage: DemoStage) -> made.Notes:
-    """Terminate the instance and cut the home bucket off; answer what the backup script had noted there."""
+    """Terminate the instance and make the home bucket fail; return what the backup script had noted."""
     lost, bucket = stage.scene.instances["orders-1"], restored.home_bucket(stage.ground)
     notes = made.script_notes(stage.scene.directory("orders-1"))
     stage.orders.stop()
@@ -36,7 +36,7 @@ def lose_home(stage: DemoStage) -> made.Notes:
 
 
 def restore_orders(stage: DemoStage, notes: made.Notes) -> None:
-    """Bring the service back on a fresh instance, from another cloud."""
+    """Restore the service onto a fresh instance, from another cloud."""
     point = next(each for each in stage.points("orders-db", "nightly") if artefact(each, "offsite"))
     fresh = scene.launch(stage.ground, HOME, "orders-2", {"app": "orders"})
     directory = stage.ground.directory(fresh)
@@ -52,7 +52,7 @@ def restore_orders(stage: DemoStage, notes: made.Notes) -> None:
 
 
 def restore_volumes(stage: DemoStage) -> None:
-    """Bring the files' volumes back in the other region, from the snapshots there."""
+    """Restore the files' volumes in the other region, from the snapshots there."""
     point = next(each for each in stage.points("files", "volumes") if artefact(each, "dr"))
     zones = stage.ground.client("ec2", DR).describe_availability_zones()["AvailabilityZones"]
     job = _restored(stage, "volumes", point, "dr", {"availability_zone": zones[0]["ZoneName"]})
@@ -64,12 +64,12 @@ def restore_volumes(stage: DemoStage) -> None:
 
 
 def check_left_clean(stage: DemoStage) -> None:
-    """Check that the restores left nothing in the vault that served them."""
+    """Check that the restores left nothing in the vault that they were made from."""
     kept.check_bucket(stage.claims, stage.ground, "dr", stage.farshore.points())
 
 
 def _restored(stage: DemoStage, what: str, point: Document, vault: str, target: Document) -> Document:
-    """Order a restore, watch it end, and take its times."""
+    """Request a restore, watch it end, and record its times."""
     service, began = point["service"], time.monotonic()
     order = stage.farshore.restore(service, recovery_point=point["id"], vault=vault, target=target)
     stage.say(f"POST /restores from {vault}: {order}")

@@ -1,4 +1,4 @@
-"""Act 2: plans are sent, a backup is asked for, and then the schedule makes its own."""
+"""Act 2: plans are sent, a backup is requested, and the schedule makes others."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from demo.stage import HOUR, MINUTE, PLANS, TICK, DemoStage
 from demo.watch import STEP
 
 WINDOW = 20 * MINUTE
-"""Between two rules of the plans there is this much time, so that what each costs can be counted."""
+"""The rules of the plans run this far apart, so that the calls of each can be counted."""
 
 
 def send_plans(stage: DemoStage) -> None:
@@ -20,7 +20,7 @@ def send_plans(stage: DemoStage) -> None:
 
 
 def back_up_now(stage: DemoStage) -> None:
-    """Ask for a backup that the schedule would make on Sunday only; ask twice."""
+    """Request, twice, a backup that the schedule would make only on Sunday."""
     asked, again = (stage.farshore.back_up("files", "weekly", key="first") for _ in range(2))
     stage.claims.same(
         "the same request again makes no second job", asked, again, f"POST /backups: {asked[0]}"
@@ -38,7 +38,7 @@ def count_idle_ticks(stage: DemoStage) -> None:
 
 
 def watch_service_backup(stage: DemoStage) -> None:
-    """See the orders' script run while orders come in, and look at what it wrote in every vault."""
+    """Watch the orders' script run while orders come in, and check what it wrote in every vault."""
     stage.ground.advance_to(stage.midnight + HOUR - STEP)
     rows, ways = stage.orders.rows, made.uploads_and_copies(stage.ground)
     point = _watched(stage, "orders-db", "nightly")
@@ -54,7 +54,7 @@ def watch_service_backup(stage: DemoStage) -> None:
 
 
 def watch_snapshots(stage: DemoStage) -> None:
-    """See the volumes of both instances of the files snapshotted and copied."""
+    """Watch the volumes of both instances of the files being snapshotted and copied."""
     pending = made.Pending(stage.ground)
     stage.ground.advance_to(stage.midnight + HOUR + WINDOW - STEP)
     point = _watched(stage, "files", "volumes", pending.look)
@@ -63,7 +63,7 @@ def watch_snapshots(stage: DemoStage) -> None:
 
 
 def _watched(stage: DemoStage, service: str, rule: str, look: Callable[[], None] = lambda: None) -> Document:
-    """Watch one rule run, count its calls, and answer the point it made."""
+    """Watch one rule run, count its calls, and return the point that it made."""
     since = stage.ground.now()
     before = total(stage.ground.calls())
     stage.watch.until_done(since, look)

@@ -14,7 +14,7 @@ SUNDAY = 6
 
 
 def pass_days(stage: DemoStage) -> None:
-    """Let the days pass, a line each; files change at noon."""
+    """Let the days pass, with a line for each; files change at noon."""
     since = stage.ground.now()
     for day in range(1, stage.report.days + 1):
         noon = stage.midnight + (day - 1) * DAY + 12 * HOUR
@@ -27,7 +27,7 @@ def pass_days(stage: DemoStage) -> None:
 
 
 def check_what_is_left(stage: DemoStage) -> None:
-    """Check what is left, just after the lifecycles were applied at midnight, against a calendar."""
+    """Compare what is left, just after the lifecycles ran at midnight, with a calendar."""
     judged_at = stage.midnight + stage.report.days * DAY
     stage.ground.advance_to(judged_at + 3 * TICK)
     jobs, points = stage.farshore.jobs(stage.began), stage.farshore.points()
@@ -52,7 +52,7 @@ def _tell_day(stage: DemoStage, day: int, since: datetime) -> None:
 
 
 def _lineages(stage: DemoStage, points: list[Document]) -> list[kept.Lineage]:
-    """Return every rule with its points and the times at which there had to be one."""
+    """Return every rule with its points and the times at which backups were due."""
     begins, end = stage.midnight + HOUR, stage.ground.now()
     asked_at = min(moment(each["nominal_at"]) for each in points if each["rule"] == "weekly")
     expected = {
@@ -75,8 +75,8 @@ def _lineages(stage: DemoStage, points: list[Document]) -> list[kept.Lineage]:
 
 
 def _tell_reasons(stage: DemoStage, verdicts: kept.Verdicts) -> None:
-    """Show why each point of one rule is there or not, nights with one verdict together."""
-    stage.say("why the nightly backups of orders-db are in the primary vault, or not any more:")
+    """Show why each point of one rule is there or not; nights with the same verdict share a line."""
+    stage.say("why the nightly backups of orders-db are in the primary vault, or no longer:")
     for point in stage.points("orders-db", "nightly"):
         verdict = verdicts[point["id"], "primary"]
         fate = "keep" if verdict["keep"] else "delete"

@@ -1,4 +1,4 @@
-"""One of the days: EC2 takes no snapshot and the DR bucket does not answer. What it leaves behind."""
+"""Act 3, one of the days: EC2 refuses snapshots and the DR bucket does not answer."""
 
 from demo.evidence import outage
 from demo.evidence.restored import unreachable
@@ -6,11 +6,11 @@ from demo.ground import HOME
 from demo.stage import DemoStage
 
 STRIKES_ON, ENDS_ON = 22, 23
-"""It lasts from the noon of the one day to the noon of the other, and so through one night's backups."""
+"""It lasts from one day's noon to the next, and so through one night's backups."""
 
 
 def live_through(stage: DemoStage, day: int) -> None:
-    """Begin or end the outage where this day's noon is the time for it, and look at what it leaves."""
+    """Begin or end the outage, if it is due on this day, and check its effects."""
     match day:
         case d if d == STRIKES_ON:
             _strike(stage)
@@ -29,11 +29,11 @@ def _strike(stage: DemoStage) -> None:
     }
     stage.ground.control.ask("PUT", "/faults", [no_snapshots, *unreachable(bucket)])
     stage.report.outage.append(stage.ground.now())
-    stage.say(f"an outage begins: EC2 in {HOME} takes no snapshots, and {bucket} answers nothing but errors")
+    stage.say(f"an outage begins: EC2 in {HOME} refuses snapshots, and {bucket} answers only errors")
 
 
 def _look(stage: DemoStage) -> None:
-    """Look at what the night has left behind, as an operator does in the morning."""
+    """Check the effects of the night, as an operator does in the morning."""
     for sentence in outage.says(stage.farshore):
         stage.teller.note(f"GET /status: {sentence}")
     outage.check_told(stage.claims, stage.farshore, stage.report.outage[0])
@@ -47,5 +47,5 @@ def _mend(stage: DemoStage) -> None:
 
 
 def _look_back(stage: DemoStage) -> None:
-    """See that all of it was made up for: late, once, and by nobody's hand."""
+    """Check that all of it was made good: late, once, and without an operator."""
     outage.check_made_up_for(stage.claims, stage.farshore, *stage.report.outage)

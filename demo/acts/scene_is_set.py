@@ -1,4 +1,4 @@
-"""Act 1: two services on three instances at home, with data that changes all the time."""
+"""Act 1: two services on three instances in the home region, with data that changes all the time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ LEAST_BYTES = 64 * MIB
 def set_stage(
     ground: DemoCloud, teller: Teller, claims: Claims, report: Report, scratch: Path
 ) -> Iterator[DemoStage]:
-    """Launch the instances at the next noon, and let orders come in for as long as the context lasts."""
+    """Launch the instances at the next noon; orders come in for as long as the context lasts."""
     teller.act(1, "Two services on three instances, with real data")
     noon = ground.now().replace(hour=12, minute=0, second=0, microsecond=0)
     ground.advance_to(noon + DAY * (noon < ground.now()))
@@ -36,7 +36,7 @@ def set_stage(
 
 
 def check_scene(stage: DemoStage) -> None:
-    """Return what there is, and check that it is enough to be taken seriously."""
+    """Show the services and check that they have enough data for a serious test."""
     for name, instance in stage.scene.instances.items():
         stage.say(f"{name} runs as {instance} in {HOME}")
     stage.say(f"orders.db has {stage.orders.rows:,} orders, and more come in all the time")

@@ -1,1 +1,1 @@
-"""What the claims rest on: each module looks at the outcome of one act by other means than the app's."""
+"""The evidence for the claims: each module checks the outcome of one act without using the app."""

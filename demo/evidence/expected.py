@@ -1,7 +1,7 @@
-"""What the plans say must be left, worked out with a calendar and nothing of the app's.
+"""Computes what lifecycles must keep, with a calendar and without the app's code.
 
-It takes the times at which backups were made and answers those that must still be there. Periods are days,
-ISO weeks and months in UTC.
+It takes the times at which backups were made and returns those that must still be there. Periods are days,
+ISO weeks and months, in UTC.
 """
 
 from collections.abc import Callable, Collection, Mapping

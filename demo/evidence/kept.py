@@ -17,14 +17,14 @@ Verdicts = Mapping[tuple[str, str], Document]
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The recovery points of one rule of a plan, and the times at which there had to be one."""
+    """The recovery points of one rule of a plan, and the times at which backups were due."""
 
     service: str
     rule: Mapping[str, Any]
     expected: list[datetime]
     points: Sequence[Document]
     asked: Sequence[datetime] = ()
-    """Those of the times at which somebody asked for a backup: they are counted by themselves."""
+    """The times at which a backup was requested: these are counted separately."""
 
     @property
     def name(self) -> str:
@@ -39,7 +39,7 @@ class Lineage:
 
 
 def verdicts_of(jobs: Sequence[Document]) -> Verdicts:
-    """Return what the lifecycle jobs, newest first, said last of each point."""
+    """Return the last verdict of the lifecycle jobs, given newest first, on each point."""
     return {
         (each["recovery_point"], each["vault"]): each
         for job in reversed(jobs)
@@ -48,7 +48,7 @@ def verdicts_of(jobs: Sequence[Document]) -> Verdicts:
 
 
 def check_made(claims: Claims, lineage: Lineage) -> None:
-    """Check that every run of the schedule made its point, and none was made twice."""
+    """Check that every due run made its point, and made it once."""
     made = sorted(moment(point["nominal_at"]) for point in lineage.points if point["state"] != "FAILED")
     claims.same(
         f"{lineage.name} made a backup every time it had to", lineage.expected, made, f"{len(made)} times"
@@ -56,7 +56,7 @@ def check_made(claims: Claims, lineage: Lineage) -> None:
 
 
 def check_left(claims: Claims, lineage: Lineage, judged_at: datetime) -> None:
-    """Check that each vault holds exactly what the plan says."""
+    """Check that each vault has exactly the points that the plan keeps."""
     for vault, lifecycle in lineage.lifecycles():
         due = [at for at in lineage.expected if at not in lineage.asked]
         expected = sorted({*left(lifecycle, due, judged_at), *lineage.asked})
@@ -66,7 +66,7 @@ def check_left(claims: Claims, lineage: Lineage, judged_at: datetime) -> None:
 
 
 def check_reasons(claims: Claims, points: Sequence[Document], verdicts: Verdicts) -> None:
-    """Check that everything kept or let go has its reason."""
+    """Check that every point that was kept or deleted has a reason."""
     kept, gone, wrong = 0, 0, []
     for point in points:
         for each in point["artefacts"]:
@@ -83,7 +83,7 @@ def check_reasons(claims: Claims, points: Sequence[Document], verdicts: Verdicts
 
 
 def check_no_orphans(claims: Claims, ground: DemoCloud, points: Sequence[Document]) -> None:
-    """Check that nothing lies in a vault that is of no recovery point there, and nothing is missing."""
+    """Check that the vaults have everything that belongs to their points, and nothing else."""
     for vault, region in REGIONS.items():
         answer = ground.client("ec2", region).describe_snapshots(OwnerIds=["self"])
         found = {each["SnapshotId"] for each in answer["Snapshots"]}
@@ -99,7 +99,7 @@ def check_no_orphans(claims: Claims, ground: DemoCloud, points: Sequence[Documen
 
 
 def check_bucket(claims: Claims, ground: DemoCloud, vault: str, points: Sequence[Document]) -> None:
-    """Check that a vault's bucket holds the objects of its points, and nothing else."""
+    """Check that a vault's bucket has the objects of its points and nothing else."""
     _check_folders(claims, vault, points, _points_in_bucket(ground, vault, REGIONS[vault]))
 
 
@@ -115,7 +115,7 @@ def _points_in_bucket(ground: DemoCloud, vault: str, region: str) -> set[str]:
 
 
 def _points_of(keys: list[str]) -> set[str]:
-    """Return the recovery points that keys are of; what is of none stands for itself."""
+    """Return the recovery points that keys belong to; a key of no point is returned itself."""
     found = set()
     for key in keys:
         if key != "restore.sh":

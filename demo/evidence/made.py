@@ -1,4 +1,4 @@
-"""Act 2: plans are sent, backups are made and copied; every copy is read by other means than the app's."""
+"""Act 2's evidence: backups are made and copied; every copy is read without using the app."""
 
 import hashlib
 import subprocess
@@ -14,7 +14,7 @@ from demo.ground import DR, HOME, DemoCloud
 from demo.watch import Watch
 
 SOON = timedelta(minutes=1)
-"""A job that goes on this soon after an event goes on because of it: by itself it looks every ten minutes."""
+"""A job that continues this soon after an event does so because of it; otherwise it waits ten minutes."""
 
 
 Notes = Mapping[str, tuple[str, int]]
@@ -29,7 +29,7 @@ class Pending:
     seen: dict[str, set[str]] = field(default_factory=lambda: {HOME: set(), DR: set()})
 
     def look(self) -> None:
-        """See which are pending now."""
+        """Add those that are pending now."""
         for region, seen in self.seen.items():
             answer = self.ground.client("ec2", region).describe_snapshots(
                 OwnerIds=["self"], Filters=[{"Name": "status", "Values": ["pending"]}]
@@ -38,7 +38,7 @@ class Pending:
 
 
 def check_snapshots(claims: Claims, pending: Pending, watch: Watch, point: Document) -> None:
-    """Check a point of snapshots against what EC2 shows and what was heard."""
+    """Check a point of snapshots against EC2 and the events that were received."""
     for vault, region in (("primary", HOME), ("dr", DR)):
         there = artefact(point, vault)
         ids = set(there["snapshot_ids"]) if there else set()
@@ -62,7 +62,7 @@ def check_snapshots(claims: Claims, pending: Pending, watch: Watch, point: Docum
 
 
 def _took_time(watch: Watch) -> set[str]:
-    """Return the snapshots that ended later than they began, as their events tell: they were pending."""
+    """Return the snapshots that were pending: by their events, they ended later than they began."""
     took: set[str] = set()
     for heard in watch.events:
         detail = heard.detail
@@ -73,7 +73,7 @@ def _took_time(watch: Watch) -> set[str]:
 
 
 def check_in_s3(claims: Claims, ground: DemoCloud, point: Document, expected: str) -> None:
-    """Check that the very bytes the script wrote lie in the S3 vaults."""
+    """Check that the S3 vaults have exactly the bytes that the script wrote."""
     name = f"{point['service']}/{point['rule']}"
     for vault, region in (("primary", HOME), ("dr", DR)):
         there = artefact(point, vault)
@@ -89,7 +89,7 @@ def check_in_s3(claims: Claims, ground: DemoCloud, point: Document, expected: st
 
 
 def check_opened_offsite(claims: Claims, folder: Path, point: Document, expected: str, scratch: Path) -> None:
-    """Open an off-site copy with nothing but the script that lies in the vault."""
+    """Check that an off-site copy can be opened with only the script in the vault."""
     there, output = artefact(point, "offsite"), scratch / "opened"
     if there:
         command = ["sh", str(folder / "restore.sh"), str(folder / there["folder"]), str(output)]
@@ -102,8 +102,9 @@ def check_opened_offsite(claims: Claims, folder: Path, point: Document, expected
 
 
 def check_ways(claims: Claims, ground: DemoCloud, before: tuple[int, int]) -> None:
-    """Check that the bytes went from the instance into S3, and within S3 to the other region; `before` are
-    the counts of `uploads_and_copies` then.
+    """Check that the bytes went from the instance to S3, and within S3 to the other region.
+
+    `before` are the earlier counts of `uploads_and_copies`.
     """
     uploads, copies = (now - then for now, then in zip(uploads_and_copies(ground), before, strict=True))
     claims.check(
@@ -113,13 +114,13 @@ def check_ways(claims: Claims, ground: DemoCloud, before: tuple[int, int]) -> No
 
 
 def uploads_and_copies(ground: DemoCloud) -> tuple[int, int]:
-    """Count the parts that somebody else than the app uploaded, and the copies that the app had S3 make."""
+    """Return the number of parts that were not uploaded by the app, and of S3's copies for the app."""
     uploads = ground.calls("other").get("s3", {}).get("UploadPart", 0)
     return uploads, ground.calls().get("s3", {}).get("CopyObject", 0)
 
 
 def script_notes(directory: Path) -> Notes:
-    """Read what the orders' script noted on its instance: by job, the SHA-256 and rows of the copy."""
+    """Return the notes of the orders' script on its instance: by job, the SHA-256 and rows of the copy."""
     notes = {}
     for line in (directory / "backup.log").read_text().splitlines():
         job, sha256, rows = line.split()

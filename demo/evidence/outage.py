@@ -1,4 +1,4 @@
-"""Act 3's evidence of the outage: it is told while it lasts, and made up for when it is over."""
+"""Act 3's evidence of the outage: the API reports it while it lasts, and afterwards nothing is missing."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,8 +10,8 @@ NIGHTLY = {("orders-db", "nightly"), ("files", "volumes")}
 
 
 def check_told(claims: Claims, farshore: Farshore, began: datetime) -> None:
-    """Check that the API says what is missing, and that no copy is missing that nobody makes again."""
-    again = "copies into dr that failed and are made again"
+    """Check that the API says what is missing, and that every missing copy will be tried again."""
+    again = "copies into dr that failed and will be tried again"
     told = [sentence for sentence in says(farshore) if again in sentence]
     claims.check("GET /status says which copies are missing", bool(told), told[0] if told else "nothing")
     waiting = [job for job in farshore.jobs(began) if job["kind"] == "backup" and job["state"] == "RUNNING"]
@@ -25,7 +25,7 @@ def check_told(claims: Claims, farshore: Farshore, began: datetime) -> None:
 
 
 def check_made_up_for(claims: Claims, farshore: Farshore, began: datetime, ended: datetime) -> None:
-    """Check that every backup and copy of the outage is there, and that nothing of it lies about."""
+    """Check that every backup and copy of the outage is there, and that nothing was left behind."""
     still = says(farshore)
     claims.same("two days later nothing is missing", [], still, "GET /status has nothing to say")
     made = [point for point in farshore.points() if began < moment(point["nominal_at"]) < ended]
@@ -41,7 +41,7 @@ def check_made_up_for(claims: Claims, farshore: Farshore, began: datetime, ended
 
 
 def check_failures(claims: Claims, jobs: Sequence[Document], night: tuple[datetime, datetime] | None) -> None:
-    """Check that no job has failed in all the days but those that the outage hit."""
+    """Check that no jobs have failed except those in the outage."""
     failed = [job for job in jobs if job["state"] != "COMPLETED"]
     others = [job for job in failed if not (night and night[0] <= moment(job["created_at"]) <= night[1])]
     seen = f"{len(failed)} of {len(jobs)} jobs failed in the outage, and no other"
@@ -49,7 +49,7 @@ def check_failures(claims: Claims, jobs: Sequence[Document], night: tuple[dateti
 
 
 def says(farshore: Farshore) -> list[str]:
-    """Return all that the status of the services says."""
+    """Return all sentences in the status of the services."""
     return [sentence for status in farshore.status().values() for sentence in status["says"]]
 
 

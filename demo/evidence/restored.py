@@ -14,7 +14,7 @@ from demo.ground import DR, HOME, DemoCloud
 
 
 def check_lost(claims: Claims, ground: DemoCloud, instance_id: str) -> None:
-    """Check that the disaster is one."""
+    """Check that the instance and the home bucket are really lost."""
     answer = ground.client("ec2", HOME).describe_instances(InstanceIds=[instance_id])
     state = answer["Reservations"][0]["Instances"][0]["State"]["Name"]
     gone = state in ("shutting-down", "terminated") and instance_id not in ground.control.get("/instances")
@@ -33,15 +33,15 @@ def home_bucket(ground: DemoCloud) -> str:
 
 
 def unreachable(bucket: str) -> list[Mapping[str, object]]:
-    """Return the faults that make a bucket answer nothing but errors."""
+    """Return the faults with which a bucket answers only errors."""
     error = {"code": "ServiceUnavailable", "status": 503, "message": "The region is on fire."}
     return [{"match": {"service": "s3", "resource": bucket}, "effect": {"error": error}}]
 
 
 def volumes_by_original(ground: DemoCloud, point: Document, made: Mapping[str, str]) -> dict[str, str]:
-    """Return the volumes made of a point's snapshots in the DR region, by the volume they once were.
+    """Return the volumes made of a point's snapshots in the DR region, by their original volumes.
 
-    The vault tells: beside every recovery point there lies a manifest.
+    The originals are in the recovery point's manifest in the vault.
     """
     s3, bucket = ground.client("s3", DR), ground.vaults["dr"].removeprefix("s3://")
     listing = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
@@ -52,7 +52,7 @@ def volumes_by_original(ground: DemoCloud, point: Document, made: Mapping[str, s
 
 
 def check_database(claims: Claims, found: Contents, noted: tuple[str, int]) -> None:
-    """Check a restored database against what the backup script noted when it made the backup."""
+    """Compare a restored database with the notes of the backup script."""
     sha256, rows = noted
     claims.same(
         "the restored database is the backup, byte for byte",
@@ -66,7 +66,7 @@ def check_database(claims: Claims, found: Contents, noted: tuple[str, int]) -> N
 
 
 def check_volume(claims: Claims, volume_id: str, expected: Tree, now: Tree, place: Path) -> None:
-    """Check a restored volume against what the original held when the snapshot was taken."""
+    """Compare a restored volume with the contents of the original when the snapshot was taken."""
     found = read_tree(place)
     wrong = sorted(path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path))
     seen = f"{len(wrong)} files differ: {wrong[:3]}" if wrong else f"{len(found)} files"

@@ -1,6 +1,6 @@
-"""The seam between the endpoint and the stand-ins: what a stand-in is built with, is given, and answers.
+"""The interface between the endpoint and the stand-ins: what they are built with, get and return.
 
-A stand-in adds to one service what moto lacks or gets wrong, operation by operation, and hands everything
+A stand-in adds to one service what moto lacks or gets wrong, operation by operation, and passes everything
 else on.
 """
 
@@ -49,13 +49,13 @@ class AwsError(Exception):
 
 
 PassOn = Callable[[], Response]
-"""Let moto answer this very request; the answer may be looked at."""
+"""Pass this request on to moto and return its answer."""
 
 Handler = Callable[[Call, PassOn], Mapping[str, Any] | None]
-"""Answer a call as boto3 would show it, or None: moto's answer, untouched (asked for if it was not yet)."""
+"""Returns the answer to a call, as boto3 shows it; None stands for moto's own answer, unchanged."""
 
 Emit = Callable[[str, dict[str, Any]], None]
-"""Put an event on a region's default bus: `source`, `detail-type`, `resources`, `detail`."""
+"""Puts an event on a region's default bus: `source`, `detail-type`, `resources`, `detail`."""
 
 
 class StandIn(Protocol):
@@ -67,7 +67,7 @@ class StandIn(Protocol):
         ...
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Return what is handled here, by operation; whatever is not named goes to moto."""
+        """Return the handlers, by operation; all other operations go to moto."""
         ...
 
 
@@ -77,7 +77,7 @@ class Quotas:
 
     Limits: https://docs.aws.amazon.com/general/latest/gr/ebs-service.html and
     https://docs.aws.amazon.com/general/latest/gr/ec2-service.html. Delays have no documented value: these
-    are short enough to work with and long enough that nothing can rely on an instant answer.
+    are short enough to work with and long enough that nothing can rely on immediate results.
     """
 
     snapshots_per_region: int = 100_000

@@ -1,11 +1,11 @@
-"""The whole local cloud, put together: one clock, one timeline, one endpoint, the stand-ins, the stacks.
+"""Builds the whole local cloud: one clock, one timeline, one endpoint, the stand-ins, the stacks.
 
     with Cloud(root) as cloud:
         cloud.deploy(plan)
         cloud.advance(timedelta(hours=1))
 
 Invariants: one cloud at a time per process (the clock and moto's state are the process's), and after `reset`
-nothing of what was before is left but the servers and their addresses.
+only the servers and their addresses are left.
 """
 
 import json
@@ -80,7 +80,7 @@ class Cloud:
         ticking: bool = True,
         signed: bool = False,
     ) -> None:
-        """Prepare a cloud whose instances and volumes lie below `root`.
+        """Prepare a cloud whose instances and volumes are below `root`.
 
         Where it is not `ticking`, time passes by `advance` alone, and none while functions run. Where it is
         `signed`, unsigned requests to the API are refused, as API Gateway refuses them.
@@ -198,7 +198,7 @@ class Cloud:
         shutil.rmtree(self.root / "ebs", ignore_errors=True)
 
     def advance(self, by: timedelta) -> datetime:
-        """Let simulated time pass, run all that is due, and answer the time."""
+        """Let simulated time pass, run all that is due, and return the time."""
         self.timeline.run_until(self.clock.now() + by)
         return self.clock.now()
 
@@ -230,7 +230,7 @@ class Cloud:
         return self._clients[service, region]
 
     def _call(self, call: OutsideCall) -> None:
-        """Make a call that a fault has somebody outside make."""
+        """Make the call of a fault that acts as an outsider."""
         client = self.client(call.service, call.region)
         getattr(client, xform_name(call.operation))(**call.params)
 

@@ -1,8 +1,8 @@
 """The AWS endpoint: every call passes here, is counted, meets its faults and limits, and is answered.
 
-A call goes one way: recognised, counted, refused for its signature, by a fault or by a bucket, answered by
-the service's stand-in or by moto; a fault may hold it up or lose its answer. Errors of ours are written in
-the protocol of the service. It knows no service but EC2's buckets.
+A call is recognised, counted, perhaps refused (for its signature, by a fault, by a bucket), then answered by
+the service's stand-in or by moto; a fault may delay it or lose its answer. Our errors are rendered in the
+protocol of the service. The endpoint knows nothing of services except EC2's buckets.
 """
 
 import contextlib
@@ -30,9 +30,9 @@ from local_cloud.wire import parse, render_error, render_result
 
 LOG = logging.getLogger(__name__)
 OnCall = Callable[[Target, WSGIEnvironment, str | None], None]
-"""Look at a call before it is answered; the text names the function that made it."""
+"""Is called before a call is answered; the text is the name of the calling function."""
 OnAnswer = Callable[[Target, str | None, int], None]
-"""Look at how a call was answered: the function that made it, and the HTTP status."""
+"""Is called after a call is answered, with the calling function and the HTTP status."""
 KILLED = AwsError("FunctionKilled", "The function that made this call has been killed.")
 NO_EFFECT = Effect.model_construct()
 
@@ -55,7 +55,7 @@ class CallCount:
             look(target, environ, function)
 
     def answered(self, target: Target, function: str | None, status: int) -> None:
-        """Show how a call was answered."""
+        """Report how a call was answered."""
         for look in self.on_answer:
             look(target, function, status)
 
@@ -100,7 +100,7 @@ class Endpoint:
         self._past: dict[tuple[str, str], Handler] = {}
 
     def attach(self, stand_ins: Iterable[StandIn], past: Iterable[StandIn] = ()) -> None:
-        """Let these stand-ins answer what they name; those in `past` answer reads of the past alone."""
+        """Register the handlers of these stand-ins; those in `past` answer reads of the past only."""
         for handlers, group in ((self._handlers, stand_ins), (self._past, past)):
             for stand_in in group:
                 for operation, handler in stand_in.handlers().items():
@@ -135,7 +135,7 @@ class Endpoint:
             return render_error(target, environ, broken)
 
     def _answer(self, target: Target, environ: WSGIEnvironment, caller: Execution | None) -> HttpAnswer:
-        """Answer as a fault has it; `caller` is the invocation that calls, if it is one."""
+        """Return the answer that a fault prescribes; `caller` is the calling invocation, if there is one."""
         if caller is None:
             return self._serve_faulty(target, environ, self._fault(target, environ, Caller.OTHER))
         if not caller.is_alive:
@@ -149,7 +149,7 @@ class Endpoint:
         return answer
 
     def _stop(self, execution: Execution, *, kills: bool, hangs: timedelta | None) -> None:
-        """End or hold up an invocation in the middle of a call; what ended is told no more."""
+        """End or delay an invocation in the middle of a call; one that has ended gets no answer."""
         if hangs:
             self._executions.hang(execution, hangs)
         if kills:
@@ -158,14 +158,14 @@ class Endpoint:
             raise KILLED
 
     def _act(self, action: OutsideCall | Callable[[], object]) -> None:
-        """Do what a fault has somebody outside do."""
+        """Do what a fault prescribes for an outsider."""
         if isinstance(action, OutsideCall):
             self._call_from_outside(action)
         else:
             action()
 
     def _serve_faulty(self, target: Target, environ: WSGIEnvironment, effect: Effect) -> HttpAnswer:
-        """Return with an error, not at all, or as things were, if that is asked for."""
+        """Return an error, no answer, or a stale answer, if a fault prescribes it."""
         if effect.error:
             raise AwsError(effect.error.code, effect.error.message, effect.error.status)
         if not effect.lose:
@@ -206,7 +206,7 @@ class Endpoint:
 
 
 def handle(handler: Handler, call: Call, target: Target) -> HttpAnswer:
-    """Let a stand-in answer; what moto answered on its behalf is sent on as it is."""
+    """Return the answer of a stand-in; moto's answer on its behalf is passed on unchanged."""
     passed: list[Response] = []
 
     def ask_moto() -> Response:
@@ -214,7 +214,7 @@ def handle(handler: Handler, call: Call, target: Target) -> HttpAnswer:
         headers = Headers(answer.headers)
         length = headers.get("Content-Length")
         response = Response(answer.body, answer.status, headers)
-        if length:  # a HEAD answers the length of the object without its bytes
+        if length:  # the answer to a HEAD has the length of the object without its bytes
             response.headers["Content-Length"] = length
         passed.append(response)
         return response

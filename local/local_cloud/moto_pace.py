@@ -1,6 +1,6 @@
-"""What moto does anew for every call or every service, though it comes out the same: done once, or cheaply.
+"""Makes moto faster: what it repeats for every call or service with the same result is done once.
 
-Invariant: each of these answers what moto's own would.
+Invariant: each replacement returns what moto's own code would.
 """
 
 import json
@@ -21,8 +21,8 @@ from werkzeug.exceptions import HTTPException
 
 
 def quicken() -> None:
-    """Put the faster ways in the place of moto's."""
-    # moto lists a response class's methods anew for every call, a fifth of what a small one costs.
+    """Replace moto's implementations with the faster ones."""
+    # moto lists a response class's methods for every call, which is a fifth of the cost of a small one.
     vars(responses)["method_names_from_class"] = cache(utils.method_names_from_class)
     vars(responses)["camelcase_to_underscores"] = lru_cache(1024)(utils.camelcase_to_underscores)
     # setattr, since mypy takes no assignment to a method
@@ -38,7 +38,7 @@ def quicken() -> None:
 
 
 def make_error(self: JsonRESTError, error_type: str, message: str, _: str = "", **__: Any) -> None:
-    """Make an error that is told in JSON; moto writes each in XML as well, and throws that away."""
+    """Initialise an error of a JSON service; moto also renders each in XML and discards that."""
     HTTPException.__init__(self)
     self.error_type, self.message = error_type, message
     self.description = json.dumps({"__type": error_type, "message": message})
@@ -98,7 +98,7 @@ LOWER_CASE = letters(string.ascii_lowercase)
 def random_string(
     self: MotoRandom, length: int = 20, include_digits: bool = True, lower_case: bool = False
 ) -> str:
-    """Return random letters and digits; every answer of moto's has 52 of them as its id."""
+    """Return random letters and digits; every answer of moto has 52 of them as its id."""
     table = ALPHANUMERIC if include_digits else ALPHABETIC
     text = self.randbytes(length).translate(table).decode()
     return text.lower() if lower_case else text
@@ -111,7 +111,7 @@ def regions_of_any(self: Any, service: str) -> list[str]:
 
 @cache
 def regions_of(service: str) -> tuple[str, ...]:
-    """Look a service's regions up."""
+    """Return a service's regions."""
     session = base_backend.AccountSpecificBackend.get_session()
     partitions = session.get_available_partitions()
     return tuple(

@@ -1,4 +1,4 @@
-"""Real storage servers on loopback, where they are installed: what another cloud is on this machine.
+"""Real storage servers on loopback, if they are installed, as the other cloud on this machine.
 
 Each runs in the foreground with its data in a folder of its own, and ends with its context. Azurite is npm's
 `azurite`; Swift is Debian's packages (proxy, account, container and object server, one replica, tempauth).

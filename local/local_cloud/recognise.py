@@ -1,4 +1,4 @@
-"""Tells which AWS operation a raw HTTP request calls, where, and who calls it; parses nothing else.
+"""Recognises the AWS operation, region and caller of a raw HTTP request; parses nothing else.
 
 The credential scope of the signature names region and service (header or presigned query,
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html); `X-Amz-Target` or

@@ -42,7 +42,7 @@ class MalformedRequestError(Exception):
 
 
 class AnswerLostError(Exception):
-    """Raised by an application: the connection is closed, and the client never learns of the answer."""
+    """Raised by an application: the connection is closed, and the client gets no answer."""
 
 
 class Server:
@@ -101,7 +101,7 @@ class Server:
                 self._connections.discard(connection)
 
     def _converse(self, connection: socket.socket, stream: BinaryIO) -> None:
-        """Answer request after request, until the client, a request or a lost answer ends the connection."""
+        """Answer requests until the client, a request or a lost answer ends the connection."""
         while environ := read_request(stream, connection, self.port):
             try:
                 answer = self._application(environ)
@@ -206,7 +206,7 @@ def keeps_alive(environ: WSGIEnvironment) -> bool:
 
 
 def render(answer: HttpAnswer, method: str, *, keep_alive: bool) -> bytes:
-    """Make the bytes of a response; framing headers are ours, whatever the answer says."""
+    """Return the bytes of a response; the framing headers are always ours."""
     items = answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers
     length = len(answer.body)
     lines = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]

@@ -1,4 +1,4 @@
-"""Reads parameters out of a request and writes results and errors back, in the protocol the service speaks.
+"""Parses the parameters of requests, and renders results and errors, in the protocol of the service.
 
 The protocols are AWS's (https://smithy.io/2.0/aws/protocols/), read and written by moto's parsers and
 serialisers from botocore's models.
@@ -70,12 +70,12 @@ def parse(target: Target, environ: WSGIEnvironment) -> Mapping[str, Any]:
 
 
 def render_result(target: Target, environ: WSGIEnvironment, result: Mapping[str, Any]) -> HttpAnswer:
-    """Write a result, shaped as boto3 would show it."""
+    """Render a result, which has the shape that boto3 shows."""
     return _serialize(target, environ, result)
 
 
 def render_error(target: Target, environ: WSGIEnvironment, error: AwsError) -> HttpAnswer:
-    """Write an error; a service botocore does not know gets it in plain text."""
+    """Render an error; for a service that botocore does not know, in plain text."""
     try:
         answer = _serialize(target, environ, PlainError(error.code, error.message))
     except (UnknownServiceError, NotImplementedError):

@@ -425,6 +425,82 @@ def test_an_instance_terminated_while_its_launch_waits_is_given_up(scaled: Scale
     assert list(scaled.states().values()) == ["Pending:Wait"]
 
 
+def test_the_hook_of_a_termination_begins_also_where_the_instance_is_gone(scaled: Scaled) -> None:
+    scaled.create(1)
+    scaled.hook(TERMINATING)
+    scaled.wait()
+    first = scaled.only()
+    scaled.ec2.terminate_instances(InstanceIds=[first])
+    scaled.wait()
+    assert (scaled.states()[first], scaled.instance(first)["State"]["Name"]) == (
+        "Terminating:Wait",
+        "terminated",
+    )
+    (shown,) = [each for each in scaled.group()["Instances"] if each["InstanceId"] == first]
+    assert shown["HealthStatus"] == "Unhealthy"
+    scaled.complete(InstanceId=first)
+    scaled.wait()
+    assert first not in scaled.states()
+    assert [
+        each["detail"]["EC2InstanceId"] for each in scaled.events("EC2 Instance Terminate Successful")
+    ] == [first]
+
+
+def test_an_abandoned_launch_passes_the_hook_of_a_termination(scaled: Scaled) -> None:
+    scaled.create(0)
+    for transition in (LAUNCHING, TERMINATING):
+        scaled.hook(transition, transition.rpartition("_")[2].lower())
+    scaled.scaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=1)
+    scaled.wait()
+    first = scaled.only()
+    scaled.complete("ABANDON", "launching", InstanceId=first)
+    scaled.wait()
+    assert scaled.states()[first] == "Terminating:Wait"
+    scaled.complete("ABANDON", "terminating", InstanceId=first)
+    scaled.wait()
+    assert first not in scaled.states()
+
+
+def test_an_instance_called_unhealthy_is_replaced(scaled: Scaled) -> None:
+    scaled.create(1)
+    scaled.wait()
+    first = scaled.only()
+    scaled.scaling.set_instance_health(InstanceId=first, HealthStatus="Unhealthy")
+    scaled.wait(30)
+    assert scaled.only() != first
+
+
+def test_standby_and_policies_change_the_capacity_in_time(scaled: Scaled) -> None:
+    scaled.create(1)
+    scaled.wait()
+    first = scaled.only()
+    named = {"AutoScalingGroupName": "web", "InstanceIds": [first]}
+    scaled.scaling.enter_standby(**named, ShouldDecrementDesiredCapacity=True)
+    scaled.wait()
+    assert scaled.states() == {first: "Standby"}
+    scaled.scaling.exit_standby(**named)
+    scaled.wait()
+    assert scaled.states() == {first: "InService"}
+    scaled.scaling.put_scaling_policy(
+        AutoScalingGroupName="web", PolicyName="more", AdjustmentType="ChangeInCapacity", ScalingAdjustment=2
+    )
+    scaled.scaling.execute_policy(AutoScalingGroupName="web", PolicyName="more")
+    scaled.wait()
+    assert list(scaled.states().values()) == ["InService"] * 3
+
+
+def test_a_suspended_group_launches_once_it_is_resumed(scaled: Scaled) -> None:
+    scaled.create(0)
+    named = {"AutoScalingGroupName": "web", "ScalingProcesses": ["Launch"]}
+    scaled.scaling.suspend_processes(**named)
+    scaled.scaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=1)
+    scaled.wait()
+    assert scaled.states() == {}
+    scaled.scaling.resume_processes(**named)
+    scaled.wait()
+    assert list(scaled.states().values()) == ["InService"]
+
+
 @pytest.mark.parametrize(
     ("params", "expected"),
     [

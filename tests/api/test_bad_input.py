@@ -385,7 +385,7 @@ def test_a_restore_from_a_container_that_does_not_exist_says_so(orders: Orders) 
         ),
         (
             {"verify": "echo 'row 7 is wrong'; false"},
-            "and the verify script failed: verify script exited 1; its last words: row 7 is wrong",
+            "but the verify script failed: verify script exited 1; its last words: row 7 is wrong",
         ),
         ({"restore": "/opt/none"}, "restore script /opt/none: there is no such file on this instance"),
     ],

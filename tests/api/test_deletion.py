@@ -125,7 +125,7 @@ def test_a_point_that_failed_has_nothing_to_delete(orders: Orders) -> None:
     [job] = orders.app.post("/backups", {"plan": "orders", "rule": "broken"})
     orders.app.finish()
     point = orders.app.point(orders.app.job(job)["recovery_point"])
-    assert orders.refusal(point) == "it is FAILED and lies in no vault: there is nothing to delete"
+    assert orders.refusal(point) == "it is FAILED and is in no vault: there is nothing to delete"
 
 
 def test_a_snapshot_that_an_image_uses_is_told_and_goes_once_that_is_deregistered(orders: Orders) -> None:

@@ -136,7 +136,7 @@ def test_a_request_that_died_on_its_way_is_done_once_when_it_is_sent_again(
     if (kill, operation) not in (("before", "PutItem"), ("after", "UpdateItem")):
         detail = app.ask("POST", "/backups", BACKUP, key=key).problem(409)["detail"]
         assert detail.startswith(
-            f"Idempotency-Key {key!r}: the request with this key is still being worked on"
+            f"Idempotency-Key {key!r}: the first request with this key is still being processed"
         )
     app.cloud.advance(timedelta(seconds=30))  # no request is worked on for longer
     [job] = app.post("/backups", BACKUP, key=key)

@@ -200,9 +200,9 @@ def test_a_dry_run_shows_every_key_that_changes_and_what_the_change_costs(app: F
     ]
     costs = [
         "rule old is gone: there are no recovery points of it",
-        "rule daily is not copied to dr any more: its 1 point there (of 1 service) stays and no lifecycle "
+        "rule daily is no longer copied to dr: its 1 point there (of 1 service) stays and no lifecycle "
         "lets it go",
-        f"1 instance of many that the stored plan selects now is not selected any more: {lost}",
+        f"1 instance of many that the stored plan selects now is no longer selected: {lost}",
     ]
     assert preview["warnings"] == costs
     assert preview["covers"] == [{"service": "many", "instance_ids": [kept]}]

@@ -71,7 +71,7 @@ def test_a_method_that_a_route_has_not_is_a_405_that_names_those_it_has(
 ) -> None:
     answer = app.ask(method, path, None if method == "GET" else {})
     assert answer.headers["Allow"] == allowed
-    assert answer.problem(405)["detail"].endswith(f" takes no {method}; it takes {allowed}")
+    assert answer.problem(405)["detail"].endswith(f" does not have {method}; it has {allowed}")
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -292,7 +292,7 @@ def test_an_empty_stage_has_empty_lists(app: Farshore, path: str, found: str) ->
 
 def test_an_id_longer_than_any_is_a_404_too(app: Farshore) -> None:
     for path in (f"/plans/{LONG}", f"/jobs/{LONG}", f"/recovery-points/{LONG}"):
-        assert "no name and no id is as long" in app.ask("GET", path).problem(404)["detail"]
+        assert "no name and no id is this long" in app.ask("GET", path).problem(404)["detail"]
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/recovery-points", "/status"])

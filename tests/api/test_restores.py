@@ -274,7 +274,7 @@ def test_a_point_that_failed_or_was_deleted_is_refused_with_its_state(orders: Or
     for point, state in ((failed, "FAILED"), (deleted, "DELETED")):
         order = {"recovery_point": point, "target": orders.onto}
         detail = orders.app.ask("POST", "/restores", order).problem(409)["detail"]
-        assert detail.startswith(f"restoring failed on {point}: it is {state} and lies in no vault any more")
+        assert detail.startswith(f"restoring failed on {point}: it is {state} and no longer in any vault")
     assert (
         "script exited 4"
         in orders.app.ask("POST", "/restores", {"recovery_point": failed, "target": orders.onto}).text

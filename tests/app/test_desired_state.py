@@ -194,7 +194,7 @@ def test_a_due_run_that_could_not_be_made_leaves_a_job_that_says_why(app: Deploy
 
 def test_a_plan_that_never_selected_anything_is_shown_and_its_runs_are_missed(app: Deployment) -> None:
     app.put_plan("orders", HOURLY, service={"tag": "Name"})
-    assert "selects no instance" in _status(app, "orders")["says"][0]
+    assert "has never selected an instance" in _status(app, "orders")["says"][0]
     app.pass_time(hours=1)
     job, *_ = app.jobs(kind="backup")
     assert job["state"] == "FAILED"
@@ -267,7 +267,7 @@ def test_a_copy_is_made_again_until_it_is_there_and_says_so_meanwhile(app: Deplo
     assert due["vault"] == "dr"
     assert due["tries"] >= 3
     assert _row(app, "orders", "dr")["copies_due"] == 1
-    assert "copies into dr that failed and are made again" in _status(app, "orders")["says"][0]
+    assert "copies into dr that failed and will be tried again" in _status(app, "orders")["says"][0]
     app.pass_time(days=2)
     (dr,) = (each for each in app.point(point["id"])["artefacts"] if each["vault"] == "dr")
     assert dr["state"] == "FAILED", "what never was there is not DELETED"
@@ -384,9 +384,9 @@ def test_points_of_a_plan_that_is_gone_stay_visible(app: Deployment) -> None:
     app.pass_time(hours=2)
     app.ask("DELETE", "/plans/orders")
     status = _status(app, "orders")
-    assert "plan orders is gone" in status["says"][0]
+    assert "plan orders was removed" in status["says"][0]
     assert [(row["rule"], row["vault"], row["wanted"], row["points"]) for row in status["rules"]] == [
         ("hourly", "primary", False, 2)
     ]
     app.put_plan("orders", HOURLY | {"name": "other"})
-    assert "rule hourly (snapshot) in primary any more: all 2 are kept" in _status(app, "orders")["says"][0]
+    assert "rule hourly (snapshot) in primary: all 2 are kept" in _status(app, "orders")["says"][0]

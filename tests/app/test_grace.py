@@ -59,7 +59,7 @@ def test_what_is_taken_back_is_held_until_its_hold_is_taken_away(app: Deployment
     path = f"/recovery-points/{older['id']}"
     assert "let_go_at" in app.point(older["id"])["artefacts"][0]
     back = app.ask("POST", f"{path}/undelete", status=200).document
-    assert (back["state"], back["hold"].split(" at ")[0]) == ("AVAILABLE", "taken back")
+    assert (back["state"], back["hold"].split(" at ")[0]) == ("AVAILABLE", "undeleted")
     app.ask("POST", f"{path}/undelete", status=409)
     app.pass_time(hours=GRACE_HOURS + 1)
     _back_up(app)
@@ -181,7 +181,7 @@ def test_what_was_let_go_is_taken_back_when_what_should_stay_is_gone(app: Deploy
     assert app.point(newer["id"])["state"] == "FAILED"
     judged = [each for job in app.jobs(kind="expire") for each in job["judged"]]
     reasons = {each["reason"] for each in judged if each["recovery_point"] == newer["id"]}
-    assert any("not whole in primary" in reason for reason in reasons)
+    assert any("not complete in primary" in reason for reason in reasons)
 
 
 def test_what_is_not_there_displaces_nothing(app: Deployment) -> None:

@@ -197,7 +197,7 @@ def test_a_region_that_does_not_answer_keeps_its_findings_and_says_so(app: Deplo
     assert "UnauthorizedOperation" in found["not-looked-at"]["reason"]
     assert app.job(other)["state"] == "COMPLETED"
     app.pass_time(hours=3)
-    assert "could not be looked at" in app.job(job)["error"]
+    assert "could not be read" in app.job(job)["error"]
     assert len(_found(app)) == 2
     app.faults()
     assert {each["what"] for each in _take(app)} == {forged}

@@ -109,7 +109,10 @@ def test_a_snapshot_that_an_ami_uses_stays_and_goes_when_that_is_deregistered(ap
     (old, new) = app.points()
     assert (old["state"], new["state"]) == ("EXPIRED", "AVAILABLE")
     assert old["artefacts"][0]["state"] == "EXPIRED"
-    assert old["artefacts"][0]["reason"] == f"{snapshot} is used by an AMI; it goes when that is deregistered"
+    assert (
+        old["artefacts"][0]["reason"]
+        == f"{snapshot} is used by an AMI; it is deleted once the AMI is deregistered"
+    )
     assert snapshot in app.snapshots()
     assert {job["state"] for job in app.jobs(kind="expire")} == {"COMPLETED"}
     _pass_days(app, 2)

@@ -109,7 +109,7 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
         pytest.param(
             _staged({"staging": HALF}),
             _seen(),
-            Do(StageSegments(), "putting segments together"),
+            Do(StageSegments(), "assembling the segments"),
             id="some segments are staged",
         ),
         pytest.param(
@@ -142,7 +142,7 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
             _seen(invocation=said("Success", 0, stdout=RESTORED)),
             Do(
                 NoteOutcome("restored 1,000 bytes onto i-1 (the rule has no verify script)", "err"),
-                "the scripts have ended well",
+                "the scripts have succeeded",
             ),
             id="the script has ended, unproven",
         ),
@@ -151,7 +151,7 @@ MAILBOX = f"mailbox {mailbox_folder(_job({}).id)}"
             ServiceRestoreObservation(VERIFIED, RunSeen(invocation=said("Success", 0, stdout=PROVEN))),
             Do(
                 NoteOutcome("restored 1,000 bytes onto i-1 and its verify script passed", "err"),
-                Says("ended well"),
+                Says("succeeded"),
             ),
             id="the scripts have ended, proven",
         ),
@@ -269,9 +269,7 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
                 _job(SENT),
                 ServiceRestoreObservation(rule, RunSeen(invocation=said("Success", 0, stdout=stdout))),
                 MINUTE,
-                Fail(
-                    Says(f"{WHAT}: it ended with exit code 0, and does not say that it restored; see in SSM")
-                ),
+                Fail(Says(f"{WHAT}: it ended with exit code 0, but did not report a restore; see in SSM")),
                 id=name,
             )
             for name, rule, stdout in (
@@ -292,7 +290,7 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
             _job(SENT),
             _seen(invocation=said("Failed", VERIFY_FAILED)),
             MINUTE,
-            Fail(Says(f"{WHAT}: the restore script ended well, and the verify script failed")),
+            Fail(Says(f"{WHAT}: the restore script succeeded, but the verify script failed")),
             id="the verify script failed",
         ),
         pytest.param(
@@ -326,7 +324,7 @@ def test_how_the_scripts_fare(
 
 CLEANING = "cleaning up after: it failed"
 OVER = Finish(f"{WHAT}: it failed")
-NOWHERE_ELSE = Finish(Says(f"{WHAT}: it failed; no other vault has this point; an older one may do"))
+NOWHERE_ELSE = Finish(Says(f"{WHAT}: it failed; no other vault has this point; an older point may do"))
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def test_a_large_restore_is_made_in_parts(opened: int, children: Children, expec
             {},
             _seen(),
             JUST_NOW,
-            Wait(NOON + ADOPTION_GRACE, "it failed; looking for volumes made unseen"),
+            Wait(NOON + ADOPTION_GRACE, "it failed; looking for volumes whose answer was lost"),
             id="a volume may have been made unseen",
         ),
         pytest.param(

@@ -82,9 +82,9 @@ def test_the_way_forward(point: RecoveryPoint, progress: dict[str, Any], expecte
 
 
 def test_a_copy_that_is_not_there_any_more_is_not_recorded() -> None:
-    seen = replace(original(POINT), fault="dr:primary/data is gone since it was read back")
+    seen = replace(original(POINT), fault="dr:primary/data has disappeared since it was read back")
     assert COPY.decide(_job(**READ, described=True), seen, NOON) == Fail(
-        "dr:primary/data is gone since it was read back"
+        "dr:primary/data has disappeared since it was read back"
     )
 
 
@@ -101,7 +101,7 @@ def test_there_is_nothing_to_copy(point: RecoveryPoint, progress: dict[str, Any]
         pytest.param(
             LARGE,
             {"upload": "u1"},
-            Do(Abort("primary/data", "u1"), "throwing the upload away"),
+            Do(Abort("primary/data", "u1"), "aborting the upload"),
             id="an upload is thrown away",
         ),
         pytest.param(
@@ -113,7 +113,7 @@ def test_there_is_nothing_to_copy(point: RecoveryPoint, progress: dict[str, Any]
         pytest.param(
             LARGE,
             {"upload": "u1", "removal": refused("u1", ago=HOUR)},
-            Do(Abort("primary/data", "u1"), "throwing the upload away"),
+            Do(Abort("primary/data", "u1"), "aborting the upload"),
             id="one that was refused is tried again",
         ),
         pytest.param(
@@ -125,7 +125,7 @@ def test_there_is_nothing_to_copy(point: RecoveryPoint, progress: dict[str, Any]
         pytest.param(
             point_in("primary", **FILE, state=PointState.EXPIRED),
             {"upload": "u1"},
-            Do(Abort("primary/data", "u1"), "throwing the upload away"),
+            Do(Abort("primary/data", "u1"), "aborting the upload"),
             id="the original was let go meanwhile",
         ),
         pytest.param(

@@ -60,8 +60,10 @@ def test_the_way_forward(progress: SegmentCopyProgress, expected: Any) -> None:
 
 
 def test_a_copy_that_is_not_there_any_more_is_not_recorded() -> None:
-    seen = replace(original(POINT), fault="dr:primary/data is gone since it was read back")
-    assert COPY.decide(_job(DESCRIBED), seen, NOON) == Fail("dr:primary/data is gone since it was read back")
+    seen = replace(original(POINT), fault="dr:primary/data has disappeared since it was read back")
+    assert COPY.decide(_job(DESCRIBED), seen, NOON) == Fail(
+        "dr:primary/data has disappeared since it was read back"
+    )
 
 
 @pytest.mark.parametrize(("point", "expected"), NOTHING_TO_COPY)

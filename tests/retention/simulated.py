@@ -147,7 +147,7 @@ class SimulatedWorld:
         for artefact in self.points[id].artefacts.values():
             if artefact.in_grace:
                 self._record(id, replace(artefact, state=PointState.AVAILABLE, let_go_at=None))
-                self.points[id] = replace(self.points[id], hold="taken back")
+                self.points[id] = replace(self.points[id], hold="undeleted")
 
     def apply_lifecycle(self) -> None:
         """Run one lifecycle job to its end."""

@@ -175,9 +175,9 @@ def test_what_is_not_good_cannot_be_taken_back_when_it_is_let_go_by_request() ->
 @pytest.mark.parametrize(
     ("rule", "kept", "why"),
     [
-        pytest.param(None, {"primary", "dr"}, "has no rule r of this kind any more", id="the rule is gone"),
+        pytest.param(None, {"primary", "dr"}, "no longer has a rule r of this kind", id="the rule is gone"),
         pytest.param(
-            COUNT_ONE.model_copy(update={"copies": ()}), {"dr"}, "no copies in dr any more", id="no vault"
+            COUNT_ONE.model_copy(update={"copies": ()}), {"dr"}, "no longer copies into dr", id="no vault"
         ),
         pytest.param(COUNT_ONE, set(), "", id="all is as it was"),
     ],

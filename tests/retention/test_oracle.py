@@ -124,7 +124,7 @@ def _standing(world: SimulatedWorld) -> Standing:
 
 
 def _must_stay_in(world: SimulatedWorld, vault: str) -> set[str]:
-    """Return what the plan that holds now must keep of what is there and is good or can be taken back."""
+    """Return what the plan that holds now must keep of what is there and is good or can be undeleted."""
     facts, wish = world.facts(vault), world.plan.of(vault)
     return must_stay(facts.values(), wish, world.now) if wish else set(facts)
 

@@ -69,19 +69,19 @@ HOURLY = plan(snapshots("hourly", "dr"))
             ),
             [
                 "3 recovery points that the stored plan keeps are let go (1 in dr and 2 in primary); "
-                "they can be taken back, or the plan put back, until the grace is over"
+                "until the grace is over they can be undeleted, or the old plan can be stored again"
             ],
         ),
         (
             change(HOURLY, plan(snapshots("hourly")), stays=(left("hourly", services=2, dr=1_200),)),
             [
-                "rule hourly is not copied to dr any more: its 1,200 points there (of 2 services) stay and "
+                "rule hourly is no longer copied to dr: its 1,200 points there (of 2 services) stay and "
                 "no lifecycle lets them go"
             ],
         ),
         (
             change(HOURLY, plan(snapshots("hourly"))),
-            ["rule hourly is not copied to dr any more: there are no recovery points of it there"],
+            ["rule hourly is no longer copied to dr: there are no recovery points of it there"],
         ),
         (
             change(HOURLY, plan(files("nightly")), stays=(left("hourly", primary=1, dr=1),)),
@@ -104,7 +104,7 @@ HOURLY = plan(snapshots("hourly", "dr"))
         (
             change(HOURLY, HOURLY, was={"a": ("i-1", "i-2"), "b": ("i-3",)}, now={"a": ("i-1",)}),
             [
-                "2 instances of a, b that the stored plan selects now are not selected any more: i-2, i-3",
+                "2 instances of a, b that the stored plan selects now are no longer selected: i-2, i-3",
             ],
         ),
         (
@@ -138,7 +138,7 @@ def test_of_thousands_of_instances_the_first_are_named_and_the_rest_counted() ->
     lost = tuple(f"i-{number:04}" for number in range(2_000))
     [said] = losses_by_change(change(HOURLY, HOURLY, was={"a": lost}))
     assert said.startswith(
-        "2,000 instances of a that the stored plan selects now are not selected any more: i-0000"
+        "2,000 instances of a that the stored plan selects now are no longer selected: i-0000"
     )
     assert said.endswith(", i-0009 and 1,990 more")
 

@@ -1,7 +1,7 @@
 """CloudFormation's intrinsic functions, as far as packaged templates use them.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html. One
-that is not read here is an error that names it.
+that is not supported here is an error that names it.
 """
 
 import re
@@ -12,11 +12,11 @@ VARIABLE = re.compile(r"\$\{(!?)([^}]+)\}")
 
 
 class TemplateError(Exception):
-    """The template holds what the local cloud does not read, or contradicts itself."""
+    """The template has something that the local cloud does not support, or contradicts itself."""
 
 
 class Scope(Protocol):
-    """What names in a template stand for."""
+    """The values of names in a template."""
 
     def ref(self, name: str) -> Any:
         """Return what `Ref` of a parameter, a resource or a pseudo parameter is."""
@@ -27,7 +27,7 @@ class Scope(Protocol):
         ...
 
     def condition(self, name: str) -> bool:
-        """Return whether a condition of the template holds."""
+        """Return whether a condition of the template is true."""
         ...
 
 

@@ -1,7 +1,7 @@
 """What each type of resource in a template becomes: a call to the AWS endpoint, or a part of the local cloud.
 
-A property that a creator does not read is an error that names it: what is packaged and silently missing here
-would be tested nowhere. Types that change nothing a function can see (roles, permissions, alarms, log
+A property that a creator does not support is an error that names it: if it were ignored here, it would be
+tested nowhere. Types that change nothing a function can see (roles, permissions, alarms, log
 groups) are known by name and ignored.
 """
 
@@ -40,7 +40,7 @@ class StackPlace:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What a template can say of a resource: `Ref` and attributes."""
+    """What a template can refer to in a resource: `Ref` and attributes."""
 
     ref: str
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +72,7 @@ def only(place: StackPlace, properties: Properties, known: Collection[str]) -> N
 
 
 def make_table(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
-    """Make a DynamoDB table with its indexes and its time to live."""
+    """Create a DynamoDB table with its indexes and its time to live."""
     client = workshop.clients("dynamodb", place.region)
     as_they_are = (
         "AttributeDefinitions",
@@ -99,7 +99,7 @@ def make_table(workshop: Workshop, place: StackPlace, properties: Properties) ->
 
 
 def make_queue(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
-    """Make an SQS queue."""
+    """Create an SQS queue."""
     attributes = (
         "VisibilityTimeout",
         "MessageRetentionPeriod",
@@ -131,7 +131,7 @@ def make_queue_policy(workshop: Workshop, place: StackPlace, properties: Propert
 
 
 def make_bucket(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
-    """Make an S3 bucket with versioning, encryption, lifecycle and public access block."""
+    """Create an S3 bucket with versioning, encryption, lifecycle and public access block."""
     client = workshop.clients("s3", place.region)
     known = ("VersioningConfiguration", "BucketEncryption", "LifecycleConfiguration")
     ignored = ("PublicAccessBlockConfiguration", "OwnershipControls", "Tags")
@@ -151,7 +151,7 @@ def make_bucket(workshop: Workshop, place: StackPlace, properties: Properties) -
 
 
 def make_bucket_policy(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
-    """Set the policy of a bucket, less the statements that hold for requests without TLS.
+    """Set the policy of a bucket, without the statements for requests without TLS.
 
     moto looks at no condition of a statement and would deny every request by those; here the loopback
     interface stands for TLS.
@@ -168,7 +168,7 @@ def make_bucket_policy(workshop: Workshop, place: StackPlace, properties: Proper
 
 
 def make_key(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
-    """Make a KMS key."""
+    """Create a KMS key."""
     ignored = ("EnableKeyRotation", "PendingWindowInDays", "Tags", "Enabled")
     only(place, properties, ("KeyPolicy", "Description", "KeySpec", "KeyUsage", "MultiRegion", *ignored))
     given = {
@@ -190,7 +190,7 @@ def make_alias(workshop: Workshop, place: StackPlace, properties: Properties) ->
 
 
 def make_rule(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
-    """Make an EventBridge rule on the default bus, with its targets."""
+    """Create an EventBridge rule on the default bus, with its targets."""
     only(place, properties, ("Name", "Description", "EventPattern", "ScheduleExpression", "State", "Targets"))
     name = properties.get("Name", place.physical_name)
     given = {
@@ -251,7 +251,7 @@ def make_function(workshop: Workshop, place: StackPlace, properties: Properties)
 
 
 def connect(workshop: Workshop, place: StackPlace, function: Function, event: Properties) -> None:
-    """Let an event source of a SAM function invoke it.
+    """Connect an event source to a SAM function.
 
     https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-property-function-eventsource.html
     """
@@ -280,7 +280,7 @@ def connect(workshop: Workshop, place: StackPlace, function: Function, event: Pr
 
 
 def make_api(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
-    """Put the gateway in front of the function that the API's definition names."""
+    """Connect the gateway to the function that the API's definition names."""
     ignored = ("EndpointConfiguration", "MinimumCompressionSize", "Tags", "TracingEnabled", "MethodSettings")
     only(place, properties, ("Name", "StageName", "DefinitionBody", "GatewayResponses", "Auth", *ignored))
     api_id = place.physical_name.lower()
@@ -290,7 +290,7 @@ def make_api(workshop: Workshop, place: StackPlace, properties: Properties) -> C
 
 
 def as_attribute(value: Any) -> str:
-    """Write a property the way SQS takes attributes: text."""
+    """Return a property as a text, as SQS takes attributes."""
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value) if isinstance(value, Mapping) else str(value)
@@ -308,7 +308,7 @@ def encryption_of(properties: Properties) -> dict[str, Any]:
 
 
 def ignored(service: str, region_matters: bool = True) -> Callable[[StackPlace], Created]:
-    """Return what stands for a resource that is known and not made."""
+    """Return a placeholder for a resource that is accepted and not created."""
 
     def stand_for(place: StackPlace) -> Created:
         region = place.region if region_matters else ""

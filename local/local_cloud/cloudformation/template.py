@@ -1,8 +1,8 @@
-"""Deploys a packaged CloudFormation template: its parameters, conditions and resources, in order of need.
+"""Deploys a packaged CloudFormation template: parameters, conditions, and resources in dependency order.
 
 It reads what `chalice package` writes (SAM, JSON) and plain CloudFormation (JSON or YAML). What a resource
-becomes is in `resources.py`. A type that is not known there is an error: nothing of a template is passed
-over in silence.
+becomes is in `resources.py`. A type that is not known there is an error: nothing in a template is silently
+ignored.
 """
 
 import json
@@ -50,7 +50,7 @@ CloudFormationLoader.add_multi_constructor("!", _short_form)
 
 
 def read_template(path: Path) -> Mapping[str, Any]:
-    """Read a template, JSON or YAML by its suffix; nobody may change what is answered."""
+    """Return a template, JSON or YAML by its suffix; the result is cached and must not be changed."""
     return parse_template(path, path.read_text())
 
 
@@ -75,7 +75,7 @@ class Stack:
         self._being_made: list[str] = []
 
     def deploy(self) -> None:
-        """Make every resource whose condition holds."""
+        """Create every resource whose condition is true."""
         for name in self._document["Resources"]:
             if self._is_wanted(name):
                 self._make(name)
@@ -113,11 +113,11 @@ class Stack:
         return attributes[name]
 
     def condition(self, name: str) -> bool:
-        """Return whether a condition holds."""
+        """Return whether a condition is true."""
         return bool(resolve(self._document["Conditions"][name], self))
 
     def _take_parameters(self) -> dict[str, Any]:
-        """Give every declared parameter its value: the plan's, or its default."""
+        """Return the value of every declared parameter: the plan's, or its default."""
         declared = self._document.get("Parameters", {})
         if unknown := sorted(self.plan.parameters.keys() - declared.keys()):
             raise TemplateError(f"{self.plan.template.name} has no parameter {', '.join(unknown)}")
@@ -139,7 +139,7 @@ class Stack:
         return condition is None or self.condition(condition)
 
     def _make(self, name: str) -> Created:
-        """Make a resource and what it needs, once."""
+        """Create a resource and what it needs, once."""
         if name in self._created:
             return self._created[name]
         if name in self._being_made:

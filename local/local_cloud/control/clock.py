@@ -1,9 +1,9 @@
 """The one clock of the local cloud: moto, the handlers and botocore all read the time it sets.
 
 It patches the process's clock (time-machine), lets it tick in real time, and moves it forward on request.
-A clock that does not tick stands still while calls are made and functions run, however slow the machine is:
-time passes only from one action of the timeline to the next, as if functions ran side by side in no time, and
-whoever sleeps in between (the SDK, before it repeats a call) moves the clock on instead of waiting.
+A clock that does not tick stands still while calls are made and functions run, however slow the machine is.
+Time passes only from one action of the timeline to the next, as if functions took no time, and a sleep in
+between (of the SDK, before a retry) moves the clock instead of waiting.
 Invariant: the time it shows never goes back. `time.monotonic` stays real, so waits and patience are counted
 in real seconds. One clock at a time per process: the patch is process-wide.
 """
@@ -16,7 +16,7 @@ import time_machine
 
 
 class Clock:
-    """A clock that ticks by itself once started, unless told not to, and can be moved forward."""
+    """A clock that, once started, runs by itself (unless disabled) and can be moved forward."""
 
     def __init__(self, start_at: datetime | None = None, *, ticking: bool = True) -> None:
         """Prepare a clock that will show `start_at` (aware; default: the wall clock) when it starts."""
@@ -33,7 +33,7 @@ class Clock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the process its wall clock back."""
+        """Restore the process's wall clock."""
         time.sleep = self._real_sleep
         self._travel.stop()
         self._traveller = None
@@ -48,7 +48,7 @@ class Clock:
             raise RuntimeError("the clock has not been started")
         ahead = when - self.now()
         if ahead > timedelta(0):
-            self._traveller.shift(ahead)  # `move_to` would set the process's time zone anew
+            self._traveller.shift(ahead)  # `move_to` would also set the process's time zone
 
     def _sleep(self, seconds: float | SupportsIndex) -> None:
         self.advance_to(self.now() + timedelta(seconds=float(seconds)))

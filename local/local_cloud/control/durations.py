@@ -17,7 +17,7 @@ def parse_duration(text: object) -> timedelta:
     """Read a duration.
 
     Raises:
-        ValueError: it is none; the message says what would be right.
+        ValueError: the text is no duration; the message says what would be right.
     """
     match = DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None:

@@ -1,10 +1,9 @@
 """Faults on demand: what goes wrong, at which call or event, how often.
 
-A fault matches calls (by service, operation, a substring of the request or its region,
-caller) or events (by detail-type).
-`skip` lets the first matches pass; `count` ends it after so many. The first fault of the list that matches
-acts; the others do not see that call. Delay, drop and duplicate are for events, all else is for calls; kill
-and hang are for the calls of functions and let others pass.
+A fault matches calls (by service, operation, a substring of the request or its region, caller) or events (by
+detail-type). `skip` ignores the first matches; `count` ends the fault after this many. The first fault of the
+list that matches acts; the others do not count that call. Delay, drop and duplicate are for events, all
+others for calls; kill and hang affect calls of functions only.
 """
 
 import re
@@ -80,7 +79,7 @@ class Match(Strict):
 
 
 class Error(Strict):
-    """An error answered in the place of the call."""
+    """An error is returned instead of the call's result."""
 
     code: str
     status: int = Field(default=400, ge=400, le=599)
@@ -109,7 +108,7 @@ class Effect(Strict):
     error: Error | None = None
     kill: Literal["before", "after"] | None = None
     lose: Literal[True] | Error | None = None
-    """The call takes effect, and the caller is told of a failure: an error, or the connection is closed."""
+    """The call takes effect, but the caller sees a failure: an error, or a closed connection."""
     hang: Duration | None = None
     """The call takes effect, and is answered after this simulated time; other functions run meanwhile."""
     hang_before: Duration | None = None
@@ -195,7 +194,7 @@ class Faults:
         self._met: list[int] = []
 
     def replace(self, document: object) -> None:
-        """Put these faults in force, and no others; their counts start anew.
+        """Replace all faults with these; their counts start at zero.
 
         Raises:
             ValueError: the document is not a list of faults; the message names every place.

@@ -8,9 +8,9 @@ POST   /rebalances    {"instance": "i-..."}                         recommends t
 GET    /calls[?caller=function|other]               ->  {service: {operation: count}}
 DELETE /calls                                       starts the count from zero
 GET    /faults                                      ->  the faults in force, with how often each was met
-PUT    /faults     [fault, ...]                     puts these in force, and no others
+PUT    /faults     [fault, ...]                     replaces all faults with these
 GET    /capacity                                    ->  what EC2 has room for, and the quotas
-PUT    /capacity   {"zones": [...], "quotas": [...]}  puts these limits in force, and no others
+PUT    /capacity   {"zones": [...], "quotas": [...]}  replaces all limits with these
 """
 
 import json
@@ -83,7 +83,7 @@ class Control:
         }
 
     def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
-        """Answer one request: 404 and 405 for what there is not, 400 with the reason for bad input."""
+        """Answer one request: 404 and 405 for unknown routes, 400 with the reason for bad input."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         route = self._routes.get((method, path))
         if route is None:
@@ -183,5 +183,5 @@ def document_of(environ: WSGIEnvironment) -> Any:
 
 
 def written(status: int, document: object) -> HttpAnswer:
-    """Write a JSON answer."""
+    """Return a JSON answer."""
     return HttpAnswer(status, {"Content-Type": "application/json"}, json.dumps(document).encode() + b"\n")

@@ -1,9 +1,9 @@
-"""Actions that may pause: each runs in a thread of its own, and whoever started it goes on when it pauses.
+"""Actions that may pause: each runs in a thread of its own, and its starter continues when it pauses.
 
-The timeline runs one action at a time and waits for it. An action that runs a function may have to stand
-still until simulated time has passed, which the timeline alone can move; so it waits for such an action only
-until that is over or pauses, and again when it has been told to go on. This keeps the order of things the
-same from run to run: between two pauses an action runs alone.
+The timeline runs one action at a time and waits for it. An action that runs a function may have to wait
+until simulated time has passed, which only the timeline can move. So the timeline waits for such an action
+only until it is over or pauses, and again once it continues. This makes the order of events the same in every
+run: between two pauses an action runs alone.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""What is to happen, in order of simulated time, and the one place it happens.
+"""Runs all actions of the local cloud, one after the other, in order of simulated time.
 
 Everything asynchronous in the local cloud is an action here: a snapshot that completes, an event on its way,
 a message that becomes visible, a schedule. Invariants: actions run one at a time, in order of (due, order of
@@ -49,7 +49,7 @@ class Work:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the work and wake whoever waits for it."""
+        """End the work and wake the threads that wait for it."""
         self._timeline.ended(self)
 
 
@@ -57,7 +57,7 @@ class Timeline:
     """The heap of actions, and the pump that runs them."""
 
     def __init__(self, clock: Clock, *, patience: timedelta = timedelta(seconds=120)) -> None:
-        """Run on `clock`; running work holds simulated time for `patience` of real time at most."""
+        """Run on `clock`; running work stops simulated time for at most `patience` of real time."""
         self._clock = clock
         self._patience = patience.total_seconds()
         self._heap: list[Entry] = []
@@ -68,13 +68,13 @@ class Timeline:
         self._pumping = False
 
     def at(self, when: datetime, action: Action, label: str) -> None:
-        """Have `action` run at `when` (aware); a time that is past means as soon as possible."""
+        """Schedule `action` at `when` (aware); if that is past, it runs as soon as possible."""
         with self._changed:
             heapq.heappush(self._heap, Entry(when, next(self._order), action, label))
             self._changed.notify_all()
 
     def after(self, delay: timedelta, action: Action, label: str) -> None:
-        """Have `action` run `delay` from now."""
+        """Schedule `action` `delay` from now."""
         self.at(self._clock.now() + delay, action, label)
 
     def running(self, label: str) -> Work:
@@ -126,7 +126,7 @@ class Timeline:
             self._changed.notify_all()
 
     def _next_step(self, limit: datetime) -> Entry | None:
-        """Take the next action due by `limit`, once no running work could still bring an earlier one."""
+        """Remove and return the next action due by `limit`, once no running work can add an earlier one."""
         with self._changed:
             while True:
                 now = self._clock.now()
@@ -140,7 +140,7 @@ class Timeline:
                 self._changed.wait(hold)
 
     def _hold_seconds(self) -> float:
-        """Return how many real seconds running work may still hold simulated time."""
+        """Return how many real seconds running work may still stop simulated time."""
         now = time.monotonic()
         return max((work.began + self._patience - now for work in self._running), default=0.0)
 

@@ -1,13 +1,13 @@
-"""The invocations that run now: whose call it is, whose turn it is, and who waits for time to pass.
+"""The invocations that run now: which one makes a call, has the turn, or waits for time to pass.
 
-Environment and standard output are the process's, so one invocation has the turn at a time. One whose call
-hangs lets others have it until the call goes on: by then it has its environment back, and no real time has
-passed for it. So two invocations overlap exactly where a test makes a call hang, and what happens between two
-hangs happens alone.
+Environment and standard output are the process's, so one invocation has the turn at a time. While a call
+of it hangs, others have the turn; when the call continues, its environment is restored, and no real time has
+passed for it. So two invocations overlap only where a test makes a call hang, and between two hangs an
+invocation runs alone.
 
-An invocation is told by its trace id, which botocore inside Lambda reads from the environment at every call
-and sends along: so clients may outlive an invocation, and an invocation may have many threads. What other
-threads of an invocation call while one of its calls hangs counts for whoever has the turn.
+An invocation is recognised by its trace id, which botocore inside Lambda reads from the environment at every
+call and sends along. So clients may outlive an invocation, and an invocation may have several threads. Calls
+of its other threads, while one of its calls hangs, are counted for the invocation that has the turn.
 """
 
 import threading
@@ -61,11 +61,11 @@ class Execution:
         self._killed = True
 
     def start_clock(self) -> None:
-        """Let its time pass."""
+        """Count the time from now on as the invocation's."""
         self._since = time.monotonic()
 
     def stop_clock(self) -> None:
-        """Let its time stand still."""
+        """Stop counting the invocation's time."""
         self._seconds, self._since = self.seconds_left, None
 
 
@@ -73,7 +73,7 @@ class Executions:
     """Every invocation that runs, and the turn they share."""
 
     def __init__(self, timeline: Timeline) -> None:
-        """Have `timeline` end what hangs."""
+        """Use `timeline` to end hangs."""
         self._timeline = timeline
         self._turn = threading.Lock()
         self._running: dict[str, Execution] = {}
@@ -122,7 +122,7 @@ class Executions:
                 self._go_on(execution, call)
 
     def _go_on(self, execution: Execution, call: threading.Event) -> None:
-        """End a call's hang; all that hung at once go on when the last of them does."""
+        """End a call's hang; calls that hung together continue when the last of them does."""
         with execution.changing:
             if call not in execution.hanging:
                 return

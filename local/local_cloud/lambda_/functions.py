@@ -5,8 +5,8 @@ import the same modules, and two copies of them in one process would not recogni
 Environment, timeout and memory size come from the template. Limits follow
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
 
-A function cannot be stopped from outside; one that is killed or runs past its time is cut off instead: every
-further request of it is refused, and it counts as crashed whatever it returns. `executions` says which
+A function cannot be stopped from outside; one that is killed or runs past its time is cut off instead: all
+its further requests are refused, and it counts as crashed, regardless of its result. `executions` says which
 function runs when.
 
 moto: its Lambda, which needs Docker, is not used.
@@ -39,7 +39,7 @@ OPERATORS_OWN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_
 
 
 OnEnd = Callable[[str, float], None]
-"""Look at an invocation that is over: the function's name, and the real seconds it took."""
+"""Is called when an invocation is over, with the function's name and the real seconds it took."""
 
 
 class FunctionError(Exception):
@@ -104,7 +104,7 @@ class StandardError:
         sys.stderr.flush()
 
     def isatty(self) -> bool:
-        """Answer that nobody sits in front of a function's output."""
+        """Return that a function's output is no terminal."""
         return False
 
 
@@ -112,7 +112,7 @@ class Functions:
     """The functions of the stack, by name."""
 
     def __init__(self, endpoint_url: str, executions: Executions) -> None:
-        """Give every function `endpoint_url` as its AWS."""
+        """Set `endpoint_url` as the AWS endpoint of every function."""
         self._endpoint_url = endpoint_url
         self._executions = executions
         self.on_end: list[OnEnd] = []
@@ -149,7 +149,7 @@ class Functions:
         at_most: timedelta | None = None,
         causes: Sequence[Trace] = (),
     ) -> Any:
-        """Run a function on an event and answer what it returned, both as JSON.
+        """Run a function on an event and return its result, both as JSON.
 
         Args:
             name_or_arn: the function.
@@ -181,7 +181,7 @@ class Functions:
         return json.loads(returned)
 
     def _run(self, function: Function, payload: str, execution: Execution) -> str:
-        """Run the handler and answer what it returned, as JSON."""
+        """Run the handler and return its result as JSON."""
         try:
             with self._executions.run(execution):
                 answer = resolve(function.handler)(json.loads(payload), Context(function, execution))
@@ -204,7 +204,7 @@ def resolve(handler: str) -> Callable[[object, Context], object]:
 
 @contextmanager
 def environment(function: Function, trace: Trace, endpoint_url: str) -> Iterator[None]:
-    """Give the process the environment of a function's invocation for as long as the context lasts.
+    """Set the environment of a function's invocation for as long as the context lasts.
 
     The names are Lambda's (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html); the
     endpoint and the operator's own AWS files are pointed at the local cloud and at nothing.

@@ -2,9 +2,9 @@
 
 Events and answers have the shapes of
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. Routes are
-those of the packaged definition; others get what it says for `MISSING_AUTHENTICATION_TOKEN`. What is
-signed must be signed rightly. Unsigned requests are let in unless told otherwise: whoever reaches this
-loopback port is this machine's operator.
+those of the packaged definition; others get what it says for `MISSING_AUTHENTICATION_TOKEN`. Signatures must
+be correct. Unsigned requests are accepted unless that is disabled, since only this machine's operator can
+reach this loopback port.
 
 moto: its API Gateway, which calls no function, is not used.
 """
@@ -86,7 +86,7 @@ class Gateway:
         self._api = Api("none", "none")
 
     def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
-        """Answer one request; a stage name before the path is taken off, as in the URL on AWS."""
+        """Answer one request; a stage name before the path, as in URLs on AWS, is removed."""
         path = environ["RAW_URI"].partition("?")[0].removeprefix(f"/{self._api.stage}") or "/"
         body: bytes = environ["wsgi.input"].getvalue()
         if len(body) > LARGEST_BODY_BYTES:
@@ -105,7 +105,7 @@ class Gateway:
         return self._answer(answer, environ)
 
     def _refusal(self, environ: WSGIEnvironment) -> HttpAnswer | None:
-        """Return the answer to a request that is not signed as it should be."""
+        """Return the answer to a request that is not signed correctly."""
         try:
             claim = self._signatures.check(environ)
         except RefusedError as refused:
@@ -120,7 +120,7 @@ class Gateway:
         return None
 
     def _own_answer(self, kind: str, status: int, text: str) -> HttpAnswer:
-        """Answer as the API's definition has the gateway answer this, or as the gateway does by itself.
+        """Return the gateway's own answer, as the API's definition or else the gateway's default has it.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-gatewayResponse-definition.html
         """
@@ -182,7 +182,7 @@ class Gateway:
         return bool(kind) and (kind in self._api.binary_types or "*/*" in self._api.binary_types)
 
     def _answer(self, answer: Any, environ: WSGIEnvironment) -> HttpAnswer:
-        """Turn the function's answer into HTTP; one that has not the documented shape is a 502."""
+        """Return the function's answer as HTTP; one without the documented shape gives a 502."""
         try:
             status = int(answer["statusCode"])
             headers = {**(answer.get("headers") or {})}
@@ -198,7 +198,7 @@ class Gateway:
 
 
 def message(status: int, text: str) -> HttpAnswer:
-    """Answer as the gateway itself does."""
+    """Return an answer in the gateway's own form."""
     return HttpAnswer(status, {"Content-Type": "application/json"}, json.dumps({"message": text}).encode())
 
 

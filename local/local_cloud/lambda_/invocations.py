@@ -21,7 +21,7 @@ from local_cloud.lambda_.functions import Function, FunctionError, Functions
 LOG = logging.getLogger(__name__)
 RETRY_AFTER = (timedelta(minutes=1), timedelta(minutes=2))
 Deliver = Callable[[str, str, Mapping[str, str]], None]
-"""Put a message on a queue: (queue ARN, body, attributes)."""
+"""Puts a message on a queue: (queue ARN, body, attributes)."""
 
 
 class Invocations:
@@ -33,7 +33,7 @@ class Invocations:
         self._deliver = deliver
 
     def send(self, function: str, event: object) -> None:
-        """Have a function run on an event, as soon as its turn comes."""
+        """Queue an invocation of a function with an event."""
         try:
             found = self._functions.get(function)
         except FunctionError as error:

@@ -1,7 +1,7 @@
 """Trace headers: which invocation makes a call, and which invocations led to it.
 
 Lambda gives an invocation `_X_AMZN_TRACE_ID`, the SDK sends it as `X-Amzn-Trace-Id` with every call, SQS
-keeps it with a message as `AWSTraceHeader`, and the next invocation goes on from there
+keeps it with a message as `AWSTraceHeader`, and the next invocation continues from there
 (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html). Its shape is X-Ray's
 (https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html): the root names the chain of
 invocations, the parent this one. The lineage counts the chain's invocations by function; AWS does not
@@ -28,7 +28,7 @@ class Trace:
         return self.lineage.get(_short(function_arn), 0)
 
     def written(self) -> str:
-        """Write the header."""
+        """Return the header."""
         lineage = "|".join(f"{function}:{count}" for function, count in self.lineage.items())
         return f"Root={self.root};Parent={self.parent};Sampled=0;Lineage={lineage}"
 

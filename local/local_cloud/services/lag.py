@@ -1,7 +1,7 @@
 """Listings that lag: what was made a moment ago is not shown yet, and cannot be found by its id.
 
-AWS promises no more: https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html. What is gone
-is gone at once, and tags are shown as they are.
+AWS does not promise more: https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html.
+Deletions are visible at once, and tags are shown as they are.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from local_cloud.call import AwsError, Call, Handler, PassOn
 
 Shown = Mapping[str, Any]
 AsOf = Callable[[Shown, datetime], Shown]
-"""Answer a thing as it was at a moment."""
+"""Returns a thing as it was at a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Listing:
 
 
 def lagging(handler: Handler, listing: Listing, now: Callable[[], datetime]) -> Handler:
-    """Have a handler answer what could be seen some time ago, where a fault has it so."""
+    """Return a handler that answers with an earlier state if a fault prescribes it."""
 
     def handle(call: Call, pass_on: PassOn) -> Shown | None:
         answer = handler(call, pass_on)

@@ -1,7 +1,8 @@
 """The events that Auto Scaling puts on the default bus, in their documented shapes. Pure.
 
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-event-reference.html;
-`Origin` and `Destination`: warm-pools-eventbridge-events.html of the same guide.
+`Origin` and `Destination`: warm-pools-eventbridge-events.html, refreshes:
+instance-refresh-eventbridge-events.html of the same guide.
 """
 
 from dataclasses import dataclass
@@ -31,10 +32,6 @@ class Way:
     def members(self) -> dict[str, str]:
         """Return the two members that say so."""
         return {"Origin": self.origin.value, "Destination": self.destination.value}
-
-
-LAUNCHED = Way(Place.EC2, Place.GROUP)
-ENDED = Way(Place.GROUP, Place.EC2)
 
 
 def action_began(hook: Hook, group_arn: str, token: str, instance_id: str, way: Way) -> Event:
@@ -70,6 +67,16 @@ def launch_failed(activity: Activity, instance_arn: str | None, way: Way, at: da
 def termination_succeeded(activity: Activity, instance_arn: str, way: Way, at: datetime) -> Event:
     """Tell that an instance is terminated."""
     return _scaled("EC2 Instance Terminate Successful", activity, instance_arn, way, at)
+
+
+def refresh_changed(what: str, group: str, group_arn: str, refresh_id: str) -> Event:
+    """Tell that an instance refresh is `Started`, `Succeeded` or `Cancelled`."""
+    return {
+        "source": "aws.autoscaling",
+        "detail-type": f"EC2 Auto Scaling Instance Refresh {what}",
+        "resources": [group_arn],
+        "detail": {"InstanceRefreshId": refresh_id, "AutoScalingGroupName": group},
+    }
 
 
 def _scaled(kind: str, activity: Activity, instance_arn: str | None, way: Way, at: datetime) -> Event:

@@ -16,9 +16,11 @@ from moto.autoscaling import models
 from moto.autoscaling.models import FakeAutoScalingGroup, autoscaling_backends
 from moto.ec2.models.instances import Instance
 
-from local_cloud.call import AwsError
+from local_cloud.call import AwsError, Call
 from local_cloud.services.autoscaling.activities import Activity
+from local_cloud.services.autoscaling.events import Place, Way
 from local_cloud.services.autoscaling.hooks import Hook
+from local_cloud.services.autoscaling.refresh_request import Refresh
 from local_cloud.services.ec2.world import Region
 
 GROUP_TAG = "aws:autoscaling:groupName"
@@ -36,7 +38,15 @@ class State(StrEnum):
     TERMINATING_WAIT = "Terminating:Wait"
     TERMINATING_PROCEED = "Terminating:Proceed"
     TERMINATED = "Terminated"
+    STOPPED = "Stopped"
+    HIBERNATED = "Hibernated"
+    RUNNING = "Running"
 
+
+WARMED = "Warmed:"
+"""Before the states of an instance in a warm pool."""
+READY = (State.STOPPED, State.HIBERNATED, State.RUNNING)
+"""The states of an instance that waits in a warm pool to be needed."""
 
 COUNTED = (State.PENDING, State.PENDING_WAIT, State.PENDING_PROCEED, State.IN_SERVICE)
 """The states of the instances that make up the desired capacity."""
@@ -52,11 +62,39 @@ class Member:
     activity: Activity
     """The launch, or later the termination, that is under way or was the last."""
     joined_at: datetime
-    lifecycle_state: str = State.PENDING
+    state: State = State.PENDING
+    is_warm: bool = False
+    """Whether it is in the group's warm pool, or on its way there."""
+    origin: Place = Place.EC2
+    """Where it came from last."""
+    returns: bool = False
+    """Whether it goes back to the warm pool instead of being terminated."""
+    in_service_at: datetime | None = None
     health_status: str = "Healthy"
     protected_from_scale_in: bool = False
     launch_template: dict[str, str] | None = None
     launch_configuration_name: str | None = None
+
+    @property
+    def lifecycle_state(self) -> str:
+        """Return the state as AWS shows it."""
+        return f"{WARMED}{self.state}" if self.is_warm else self.state.value
+
+    @lifecycle_state.setter
+    def lifecycle_state(self, shown: str) -> None:
+        """Enter a state that moto sets: standby, or in service again."""
+        self.state = State(shown)
+
+    @property
+    def way_in(self) -> Way:
+        """Return from where to where its launch takes it."""
+        return Way(self.origin, Place.WARM_POOL if self.is_warm else Place.GROUP)
+
+    @property
+    def way_out(self) -> Way:
+        """Return from where to where its termination takes it."""
+        origin = Place.WARM_POOL if self.is_warm else Place.GROUP
+        return Way(origin, Place.WARM_POOL if self.returns else Place.EC2)
 
     @property
     def instance_id(self) -> str:
@@ -81,12 +119,12 @@ class Member:
     @property
     def is_counted(self) -> bool:
         """Return whether it is part of the desired capacity."""
-        return self.lifecycle_state in COUNTED
+        return not self.is_warm and self.state in COUNTED
 
     @property
     def is_ending(self) -> bool:
         """Return whether it is on its way out."""
-        return self.lifecycle_state in ENDING
+        return self.state in ENDING
 
 
 class Group(FakeAutoScalingGroup):
@@ -96,6 +134,12 @@ class Group(FakeAutoScalingGroup):
         """Make the group as moto does, without instances."""
         self.hooks: dict[str, Hook] = {}
         self.activities: list[Activity] = []
+        self.warm_members: list[Member] = []
+        self.pool_is_deleted = False
+        """Whether the warm pool goes as soon as it is empty."""
+        self.refreshes: list[Refresh] = []
+        self.surplus = 0
+        """How many instances more than desired there may be while they are replaced."""
         self.is_retrying = False
         """Whether a launch that failed is to be tried again."""
         super().__init__(*args, **kwargs)
@@ -115,6 +159,11 @@ class Group(FakeAutoScalingGroup):
         """Return its instances, the oldest first."""
         states: list[Any] = self.instance_states
         return states
+
+    @property
+    def warm_pool_size(self) -> int | None:
+        """Return how many instances the warm pool has, if there is one."""
+        return len(self.warm_members) if self.warm_pool else None
 
     @property
     def is_deleted(self) -> bool:
@@ -157,7 +206,12 @@ def group_named(region: Region, name: str) -> Group:
 def member_of(groups: Iterable[Group], instance_id: str) -> Member | None:
     """Return the instance as a group has it."""
     for group in groups:
-        for member in group.members:
+        for member in (*group.members, *group.warm_members):
             if member.instance_id == instance_id:
                 return member
     return None
+
+
+def group_of(call: Call) -> Group:
+    """Return the group that a call names, by name or ARN."""
+    return group_named(Region.of(call), call.params.get("AutoScalingGroupName", "").rpartition("/")[2])

@@ -44,6 +44,12 @@ def template_of(group: Group) -> dict[str, str] | None:
     }
 
 
+def named_template(group: Group) -> dict[str, str] | None:
+    """Return the launch template of a group's new instance, as its description shows it."""
+    template = template_of(group)
+    return template and {**template, "LaunchTemplateName": group.ec2_launch_template.name}  # type: ignore[union-attr]
+
+
 def places(group: Group) -> list[tuple[str, str | None]]:
     """Return the zones and subnets to launch in, the emptiest zone first, else in the group's order.
 

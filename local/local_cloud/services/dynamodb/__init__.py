@@ -2,12 +2,12 @@
 
 AWS: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/Welcome.html; items expire some time after
 their time (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html).
-moto: keeps the tables and applies every rule of a call. It looks through the whole table for each Query and
+moto: keeps the tables and applies every rule of a call. It reads the whole table for each Query and
 sorts it twice, copies whole tables before each transaction, and keeps expired items.
 Added: a Query is shown only the items of the partition that it asks for, a transaction copies its own items
 alone, time to live deletes, stale reads on demand.
 
-What takes the place of moto's methods is there for speed alone, and halves what the suite takes:
+The replacements of moto's methods are for speed only, and halve the time of the suite:
 `pytest tests/app/test_retention.py` takes 57 s of processor time, and without one of them `undo` 97 s,
 `expressions` 80 s, `order` 69 s, `pace` 64 s, `sizes` 60 s; without all of them 118 s.
 """
@@ -51,7 +51,7 @@ PLAIN = frozenset(
 NAME = re.compile(r"[#:]\w+")
 """A name or a value of an expression's own."""
 REARRANGING = ("UpdateTable", "ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction")
-"""Operations after which a table's order is made anew."""
+"""Operations after which a table's order is rebuilt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class DynamoDb:
     service = "dynamodb"
 
     def __init__(self, clock: Clock, timeline: Timeline, staleness: Callable[[], timedelta]) -> None:
-        """Keep what stale reads need for as long as `staleness` says how stale they may be."""
+        """Keep what stale reads need, as far back as `staleness`."""
         self._clock = clock
         self._timeline = timeline
         self._history = History(clock.now, staleness)
@@ -96,7 +96,7 @@ class DynamoDb:
 
     @property
     def past(self) -> StandIn:
-        """What answers reads of the past that are moto's to answer otherwise."""
+        """Answers reads of the past, which otherwise go to moto."""
         return Past(dict.fromkeys(("GetItem", "BatchGetItem", "Scan"), self._read))
 
     def clear(self) -> None:
@@ -106,7 +106,7 @@ class DynamoDb:
         self._tokens.clear()
 
     def _query(self, call: Call, pass_on: PassOn) -> Mapping[str, Any] | None:
-        """Let moto answer from one partition; what it would refuse it sees whole, and refuses."""
+        """Have moto answer from one partition; a query that it would refuse it gets unchanged."""
         order = self._order(call.region, str(call.params.get("TableName")))
         partition = partition_asked_for(call.params, order) if order else None
         if order is None or partition is None:
@@ -122,7 +122,7 @@ class DynamoDb:
         return None
 
     def _read(self, call: Call, pass_on: PassOn) -> None:
-        """Let moto answer from the tables as they were."""
+        """Have moto answer from the tables as they were."""
         names = call.params.get("RequestItems", (call.params.get("TableName"),))
         orders = [order for name in names if (order := self._order(call.region, str(name)))]
         with ExitStack() as stack:
@@ -144,7 +144,7 @@ class DynamoDb:
                 self._history.before_write(order, primary)
 
     def _transact(self, call: Call, pass_on: PassOn) -> Mapping[str, Any] | None:
-        """Let moto write all or nothing, once for each token, without a copy of every item that there is."""
+        """Have moto write all or nothing, once for each token, without copying all existing items."""
         now, token = self._clock.now(), call.params.get("ClientRequestToken")
         self._tokens = {each: at for each, at in self._tokens.items() if at > now - TOKENS_LAST}
         if token in self._tokens:
@@ -167,7 +167,7 @@ class DynamoDb:
         return None
 
     def _follow(self, call: Call, pass_on: PassOn) -> None:
-        """Let moto write, then take over what has become of each item named."""
+        """Have moto write, then copy the new state of each named item."""
         self._remember(call)
         pass_on()
         self._take_over(call)
@@ -244,7 +244,7 @@ def find_table(region: str, name: str) -> Any | None:
 
 
 def partition_asked_for(params: Mapping[str, Any], order: TableOrder) -> Any | None:
-    """Return the partition that a Query's key condition names; None where moto has to say what is wrong."""
+    """Return the partition in a Query's key condition; None if moto has to report what is wrong."""
     ordering = order.orderings.get(params.get("IndexName"))
     expression = params.get("KeyConditionExpression")
     if ordering is None or not expression:
@@ -263,9 +263,9 @@ def partition_asked_for(params: Mapping[str, Any], order: TableOrder) -> Any | N
 
 
 def is_plain(params: Mapping[str, Any]) -> bool:
-    """Return whether a Query with a sound key condition holds nothing else that could be wrong.
+    """Return whether a Query with a valid key condition has nothing else that could be wrong.
 
-    Most of an idle app's queries are of this kind and find nothing; they need no answer of moto's.
+    Most of an idle app's queries are of this kind and find nothing; they do not need moto.
     """
     names = (*params.get("ExpressionAttributeNames", ()), *params.get("ExpressionAttributeValues", ()))
     wrong_read = params.get("ConsistentRead") and "IndexName" in params

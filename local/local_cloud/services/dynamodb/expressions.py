@@ -1,10 +1,10 @@
-"""moto's work on expressions, done once for each expression where its outcome is the same every time.
+"""Does moto's work on expressions once for each expression, where the result is always the same.
 
 A job's item has dozens of attributes, and the app sends the same few expressions again and again. For each
-node of an update expression, moto's validators work out anew which kinds of node they look at; the first
-three of them look at every node's whole subtree, though all they ask is whether the expression itself is
-sound. A condition is parsed twice for each write, with a regular expression made for each token. Invariant:
-an expression that moto refuses is refused by moto, each time it comes.
+node of an update expression, moto's validators compute again which kinds of node they check; the first three
+of them check every node's whole subtree, though the result depends only on the expression itself. A condition
+is parsed twice for each write, with a regular expression made for each token. Invariant: an expression that
+moto refuses is refused by moto, every time.
 """
 
 from collections import OrderedDict, defaultdict
@@ -32,7 +32,7 @@ PARSE_CONDITION: Callable[[Any], Any] = CONDITIONS.parse
 
 
 def quicken() -> None:
-    """Put the faster ways in the place of moto's."""
+    """Replace moto's implementations with the faster ones."""
     # setattr, since mypy takes no assignment to a method
     setattr(NODES["DepthFirstTraverser"], "traverse", traverse)  # noqa: B010
     setattr(NODES["Node"], "find_clauses", find_clauses)  # noqa: B010
@@ -129,7 +129,7 @@ def twin_of(node: Any) -> Any:
 
 
 def validate(self: Any) -> Any:
-    """Look at an update expression with every validator; with those of the expression alone only once.
+    """Validate an update expression; validators of the expression alone run only once for it.
 
     What is parsed knows the names and table keys that it is sound with, and so does every copy of it.
     """

@@ -1,8 +1,8 @@
-"""What items were before they were last written, for reads that are not up to date.
+"""Earlier states of items, for reads that are not up to date.
 
-It remembers nothing while no fault asks for a stale read, and begins when one does. Invariant: after
-`before_write` of every write, `changed_since` names every item that was written after a moment, and what it
-was then, as far back as the fault goes.
+It records nothing until a fault asks for stale reads. Invariant: after `before_write` of every write,
+`changed_since` returns every item that was written after a moment, with its state at that moment, as far back
+as the fault goes.
 """
 
 import copy
@@ -32,14 +32,14 @@ class History:
     """The latest changes of every table, oldest first."""
 
     def __init__(self, now: Callable[[], datetime], staleness: Callable[[], timedelta]) -> None:
-        """Go back as far as `staleness` says at every write."""
+        """At every write, use the present `staleness`."""
         self._now = now
         self._staleness = staleness
         self._changes: deque[Change] = deque()
 
     @property
     def wanted(self) -> bool:
-        """Return whether writes are to be remembered; if not, what was remembered is of no use any more."""
+        """Return whether writes are to be recorded; if not, earlier records are useless."""
         if self._staleness():
             return True
         self._changes.clear()

@@ -1,6 +1,6 @@
 """The items of a table by partition and in order, for the table's own key and each of its indexes.
 
-Invariant: after `refresh` of every item that was written, each ordering holds exactly the items that have
+Invariant: after `refresh` of every item that was written, each ordering has exactly the items that have
 its key attributes.
 """
 
@@ -42,7 +42,7 @@ class Ordering:
     places: dict[Primary, tuple[Value, Primary]] = field(default_factory=dict)
 
     def put(self, primary: Primary, attributes: Mapping[str, Any]) -> None:
-        """Give an item its place; one that lacks a key attribute of the index has none."""
+        """Insert an item; one that lacks a key attribute of the index is left out."""
         place = self.place_of(primary, attributes)
         if place is None:
             return
@@ -55,7 +55,7 @@ class Ordering:
         return (key[0], (*key[1:], *primary)) if len(key) == len(self.schema) else None
 
     def remove(self, primary: Primary) -> None:
-        """Take an item out, if it is in."""
+        """Remove an item, if it is there."""
         place = self.places.pop(primary, None)
         if place is None:
             return
@@ -70,7 +70,7 @@ class TableOrder:
     """All orderings of one of moto's tables, and its items by key."""
 
     def __init__(self, table: Any) -> None:
-        """Order what the table holds now."""
+        """Order the present items of the table."""
         self.table = table
         self.key = [name for name in (table.hash_key_attr, table.range_key_attr) if name]
         self.items: dict[Primary, Any] = {}
@@ -108,7 +108,7 @@ class TableOrder:
         return primary_of({name: DynamoType(attributes[name]) for name in self.key}, self.key)
 
     def refresh(self, attributes: Mapping[str, Any]) -> None:
-        """Take over what has become of an item; its key is among `attributes`, as a client sends them."""
+        """Copy the new state of an item; its key is among `attributes`, as a client sends them."""
         primary = self.primary_in(attributes)
         if primary is None:
             return  # a write that was refused
@@ -118,7 +118,7 @@ class TableOrder:
             self._place(primary, item)
 
     def remove(self, primary: Primary) -> None:
-        """Take an item out of every ordering, if it is in."""
+        """Remove an item from every ordering, if it is there."""
         self.items.pop(primary, None)
         for ordering in self.orderings.values():
             ordering.remove(primary)

@@ -1,8 +1,8 @@
-"""How moto writes DynamoDB's results, at a fraction of the cost.
+"""Makes moto render DynamoDB's results at a fraction of the cost.
 
-A job's item has dozens of attributes. moto asks of each what it is, in the way that fits anything; and for
-each of the ten members that an attribute value may have, its serialiser tries every spelling it knows, but
-what it is given here is in DynamoDB's own words already.
+A job's item has dozens of attributes. moto inspects each in a general way; and for each of the ten
+members that an attribute value may have, its serialiser tries every spelling it knows, although the results
+here have DynamoDB's own names already.
 """
 
 import base64
@@ -21,7 +21,7 @@ AS_THEY_ARE = frozenset({"S", "N", "BOOL", "NULL"})
 
 
 def quicken() -> None:
-    """Put the faster loops in the place of moto's."""
+    """Replace moto's loops with the faster ones."""
     # setattr, since mypy takes no assignment to a method
     setattr(DynamoResult, "execute_result", execute_result)  # noqa: B010
     vars(responses)["dynamo_to_dict"] = plain
@@ -42,7 +42,7 @@ def plain(value: Any) -> Any:
 
 
 def execute_result(self: ActionResult, context: ActionContext) -> Any:
-    """Write a result whose names are the model's; one with other things in it goes moto's way."""
+    """Render a result whose names are in the model; moto renders any other."""
     try:
         body = json.dumps(self.result, default=_binary)
     except TypeError:

@@ -1,8 +1,8 @@
 """The sizes of items and of their attributes, as moto counts them, in bytes, at a fraction of the cost.
 
-moto holds an item to its limit by measuring all of it before each attribute that is set; an item of forty
-attributes is measured forty times when it is made. Here a new item's attributes are added up as they come,
-and a text of ASCII is measured without encoding it. Invariant: what is refused is what moto would refuse.
+moto enforces the size limit by measuring the whole item before each attribute that is set, so an item of
+forty attributes is measured forty times when it is created. Here a new item's attributes are added up, and an
+ASCII text is measured without encoding it. Invariant: exactly what moto would refuse is refused.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ LARGEST_ITEM_BYTES = 405_000
 
 
 def quicken() -> None:
-    """Put the faster ways in the place of moto's."""
+    """Replace moto's implementations with the faster ones."""
     # setattr, since mypy takes no assignment to a method
     setattr(DynamoType, "size", size)  # noqa: B010
     setattr(MODELS["LimitedSizeDict"], "__setitem__", set_attribute)  # noqa: B010
@@ -45,7 +45,7 @@ def size(self: Any) -> int:
 
 
 def bytes_of(value: Any) -> int:
-    """Return the bytes of what an item holds under a name."""
+    """Return the size of an attribute of an item, in bytes."""
     return size(value) if type(value) is DynamoType else text_bytes(str(value))
 
 
@@ -61,7 +61,7 @@ def set_attribute(self: Any, name: str, value: Any) -> None:
 
 
 def make_item(self: Any, hash_key: Any, range_key: Any, attrs: dict[str, Any]) -> None:
-    """Make an item of attributes as a client sends them."""
+    """Create an item from attributes as a client sends them."""
     self.hash_key, self.range_key = hash_key, range_key
     self.attrs = MODELS["LimitedSizeDict"]()
     total = 0

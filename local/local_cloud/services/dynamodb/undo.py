@@ -1,9 +1,8 @@
 """Undoes a failed transaction at the cost of its items.
 
-To be able to put things back, moto copies whole tables before each TransactWriteItems: with some thousand
-items in a table that is most of what a job takes. Here only the items that the transaction names are copied,
-and put back where moto would have put the table back. Invariant: after a refused transaction every item is
-what it was.
+To be able to undo it, moto copies whole tables before each TransactWriteItems; with some thousand items in a
+table, that is most of the time of a job. Here only the items in the transaction are copied, and restored when
+moto would have restored the table. Invariant: after a refused transaction every item is as it was before.
 """
 
 import copy
@@ -29,7 +28,7 @@ class Undo:
 
     @contextmanager
     def in_place_of_a_copy(self) -> Iterator[None]:
-        """Give moto the table itself for as long as the context lasts, when it asks for a copy of it."""
+        """While the context lasts, give moto the table itself when it copies it."""
         self._table.__deepcopy__ = lambda _: self._table  # shadows the method; calls run one at a time
         try:
             yield
@@ -37,7 +36,7 @@ class Undo:
             del self._table.__deepcopy__
 
     def put_back(self) -> None:
-        """Make every item what it was."""
+        """Restore every item."""
         for key, item in self._before:
             if item is None:
                 self._table.delete_item(key[0], key[1] if len(key) > 1 else None)

@@ -1,4 +1,4 @@
-"""EC2 and EBS: resources that take their time, hold bytes, have limits, and are listed page by page.
+"""EC2 and EBS: resources that take time, have contents and limits, and are listed page by page.
 
 An instance is a directory, a volume is a directory, a snapshot is a tree of one. One module per kind of
 thing: `instances` (with `launching`, `admission` and `instance_listing`), `volumes` (with `volume_types` and
@@ -56,7 +56,7 @@ class Ec2:
     service = "ec2"
 
     def __init__(self, ground: CloudContext) -> None:
-        """Stand on `ground`; the bytes lie below its root."""
+        """Build on `ground`; the bytes are below its root."""
         world = World(ground)
         self._now = ground.clock.now
         self._contents = Contents(ground.root / "ebs")
@@ -84,12 +84,12 @@ class Ec2:
 
     @property
     def on_running(self) -> list[Callable[[str, str], None]]:
-        """Whom to tell, with region and instance id, that an instance runs: launched, or started again."""
+        """The functions to call, with region and instance id, when an instance runs."""
         return self._instances.on_running
 
     @property
     def on_gone(self) -> list[Callable[[str, str], None]]:
-        """Whom to tell, with region and instance id, that an instance stops or terminates."""
+        """The functions to call, with region and instance id, when an instance stops or terminates."""
         return self._instances.on_gone
 
     @property
@@ -122,11 +122,11 @@ class Ec2:
         return self._instances.state(account, region, instance_id)
 
     def volume_directory(self, volume_id: str) -> Path:
-        """Return where a volume's bytes lie now."""
+        """Return the directory that has a volume's bytes now."""
         return self._disks.path(volume_id)
 
     def fail(self, resource_id: str, reason: str) -> None:
-        """Have the next snapshot or copy to end that is, or is made of, `resource_id` end in error."""
+        """Make the next snapshot or copy that is, or is made of, `resource_id` end in error."""
         self._snapshots.fail(resource_id, reason)
 
     def _let_go(self, region: Region, instance: Instance) -> None:

@@ -1,8 +1,8 @@
 """EC2's request token buckets, per account and region, refilled on the simulated clock.
 
 Sizes and refills: https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html. A request takes a
-token of its operation's bucket; RunInstances also takes one resource token per instance. An empty bucket
-answers `RequestLimitExceeded`, and takes nothing.
+token of its operation's bucket; RunInstances also takes one resource token per instance. With an empty
+bucket the answer is `RequestLimitExceeded`, and no token is taken.
 """
 
 import threading
@@ -57,7 +57,7 @@ class Bucket:
         self._filled_at = now
 
     def take(self, tokens: float, now: datetime) -> bool:
-        """Take so many tokens if they are there."""
+        """Take this many tokens, if they are there."""
         elapsed = max(0.0, (now - self._filled_at).total_seconds())
         self._tokens = min(self._rate.size, self._tokens + elapsed * self._rate.per_second)
         self._filled_at = now
@@ -79,7 +79,7 @@ class TokenBuckets:
         """Take the tokens an EC2 call costs.
 
         Raises:
-            AwsError: a bucket does not hold them.
+            AwsError: a bucket does not have them.
         """
         name, rate = rate_of(call.operation, call.params)
         self._take(call, name, rate, 1)

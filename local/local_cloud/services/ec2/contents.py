@@ -1,16 +1,16 @@
-"""Where the bytes of volumes and snapshots lie: a content-addressed store of directory trees.
+"""Stores the bytes of volumes and snapshots: a content-addressed store of directory trees.
 
-A volume's bytes are a directory. `capture` takes a tree of it: a listing (path, kind, mode, owner, times,
+A volume's bytes are a directory. `capture` makes a tree of it: a listing (path, kind, mode, owner, times,
 digest) and one blob per distinct file content, named by its SHA-256; unchanged files are neither read nor
 stored again. `materialise` writes a tree out, byte for byte. Invariants: a blob's name is the hash of its
-bytes; a tree stays whole as long as somebody holds it, and goes, with the blobs nobody else needs, when
-the last one releases it.
+bytes; a tree is kept as long as it has a user, and is deleted, with the blobs that no other tree needs, when
+the last user releases it.
 
-Trees that are taken together are what their directories were at one instant, as snapshots of volumes are
+Trees that are captured together show their directories at one instant, as snapshots of volumes do
 ("The point-in-time snapshot is created immediately",
 https://docs.aws.amazon.com/ebs/latest/userguide/ebs-snapshots.html): a pass counts only if nothing changed
-between its start and its end. What is not quiet for the length of one pass within half a second is taken as
-the last pass found it. Sockets and devices are left out; hard links become files of their own.
+between its start and its end. If nothing stays unchanged for a whole pass within half a second, the result of
+the last pass is used. Sockets and devices are left out; hard links become files of their own.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A captured directory; `size_bytes` is what its files hold together."""
+    """A captured directory; `size_bytes` is the total of its files."""
 
     id: TreeId
     size_bytes: int
@@ -63,7 +63,7 @@ class Source:
     without: Collection[str] = ()
 
     def scan(self) -> dict[str, Scanned]:
-        """Look at all of it."""
+        """Scan all of it."""
         return scan(self.folder, self.without)
 
 
@@ -85,7 +85,7 @@ class Contents:
         self._known: dict[tuple[int, int], tuple[Scanned, str]] = {}
 
     def capture(self, sources: Sequence[Source]) -> list[Tree]:
-        """Take a tree of each source, all as they are at one instant, and hold each once.
+        """Capture a tree of each source, all at one instant, and hold each once.
 
         A folder that does not exist is an empty tree.
         """
@@ -106,13 +106,13 @@ class Contents:
                 return self._store(listings)
 
     def hold(self, tree: TreeId) -> None:
-        """Need `tree` once more (a copy of the snapshot, for one)."""
+        """Add a user of `tree`, such as a copy of the snapshot."""
         if not self._holds[tree]:
             raise KeyError(tree)
         self._holds[tree] += 1
 
     def release(self, tree: TreeId) -> None:
-        """Need `tree` once less; when nobody needs it, delete it and every blob only it used."""
+        """Remove a user of `tree`; without any, delete it and every blob that only it used."""
         self._holds[tree] -= 1
         if self._holds[tree] > 0:
             return
@@ -126,7 +126,7 @@ class Contents:
                 self._drop(digest)
 
     def materialise(self, tree: TreeId, folder: Path) -> None:
-        """Write `tree` into `folder`, which is made if need be and should hold nothing the tree names."""
+        """Write `tree` into `folder`, which is created if missing and should have none of its names."""
         folder.mkdir(parents=True, exist_ok=True)
         entries = list(self._read(tree))
         for entry in entries:
@@ -170,7 +170,7 @@ class Contents:
         """Return a file's digest, after storing its bytes, or a link's target.
 
         Raises:
-            ChangedError: it does not look as `seen` any more, and this is not the last try.
+            ChangedError: it differs from `seen` by now, and this is not the last try.
         """
         content = str(file.readlink()) if seen.kind is Kind.LINK else self._take(file)
         if look(file) != seen and not last:
@@ -180,7 +180,7 @@ class Contents:
         return content
 
     def _take(self, file: Path) -> str:
-        """Copy the bytes of `file` into the store and answer their digest."""
+        """Copy the bytes of `file` into the store and return their digest."""
         self._blobs.mkdir(parents=True, exist_ok=True)
         partial = self._blobs / f"partial-{next(self._partial)}"
         digest = hashlib.sha256()
@@ -250,7 +250,7 @@ def _digests(entries: Collection[Entry] | Iterator[Entry]) -> set[str]:
 
 
 def _dress(entry: Entry, target: Path) -> None:
-    """Give what was written its owner (where we may), mode and time; children come before their parents."""
+    """Set the owner (where permitted), mode and time of what was written; children come first."""
     if os.geteuid() == 0:
         os.chown(target, entry.uid, entry.gid, follow_symlinks=False)
     if entry.kind != Kind.LINK:

@@ -1,7 +1,7 @@
-"""CopySnapshot: a snapshot brought into the region the call is made in.
+"""CopySnapshot: copies a snapshot into the region in which the call is made.
 
-The copy holds the same bytes, has only the tags the call gives it, shows a volume id that means nothing,
-and is `pending` longer than a snapshot. Its end is told in the destination region.
+The copy has the same bytes, only the tags of the call, a meaningless volume id, and is `pending` longer than
+a snapshot. The event of its end is on the bus of the destination region.
 
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html; when a copy is incremental,
 and how it is encrypted: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-copy-snapshot.html; copies
@@ -10,7 +10,7 @@ is deleted before the copy is done, makes the copy fail later ("Source snapshot 
 EBS events); one that is not complete is refused, as CreateVolume refuses it.
 
 moto: copies at once.
-Added: `pending`, the quota of copies, sources that go meanwhile, contents, events.
+Added: `pending`, the quota of copies, sources that are deleted meanwhile, contents, events.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""Where the bytes of volumes lie: a volume is a directory, and an instance's directory is its root volume.
+"""Keeps the bytes of volumes: a volume is a directory, and an instance's directory is its root volume.
 
-A volume lies at `ebs/volumes/<id>`. While it is attached it lies in the instance's directory, at
+A volume is at `ebs/volumes/<id>`. While it is attached it is in the instance's directory, at
 `volumes/<device without /dev/>`, as if it were mounted there, and `ebs/volumes/<id>` is a link to it; a
-root volume is the instance's directory itself, but for `volumes`. Invariant: `ebs/volumes/<id>` leads to
+root volume is the instance's directory itself, without `volumes`. Invariant: `ebs/volumes/<id>` leads to
 the bytes as long as the volume exists.
 """
 
@@ -26,7 +26,7 @@ class Disks:
         self._contents = contents
 
     def create(self, volume_id: str, tree: Tree | None) -> None:
-        """Make a volume's directory, empty or with what `tree` holds."""
+        """Create a volume's directory, empty or with the contents of `tree`."""
         (self._volumes / volume_id).mkdir(parents=True)
         if tree:
             self._contents.materialise(tree.id, self._volumes / volume_id)
@@ -36,11 +36,11 @@ class Disks:
         shutil.rmtree(self._volumes / volume_id, ignore_errors=True)
 
     def path(self, volume_id: str) -> Path:
-        """Return where a volume's bytes lie now."""
+        """Return the directory that has a volume's bytes now."""
         return (self._volumes / volume_id).resolve()
 
     def capture(self, volume_ids: Sequence[str]) -> list[Tree]:
-        """Take a tree of each volume's bytes, as they all are at one instant."""
+        """Capture a tree of each volume's bytes, all at one instant."""
         places = [self.path(volume_id) for volume_id in volume_ids]
         return self._contents.capture(
             [Source(place, without=(MOUNTS,) if self._is_root(place) else ()) for place in places]
@@ -51,7 +51,7 @@ class Disks:
         return self._instances / instance_id
 
     def attach(self, volume_id: str, instance_id: str, device: str, *, root: bool) -> None:
-        """Let a volume appear in the instance's directory; what lies there already stays."""
+        """Attach a volume in the instance's directory; what is there already stays."""
         home = self._volumes / volume_id
         place = (
             self.instance(instance_id) if root else self.instance(instance_id) / MOUNTS / folder_of(device)
@@ -65,7 +65,7 @@ class Disks:
         home.symlink_to(place.resolve())
 
     def detach(self, volume_id: str) -> None:
-        """Take a volume out of its instance's directory; a folder that was removed is an empty volume."""
+        """Detach a volume from its instance's directory; if the folder was removed, it is empty."""
         home = self._volumes / volume_id
         place = self.path(volume_id)
         home.unlink()

@@ -23,7 +23,7 @@ class Span:
     ended_at: datetime
 
     def members(self) -> dict[str, str]:
-        """Return the two members that say so."""
+        """Return the two members of an event for this."""
         return {"startTime": _time(self.started_at), "endTime": _time(self.ended_at)}
 
 

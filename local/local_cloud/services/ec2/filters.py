@@ -4,10 +4,10 @@ Filters: a resource passes if every filter has a value that matches; `*` stands 
 for one, a backslash takes the next character as it is; values are case-sensitive and a call may have 200
 of them (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html).
 
-Pages: `MaxResults` from 5 to 1,000, and a token that says where to go on
+Pages: `MaxResults` from 5 to 1,000, and a token that says where to continue
 (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Query-Requests.html#api-pagination). A page is cut
 before it is filtered, so that it may be short or empty and yet have a token, as that page warns; only a
-filter of ids without wildcards comes first, or each look at some of many things would look at them all.
+filter of ids without wildcards is applied first, or a call for some of many things would read all of them.
 """
 
 import base64
@@ -31,7 +31,7 @@ LARGEST_PAGE = 1000
 
 
 def member(*path: str) -> Field:
-    """Look at the member of a resource that `path` leads to; lists on the way are looked at item by item."""
+    """Return the field that yields the members at `path`; lists on the way are followed item by item."""
 
     def values(resource: Any, ahead: Sequence[str] = path) -> Iterable[Any]:
         if isinstance(resource, list):
@@ -56,7 +56,7 @@ def _tag(key: str) -> Field:
 
 
 def passes(filters: Sequence[Mapping[str, Any]], fields: Mapping[str, Field]) -> Callable[[Resource], bool]:
-    """Make the test that `filters` stand for.
+    """Return the test that `filters` describe.
 
     Raises:
         AwsError: a filter is unknown or incomplete, or there are too many values.
@@ -73,7 +73,7 @@ def passes(filters: Sequence[Mapping[str, Any]], fields: Mapping[str, Field]) ->
 def by_id_and_tags(
     filters: Sequence[Mapping[str, Any]], fields: Mapping[str, Field], id_filter: str
 ) -> Callable[[Resource], bool]:
-    """Make the part of the test that needs a resource's id and tags alone.
+    """Return the part of the test that needs only a resource's id and tags.
 
     Asked first, it saves putting together what a call for a few of many resources will not show.
     """
@@ -117,12 +117,12 @@ def _pattern(value: str) -> re.Pattern[str]:
 
 
 def _pieces(value: str) -> list[str]:
-    """Take a filter's value apart into characters, each with the backslash before it, if it has one."""
+    """Return the characters of a filter's value, each with the backslash before it, if any."""
     return re.findall(r"\\.|.", value, re.DOTALL)
 
 
 def _text(value: Any) -> str:
-    """Write a value as filters name it."""
+    """Return a value as filters name it."""
     if isinstance(value, bool):
         return str(value).lower()
     if hasattr(value, "isoformat"):

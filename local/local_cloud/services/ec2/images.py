@@ -34,7 +34,7 @@ class Image(Ami):
         instance: Instance | None = None,
         **named: Any,
     ) -> None:
-        """Make it without devices, and drop the snapshot that moto makes for every image."""
+        """Create the image without devices, and drop the snapshot that moto makes for every image."""
         super().__init__(backend, random_ami_id(), instance=instance, root_device_type="ebs", **named)
         del backend.snapshots[self.ebs_snapshot.id]
         self.devices: list[dict[str, Any]] = []

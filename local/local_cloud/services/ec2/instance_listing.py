@@ -145,7 +145,7 @@ def instances_in(region: Region, ids: Sequence[str]) -> list[Instance]:
 def describe_reservation(
     region: Region, reservation_id: str, instances: Sequence[Instance]
 ) -> dict[str, Any]:
-    """Show instances that were launched together, as EC2 does."""
+    """Return instances that were launched together, as EC2 shows them."""
     return {
         "ReservationId": reservation_id,
         "OwnerId": region.account,

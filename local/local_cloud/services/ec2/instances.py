@@ -1,14 +1,14 @@
-"""Instances: from `pending` to `terminated`, each change taking its time and told as an event.
+"""Instances: from `pending` to `terminated`; each change takes time and makes an event.
 
 An instance's directory exists from the launch until it is terminated; then its volumes are deleted, or
-detached where they are to outlive it. A terminated instance can be seen for an hour more.
+detached if they are to outlive it. A terminated instance is still listed for an hour.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html;
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StopInstances.html, API_StartInstances.html,
 API_TerminateInstances.html, API_RebootInstances.html
 
-moto: keeps the instances; they run, stop and end at once and in silence.
-Added: states that last, directories, volumes that go or stay, events.
+moto: keeps the instances; they start, stop and end at once and without events.
+Added: states that last, directories, volumes that are deleted or stay, events.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,13 +55,13 @@ class Instances:
         self._launching = Launching(volumes, disks, admission)
         self._known: dict[str, tuple[Region, Instance]] = {}
         self.on_running: list[Noticed] = []
-        """Told that an instance runs: after its launch, and whenever it is started again."""
+        """Called when an instance runs: after its launch, and whenever it is started again."""
         self.on_gone: list[Noticed] = []
-        """Told that an instance does not run any more: it stops or terminates."""
+        """Called when an instance no longer runs: it stops or terminates."""
         self.on_state: list[StateNoticed] = []
-        """Told every new state."""
+        """Called with every new state."""
         self.on_ended: list[Callable[[Region, Instance], None]] = []
-        """Told of an instance that is about to be `terminated`."""
+        """Called before an instance becomes `terminated`."""
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the operations done here."""
@@ -192,7 +192,7 @@ class Instances:
         self._set(region, instance, "stopped")
 
     def _terminated(self, region: Region, instance: Instance) -> None:
-        """Let go of the volumes, the root volume last, and of the directory."""
+        """Detach the volumes, the root volume last, and drop the directory."""
         devices = [name for name, _ in instance.get_block_device_mapping]
         for device in sorted(devices, key=lambda name: name == instance.root_device_name):
             block = instance.block_device_mapping[device]
@@ -213,7 +213,7 @@ class Instances:
         )
 
     def _forget(self, region: Region, instance: Instance) -> None:
-        """Take a terminated instance out of sight."""
+        """Hide a terminated instance."""
         self._known.pop(instance.id, None)
         region.backend.tags.pop(instance.id, None)
         for reservation in list(region.backend.reservations.values()):
@@ -225,7 +225,7 @@ class Instances:
     def _soon(
         self, region: Region, instance: Instance, state: str, change: Callable[[Region, Instance], None]
     ) -> None:
-        """Have `change` made after a while, unless the instance has left `state` by then."""
+        """Schedule `change` after a while, unless the instance has left `state` by then."""
         quotas = self._world.quotas
         delay = quotas.instance_pending if state == "pending" else quotas.instance_stopping
 
@@ -236,7 +236,7 @@ class Instances:
         self._world.later(delay, step, f"{instance.id} leaves {state}")
 
     def _set(self, region: Region, instance: Instance, state: str) -> None:
-        """Enter a state, and tell it."""
+        """Enter a state and put its event on the bus."""
         instance._state.name, instance._state.code = state, STATES[state]
         self._world.tell(region, instance_changed(region.account, region.name, instance.id, state))
         for notice in self.on_state:
@@ -259,7 +259,7 @@ class Instances:
 
 
 def _change(instance: Instance, before: Mapping[str, str]) -> dict[str, Any]:
-    """Show a change of state."""
+    """Return a change of state, as EC2 shows it."""
     previous = before[instance.id]
     return {
         "InstanceId": instance.id,

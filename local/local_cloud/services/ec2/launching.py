@@ -1,12 +1,12 @@
-"""RunInstances: what a launch asks for becomes moto's instances, each with its volumes and its directory.
+"""RunInstances: makes the instances of a launch, each with its volumes and its directory.
 
-Any image id will do; one that is not registered is a machine with an empty root volume of 8 GiB. Block
-devices come from the image, then the launch template, then the request, the later one deciding
+Any image id is accepted; an image that is not registered has an empty root volume of 8 GiB. Block
+devices come from the image, then the launch template, then the request, the last of which takes precedence
 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concepts.html). Any other parameter
-of the request decides over that of the template; tags are merged by key
+of the request takes precedence over that of the template; tags are merged by key
 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/launch-instances-from-launch-template.html). The same
-client token answers the same reservation, and other parameters with it are an error. All is checked before
-anything is made.
+client token gives the same reservation, and other parameters with it are an error. Everything is checked
+before anything is made.
 
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
 

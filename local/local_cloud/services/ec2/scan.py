@@ -1,6 +1,6 @@
-"""What lies below a directory, as far as it can be told without reading a file.
+"""Scans a directory, as far as is possible without reading files.
 
-Two looks that are equal, with nothing stamped as late as the first, mean that nothing changed in between:
+Two equal scans, with no time as late as the first scan, mean that nothing changed in between:
 every write moves a file's inode change time, even one that puts the modification time back.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Kind(StrEnum):
-    """What lies at a path."""
+    """The kind of what is at a path."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -27,11 +27,11 @@ KINDS = {
     stat.S_IFLNK: Kind.LINK,
     stat.S_IFIFO: Kind.PIPE,
 }
-"""The kinds that are looked at; sockets and devices are not."""
+"""The kinds that are scanned; sockets and devices are not."""
 
 
 class Scanned(NamedTuple):
-    """One look at one path; equal looks mean an unchanged file."""
+    """The scan of one path; equal scans mean an unchanged file."""
 
     device: int
     inode: int
@@ -53,12 +53,12 @@ class Scanned(NamedTuple):
 
 
 def look(file: Path) -> Scanned:
-    """Look at one path, not following links."""
+    """Scan one path, without following links."""
     return _seen(file.lstat())
 
 
 def scan(folder: Path, without: Collection[str] = ()) -> dict[str, Scanned]:
-    """Look at all below `folder` but its children in `without`: path → look, parents before children.
+    """Scan all below `folder` except its children in `without`: path → scan, parents before children.
 
     What goes while we look is left out; a folder that does not exist has nothing in it.
     """

@@ -1,7 +1,7 @@
-"""DescribeSnapshots: whose snapshots, which, and page by page.
+"""DescribeSnapshots: snapshots by owner, filtered and page by page.
 
-An account sees its own snapshots; nobody shares any with it here, so other owners' are none, `amazon`'s
-included. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSnapshots.html
+An account sees its own snapshots; none are shared with it here, so other owners, `amazon` included, have
+none. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSnapshots.html
 
 moto: ignores owners and pages.
 Added: both, the documented filters, snapshots that are pending or in error.
@@ -108,7 +108,7 @@ class SnapshotListing:
 
 
 def not_yet_complete(snapshot: Mapping[str, Any], then: datetime) -> Mapping[str, Any]:
-    """Show a snapshot as it was `then`: pending, if it was not complete."""
+    """Return a snapshot as it was `then`: pending, if it was not complete."""
     if snapshot.get("CompletionTime", then) <= then:
         return snapshot
     earlier = {name: value for name, value in snapshot.items() if name != "CompletionTime"}

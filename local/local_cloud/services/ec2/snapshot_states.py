@@ -1,4 +1,4 @@
-"""What moto does not know of snapshots: their contents, when they complete, what became of them.
+"""What moto does not record of snapshots: their contents, when they complete, and how they ended.
 
 A snapshot that moto has and this table has not (one that CopyImage made, for instance) is complete and empty.
 """
@@ -85,12 +85,12 @@ class SnapshotStates:
         self._unfinished: dict[Region, list[SnapshotState]] = {}
 
     def add(self, state: SnapshotState) -> None:
-        """Enter a snapshot."""
+        """Add a snapshot."""
         self._states[state.id] = state
         self._unfinished.setdefault(state.region, []).append(state)
 
     def remove(self, snapshot_id: str) -> SnapshotState | None:
-        """Strike a snapshot out, and answer what was known of it."""
+        """Remove a snapshot, and return its record."""
         return self._states.pop(snapshot_id, None)
 
     def get(self, snapshot_id: str) -> SnapshotState | None:
@@ -98,7 +98,7 @@ class SnapshotStates:
         return self._states.get(snapshot_id)
 
     def tree(self, snapshot_id: str) -> Tree | None:
-        """Return what a snapshot holds."""
+        """Return the contents of a snapshot."""
         state = self._states.get(snapshot_id)
         return state.tree if state else None
 

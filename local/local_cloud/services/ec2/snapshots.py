@@ -1,7 +1,7 @@
-"""Snapshots of volumes: how CreateSnapshot and CreateSnapshots begin them, how they end, how they go.
+"""Snapshots of volumes: how CreateSnapshot and CreateSnapshots begin them, their end, their deletion.
 
-The bytes are taken when the call is made; the snapshot stays `pending` for a while and then completes, or
-ends in `error` where that was asked for. The snapshots of one CreateSnapshots complete together, and if
+The bytes are captured when the call is made; the snapshot stays `pending` for a while and then completes, or
+ends in `error` if that was requested. The snapshots of one CreateSnapshots complete together, and if
 one fails all fail.
 
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshots.html, API_CreateSnapshot.html,
@@ -12,7 +12,7 @@ complete together: https://repost.aws/knowledge-center/ebs-snapshot-ec2-ami-crea
 no error for an instance with nothing left to snapshot, nor the text for an excluded root volume: both are
 `InvalidParameterValue` here.
 
-moto: completes a snapshot at once, ignores what CreateSnapshots is to leave out and copy, and deletes a
+moto: completes a snapshot at once, ignores exclusions and the tags to copy in CreateSnapshots, and deletes a
 snapshot that an image uses.
 Added: `pending`, quotas, exclusions, tags of the source, `InvalidSnapshot.InUse`, contents, events.
 """
@@ -51,7 +51,7 @@ class Snapshots:
     """The snapshots of every account and region."""
 
     def __init__(self, world: World, disks: Disks, contents: Contents, states: SnapshotStates) -> None:
-        """Take the bytes from `disks` into `contents`, and enter the rest in `states`."""
+        """Capture the bytes of `disks` in `contents`, and keep the rest in `states`."""
         self._world = world
         self._disks = disks
         self._contents = contents
@@ -96,7 +96,7 @@ class Snapshots:
         tell: Tell | None,
         done: Callable[[], None] = lambda: None,
     ) -> list[SnapshotState]:
-        """Take all volumes' bytes at one instant and begin their snapshots; `tell` makes the event."""
+        """Capture all volumes' bytes at one instant and begin their snapshots; `tell` makes the event."""
         self._check_quotas(region, wanted)
         started_at = self._world.now()
         due_at = started_at + self._world.quotas.snapshot_pending
@@ -135,7 +135,7 @@ class Snapshots:
         return {}
 
     def forget(self, snapshot_id: str) -> None:
-        """Let go of a deleted snapshot's bytes; one in progress counts until it would have completed."""
+        """Release a deleted snapshot's bytes; one in progress counts until it would have completed."""
         state = self._states.get(snapshot_id)
         if state is None:
             return
@@ -147,11 +147,11 @@ class Snapshots:
             self._states.remove(snapshot_id)
 
     def fail(self, resource_id: str, reason: str) -> None:
-        """Have the next snapshot or copy to end that is, or is made of, `resource_id` end in error."""
+        """Make the next snapshot or copy that is, or is made of, `resource_id` end in error."""
         self._failures[resource_id] = reason
 
     def finish(self, state: SnapshotState) -> Outcome | None:
-        """End a snapshot or a copy, and answer how; None for one that was deleted meanwhile."""
+        """End a snapshot or a copy, and return how; None if it was deleted meanwhile."""
         state.ended_at = self._world.now()
         if state.deleted:
             self._states.remove(state.id)
@@ -208,7 +208,7 @@ class Snapshots:
             raise AwsError("SnapshotLimitExceeded", "Maximum allowed active snapshot limit exceeded.")
 
     def _tags(self, region: Region, volume: Volume, params: Mapping[str, Any]) -> dict[str, str]:
-        """Return the tags of a volume's snapshot: the volume's own where asked for, and those of the call."""
+        """Return the tags of a volume's snapshot: the volume's own, if requested, and those of the call."""
         copied = tags_of(region.backend, volume.id) if params.get("CopyTagsFromSource") == "volume" else []
         own = {tag["Key"]: tag["Value"] for tag in copied if not tag["Key"].startswith("aws:")}
         tags = own | requested_tags(params, "snapshot")["snapshot"]
@@ -248,7 +248,7 @@ def root_volume_id(instance: Instance) -> str:
 
 
 def _show(region: Region, state: SnapshotState) -> dict[str, Any]:
-    """Show a snapshot as the calls that begin one do."""
+    """Return a snapshot as the calls that begin one show it."""
     snapshot = state.snapshot
     return {
         "SnapshotId": snapshot.id,

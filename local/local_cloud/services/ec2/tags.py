@@ -1,4 +1,4 @@
-"""Tags of EC2 resources: read from moto's table, and the tags a creating call asks for.
+"""Tags of EC2 resources: read from moto's table, and the tags in creating calls.
 
 Rules: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions. A creating
 call is refused before it makes anything when one of its tags breaks them.

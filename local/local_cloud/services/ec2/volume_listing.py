@@ -78,7 +78,7 @@ class VolumeListing:
 
 
 def describe_volume(region: Region, volume: Volume, state: str) -> dict[str, Any]:
-    """Show a volume as EC2 does."""
+    """Return a volume as EC2 shows it."""
     shown = {
         "VolumeId": volume.id,
         "VolumeType": volume.volume_type,

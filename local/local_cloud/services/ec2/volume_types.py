@@ -34,7 +34,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class VolumeType:
-    """A type's sizes in GiB, and the IOPS that can be asked for, if any, in all and for each GiB."""
+    """A type's sizes in GiB, and the IOPS that can be requested, if any, in total and per GiB."""
 
     sizes: Span
     iops: Span | None = None
@@ -65,7 +65,7 @@ def performance(wanted: Mapping[str, Any], size: int) -> dict[str, int | None]:
     """Return the IOPS and throughput of a volume of `size` GiB, as DescribeVolumes shows them.
 
     Raises:
-        AwsError: the type cannot have what is wanted.
+        AwsError: the type does not allow this.
     """
     name = wanted.get("VolumeType") or "gp2"
     kind = VOLUME_TYPES[name]

@@ -52,7 +52,7 @@ class Volumes:
         }
 
     def create_volume(self, call: Call, _: PassOn) -> Mapping[str, Any]:
-        """Create a volume that is `creating` for a while; the same client token answers the same volume."""
+        """Create a volume that is `creating` for a while; the same client token gives the same volume."""
         region = Region.of(call)
         token = call.params.get("ClientToken")
         asked = {name: value for name, value in call.params.items() if name != "ClientToken"}
@@ -173,7 +173,7 @@ class Volumes:
         return "creating" if volume.id in self._creating else volume.status
 
     def delete(self, region: Region, volume_id: str) -> None:
-        """Delete a volume with its bytes, and tell it."""
+        """Delete a volume with its bytes, and put the event on the bus."""
         region.backend.delete_volume(volume_id)
         region.backend.tags.pop(volume_id, None)
         self._disks.delete(volume_id)

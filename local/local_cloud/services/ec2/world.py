@@ -1,4 +1,4 @@
-"""What this package's modules act on: regions as moto keeps them, the time, later changes, events.
+"""What the modules of this package share: regions as moto keeps them, the time, later changes, events.
 
 moto's backends are the store of truth for what moto knows; the other modules add what it lacks, keyed by the
 resource's id. Invariant: one change at a time, under the lock that calls to EC2 hold too.
@@ -95,11 +95,11 @@ class World:
         self.root = ground.root
 
     def now(self) -> datetime:
-        """Return the simulated time, in whole seconds, as the answers show it."""
+        """Return the simulated time in whole seconds, as answers show it."""
         return self._ground.clock.now().replace(microsecond=0)
 
     def later(self, delay: timedelta, change: Callable[[], None], label: str) -> None:
-        """Have `change` made `delay` from now."""
+        """Schedule `change` `delay` from now."""
 
         def alone() -> None:
             with lock_of("ec2"):
@@ -113,7 +113,7 @@ class World:
 
 
 def aware(moment: datetime) -> datetime:
-    """Read a time of moto's, which is UTC and does not say so."""
+    """Return a time of moto as an aware one; moto's times are UTC without saying so."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

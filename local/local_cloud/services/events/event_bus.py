@@ -1,4 +1,4 @@
-"""EventBridge: events on their way from services to rules to targets, and rules that fire on a schedule.
+"""EventBridge: delivers events from services to the targets of rules, and fires rules on a schedule.
 
 moto keeps the rules of each region's bus and matches their patterns
 (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html); this delivers: to
@@ -59,7 +59,7 @@ class EventBus:
         self._on_its_way(event, lambda: self._route(region, event))
 
     def _on_its_way(self, event: Event, arrive: Action) -> None:
-        """Have an event arrive: now and once, or as the faults in force will have it."""
+        """Deliver an event: now and once, or as the active faults prescribe."""
         effect = self._faults.for_event(event["detail-type"]) or Effect.model_construct()
         for _ in range(0 if effect.drop else effect.duplicate or 1):
             self._timeline.after(effect.delay or timedelta(0), arrive, f"event {event['detail-type']}")

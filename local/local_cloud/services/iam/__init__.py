@@ -1,7 +1,7 @@
-"""IAM, as far as every call meets it: by which access key, and whether it is signed by it.
+"""IAM, as far as every call needs it: checks the access key and the signature.
 
 AWS: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html.
-moto: its IAM is moto's alone. It takes any access key and any signature.
-Added: `sigv4` computes what a request's signature has to be, `signatures` holds requests to it, `refusals`
-says no in each service's words. Policies are not enforced.
+moto: keeps IAM's resources, but accepts any access key and any signature.
+Added: `sigv4` computes the right signature of a request, `signatures` checks requests, `refusals` has each
+service's error. Policies are not enforced.
 """

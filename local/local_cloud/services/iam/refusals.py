@@ -1,4 +1,4 @@
-"""How each service says no to a request that is not signed as it should be.
+"""How each service refuses a request that is not signed correctly.
 
 S3: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. EC2:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html. Services that speak JSON:
@@ -93,7 +93,7 @@ EC2_MESSAGE = "AWS was not able to validate the provided access credentials"
 
 
 def in_words_of(service: str, refused: RefusedError) -> AwsError:
-    """Return the error that a service (by botocore's name) answers with."""
+    """Return the error with which a service (by botocore's name) answers."""
     dialect = BY_SERVICE.get(service) or BY_PROTOCOL.get(protocol_of(service), QUERY)
     code, status = dialect[refused.wrong]
     return AwsError(code, EC2_MESSAGE if code == "AuthFailure" else refused.message, status)

@@ -1,6 +1,6 @@
-"""Holds every request to its signature: a known access key, its secret, its session token.
+"""Checks the signature of every request: a known access key, its secret, its session token.
 
-What is signed in the header is not checked for its date, since clients outside live on the wall clock. A
+The date of a signature in the header is not checked, since clients outside use the wall clock. A
 presigned URL is checked for its expiry on the simulated clock; it allows one method on one path with the
 headers it signed, and no other `x-amz-` header. Signature Version 2 and anonymous requests are refused, as
 for buckets made today.
@@ -44,7 +44,7 @@ class Signatures:
         """Return who signed a request.
 
         Raises:
-            RefusedError: nobody who is known here did, or not this request.
+            RefusedError: no known identity signed it, or it was changed after it was signed.
         """
         claim = self._claim(environ)
         if claim.access_key not in self._secrets:
@@ -111,7 +111,7 @@ class Signatures:
 
 
 def unknown(service: str) -> str:
-    """Return what a service says to an access key that it does not know."""
+    """Return a service's error for an unknown access key."""
     if service == "s3":
         return "The AWS Access Key Id you provided does not exist in our records."
     return INVALID_TOKEN

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4: what a request says of its signature, and what the signature has to be. Pure.
+"""AWS Signature Version 4: parses the signature of a request and computes the right one. Pure.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. S3 alone does not
 normalise the path, and takes the hash of the body from a header, which `s3/payload.py` compares with the
@@ -25,12 +25,12 @@ AUTHORIZATION = re.compile(
 
 
 class MalformedSignatureError(ValueError):
-    """A request says of its signature what makes no sense."""
+    """The request's signature is malformed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a request says of its own signature."""
+    """The signature of a request, and its parameters."""
 
     access_key: str
     date: str
@@ -169,7 +169,7 @@ def canonical_query(query: str) -> str:
 
 
 def encode(text: str) -> str:
-    """Return a part of a query, percent-encoded as AWS has it, whatever was encoded before."""
+    """Return a part of a query, percent-encoded as AWS does it, however it was encoded before."""
     return quote(unquote_to_bytes(text), safe="~")
 
 

@@ -1,6 +1,6 @@
-"""S3: strict where moto believes everything, then moto.
+"""S3: checks what moto accepts unchecked, then passes the call on to moto.
 
-Every request must be meant for the bucket's region, and carry the body that it says it carries.
+Every request must be for the bucket's region, and its body must match its headers.
 
 AWS: https://docs.aws.amazon.com/AmazonS3/latest/API/Welcome.html.
 moto: keeps buckets, objects and uploads, and answers every operation once it has been checked here.
@@ -57,7 +57,7 @@ class S3:
 
 
 def _with(check: Any) -> Handler:
-    """Make a handler that only checks, and leaves the answer to moto."""
+    """Return a handler that only checks, and leaves the answer to moto."""
 
     def handle(call: Call, _: PassOn) -> None:
         check(call)

@@ -1,4 +1,4 @@
-"""What S3 demands of a copy's source before moto copies: conditions, size, range.
+"""Checks what S3 requires of a copy's source, before moto copies: conditions, size, range.
 
 Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html and
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html

@@ -1,4 +1,4 @@
-"""Whether the body of an S3 request is what its sender says: length, SHA-256, MD5, checksums, trailers.
+"""Checks the body of an S3 request against its headers: length, SHA-256, MD5, checksums, trailers.
 
 Sources: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html,
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html (the aws-chunked encoding),
@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
 CRC32C and CRC64NVME are checked where the package `awscrt` is installed; in Python alone they would take
 seconds. Chunk signatures are not checked; the checksum of a whole multipart object is refused.
 
-moto: stores any body, whatever its headers say of it.
+moto: stores any body without comparing it with its headers.
 """
 
 import base64
@@ -54,7 +54,7 @@ LENGTHS = {"crc32": 4, "crc32c": 4, "crc64nvme": 8, "sha1": 20, "sha256": 32, "s
 
 
 def check_payload(environ: WSGIEnvironment, *, signed_in_header: bool) -> None:
-    """Raise AwsError where the body is not what the headers or trailers say."""
+    """Raise AwsError if the body does not match the headers or trailers."""
     body: bytes = environ["wsgi.input"].getvalue()
     declared = header(environ, "x-amz-content-sha256")
     if declared is None and signed_in_header:
@@ -154,7 +154,7 @@ def checksums_of(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def _decoded(text: str, length: int) -> bytes | None:
-    """Return what base64 `text` holds, if it is `length` bytes."""
+    """Return the bytes in base64 `text`, if there are `length` of them."""
     try:
         value = base64.b64decode(text, validate=True)
     except binascii.Error:

@@ -14,7 +14,7 @@ from local_cloud.services.s3.store import object_at, read_range
 
 
 def get_object(call: Call, pass_on: PassOn) -> None:
-    """Return a range of an object; whatever is not a plain range is left to moto."""
+    """Return a range of an object; moto handles anything but a plain range."""
     stored = object_at(call.params["Bucket"], call.params["Key"], call.params.get("VersionId"))
     wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", call.params.get("Range", ""))
     is_plain = not any(name.startswith("Response") or name == "PartNumber" for name in call.params)
@@ -24,11 +24,11 @@ def get_object(call: Call, pass_on: PassOn) -> None:
     if response.status_code == 200:
         _fill(response, stored, wanted)
     else:
-        pass_on()  # the answer to a HEAD has no body that says what is wrong
+        pass_on()  # the answer to a HEAD has no body to say what is wrong
 
 
 def _headers(call: Call, pass_on: PassOn) -> Response:
-    """Let moto answer the request as a HEAD of the whole object."""
+    """Return moto's answer to a HEAD of the whole object."""
     span = call.environ.pop("HTTP_RANGE")
     call.environ["REQUEST_METHOD"] = "HEAD"
     try:
@@ -39,10 +39,10 @@ def _headers(call: Call, pass_on: PassOn) -> Response:
 
 
 def _fill(response: Response, stored: Any, wanted: re.Match[str]) -> None:
-    """Turn the answer about the whole object into one of the range."""
+    """Change the answer about the whole object into one about the range."""
     size: int = stored.size
     begin, end = _span(wanted[1], wanted[2], size)
-    if begin > end:  # last before first: as if no range had been asked for
+    if begin > end:  # last before first: as if no range had been requested
         response.set_data(read_range(stored, 0, size))
         return
     if begin >= size:
@@ -57,7 +57,7 @@ def _fill(response: Response, stored: Any, wanted: re.Match[str]) -> None:
 
 def _span(first: str, last: str, size: int) -> tuple[int, int]:
     """Return the first and the last byte meant; a first byte of `size` or more cannot be served."""
-    if not first:  # the last so many bytes
+    if not first:  # the last N bytes
         return (max(0, size - int(last)), max(size - 1, 0)) if int(last) and size else (size, size)
     begin = int(first)
     if begin >= size:

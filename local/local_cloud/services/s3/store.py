@@ -1,6 +1,7 @@
-"""Looks into what moto keeps of S3: buckets, objects, uploads. Nothing here changes it.
+"""Reads moto's state of S3: buckets, objects, uploads. Nothing here changes it.
 
-moto's names are kept inside; its objects come out as they are, since their bytes are read in place.
+moto's internal names are used only here; its objects are returned as they are, as their bytes are read in
+place.
 """
 
 from collections.abc import Mapping

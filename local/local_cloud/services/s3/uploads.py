@@ -1,4 +1,4 @@
-"""What S3 demands of multipart uploads where moto is laxer or falls over.
+"""Checks what S3 requires of multipart uploads, where moto is laxer or crashes.
 
 Part numbers, order, and the upload's existence are checked before moto sees the call; moto itself refuses a
 wrong ETag (InvalidPart), a small part (EntityTooSmall) and an object that exists (`If-None-Match: *`).
@@ -26,7 +26,7 @@ def check_part(params: Mapping[str, Any]) -> None:
 
 
 def complete_upload(call: Call, pass_on: PassOn) -> None:
-    """Let moto complete the upload if it is one S3 would complete; then free the parts, which moto keeps."""
+    """Have moto complete the upload if S3 would; then free the parts, which moto keeps."""
     if checksums_of(call.environ):
         raise AwsError(
             "NotImplemented", "The local cloud does not check the checksum of a whole object.", 501

@@ -1,9 +1,9 @@
-"""Some of moto's inner loops for SQS, and the deletion of a batch, at a fraction of the cost.
+"""Makes some of moto's inner loops for SQS, and the deletion of a batch, cost a fraction.
 
-For each message that it hands out moto counts the whole queue three times, asks the clock twice for each
-message that waits, and for each one that is deleted writes the queue anew. With a few thousand messages in a
-queue that is most of what a simulated minute takes. With few in it, most is the copy that it hands out, made
-in the way that fits anything, and a receipt handle made letter by letter.
+For each message that it returns, moto counts the whole queue three times, reads the clock twice for each
+waiting message, and for each deletion rebuilds the queue. With a few thousand messages in a queue, that is
+most of the time of a simulated minute. With few messages, most of the time goes into a general deep copy of
+the message and a receipt handle made letter by letter.
 """
 
 from collections.abc import Collection
@@ -18,7 +18,7 @@ from local_cloud.moto_pace import LOWER_CASE
 
 
 def quicken() -> None:
-    """Put the faster loops in the place of moto's."""
+    """Replace moto's loops with the faster ones."""
     # setattr, since mypy takes no assignment to a method
     setattr(Queue, "messages", property(visible_messages))  # noqa: B010
     setattr(SQSBackend, "is_message_valid_based_on_retention_period", is_retained)  # noqa: B010

@@ -1,10 +1,11 @@
-"""SQS event source mappings: messages become batches, batches invocations, answers deletions.
+"""SQS event source mappings: batches of messages invoke functions, whose answers delete messages.
 
 Follows https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html: a batch whose function
 fails comes back after the queue's visibility timeout; with ReportBatchItemFailures only the messages named
-do. moto keeps the queues and moves messages to their dead-letter queues. Nothing polls: whatever makes a
-message visible sets an action on the timeline for that moment. A chain of invocations that goes through a
-queue back to the same function is cut (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
+do. moto keeps the queues and moves messages to their dead-letter queues. There is no polling: a call that
+makes a message visible schedules an action on the timeline for that moment. A chain of invocations that goes
+through a queue back to the same function is cut
+(https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
 
 moto: keeps queues and messages; nothing of its own takes messages to a function.
 Added: the mappings, their batches and their partial answers, the recursion limit.
@@ -61,7 +62,7 @@ class Queues:
         quicken()
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Look at every call that can make a message visible."""
+        """Observe every call that can make a message visible."""
         others = ("ChangeMessageVisibility", "ChangeMessageVisibilityBatch", "SetQueueAttributes")
         sending = dict.fromkeys(("SendMessage", "SendMessageBatch"), self._send)
         return {**sending, **dict.fromkeys(others, self._pass_and_wake)}
@@ -146,7 +147,7 @@ class Queues:
         return [message for message in messages if message not in looping]
 
     def _run(self, mapping: SourceMapping, messages: list[Any]) -> list[Any]:
-        """Run the function on a batch and answer the messages that are done."""
+        """Run the function on a batch and return the messages that are done."""
         records = [record_of(mapping.queue_arn, message) for message in messages]
         causes = [trace for message in messages if (trace := trace_of(message))]
         try:
@@ -172,7 +173,7 @@ def next_visible_at(queue_arn: str) -> datetime | None:
 
 
 def receive(mapping: SourceMapping) -> list[Any]:
-    """Take a batch of moto's messages off a queue, for its visibility timeout."""
+    """Receive a batch of moto's messages from a queue, for its visibility timeout."""
     _, _, _, region, account, name = mapping.queue_arn.split(":", 5)
     with lock_of("sqs"):
         backend = moto_backend("sqs")[account][region]
@@ -214,7 +215,7 @@ def trace_of(message: Any) -> Trace | None:
 def failed_ids(answer: Any, ids: set[str]) -> set[str]:
     """Read a partial batch response: which messages failed.
 
-    No failures listed is success; an answer that names none of the batch's messages, or is malformed, fails
+    No failures listed is success; an answer that is malformed, or names none of the batch's messages, fails
     the whole batch, as the page above says.
     """
     if not answer:
@@ -228,7 +229,7 @@ def failed_ids(answer: Any, ids: set[str]) -> set[str]:
 
 
 def record_of(queue_arn: str, message: Any) -> dict[str, Any]:
-    """Write a message as Lambda's event shows it (https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html)."""
+    """Return a message as Lambda's event shows it (https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html)."""
     return {
         "messageId": message.id,
         "receiptHandle": message.receipt_handle,

@@ -1,7 +1,7 @@
 """SSM: agents, and commands that really run in the instances' directories.
 
 AWS: https://docs.aws.amazon.com/systems-manager/latest/APIReference/Welcome.html.
-moto: Parameter Store and the users' own documents are moto's. Its SendCommand takes any instance and says
+moto: has Parameter Store and the users' own documents. Its SendCommand accepts any instance and returns
 Success without running anything.
 Added: agents that come online, Run Command with its states, outputs, time-outs and events, cancelling,
 `AWS-RunShellScript`, listings that lag.
@@ -34,7 +34,7 @@ Answer = Callable[[Call], Mapping[str, Any]]
 
 
 class Ssm:
-    """SSM as far as moto lacks it; the EC2 stand-in tells it what becomes of instances."""
+    """The parts of SSM that moto lacks; the EC2 stand-in reports changes of instances to it."""
 
     service = "ssm"
 
@@ -62,16 +62,16 @@ class Ssm:
         return checked | {"GetDocument": _get_document, "DescribeDocument": _describe_document}
 
     def running(self, region: str, instance_id: str) -> None:
-        """Take note that an instance runs: its agent comes online later."""
+        """Note that an instance runs: its agent comes online later."""
         self._agents.start(region, instance_id)
 
     def stopped(self, region: str, instance_id: str) -> None:
-        """Take note that an instance stops: its scripts die and its agent is lost."""
+        """Note that an instance stops: its scripts die and its agent is lost."""
         self._agents.lose(region, instance_id)
         self._commands.interrupt(instance_id)
 
     def gone(self, region: str, instance_id: str) -> None:
-        """Take note that an instance is terminated: its scripts die and its agent is forgotten."""
+        """Note that an instance is terminated: its scripts die and its agent is forgotten."""
         self._agents.forget(region, instance_id)
         self._commands.give_up(region, instance_id)
 

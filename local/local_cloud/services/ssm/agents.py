@@ -1,4 +1,4 @@
-"""SSM agents: which instances can be reached, and what DescribeInstanceInformation says of them.
+"""SSM agents: which instances can be reached, and what DescribeInstanceInformation shows.
 
 An instance's agent registers and is Online a while after the instance runs. It is ConnectionLost while its
 instance is stopped, and comes back by itself. A terminated instance is forgotten. An instance with the tag
@@ -59,7 +59,7 @@ class Agents:
         self._agents: dict[tuple[str, str], Agent] = {}
 
     def start(self, region: str, instance_id: str) -> None:
-        """Have the agent of an instance that now runs come online after its while."""
+        """Schedule the agent of an instance that now runs to come online after a while."""
         self.lose(region, instance_id)
         self._ground.timeline.after(
             self._ground.quotas.agent_online_after,

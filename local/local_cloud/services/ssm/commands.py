@@ -98,7 +98,7 @@ class Command:
 
     @property
     def deliver_until(self) -> datetime:
-        """After this the command is not started any more (SendCommand, TimeoutSeconds)."""
+        """After this the command is no longer started (SendCommand, TimeoutSeconds)."""
         return self.requested_at + timedelta(seconds=self.request.get("TimeoutSeconds", 3600))
 
     @property
@@ -191,7 +191,7 @@ def _merged(stdout: str, stderr: str) -> str:
 
 
 def show_step(command: Command, invocation: Invocation, step: Step) -> dict[str, Any]:
-    """Return what GetCommandInvocation says of one step; output appears once the step has ended."""
+    """Return what GetCommandInvocation shows of one step; output appears once the step has ended."""
     result = next((result for result in invocation.results if result.name == step.name), None)
     state = invocation.state if result is None else result.state
     started_at = result.started_at if result else invocation.started_at

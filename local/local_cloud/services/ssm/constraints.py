@@ -1,4 +1,4 @@
-"""The constraints on SSM's inputs that AWS publishes in the API's own model, held as the service holds them.
+"""Checks SSM's inputs against the constraints that AWS publishes in the API's own model.
 
 Neither botocore nor moto enforces them: lengths, ranges, patterns and enumerations
 (https://docs.aws.amazon.com/systems-manager/latest/APIReference/CommonErrors.html, ValidationException).

@@ -215,7 +215,7 @@ def _as_text(found: re.Match[str], values: Mapping[str, Any]) -> str:
 
 
 def about_document(name: str) -> dict[str, Any]:
-    """Answer GetDocument and DescribeDocument, in one, of a document that AWS owns."""
+    """Return the answer of GetDocument and DescribeDocument, in one, for a document of AWS."""
     content = OWNED_BY_AWS[name]
     about = {
         "Name": name,

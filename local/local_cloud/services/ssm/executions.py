@@ -4,10 +4,11 @@ Invariant: an execution reports its end exactly once, on the timeline, or never 
 executionTimeout is real time and simulated time too: whichever is over first. Of thousands of commands at a
 time only `AT_ONCE` processes run together, which is this machine's limit and not AWS's.
 
-The environment is what a service of systemd's has (https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html),
-as the agent is one: no HOME, the PATH of the system; and what the agent adds (aws/amazon-ssm-agent,
-agent/executers/executers.go). Nothing of this process's own environment is in it. Since an instance is a
-directory, its TMPDIR lies there, and what lies in its `usr/local/bin` comes first on its PATH.
+The environment is what a service of systemd's has
+(https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html), as the agent is one: no HOME, the
+PATH of the system; and what the agent adds (aws/amazon-ssm-agent, agent/executers/executers.go). Nothing of
+this process's own environment is in it. Since an instance is a directory, its TMPDIR is there, and its
+`usr/local/bin` comes first on its PATH.
 """
 
 import threading

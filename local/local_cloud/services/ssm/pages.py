@@ -1,7 +1,7 @@
 """Pages of a list, as SSM hands them out: `MaxResults` items and an opaque `NextToken`.
 
-Invariant: a page starts right after the item the last one ended with, wherever that stands by then, so what
-arrives in front between two calls neither repeats items nor hides them.
+Invariant: a page starts right after the item the last one ended with, wherever that is by then, so new
+items in front of it, between two calls, neither repeat items nor hide them.
 """
 
 import base64

@@ -1,17 +1,17 @@
-"""Run Command: sends commands, delivers them to agents, and keeps what became of them.
+"""Run Command: sends commands, delivers them to agents, and records their results.
 
 A command is Pending until it is delivered, a moment after it was sent or when its agent comes back (Delayed
 till then), in no case after TimeoutSeconds. Its script really runs; its end is put back onto the timeline, so
-states change in order of simulated time. What is not final when the total timeout (TimeoutSeconds plus
-executionTimeout) is over turns to DeliveryTimedOut, a script whose instance was taken away too; a command not
-yet delivered to an instance that is gone is Undeliverable at once.
+states change in order of simulated time. A command that is not final when the total timeout (TimeoutSeconds
+plus executionTimeout) is over turns to DeliveryTimedOut, a script whose instance was taken away too; a
+command not yet delivered to an instance that is gone is Undeliverable at once.
 Sources: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html,
 https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html (states, timeouts).
-Not kept: MaxConcurrency and MaxErrors (50 instances at once, as by default), the agent's own floor of 5 s for
-an execution timeout (below it the agent silently takes 3,600 s), and that a restarted agent may run an
-interrupted script again.
+Not modelled: MaxConcurrency and MaxErrors (50 instances at once, as by default), the agent's own minimum of
+5 s for an execution timeout (below it the agent silently takes 3,600 s), and that a restarted agent may run
+an interrupted script again.
 
-moto: says Success at once, and has no CancelCommand and no ListCommandInvocations.
+moto: returns Success at once, and has no CancelCommand and no ListCommandInvocations.
 """
 
 import threading
@@ -51,7 +51,7 @@ class RunCommand:
         self._commands: dict[str, Command] = {}
 
     def send(self, call: Call) -> Command:
-        """Take a command; it is delivered a moment later."""
+        """Accept a command; it is delivered a moment later."""
         if asked := [name for name in NOT_HERE if call.params.get(name)]:
             raise AwsError("ValidationException", f"The local cloud has no {asked[0]} for commands.")
         version = call.params.get("DocumentVersion", "$DEFAULT")
@@ -194,7 +194,7 @@ class RunCommand:
                 self._change(command, invocation, State.DELIVERY_TIMED_OUT)
 
     def _change(self, command: Command, invocation: Invocation, state: State) -> None:
-        """Set the state of an invocation, and of its command, and tell EventBridge of both."""
+        """Set the state of an invocation and of its command, and put both events on the bus."""
         with self._lock:
             known = command.command_id in self._commands
             if invocation.state.final or invocation.state is state or not known:

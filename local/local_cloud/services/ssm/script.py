@@ -1,6 +1,6 @@
 """One script, really run, the way the SSM agent runs it.
 
-The script lies in a file that `sh -c` starts, in a process group of its own; it has no standard input. It has
+The script is in a file that `sh -c` starts, in a process group of its own; it has no standard input. It has
 ended when its shell has exited and both outputs are closed: a background process that keeps an output open
 keeps the command in progress, as on AWS. Stopping it kills the whole group. Output beyond what SSM keeps is
 read and dropped.
@@ -77,7 +77,7 @@ class Script:
         self._wake: tuple[int, int] | None = None
 
     def run(self, timeout: timedelta) -> Ended:
-        """Run it to its end, at most `timeout` of real time, and say how it ended."""
+        """Run it to its end, at most `timeout` of real time, and return how it ended."""
         with self._lock:
             self._wake = (read, write) = os.pipe()
         try:
@@ -187,7 +187,7 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def kill_leftovers(instance_ids: Collection[str]) -> None:
-    """Kill every process that commands left behind on these instances, told by the id in its environment.
+    """Kill every process that commands left on these instances; its environment has the instance's id.
 
     Looks through /proc; does nothing where there is none.
     """

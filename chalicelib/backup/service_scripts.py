@@ -82,10 +82,12 @@ MARGIN = timedelta(minutes=1)
 UPLOAD_INTENT = "CreateMultipartUpload"
 # Recorded with all progress before the report is removed: earlier steps need the report.
 MAILBOX_INTENT = "removing the mailbox"
-# How many parts a letter lets a run send. Each is signed, and most runs need but the first few. A letter is
-# up to four minutes old when it is taken, and the next one is there four minutes later: from part 225 on
-# that allows 350 MB/s, four times what S3 gives one connection. A faster run waits for its next letter.
+# How many parts a letter lets a run send: each is signed, and most runs need but a few. The first letter
+# lasts 20 s at the rate that S3 gives one connection. A later one is up to four minutes old when it is taken,
+# and the next one is there four minutes later: from part 225 on that allows four times that rate. A run that
+# is faster waits for its next letter.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance-design-patterns.html
+PARTS_OF_FIRST_LETTER = 96
 PARTS_PER_LETTER = 256
 
 
@@ -324,7 +326,8 @@ class ServiceBackup:
         mailbox, key, upload = self._mailbox(job), key_of(job), job.progress.upload or ""
         held = self.primary.uploaded_parts(key, upload)
         first = held[-1].number if held else 1
-        numbers = range(first, min(first + PARTS_PER_LETTER, MAX_PARTS + 1))
+        most = PARTS_OF_FIRST_LETTER if number == 1 else PARTS_PER_LETTER
+        numbers = range(first, min(first + most, MAX_PARTS + 1))
         urls = self.primary.presign_parts(key, upload, numbers, WRITES_LIVE)
         sizes = islice(part_sizes(), first - 1, None)
         parts = PartsToSend(urls.base, first, MAX_PARTS, tuple(zip(sizes, urls.signatures, strict=False)))

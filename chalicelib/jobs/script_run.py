@@ -41,7 +41,8 @@ OVERDUE: Final = DELIVERY_TIMEOUT + timedelta(minutes=5)
 # How often a running script's mailbox is checked. A letter that was not taken is written again by then, so
 # that the URLs in it are valid for minutes when it is taken.
 LETTER_AGE: Final = timedelta(minutes=4)
-# How soon a run is checked after it was sent: most that take longer have taken their first letter by then.
+# How soon a run is checked after it was sent, and again in its first minute until it has taken its first
+# letter, which is the smallest.
 FIRST_LOOK: Final = timedelta(seconds=10)
 # How soon a command that SSM does not show is looked for again, in its first minute.
 SHOWN_SOON: Final = timedelta(seconds=5)
@@ -312,10 +313,13 @@ def _decide_unfinished(
 
 
 def _pause(run: ScriptRun, seen: RunSeen, now: datetime) -> timedelta:
-    """Return how soon to check a run again, in addition to the event at its end: soon while it is young."""
+    """Return how soon to check a run again, in addition to the event at its end: soon while it is young, or
+    has not begun."""
     young = run.sent_at is None or now < run.sent_at + AGENT_LOOK
     if seen.invocation is None:
         return SHOWN_SOON if young else AGENT_LOOK
+    if run.letter == 1:
+        return FIRST_LOOK if young else AGENT_LOOK
     return AGENT_LOOK if young else LETTER_AGE
 
 

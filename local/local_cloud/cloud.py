@@ -50,6 +50,7 @@ from local_cloud.services.route53 import Route53
 from local_cloud.services.s3 import S3
 from local_cloud.services.sqs.queues import Queues
 from local_cloud.services.ssm import Ssm
+from local_cloud.short_way import short_way
 from local_cloud.signing import OPERATOR_KEY, OPERATOR_SECRET
 
 LOG = logging.getLogger(__name__)
@@ -151,6 +152,7 @@ class Cloud:
     def __enter__(self) -> Self:
         """Start the clock and serve."""
         self._end.enter_context(self.clock)
+        self._end.enter_context(short_way(self.aws.url, self._endpoint))
         for server in (self.aws, self.api, self.control):
             server.start()
             self._end.callback(server.close)

@@ -128,8 +128,20 @@ def read_request(stream: BinaryIO, connection: socket.socket, port: int) -> WSGI
         method, target, protocol = line.split()
     except ValueError as error:
         raise MalformedRequestError(f"request line {line!r}") from error
+    environ = environ_of(method, target, protocol, port)
+    read_headers(stream, environ)
+    if environ.get("HTTP_EXPECT", "").lower() == "100-continue":
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = read_body(stream, environ)
+    environ["CONTENT_LENGTH"] = str(len(body))
+    environ["wsgi.input"] = io.BytesIO(body)
+    return environ
+
+
+def environ_of(method: str, target: str, protocol: str, port: int) -> WSGIEnvironment:
+    """Return what the first line of a request says, as WSGI has it."""
     path, _, query = target.partition("?")
-    environ: WSGIEnvironment = {
+    return {
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_latin1(path),
@@ -142,26 +154,23 @@ def read_request(stream: BinaryIO, connection: socket.socket, port: int) -> WSGI
         "REMOTE_ADDR": HOST,
         "wsgi.url_scheme": "http",
     }
-    read_headers(stream, environ)
-    if environ.get("HTTP_EXPECT", "").lower() == "100-continue":
-        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-    body = read_body(stream, environ)
-    environ["CONTENT_LENGTH"] = str(len(body))
-    environ["wsgi.input"] = io.BytesIO(body)
-    return environ
 
 
 def read_headers(stream: BinaryIO, environ: WSGIEnvironment) -> None:
-    """Add the header fields to `environ` under their WSGI names; a repeated field is joined with a comma."""
+    """Add the header fields to `environ`."""
     while (line := stream.readline(65537)) not in (b"\r\n", b"\n"):
         name, colon, value = line.decode("latin-1").partition(":")
         if not colon:
             raise MalformedRequestError(f"header line {line!r}")
-        key = name.upper().replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        value = value.strip()
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
+        add_header(environ, name, value.strip())
+
+
+def add_header(environ: WSGIEnvironment, name: str, value: str) -> None:
+    """Add a header field under its WSGI name; a repeated field is joined with a comma."""
+    key = name.upper().replace("-", "_")
+    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        key = f"HTTP_{key}"
+    environ[key] = f"{environ[key]},{value}" if key in environ else value
 
 
 def read_body(stream: BinaryIO, environ: WSGIEnvironment) -> bytes:
@@ -206,21 +215,32 @@ def keeps_alive(environ: WSGIEnvironment) -> bool:
 
 
 def render(answer: HttpAnswer, method: str, *, keep_alive: bool) -> bytes:
-    """Return the bytes of a response; the framing headers are always ours."""
-    items = answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers
-    length = len(answer.body)
-    lines = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
-    for name, value in items:
-        if name.lower() not in FRAMING:
-            lines.append(f"{name}: {value}")
-        elif method == "HEAD" and name.lower() == "content-length":
-            length = int(value)
-    if answer.status not in BODILESS:
-        lines.append(f"Content-Length: {length}")
+    """Return the bytes of a response."""
+    headers, body = framed(answer, method)
+    lines = [
+        f"HTTP/1.1 {answer.status} {phrase(answer.status)}",
+        *(f"{name}: {text}" for name, text in headers),
+    ]
     if not keep_alive:
         lines.append("Connection: close")
-    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-    return head if method == "HEAD" or answer.status in BODILESS else head + answer.body
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def framed(answer: HttpAnswer, method: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Return the header fields and the body as they are sent; the framing headers are
+    always ours."""
+    items = answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers
+    length = len(answer.body)
+    headers = []
+    for name, value in items:
+        if name.lower() not in FRAMING:
+            headers.append((name, value))
+        elif method == "HEAD" and name.lower() == "content-length":
+            length = int(value)
+    if answer.status in BODILESS:
+        return headers, b""
+    headers.append(("Content-Length", str(length)))
+    return headers, b"" if method == "HEAD" else answer.body
 
 
 def phrase(status: int) -> str:

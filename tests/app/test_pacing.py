@@ -8,8 +8,9 @@ import pytest
 from local_cloud.call import Quotas
 from tests.app.conftest import Ground, ground_below
 from tests.support.deployment import Deployment, Document, snapshot_rule
+from tests.support.thoroughness import amount
 
-INSTANCES = 220
+INSTANCES = amount(220, 140)
 BUCKET, PER_SECOND = 100, 5
 TO_MAKE_A_CALL = timedelta(seconds=15)
 """From a job's turn to its call: the message, the function, a loaded machine."""

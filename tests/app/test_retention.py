@@ -9,8 +9,8 @@ from chalicelib.plans.lifecycle import Keep, Lifecycle, Point, decide_lifecycle
 from tests.support.deployment import Deployment, Document, newest, parse_time, service_rule, snapshot_rule
 from tests.support.thoroughness import amount
 
-DAYS = amount(40, 24)
-"""Enough for every vault to let go of points; with forty, those of a month ago are judged too."""
+DAYS = amount(40, 16)
+"""Enough for every vault to let go of points; with forty, those of weeks and a month ago are judged too."""
 DAILY = "cron(0 2 * * ? *)"
 DATA_ONLY = {"boot": False}
 

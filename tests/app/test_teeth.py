@@ -16,6 +16,7 @@ from tests.app.conftest import Ground, ground_below
 from tests.app.playing import Meanwhile, Operation, calls_made, play, rest, until_it_is_done
 from tests.app.stories import STORIES
 from tests.support.deployment import Deployment, Document, newest, service_rule, snapshot_rule
+from tests.support.thoroughness import every_other
 
 CHANGING = ("Abort", "Cancel", "Complete", "Copy", "Create", "Delete", "Put", "Send", "Transact", "Upload")
 """How the names of calls begin that change something."""
@@ -47,16 +48,18 @@ def _at(operation: Operation, effect: Document, skip: int = 0) -> Document:
     return {"match": match, "effect": effect, "skip": skip, "count": 1}
 
 
-def _changing(calls: Counter[Operation]) -> list[tuple[Operation, int]]:
-    """Return the first call of each operation that changes something, and the last commit.
+def _changing(calls: Counter[Operation], turn: int) -> list[tuple[Operation, int]]:
+    """Return the last commit, and the first call of each other operation that changes something.
 
-    Pokes are lost, doubled and late in the tests of interruptions.
+    A run plays half of these others, another half from story to story. Pokes are lost, doubled and late in
+    the tests of interruptions.
     """
-    return [
-        (operation, count - 1 if operation == COMMIT else 0)
-        for operation, count in sorted(calls.items())
-        if operation[1].startswith(CHANGING) and operation[0] != "sqs"
+    others = [
+        (operation, 0)
+        for operation in sorted(calls)
+        if operation[1].startswith(CHANGING) and operation[0] != "sqs" and operation != COMMIT
     ]
+    return [(COMMIT, calls[COMMIT] - 1), *every_other(others, turn)]
 
 
 def _poked_often(app: Deployment, job_id: str) -> None:
@@ -99,7 +102,7 @@ def _same_end_whatever_happens(
     play(app, story, instance)  # opens what is kept open: clients, vaults
     undisturbed, calls = play(app, story, instance)
     ends: dict[tuple[Operation, int], object] = {}
-    for operation, skip in _changing(calls):
+    for operation, skip in _changing(calls, [*STORIES].index(name)):
         fault = _at(operation, effect_at(operation), skip)
         ends[operation, skip], _ = play(app, story, instance, fault, meanwhile=meanwhile)
     assert {where: end for where, end in ends.items() if end != undisturbed} == {}

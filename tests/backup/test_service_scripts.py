@@ -298,7 +298,7 @@ def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age
     decided = BACKUP.decide(_job(SENT), _seen(invocation=said("InProgress"), letter=letter), NOON + age)
     if expected is None:
         assert decided == Wait(
-            NOON + age + LETTER_AGE, "the script runs on i-1 since 2026-11-01 11:59:00 UTC (command cmd-1)"
+            NOON + age + AGENT_LOOK, "the script runs on i-1 since 2026-11-01 11:59:00 UTC (command cmd-1)"
         )
     else:
         assert decided == Do(expected, Says(f"; writing letter {expected.number} to it"))
@@ -340,7 +340,7 @@ def test_there_is_always_a_fresh_letter_for_a_run(letter: LetterSeen | None, age
             _seen(invocation=said("InProgress"), letter=FRESH),
             MINUTE,
             Wait(
-                NOON + MINUTE + LETTER_AGE,
+                NOON + MINUTE + AGENT_LOOK,
                 "the script runs on i-1 since 2026-11-01 11:59:00 UTC (command cmd-1)",
             ),
             id="the script runs",

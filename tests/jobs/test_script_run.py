@@ -125,8 +125,11 @@ def test_a_run_that_was_just_sent_says_where_it_is_and_is_looked_for_soon() -> N
     assert rest.span == FIRST_LOOK
     assert _decided(SENT, RunSeen(letter=FRESH)).until == NOON + SHOWN_SOON
     runs = RunSeen(invocation=said("InProgress"), letter=FRESH)
-    assert _decided(SENT, runs).until == NOON + AGENT_LOOK
-    assert _decided(SENT, runs, after=HOUR).until == NOON + HOUR + LETTER_AGE
+    assert _decided(SENT, runs).until == NOON + FIRST_LOOK
+    assert _decided(SENT, runs, after=HOUR).until == NOON + HOUR + AGENT_LOOK
+    begun = replace(SENT, letter=2)
+    assert _decided(begun, runs).until == NOON + AGENT_LOOK
+    assert _decided(begun, runs, after=HOUR).until == NOON + HOUR + LETTER_AGE
     assert _decided(SENT, RunSeen(letter=FRESH), after=HOUR).until == NOON + HOUR + AGENT_LOOK
 
 
@@ -180,7 +183,7 @@ def test_a_letter_is_written_that_is_fresh_and_not_taken(
         decided = _decided(run, RunSeen(invocation=invocation, letter=letter), after=at + age)
         if letter is FRESH and not age:
             assert decided == Wait(
-                NOON + at + LETTER_AGE, "the script runs on i-1 since 2026-11-01 12:00:00 UTC (command one)"
+                NOON + at + AGENT_LOOK, "the script runs on i-1 since 2026-11-01 12:00:00 UTC (command one)"
             ) or (decided.action == Send())
         else:
             assert decided.action == WriteLetter(number, replaces)

@@ -15,7 +15,6 @@ from chalicelib.jobs.removal import Removal
 from chalicelib.jobs.script_run import (
     AGENT_LOOK,
     AGENT_PATIENCE,
-    LETTER_AGE,
     OVERDUE,
     Adopt,
     Candidates,
@@ -245,7 +244,7 @@ def test_a_command_that_may_have_been_sent(intent: Any, commands: tuple[Command,
             _seen(invocation=said("InProgress"), letter=FRESH),
             MINUTE,
             Wait(
-                NOON + MINUTE + LETTER_AGE,
+                NOON + MINUTE + AGENT_LOOK,
                 "the script runs on i-1 since 2026-11-01 12:00:00 UTC (command cmd-1)",
             ),
             id="the script runs",

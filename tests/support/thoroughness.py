@@ -1,7 +1,8 @@
 """How much of what can be enumerated is played: all of it with EXHAUSTIVE=1, as `.ci/run` does, else a part.
 
-The part is the same in every run. `sample` chooses the calls that are interrupted, `spread_shells` the shells
-of the runner's tests, and `amount` the lengths of what only grows: days, copies, instances.
+The part is the same in every run. `sample` and `every_other` choose the calls that meet a fault,
+`spread_shells` the shells of the runner's tests, and `amount` the lengths of what only grows: days, copies,
+instances.
 """
 
 import os
@@ -41,6 +42,11 @@ def sample(
         for number, ((service, _), group) in enumerate(groups.items())
         if service not in alike or (number + turn) % ONE_OF == 0
     ]
+
+
+def every_other(items: Sequence[T], turn: int) -> list[T]:
+    """Return all items, or half of them; the other half at the next turn."""
+    return list(items) if EXHAUSTIVE else list(items[turn % 2 :: 2])
 
 
 def spread_shells(items: list[pytest.Item]) -> list[pytest.Item]:

@@ -418,7 +418,7 @@ def _look_for_unseen(
     tried = bool(job.progress.made) or lock_of_instance(job.work.instance_id) in job.locks
     missing = any(ref.id not in job.progress.made for ref in seen.refs)
     if tried and missing and now < visible_at:
-        return Wait(visible_at, f"{reason}; looking for volumes made unseen")
+        return Wait(visible_at, f"{reason}; looking for volumes whose answer was lost")
     return Do(Note(found), "noting the volumes that were made")
 
 

@@ -32,7 +32,7 @@ from chalicelib.plans.selection import ec2_filters, matches
 from chalicelib.recovery.launch_progress import LaunchJob
 
 # An instance is listed within seconds; an event about one that is not is delivered again for so long.
-LISTED_WITHIN = timedelta(minutes=3)
+LISTED_WITHIN = timedelta(minutes=2)
 # A start this long after the instance was made is no launch: it was stopped meanwhile.
 FIRST_START_WITHIN = timedelta(minutes=10)
 # The tick looks for launches whose event was lost among the instances that began within this.

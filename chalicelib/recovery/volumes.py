@@ -128,7 +128,7 @@ class VolumeRestore:
         if not (job.progress.looked or seen.parts) and job.failure is not None:
             visible_at = job.failure.at + ADOPTION_GRACE
             if now < visible_at and any(ref.id not in job.progress.made for ref in seen.refs):
-                return Wait(visible_at, f"{job.failure.reason}; looking for volumes made unseen")
+                return Wait(visible_at, f"{job.failure.reason}; looking for volumes whose answer was lost")
             unseen = made_unseen(job, seen.refs, job.progress.made, seen.volumes.values())
             return Do(Note({**job.progress.made, **unseen}), "noting the volumes that were made")
         reason, made = (

@@ -156,8 +156,7 @@ def test_a_restore_whose_verify_fails_is_no_launch(app: Deployment) -> None:
 def test_an_agent_that_never_comes_ends_the_launch_within_the_hooks_time(app: Deployment) -> None:
     planned(app, on_launch={"timeout": "47h"})
     with_a_point(app)
-    hook = {**HOOKS[0], "HeartbeatTimeout": 30}
-    group = Group(app, hooks=[hook], tags={"local:ssm-agent": "none"})
+    group = Group(app, hooks=HOOKS[:1], heartbeat=30, tags={"local:ssm-agent": "none"})
     app.pass_time(minutes=51)
 
     (launch, *_) = launches(app)
@@ -187,7 +186,7 @@ def test_a_launch_that_is_terminated_meanwhile_ends_and_is_not_backed_up(app: De
 def test_a_scheduled_backup_leaves_out_an_instance_whose_launch_is_not_over(app: Deployment) -> None:
     every = service_rule(**KEEPS_DATA | {"schedule": "rate(5 minutes)"})
     planned(app, every, on_launch={"timeout": "30m"}, on_terminate={"backup": "file"})
-    group = Group(app, hooks=[{**HOOKS[0], "HeartbeatTimeout": 7200}], tags={"local:ssm-agent": "none"})
+    group = Group(app, hooks=HOOKS[:1], heartbeat=7200, tags={"local:ssm-agent": "none"})
     app.pass_time(minutes=16)
 
     assert list(group.states().values()) == ["Pending:Wait"]

@@ -21,7 +21,8 @@ from local_cloud.recognise import Target
 from local_cloud.wire import parse
 from stage import DR_REGION, HOME_BUCKET, HOME_REGION, open_stage
 from tests.packaging.iam.needs import Made
-from tests.support.farshore import BEGIN, Document, Farshore
+from tests.support.farshore import BEGIN, NEVER, Document, Farshore
+from tests.support.groups import Group
 
 WORKER = "AdvanceJobs"
 LIFECYCLE = {"count": 1}
@@ -105,11 +106,41 @@ def play(app: Farshore) -> None:
         restore(app, {"rule": "blocks", "vault": vault, "target": {"availability_zone": f"{region}a"}})
     restore_onto_instances(app)
     let_go(app)
+    replace_an_instance(app)
     app.post("/inventory", {})
     app.finish()
     for path in ("/plans", "/plans/orders", "/jobs", "/recovery-points", "/status", "/inventory"):
         app.get(path)
     assert app.ask("DELETE", "/plans/orders").status == 200
+
+
+def replace_an_instance(app: Farshore) -> None:
+    """Have a group replace an instance: it is backed up, and its successor restored and configured."""
+    rule = {"name": "files", "kind": "service", "schedule": NEVER, "lifecycle": LIFECYCLE, **SCRIPTS}
+    for name, launch in (("group", {"restore": "files"}), ("script", {"script": "true"})):
+        document = {
+            "selection": {"tags": {"app": "group"}},
+            "rules": [rule],
+            "on_launch": {**launch, "hook": "up", "on_failure": "abandon"},
+        }
+        ends = {"on_terminate": {"backup": "files", "hook": "down"}} if name == "group" else {}
+        app.put_plan(name, {**document, **ends})
+    lost = {"match": {"event": "EC2 Instance-launch Lifecycle Action"}, "effect": {"drop": True}, "count": 1}
+    app.cloud.faults.replace([lost])
+    group = Group(app, tags={"app": "group"})
+    first = group.only()
+    group.replace(first)
+    app.finish()
+    assert group.only() != first
+    lost["match"] = {"event": "EC2 Instance-terminate Lifecycle Action"}
+    app.cloud.faults.replace([lost])
+    group.drop(group.only())
+    app.cloud.advance(timedelta(minutes=12))
+    app.finish()
+    ended = {job["kind"]: job["state"] for job in app.everything("/jobs") if job["plan"] == "group"}
+    assert set(ended.values()) == {"COMPLETED"}, app.everything("/jobs")
+    for name in ("group", "script"):
+        assert app.ask("DELETE", f"/plans/{name}").status == 200
 
 
 def plan() -> Document:

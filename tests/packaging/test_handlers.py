@@ -15,6 +15,7 @@ HANDLERS = {
     "Tick": "chalicelib.triggers.schedules.tick",
     "AdvanceJobs": "chalicelib.triggers.queues.advance_jobs",
     "Completions": "chalicelib.triggers.completions.completions",
+    "Launches": "chalicelib.triggers.launches.launches",
 }
 # What Lambda's Python runtime brings along; all else must be in the zip.
 # https://docs.aws.amazon.com/lambda/latest/dg/python-package.html

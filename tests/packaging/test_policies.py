@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
-ROLES = ("ApiHandlerRole", "TickRole", "AdvanceJobsRole", "CompletionsRole")
+ROLES = ("ApiHandlerRole", "TickRole", "AdvanceJobsRole", "CompletionsRole", "LaunchesRole")
 # Actions for which AWS knows no resource, so that only "*" can stand there.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
 WITHOUT_RESOURCE = frozenset(
     {
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeAutoScalingInstances",
+        "autoscaling:DescribeLifecycleHooks",
         "ec2:DescribeAvailabilityZones",
         "ec2:DescribeInstances",
         "ec2:DescribeSnapshots",
@@ -54,6 +58,7 @@ def test_every_statement_allows_named_actions_on_named_resources(
         ("TickRole", "tick"),
         ("AdvanceJobsRole", "advance-jobs"),
         ("CompletionsRole", "completions"),
+        ("LaunchesRole", "launches"),
     ],
 )
 def test_a_function_writes_to_its_own_log_group_only(
@@ -67,7 +72,7 @@ def test_a_function_writes_to_its_own_log_group_only(
 
 
 def test_only_the_worker_changes_what_is_protected(template: Mapping[str, Any]) -> None:
-    for role in ("ApiHandlerRole", "TickRole", "CompletionsRole"):
+    for role in ("ApiHandlerRole", "TickRole", "CompletionsRole", "LaunchesRole"):
         beyond = {
             action
             for statement in statements(template, role)

@@ -32,14 +32,14 @@ class Unseen:
 UNSEEN = (
     Unseen(
         "Log",
-        ("APIHandler", "Tick", "AdvanceJobs", "Completions"),
+        ("APIHandler", "Tick", "AdvanceJobs", "Completions", "Launches"),
         ("logs:CreateLogStream", "logs:PutLogEvents"),
         "Lambda writes what a function prints, with the function's role; the template makes the log groups. "
         "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-logs.html",
     ),
     Unseen(
         "Consume",
-        ("AdvanceJobs", "Completions"),
+        ("AdvanceJobs", "Completions", "Launches"),
         ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
         "Lambda polls the queue with the function's role. "
         "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-lambda-function-trigger.html",
@@ -148,6 +148,7 @@ def test_every_function_and_every_kind_of_work_is_in_the_story(story: Told, role
     assert {made.function for made in story.made} == roles.keys()
     assert {
         "AttachVolume",
+        "CompleteLifecycleAction",
         "CopyObject",
         "CopySnapshot",
         "CreateSnapshots",
@@ -157,6 +158,7 @@ def test_every_function_and_every_kind_of_work_is_in_the_story(story: Told, role
         "DeleteVolume",
         "DetachVolume",
         "GetSecretValue",
+        "RecordLifecycleActionHeartbeat",
         "SendCommand",
         "TransactWriteItems",
         "UploadPart",

@@ -10,10 +10,11 @@ from cfnlint.decode import cfn_yaml
 from chalicelib.settings import read_settings
 
 DR_REGION = Path(__file__).parents[2] / ".chalice" / "dr-region.yaml"
-FUNCTIONS = ("APIHandler", "Tick", "AdvanceJobs", "Completions")
+FUNCTIONS = ("APIHandler", "Tick", "AdvanceJobs", "Completions", "Launches")
 CONSUMERS = (
     ("AdvanceJobs", "AdvanceJobsSqsEventSource", "JobsQueue"),
     ("Completions", "CompletionsSqsEventSource", "EventsQueue"),
+    ("Launches", "LaunchesSqsEventSource", "LaunchesQueue"),
 )
 
 
@@ -76,18 +77,26 @@ def test_the_tick_comes_every_five_minutes(template: Mapping[str, Any]) -> None:
     assert event == {"Type": "Schedule", "Properties": {"Schedule": "cron(0/5 * * * ? *)"}}
 
 
-def test_every_rule_may_send_to_the_events_queue(template: Mapping[str, Any]) -> None:
+@pytest.mark.parametrize("queue", ["EventsQueue", "LaunchesQueue"])
+def test_just_the_rules_of_a_queue_may_send_to_it(template: Mapping[str, Any], queue: str) -> None:
     rules = {
         logical_id
         for logical_id, resource in template["Resources"].items()
         if resource["Type"] == "AWS::Events::Rule"
+        and [target["Arn"] for target in resource["Properties"]["Targets"]]
+        == [{"Fn::GetAtt": [queue, "Arn"]}]
     }
-    (allow, _) = properties(template, "EventsQueuePolicy")["PolicyDocument"]["Statement"]
+    (allow, _) = properties(template, f"{queue}Policy")["PolicyDocument"]["Statement"]
     sources = allow["Condition"]["ArnEquals"]["aws:SourceArn"]
+    assert rules
     assert {source["Fn::GetAtt"][0] for source in sources} == rules
-    for rule in rules:
-        (target,) = properties(template, rule)["Targets"]
-        assert target["Arn"] == {"Fn::GetAtt": ["EventsQueue", "Arn"]}
+
+
+def test_every_rule_sends_to_a_queue_of_ours(template: Mapping[str, Any]) -> None:
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Events::Rule":
+            (target,) = resource["Properties"]["Targets"]
+            assert target["Arn"]["Fn::GetAtt"][0] in ("EventsQueue", "LaunchesQueue")
 
 
 def test_what_a_dr_region_sends_home_is_awaited_there(template: Mapping[str, Any]) -> None:

@@ -388,7 +388,7 @@ HELD = ("attachment of vol-a", "attachment of vol-b")
             {},
             {"locks": (LOCK,)},
             _seen(),
-            Wait(NOON + ADOPTION_GRACE, "it failed; looking for volumes made unseen"),
+            Wait(NOON + ADOPTION_GRACE, "it failed; looking for volumes whose answer was lost"),
             id="a volume may have been made unseen",
         ),
         pytest.param(

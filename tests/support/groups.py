@@ -1,23 +1,22 @@
 """An Auto Scaling group of a service's instances, with lifecycle hooks for launches and terminations."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
 from stage import HOME_REGION
-from tests.support.deployment import Deployment
+from tests.support.world import World
 
 HOOKS = [
     {
         "LifecycleHookName": "up",
         "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
-        "HeartbeatTimeout": 300,
         "DefaultResult": "ABANDON",
     },
     {
         "LifecycleHookName": "down",
         "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
-        "HeartbeatTimeout": 300,
         "DefaultResult": "CONTINUE",
     },
 ]
@@ -28,12 +27,13 @@ class Group:
 
     def __init__(
         self,
-        app: Deployment,
+        app: World,
         *,
         desired: int = 1,
         hooks: Any = HOOKS,
         device: str = "/dev/sdf",
         tags: Mapping[str, str] = MappingProxyType({}),
+        heartbeat: int = 300,
     ) -> None:
         self.app = app
         self.autoscaling = app.cloud.client("autoscaling", HOME_REGION)
@@ -50,7 +50,7 @@ class Group:
             MaxSize=200,
             DesiredCapacity=desired,
             AvailabilityZones=["eu-central-1a"],
-            LifecycleHookSpecificationList=hooks,
+            LifecycleHookSpecificationList=[{**each, "HeartbeatTimeout": heartbeat} for each in hooks],
             Tags=[
                 {"Key": key, "Value": value, "PropagateAtLaunch": True}
                 for key, value in {"app": "orders", **tags}.items()
@@ -69,8 +69,8 @@ class Group:
         for _ in range(minutes * 6):
             if list(self.states().values()) == [state]:
                 return next(iter(self.states()))
-            self.app.pass_time(seconds=10)
-        raise AssertionError((self.states(), self.app.jobs()))
+            self.app.cloud.advance(timedelta(seconds=10))
+        raise AssertionError(self.states())
 
     def replace(self, instance: str) -> None:
         """Have the group terminate an instance and launch another."""

@@ -46,6 +46,19 @@ def needs_of(made: Made) -> Iterator[Need]:
     return rule(made)
 
 
+def of_group(action: str) -> Rule:
+    """An action on an Auto Scaling group; its ARN has an id that callers do not know."""
+
+    def rule(made: Made) -> Iterator[Need]:
+        name = made.params["AutoScalingGroupName"]
+        group = (
+            f"arn:aws:autoscaling:{made.region}:{ACCOUNT}:autoScalingGroup:0000:autoScalingGroupName/{name}"
+        )
+        yield Need(action, group)
+
+    return rule
+
+
 def of_nothing(action: str) -> Rule:
     """An action for which AWS knows no resource."""
 
@@ -240,6 +253,11 @@ def regional(made: Made, resource: str) -> str:
 
 
 RULES: Mapping[tuple[str, str], Rule] = {
+    ("autoscaling", "CompleteLifecycleAction"): of_group("autoscaling:CompleteLifecycleAction"),
+    ("autoscaling", "DescribeAutoScalingGroups"): of_nothing("autoscaling:DescribeAutoScalingGroups"),
+    ("autoscaling", "DescribeAutoScalingInstances"): of_nothing("autoscaling:DescribeAutoScalingInstances"),
+    ("autoscaling", "DescribeLifecycleHooks"): of_nothing("autoscaling:DescribeLifecycleHooks"),
+    ("autoscaling", "RecordLifecycleActionHeartbeat"): of_group("autoscaling:RecordLifecycleActionHeartbeat"),
     ("dynamodb", "BatchGetItem"): of_batch("dynamodb:BatchGetItem"),
     ("dynamodb", "BatchWriteItem"): of_batch("dynamodb:BatchWriteItem"),
     ("dynamodb", "DeleteItem"): of_table("dynamodb:DeleteItem"),

@@ -7,7 +7,9 @@ Nothing here retries.
 Codes: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html,
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html,
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html,
-https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html#API_SendCommand_Errors
+https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html#API_SendCommand_Errors,
+https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html,
+https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_RegisterTargets.html
 """
 
 from collections.abc import Iterator
@@ -59,6 +61,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "ResourceContention",  # Auto Scaling: another update of the group is under way
         "ResourceLimitExceeded",
         "SnapshotLimitExceeded",
+        "TooManyTargets",
         "VolumeLimitExceeded",
     ),
     Unavailable: (
@@ -79,6 +82,9 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
     ),
     Retryable: (
         "ConditionalRequestConflict",
+        "InvalidNetworkInterface.InUse",  # another instance has it, or an attachment that is not listed yet
+        "PriorRequestNotComplete",  # Route 53: a change of the zone is under way
+        "Resource.AlreadyAssociated",
         "TransactionConflictException",
         "TransactionInProgressException",
     ),
@@ -101,22 +107,30 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "AWS.SimpleQueueService.NonExistentQueue",
         "InvalidCommandId",
         "InvocationDoesNotExist",
+        "NoSuchHostedZone",
         "NoSuchKey",
         "NoSuchUpload",
         "NoSuchVersion",
         "QueueDoesNotExist",
         "ResourceNotFoundException",
+        "TargetGroupNotFound",
     ),
     SnapshotInUse: ("InvalidSnapshot.InUse",),
     Conflict: (
-        "AttachmentLimitExceeded",
+        "AttachmentLimitExceeded",  # the instance's type takes no more volumes or interfaces
+        "Gateway.NotAttached",  # an Elastic IP needs an internet gateway in the instance's VPC
         "IncorrectInstanceState",
         "IncorrectState",
+        "InvalidChangeBatch",
+        "InvalidIPAddress.InUse",
         "InvalidInstanceId",  # SSM: no agent on that instance can take a command now
         "InvalidObjectState",
         "InvalidPart",
         "InvalidPartOrder",
+        "InvalidTarget",
+        "OperationNotPermitted",
         "PreconditionFailed",
+        "TooManyRegistrationsForTargetId",
         "ValidationError",  # Auto Scaling: there is no such group, hook, or instance that waits
         "VolumeInUse",
     ),
@@ -126,6 +140,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "EntityTooSmall",
         "IdempotentParameterMismatch",
         "InvalidDocument",
+        "InvalidInput",
         "InvalidParameterCombination",
         "InvalidParameterValue",
         "InvalidParameters",
@@ -133,6 +148,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "MaxDocumentSizeExceeded",
         "PermanentRedirect",  # S3: the bucket is in another region than the settings say
         "UnknownVolumeType",
+        "UnsupportedOperation",
         "UnsupportedPlatformType",
     ),
 }

@@ -42,6 +42,11 @@ def lock_of_copy(point: str, vault: str) -> str:
     return f"copy of {point} into {vault}"
 
 
+def lock_of_identity(plan: str, service: str) -> str:
+    """Return the name of the lock on the identity of a plan's service: one job at a time moves it."""
+    return f"identity of {service}, plan {plan}"
+
+
 def locking(name: str, job_id: str, now: datetime) -> Write:
     """Return the write that acquires a lock; acquiring one's own again succeeds."""
     free_or_own = Attr("pk").not_exists() | Attr("job").eq(job_id)

@@ -15,10 +15,17 @@ WITHOUT_RESOURCE = frozenset(
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeAutoScalingInstances",
         "autoscaling:DescribeLifecycleHooks",
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
+WITHOUT_RESOURCE = frozenset(
+    {
+        "ec2:DescribeAddresses",
         "ec2:DescribeAvailabilityZones",
         "ec2:DescribeInstances",
+        "ec2:DescribeNetworkInterfaces",
         "ec2:DescribeSnapshots",
         "ec2:DescribeVolumes",
+        "elasticloadbalancing:DescribeTargetHealth",
         "ssm:CancelCommand",
         "ssm:DescribeInstanceInformation",
         "ssm:GetCommandInvocation",
@@ -128,3 +135,15 @@ def test_commands_go_through_one_document_to_instances_of_the_region(template: M
     document, instances = (resource["Fn::Sub"] for resource in sending["Resource"])
     assert document.endswith("${AWS::Region}::document/AWS-RunShellScript")
     assert instances.endswith("${AWS::Region}:${AWS::AccountId}:instance/*")
+
+
+def test_of_dns_only_a_records_are_written_and_none_is_deleted(template: Mapping[str, Any]) -> None:
+    (pointing,) = allowing(template, "AdvanceJobsRole", "route53:ChangeResourceRecordSets")
+    assert pointing["Condition"]["ForAllValues:StringEquals"] == {
+        "route53:ChangeResourceRecordSetsActions": ["UPSERT"],
+        "route53:ChangeResourceRecordSetsRecordTypes": ["A"],
+    }
+    # For all values of none the condition would hold, so the keys have to be there.
+    assert pointing["Condition"]["Null"] == dict.fromkeys(
+        pointing["Condition"]["ForAllValues:StringEquals"], "false"
+    )

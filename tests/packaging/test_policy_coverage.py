@@ -50,6 +50,34 @@ UNSEEN = (
         ("ssm:ListCommands",),
         "finds the command of a worker that died between SendCommand and writing its id down",
     ),
+    *(
+        Unseen(sid, ("AdvanceJobs",), actions, "moves the identity of a service; the story starts none")
+        for sid, actions in (
+            (
+                "LookWhereAwsKnowsNoResource",
+                (
+                    "ec2:DescribeAddresses",
+                    "ec2:DescribeNetworkInterfaces",
+                    "elasticloadbalancing:DescribeTargetHealth",
+                ),
+            ),
+            (
+                "MoveAddresses",
+                (
+                    "ec2:AssociateAddress",
+                    "ec2:AttachNetworkInterface",
+                    "ec2:DetachNetworkInterface",
+                    "ec2:DisassociateAddress",
+                ),
+            ),
+            ("ReadRecords", ("route53:ListResourceRecordSets",)),
+            ("PointRecords", ("route53:ChangeResourceRecordSets",)),
+            (
+                "MoveTargets",
+                ("elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:RegisterTargets"),
+            ),
+        )
+    ),
     Unseen(
         "Catalog",
         ("Tick",),
@@ -95,7 +123,21 @@ TAG = "farshore:recovery-point"
 SNAPSHOT = f"arn:aws:ec2:{DR_REGION}::snapshot/snap-1"
 VOLUME = f"arn:aws:ec2:{HOME_REGION}:{ACCOUNT}:volume/vol-1"
 INSTANCE = f"arn:aws:ec2:{HOME_REGION}:{ACCOUNT}:instance/i-1"
+RECORDS = "route53:ChangeResourceRecordSets"
+ZONE = "arn:aws:route53:::hostedzone/Z1"
 FORBIDDEN = {
+    "move an address elsewhere": Need(
+        "ec2:AssociateAddress", f"arn:aws:ec2:{DR_REGION}:{ACCOUNT}:elastic-ip/eipalloc-1"
+    ),
+    "delete a record": Need(RECORDS, ZONE, {f"{RECORDS}Actions": "DELETE", f"{RECORDS}RecordTypes": "A"}),
+    "write a record of mail": Need(
+        RECORDS, ZONE, {f"{RECORDS}Actions": "UPSERT", f"{RECORDS}RecordTypes": "MX"}
+    ),
+    "write a record that does not say what it is": Need(RECORDS, ZONE),
+    "change another account's target group": Need(
+        "elasticloadbalancing:RegisterTargets",
+        f"arn:aws:elasticloadbalancing:{HOME_REGION}:210987654321:targetgroup/orders/1",
+    ),
     "delete a snapshot that is not ours": Need("ec2:DeleteSnapshot", SNAPSHOT),
     "delete what only has our job's tag": Need(
         "ec2:DeleteSnapshot", SNAPSHOT, {"aws:ResourceTag/farshore:job": "j"}

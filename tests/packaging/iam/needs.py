@@ -4,6 +4,8 @@
 - EC2: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html; a copy and a
   volume are asked for at their source snapshot too,
   https://aws.amazon.com/blogs/storage/enhancing-resource-level-permissions-for-copying-amazon-ebs-snapshots
+- Elastic Load Balancing: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+- Route 53: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/specifying-conditions-route53.html
 - SSM: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
 - DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
 - SQS: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html; SendMessage
@@ -196,6 +198,38 @@ def of_volume_deletion(made: Made) -> Iterator[Need]:
     yield Need("ec2:DeleteVolume", regional(made, f"volume/{made.params['VolumeId']}"), resource_tags(made))
 
 
+def of_address(made: Made) -> Iterator[Need]:
+    """AssociateAddress: the Elastic IP, and the network interface with its instance."""
+    for resource in ("elastic-ip/eipalloc-1", "instance/i-1", "network-interface/eni-1"):
+        yield Need(f"ec2:{made.operation}", regional(made, resource))
+
+
+def of_interface(made: Made) -> Iterator[Need]:
+    """AttachNetworkInterface and DetachNetworkInterface: the interface and the instance."""
+    for resource in ("instance/i-1", "network-interface/eni-1"):
+        yield Need(f"ec2:{made.operation}", regional(made, resource))
+
+
+def of_targets(made: Made) -> Iterator[Need]:
+    """RegisterTargets and DeregisterTargets: the target group."""
+    yield Need(f"elasticloadbalancing:{made.operation}", made.params["TargetGroupArn"])
+
+
+def of_records(made: Made) -> Iterator[Need]:
+    """ChangeResourceRecordSets: the zone, with what each change does to which type of record."""
+    for change in made.params["ChangeBatch"]["Changes"]:
+        context = {
+            "route53:ChangeResourceRecordSetsActions": change["Action"],
+            "route53:ChangeResourceRecordSetsRecordTypes": change["ResourceRecordSet"]["Type"],
+        }
+        yield Need("route53:ChangeResourceRecordSets", zone_arn(made), context)
+
+
+def of_zone(made: Made) -> Iterator[Need]:
+    """ListResourceRecordSets: the zone."""
+    yield Need(f"route53:{made.operation}", zone_arn(made))
+
+
 def of_command(made: Made) -> Iterator[Need]:
     """SendCommand: the document (AWS's own have no account) and each instance."""
     yield Need("ssm:SendCommand", f"arn:aws:ssm:{made.region}::document/{made.params['DocumentName']}")
@@ -247,8 +281,13 @@ def snapshot_arn(region: str, snapshot: str) -> str:
     return f"arn:aws:ec2:{region}::snapshot/{snapshot}"
 
 
+def zone_arn(made: Made) -> str:
+    """Return the ARN of a hosted zone, which names neither region nor account."""
+    return f"arn:aws:route53:::hostedzone/{made.params['HostedZoneId']}"
+
+
 def regional(made: Made, resource: str) -> str:
-    """Return the ARN of an instance or a volume."""
+    """Return the ARN of an instance, a volume, an Elastic IP or a network interface."""
     return f"arn:aws:ec2:{made.region}:{ACCOUNT}:{resource}"
 
 
@@ -267,6 +306,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("dynamodb", "TransactWriteItems"): of_transaction,
     ("dynamodb", "UpdateItem"): of_table("dynamodb:UpdateItem"),
     ("ec2", "AttachVolume"): of_attachment,
+    ("ec2", "AssociateAddress"): of_address,
+    ("ec2", "AttachNetworkInterface"): of_interface,
     ("ec2", "CopySnapshot"): of_snapshot_copy,
     ("ec2", "CreateSnapshot"): of_one_snapshot,
     ("ec2", "CreateSnapshots"): of_snapshots,
@@ -274,10 +315,19 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("ec2", "DeleteSnapshot"): of_snapshot,
     ("ec2", "DeleteVolume"): of_volume_deletion,
     ("ec2", "DetachVolume"): of_attachment,
+    ("ec2", "DescribeAddresses"): of_nothing("ec2:DescribeAddresses"),
     ("ec2", "DescribeAvailabilityZones"): of_nothing("ec2:DescribeAvailabilityZones"),
     ("ec2", "DescribeInstances"): of_nothing("ec2:DescribeInstances"),
+    ("ec2", "DescribeNetworkInterfaces"): of_nothing("ec2:DescribeNetworkInterfaces"),
     ("ec2", "DescribeSnapshots"): of_nothing("ec2:DescribeSnapshots"),
     ("ec2", "DescribeVolumes"): of_nothing("ec2:DescribeVolumes"),
+    ("ec2", "DetachNetworkInterface"): of_interface,
+    ("ec2", "DisassociateAddress"): of_address,
+    ("elbv2", "DeregisterTargets"): of_targets,
+    ("elbv2", "DescribeTargetHealth"): of_nothing("elasticloadbalancing:DescribeTargetHealth"),
+    ("elbv2", "RegisterTargets"): of_targets,
+    ("route53", "ChangeResourceRecordSets"): of_records,
+    ("route53", "ListResourceRecordSets"): of_zone,
     ("s3", "AbortMultipartUpload"): of_object("s3:AbortMultipartUpload"),
     ("s3", "CompleteMultipartUpload"): of_object("s3:PutObject"),
     ("s3", "CopyObject"): of_copy,

@@ -1,7 +1,7 @@
 """What a role allows, judged as IAM judges identity policies; the roles are those of the template.
 
 Only what these policies hold is known here, anything else is an error: statements that allow, patterns in
-resources, the operators `Null` and `StringEquals`.
+resources, the operators `Null`, `StringEquals` and, for a key with one value, `ForAllValues:StringEquals`.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 
@@ -102,4 +102,6 @@ def _holds(operator: str, key: str, wanted: list[str], context: Mapping[str, str
             return [str(key not in context).lower()] == wanted
         case "StringEquals":
             return key in context and context[key] in wanted
+        case "ForAllValues:StringEquals":
+            return key not in context or context[key] in wanted
     raise AssertionError(f"this test does not know the condition operator {operator}")

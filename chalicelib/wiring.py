@@ -11,7 +11,10 @@ from functools import cache, cached_property
 from chalicelib.aws.autoscaling import AutoScaling
 from chalicelib.aws.clients import Clients
 from chalicelib.aws.ec2 import Ec2
+from chalicelib.aws.ec2_network import Ec2Network
+from chalicelib.aws.elbv2 import TargetGroups
 from chalicelib.aws.queue import PokeQueue
+from chalicelib.aws.route53 import Route53
 from chalicelib.aws.secrets import Secrets
 from chalicelib.aws.ssm import Ssm
 from chalicelib.backup.due_backups import Deployment, covered_by
@@ -49,6 +52,7 @@ from chalicelib.jobs.store import JobStore, JobTypes
 from chalicelib.jobs.tick import DuePokes, Tick, TickPart
 from chalicelib.plans.values import PRIMARY
 from chalicelib.recovery.attached import AttachedRestore
+from chalicelib.recovery.identities import Identities
 from chalicelib.recovery.launch_requests import LaunchRequests, restore_request
 from chalicelib.recovery.launch_script import LaunchScript, script_request
 from chalicelib.recovery.launches import Launch, LaunchOpeners, LaunchWorld
@@ -282,6 +286,16 @@ class Farshore:
             (JobKind.INVENTORY, "catalog"): inventory,
         }
 
+    @cached_property
+    def identities(self) -> Identities:
+        """Moves what leads clients to services."""
+        return Identities(
+            self.home_ec2,
+            Ec2Network(self._clients.ec2(), unretried=self._clients.ec2(retries=False)),
+            Route53(self._clients.route53()),
+            TargetGroups(self._clients.elbv2()),
+        )
+
     def _launch_handler(self) -> Launch:
         world = LaunchWorld(
             self.home_ec2,
@@ -290,6 +304,7 @@ class Farshore:
             self.points,
             self.services,
             self.rules,
+            self.identities,
             lambda: self.jobs,
             self.now,
         )

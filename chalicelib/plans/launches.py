@@ -104,10 +104,8 @@ class DnsRecord(Declared):
 
     zone: Annotated[
         str,
-        Field(
-            pattern=r"^Z[A-Z0-9]{1,31}$", examples=["Z0123456789ABCDEFGHIJ"], description="the hosted zone"
-        ),
-        worded("the id of a hosted zone, such as Z0123456789ABCDEFGHIJ", title="hosted zone id"),
+        Field(pattern=r"^[A-Z0-9]{1,32}$", examples=["Z0123456789ABCDEFGHIJ"], description="the hosted zone"),
+        worded("the id of a hosted zone", title="hosted zone id"),
     ]
     name: Annotated[
         str,
@@ -118,7 +116,7 @@ class DnsRecord(Declared):
             examples=["orders.example.internal"],
             description="the record's name, an `A` record",
         ),
-        worded("a domain name, such as orders.example.internal", title="domain name"),
+        worded("a domain name", title="domain name"),
     ]
     address: Annotated[
         Literal["private", "public"], Field(description="which of the instance's IPv4 addresses it has")
@@ -136,7 +134,7 @@ class Identity(Declared):
             examples=["eipalloc-0123456789abcdef0"],
             description="an Elastic IP address, by its allocation",
         ),
-        worded("the allocation of an Elastic IP, such as eipalloc-0123456789abcdef0", title="allocation id"),
+        worded("the allocation of an Elastic IP", title="allocation id"),
     ] = None
     eni: Annotated[
         Maybe[str],
@@ -145,7 +143,7 @@ class Identity(Declared):
             examples=["eni-0123456789abcdef0"],
             description="a network interface that is attached as the second one; in the instance's zone",
         ),
-        worded("a network interface, such as eni-0123456789abcdef0", title="network interface id"),
+        worded("a network interface", title="network interface id"),
     ] = None
     dns: Annotated[
         Maybe[DnsRecord],

@@ -12,13 +12,14 @@ from chalicelib.jobs.job import Job, JobState
 from chalicelib.jobs.lifecycle_wait import HookSeen
 from chalicelib.jobs.work import LaunchWork
 from chalicelib.plans.model import Kind
+from chalicelib.recovery.identity_state import IdentityProgress, IdentitySeen
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchProgress:
     """How far a launch is: when the instance ran, its agent answered, its data was there and was verified;
     the point, and the job that restores it (or backs up, or configures); how that ended; the last heartbeat;
-    and what the group was told."""
+    what the group was told; whether the service's identity is to be moved, who had it, and that it was."""
 
     running_at: datetime | None = None
     online_at: datetime | None = None
@@ -29,6 +30,9 @@ class LaunchProgress:
     outcome: str = ""
     heartbeat_at: datetime | None = None
     told: str = ""
+    moves_identity: bool = False
+    identity: IdentityProgress = field(default_factory=IdentityProgress)
+    identity_moved: bool = False
 
 
 LaunchJob = Job[LaunchWork, LaunchProgress]
@@ -56,6 +60,7 @@ class LaunchSeen:
     children: Children = field(default_factory=Children)
     backup: JobState | None = None
     backup_reason: str = ""
+    identity: IdentitySeen | None = None
 
 
 def newest_good(points: Sequence[RecoveryPoint], region: str) -> tuple[RecoveryPoint, Artefact] | None:

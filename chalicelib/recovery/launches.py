@@ -19,6 +19,7 @@ from chalicelib.catalog.store.points import PointStore
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.catalog.store.writes import Write
+from chalicelib.jobs.claims import lock_of_identity
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, AnyRequest, JobState
@@ -27,6 +28,9 @@ from chalicelib.jobs.store import JobStore
 from chalicelib.jobs.work import LaunchWork
 from chalicelib.plans.durations import in_words
 from chalicelib.plans.model import Rule
+from chalicelib.recovery.identities import Identities
+from chalicelib.recovery.identity import next_move, next_move_back, whereabouts
+from chalicelib.recovery.identity_state import IdentitySeen, Move
 from chalicelib.recovery.launch_progress import Choice, LaunchJob, LaunchProgress, LaunchSeen, newest_good
 
 CONTINUE, ABANDON = "CONTINUE", "ABANDON"
@@ -67,13 +71,20 @@ class BeginScript:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveIdentity:
+    """Make one call that moves the service's identity to the instance, or back."""
+
+    move: Move
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """Tell the group a result."""
 
     result: str
 
 
-Action = Note | Heartbeat | BeginRestore | BeginBackup | BeginScript | Tell
+Action = Note | Heartbeat | BeginRestore | BeginBackup | BeginScript | MoveIdentity | Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,7 @@ class LaunchWorld:
     points: PointStore
     services: ServiceStore
     rules: RuleStore
+    identities: Identities
     jobs: Callable[[], JobStore]
     now: Callable[[], datetime]
 
@@ -115,7 +127,7 @@ class Launch:
         world, work, progress = self.world, job.work, job.progress
         hook = self._hook(job)
         if progress.outcome or job.failure is not None or work.as_it_is:
-            return LaunchSeen(hook=hook)
+            return LaunchSeen(hook=hook, identity=self._identity(job))
         instance = next(iter(world.ec2.instances_by_id([work.instance_id])), None)
         seen = LaunchSeen(instance, hook=hook, children=children)
         if progress.job:
@@ -126,6 +138,14 @@ class Launch:
             agent = world.ssm.agents([work.instance_id]).get(work.instance_id) if running else None
             return replace(seen, agent=agent)
         return replace(seen, choice=self._choice(job)) if work.on_launch.restore else seen
+
+    def _identity(self, job: LaunchJob) -> IdentitySeen | None:
+        """Look where the service's identity is, while it is to be moved, or back."""
+        identity, progress = job.work.identity, job.progress
+        touched = bool(progress.identity.touched)
+        if identity is None or not (touched if job.failure else _is_to_move(job)):
+            return None
+        return self.world.identities.observe(identity, job.work.instance_id, progress.identity)
 
     def _hook(self, job: LaunchJob) -> HookSeen:
         ref = job.work.hook
@@ -169,7 +189,8 @@ class Launch:
 
     def decide(self, job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[Action]:
         """Wait for the instance, do its work, tell the group; never outlast what the group waits for."""
-        if job.progress.outcome or job.work.as_it_is:
+        over = bool(job.progress.outcome or job.work.as_it_is)
+        if over and not _is_to_move(job):
             return _decide_end(job, seen, self.abandon(job, now))
         if why := _given_up(job, seen, now):
             return Fail(why)
@@ -178,7 +199,7 @@ class Launch:
             return Fail(f"not done by {ends:%H:%M:%S} UTC, as long as it may take; last: {job.reason}")
         if (due := _heartbeat_due(job, seen.hook)) is not None and now >= due:
             return Do(Heartbeat(), f"{job.reason}; telling group {_group(job)} that work goes on")
-        decision = _decide_work(job, seen, now)
+        decision = _decide_identity(job, seen, now) if over else _decide_work(job, seen, now)
         if isinstance(decision, Wait):
             return replace(decision, until=min(decision.until, due or ends, ends))
         return decision
@@ -186,6 +207,16 @@ class Launch:
     def clean_up(self, job: LaunchJob, seen: LaunchSeen, now: datetime) -> Cleaning[Action]:
         """Tell the group that it failed, if it still waits; what was made is undone by its own job."""
         reason, ref = (job.failure.reason if job.failure else job.reason), job.work.hook
+        if job.work.identity is not None and seen.identity is not None:
+            back = next_move_back(
+                job.work.identity, job.work.instance_id, job.progress.identity, seen.identity, now
+            )
+            if isinstance(back, Wait):
+                return replace(back, reason=f"{reason}; {back.reason}")
+            if back is not None:
+                return _moving(job, back, f"{reason}; {back.reason}")
+            said = whereabouts(job.work.identity, job.progress.identity, seen.identity)
+            reason = "; ".join((reason, *said))
         if ref is None or job.progress.told:
             return Finish(_told(job, reason), writes=self.abandon(job, now))
         if not seen.hook.waits_at(ref):
@@ -210,6 +241,9 @@ class Launch:
                 return Step(replace(progress, job=child.id), children=(child,))
             case BeginBackup():
                 return Step(replace(progress, job=self.opens.backup(job)))
+            case MoveIdentity(move=move):
+                moved = self.world.identities.act(move, progress.identity)
+                return Step(replace(progress, identity=moved))
             case Tell(result=result) if work.hook is not None:
                 self.world.autoscaling.complete(work.hook.group, work.hook.name, work.instance_id, result)
                 return Step(replace(progress, told=result))
@@ -245,6 +279,8 @@ def _given_up(job: LaunchJob, seen: LaunchSeen, now: datetime) -> str | None:
         if seen.hook.member is None and seen.hook.hook is not None and now < ref.since + ADOPTION_GRACE:
             return None  # not shown yet
         return f"{what}: {seen.hook.why_not(ref)}"
+    if job.progress.outcome:
+        return None  # where the identity is moved to is looked at then
     if instance is not None:
         return f"{what}: the instance is {instance.state}" if instance.state in GOING else None
     shown_by = job.work.began_at + ADOPTION_GRACE
@@ -314,10 +350,9 @@ def _decide_point(job: LaunchJob, choice: Choice, now: datetime) -> Decision[Act
     none = f"there is no good point of {job.service}, rule {on_launch.restore}, to restore yet{unfit}"
     if on_launch.required:
         return Fail(f"{none}, and on_launch.required wants one")
-    return Do(
-        Note(replace(job.progress, outcome=f"{none}: {job.work.instance_id} starts empty")),
-        "nothing to restore",
-    )
+    outcome = f"{none}: {job.work.instance_id} starts empty"
+    is_first = choice.unfit == 0
+    return Do(Note(replace(job.progress, outcome=outcome, moves_identity=is_first)), "nothing to restore")
 
 
 def _decide_begun(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[Action]:
@@ -336,7 +371,32 @@ def _decide_begun(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[A
         return Fail(f"{child}: {reason or 'it did not end well'}")
     took = in_words(_rounded(now - job.work.began_at))
     outcome = f"{reason}; {took} after the launch began"
-    return Do(Note(replace(progress, outcome=outcome, restored_at=now, verified_at=now)), f"{child} is done")
+    done = replace(progress, outcome=outcome, restored_at=now, verified_at=now, moves_identity=True)
+    return Do(Note(done), f"{child} is done")
+
+
+def _is_to_move(job: LaunchJob) -> bool:
+    """Return whether the service's identity is still to be moved to the instance."""
+    progress = job.progress
+    return job.work.identity is not None and progress.moves_identity and not progress.identity_moved
+
+
+def _decide_identity(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[Action]:
+    """Move the service's identity to the instance, whose data is there and verified."""
+    identity, progress = job.work.identity, job.progress
+    if identity is None or seen.identity is None:
+        raise ValueError(f"{job.id} has no identity to move")
+    step = next_move(identity, job.work.instance_id, progress.identity, seen.identity, now)
+    if step is None:
+        outcome = f"{progress.outcome}; {job.service}'s identity is with {job.work.instance_id}"
+        return Do(Note(replace(progress, identity_moved=True, outcome=outcome)), "the identity is moved")
+    if isinstance(step, Wait | Fail):
+        return step
+    return _moving(job, step, step.reason)
+
+
+def _moving(job: LaunchJob, move: Move, reason: str) -> Do[Action]:
+    return Do(MoveIdentity(move), reason, locks=(lock_of_identity(job.plan, job.service),))
 
 
 def _rounded(span: timedelta) -> timedelta:

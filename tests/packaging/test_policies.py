@@ -9,16 +9,13 @@ ROLES = ("ApiHandlerRole", "TickRole", "AdvanceJobsRole", "CompletionsRole", "La
 # Actions for which AWS knows no resource, so that only "*" can stand there.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
 WITHOUT_RESOURCE = frozenset(
     {
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeAutoScalingInstances",
         "autoscaling:DescribeLifecycleHooks",
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
-WITHOUT_RESOURCE = frozenset(
-    {
         "ec2:DescribeAddresses",
         "ec2:DescribeAvailabilityZones",
         "ec2:DescribeInstances",

@@ -117,11 +117,14 @@ def test_what_was_moved_goes_back_when_the_launch_fails_after_that(app: Deployme
             "effect": {"error": {"code": "AccessDenied", "status": 403, "message": "not allowed"}},
         }
     )
-    Group(app)
-    app.pass_time(minutes=3)
+    group = Group(app)
+    app.pass_time(minutes=2)
+    group.autoscaling.set_desired_capacity(AutoScalingGroupName="orders", DesiredCapacity=0)
+    app.pass_time(minutes=8)
 
-    assert names.holders()["elastic_ip"] == old
+    assert names.holders() == {**all_with(None), "elastic_ip": old, "dns": names.holders()["dns"]}
     (launch, *_) = launches(app)
+    assert f"is with {old}" in launch["reason"]
     assert launch["state"] == "FAILED"
     assert "RegisterTargets failed" in launch["reason"]
     assert "ABANDON" in launch["reason"]

@@ -25,6 +25,7 @@ from chalicelib.jobs.job import Budget, Failure, Intent, JobState, Permit
 from chalicelib.jobs.removal import Removal
 from chalicelib.jobs.script_run import ScriptRun
 from chalicelib.jobs.work import (
+    AttachedRestoreWork,
     BackupWork,
     CopyWork,
     ExpireWork,
@@ -34,6 +35,7 @@ from chalicelib.jobs.work import (
     VolumeRestoreWork,
 )
 from chalicelib.plans.model import Kind
+from chalicelib.recovery.attached import AttachedProgress
 from chalicelib.recovery.services import ServiceRestoreProgress
 from chalicelib.recovery.staging import StagedFile
 from chalicelib.recovery.volumes import VolumeProgress
@@ -59,6 +61,8 @@ VALUES = [
     CopyWork("rp-1", "dr", True, 4),
     ExpireWork(Kind.SERVICE, (Release("rp-1", "dr", "why"),)),
     VolumeRestoreWork("rp-1", "dr", "eu-west-1", "eu-west-1a", 8, "io2", 200, 250, 1),
+    AttachedRestoreWork("rp-1", "dr", "eu-west-1", "i-1", RuleId("rule")),
+    AttachedRestoreWork("rp-1", "dr", "eu-west-1", "i-1", None),
     *(
         ServiceRestoreWork("rp-1", "azure", "i-1", artefact, 5, RuleId("rule"), ("primary",))
         for artefact in (SNAPSHOTS, FILE, SEGMENTS)
@@ -90,6 +94,9 @@ VALUES = [
     ObjectCopyProgress("upload", True, 3, 4, True, "etag", NOON, REMOVAL),
     SegmentCopyProgress(3, NOON),
     VolumeProgress({"snap-1": "vol-1"}, NOON, True, 2),
+    AttachedProgress(
+        {"snap-1": "vol-1"}, {"/dev/sdf": "vol-1"}, NOON, ("vol-1",), NOON, RUN, "restored", True, REMOVAL
+    ),
     ServiceRestoreProgress(True, StagedFile("primary", "key", "upload", 3, True), RUN, "restored", REMOVAL),
     ExpireProgress(
         (Judgement("rp-1", "dr", False, "old", act=Act.EXPIRE),), 1, 2, {"a": "b"}, REMOVAL, 4, REMOVAL, NOON

@@ -113,7 +113,7 @@ def test_what_was_moved_goes_back_when_the_launch_fails_after_that(app: Deployme
     app.ec2().associate_address(AllocationId=names.allocation, InstanceId=old)
     app.faults(
         {
-            "match": {"service": "elasticloadbalancing", "operation": "RegisterTargets"},
+            "match": {"service": "elbv2", "operation": "RegisterTargets"},
             "effect": {"error": {"code": "AccessDenied", "status": 403, "message": "not allowed"}},
         }
     )

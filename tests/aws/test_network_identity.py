@@ -131,10 +131,12 @@ def test_an_interface_is_attached_and_detached(cloud: Cloud, network: Ec2Network
         None,
     )
     network.attach(eni, instance, 1)
+    cloud.advance(timedelta(seconds=3))
     attached = network.interfaces([eni])[eni]
     assert (attached.instance_id, attached.device_index) == (instance, 1)
     assert [each.device_index for each in network.interfaces_of(instance)] == [0, 1]
     network.detach(attached.attachment_id or "")
+    cloud.advance(timedelta(seconds=3))
     network.detach(attached.attachment_id or "")
     assert network.interfaces([eni])[eni].instance_id is None
 

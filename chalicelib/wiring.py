@@ -438,7 +438,9 @@ class Farshore:
     def opener(self) -> BackupOpener:
         """Opens backups for the tick and for requests."""
         deployment = Deployment(self.settings.deployment, self.settings.home_region)
-        return BackupOpener(self.engine, self.rules, self.instance_lists, self.launching, deployment)
+        return BackupOpener(
+            self.engine, self.rules, self.instance_lists, self.launching, self.autoscaling, deployment
+        )
 
     @cached_property
     def completions(self) -> Completions:

@@ -39,7 +39,8 @@ __all__ = ["AttachedVolume", "Attachment", "Ec2", "Filters", "Instance", "Snapsh
 Filters = Iterable[tuple[str, Iterable[str]]]
 Thing = TypeVar("Thing")
 
-# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html: at most 200 values in one filter.
+# At most 200 values in all filters of a call:
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
 FILTER_VALUES = 200
 PAGE = 1000
 LIVING_STATES = ("pending", "running", "stopping", "stopped")
@@ -76,7 +77,7 @@ class Ec2:
         """Return the instances with these ids; missing and terminated ones are left out."""
         return [
             instance
-            for batch in in_batches(ids, FILTER_VALUES)
+            for batch in in_batches(ids, FILTER_VALUES - len(LIVING_STATES))
             for instance in self.instances([("instance-id", [_literal(id) for id in batch])])
         ]
 

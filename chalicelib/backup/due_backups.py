@@ -53,20 +53,29 @@ class Covered:
             {name: tuple(i for i in ids if i not in wanted) for name, ids in self.services.items()},
         )
 
+    def without(self, launching: Collection[str]) -> "Covered":
+        """Return what remains without instances that have no data yet, because they are being launched."""
+        there = {name: tuple(i for i in ids if i not in launching) for name, ids in self.services.items()}
+        gone = {i for ids in self.services.values() for i in ids if i in launching}
+        return Covered(
+            {name: ids for name, ids in there.items() if ids},
+            self.without_service,
+            launching=tuple(sorted(gone)),
+        )
+
     def of(self, service: str) -> "Covered":
         """Return the part that covers one service."""
         left_out = {service: self.left_out[service]} if service in self.left_out else {}
         return Covered({service: self.services[service]}, left_out=left_out)
 
 
-def covered_by(plan: Plan, ec2: Ec2, launching: Collection[str] = ()) -> Covered:
+def covered_by(plan: Plan, ec2: Ec2) -> Covered:
     """Return the instances that the plan selects, by service; each instance once, ordered by id."""
-    found = {
+    selected = {
         instance.id: instance.tags
         for instance in ec2.instances(ec2_filters(plan.selection))
         if matches(plan.selection, instance.tags)
     }
-    selected = {instance: tags for instance, tags in found.items() if instance not in launching}
     services: dict[str, list[str]] = {}
     without_service: list[str] = []
     for instance_id in sorted(selected):
@@ -75,11 +84,7 @@ def covered_by(plan: Plan, ec2: Ec2, launching: Collection[str] = ()) -> Covered
             without_service.append(instance_id)
         else:
             services.setdefault(service, []).append(instance_id)
-    return Covered(
-        {name: tuple(ids) for name, ids in services.items()},
-        tuple(without_service),
-        launching=tuple(sorted(found.keys() - selected.keys())),
-    )
+    return Covered({name: tuple(ids) for name, ids in services.items()}, tuple(without_service))
 
 
 def due_by_schedule(rule: Rule, served_until: datetime, now: datetime) -> DueRun | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from chalicelib.aws.autoscaling import BEFORE_SERVICE, AutoScaling
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.backup.due_backups import Covered, Deployment, covered_by
 from chalicelib.catalog.store.instances import InstanceLists
@@ -23,12 +24,21 @@ class BackupOpener:
     rules: RuleStore
     lists: InstanceLists
     launching: LaunchingStore
+    autoscaling: AutoScaling
     deployment: Deployment
 
     def covered(self, plan: Plan, ec2: Ec2, now: datetime) -> Covered:
-        """Return what is backed up of a plan now: an instance that is being launched has no data yet."""
-        launching = self.launching.of_plan(plan.name, now) if plan.on_launch else ()
-        return covered_by(plan, ec2, launching)
+        """Return what is backed up of a plan now: an instance that is being launched has no data yet, nor has
+        one in a warm pool."""
+        covered = covered_by(plan, ec2)
+        if plan.on_launch is None:
+            return covered
+        launching = set(self.launching.of_plan(plan.name, now))
+        if plan.on_launch.hook:
+            ids = (instance for ids in covered.services.values() for instance in ids)
+            members = self.autoscaling.instances(ids).values()
+            launching |= {each.id for each in members if each.state.startswith(BEFORE_SERVICE)}
+        return covered.without(launching) if launching else covered
 
     def rule_ids(self, plan: Plan) -> dict[str, RuleId]:
         """Store the plan's rules, to which jobs refer; return their ids by name."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from chalicelib.aws.autoscaling import BEFORE_SERVICE, TERMINATING, AutoScaling
+from chalicelib.aws.autoscaling import TERMINATING, AutoScaling
 from chalicelib.aws.ec2 import Ec2, Instance
 from chalicelib.aws.events import InstanceEvent
 from chalicelib.backup.due_backups import Covered, targets_of
@@ -97,16 +97,6 @@ class TerminationRequests:
             return (service, replace(work, rules=(), why=why)) if work.hook else None
         return service, work
 
-    def _covered(self, plan: Plan, job: TerminationJob) -> Covered:
-        """Return the instance that goes as what is covered. Those that its group launches now are not
-        missing from its point: they have no data yet."""
-        there = self.opener.covered(plan, self.ec2, self.now()).services.get(job.service, ())
-        others = self.autoscaling.instances(each for each in there if each != job.work.instance_id)
-        fresh = {each.id for each in others.values() if each.state.startswith(BEFORE_SERVICE)}
-        whole = Covered({job.service: tuple(each for each in there if each not in fresh)})
-        limited = whole.limited_to([job.work.instance_id])
-        return limited.of(job.service) if job.service in limited.services else Covered({})
-
     def _has_data(self, plan: Plan, instance_id: str) -> bool:
         """Return whether what lies on an instance is the service's: a launch that is under way, or that had
         it abandoned, has not brought it back."""
@@ -119,7 +109,8 @@ class TerminationRequests:
         """Open the last backups of an instance; asked again it gives the same jobs."""
         plan = self.plans.require(job.plan).plan
         ids = self.opener.rule_ids(plan)
-        covered = self._covered(plan, job)
+        there = self.opener.covered(plan, self.ec2, self.now()).limited_to([job.work.instance_id])
+        covered = there.of(job.service) if job.service in there.services else Covered({})
         terms = Terms(Origin.TERMINATION, note=f"{job.work.instance_id} goes: {job.work.why}")
         cause = Cause(job.nominal_at, f"{job.work.instance_id} goes: {job.work.why}", key=job.id, terms=terms)
         targets = [

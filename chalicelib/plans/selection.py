@@ -18,9 +18,10 @@ from pydantic import Field
 from chalicelib.plans.declared import Declared
 from chalicelib.plans.values import TagPatterns
 
-# EC2 User Guide, "List and filter your resources": 50 filters, and 200 values of one filter, in one request.
-_MOST_FILTERS = 50
-_MOST_VALUES = 200
+# EC2 User Guide, "List and filter your resources": 50 filters, and 200 values in all of them, in one request;
+# whoever lists adds the states.
+_MOST_FILTERS = 49
+_MOST_VALUES = 190
 
 
 class Selection(Declared):
@@ -80,9 +81,12 @@ def ec2_filters(selection: Selection) -> tuple[tuple[str, tuple[str, ...]], ...]
     does not depend on how the server reads a backslash, a bracket or an empty text.
     """
     filters: dict[str, tuple[str, ...]] = {}
+    left = _MOST_VALUES - 1
     for key, patterns in selection.tags.items():
-        if all(patterns) and len(patterns) <= _MOST_VALUES:
-            filters[f"tag:{key}"] = tuple(dict.fromkeys(_widened(pattern) for pattern in patterns))
+        values = tuple(dict.fromkeys(_widened(pattern) for pattern in patterns))
+        if all(patterns) and len(values) <= left:
+            filters[f"tag:{key}"] = values
+            left -= len(values)
         else:
             filters.setdefault("tag-key", (key,))
     return tuple(filters.items())[:_MOST_FILTERS]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from mypy_boto3_route53 import Route53Client
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
@@ -53,6 +55,16 @@ class Clients:
     def autoscaling(self) -> "AutoScalingClient":
         """Return the Auto Scaling client of the home region."""
         client: AutoScalingClient = self._client("autoscaling", None, retries=True)
+        return client
+
+    def elbv2(self) -> "ElasticLoadBalancingv2Client":
+        """Return the Elastic Load Balancing client of the home region."""
+        client: ElasticLoadBalancingv2Client = self._client("elbv2", None, retries=True)
+        return client
+
+    def route53(self) -> "Route53Client":
+        """Return the Route 53 client; Route 53 has one endpoint for all regions."""
+        client: Route53Client = self._client("route53", None, retries=True)
         return client
 
     def sqs(self) -> "SQSClient":

@@ -87,6 +87,13 @@ def test_filters_stay_within_what_one_request_may_carry() -> None:
     assert len(ec2_filters(Selection(tags={f"key{number}": ("x",) for number in range(60)}))) == 50
 
 
+def test_filters_are_narrowed_to_exact_values_of_a_tag() -> None:
+    selection = Selection(tags={"app": ("orders",), "Name": ("db-*",)})
+    names = {"Name": ["db-1", "db*2", "db\\3"]}
+    assert ec2_filters(selection, names) == (("tag:app", ("orders",)), ("tag:Name", ("db-1", "db?2", "db?3")))
+    assert ec2_filters(selection, {"team": ["a"]})[-1] == ("tag:team", ("a",))
+
+
 def test_many_stars_take_no_long_time() -> None:
     assert not matches(Selection(tags={"app": ("*a" * 100 + "b",)}), {"app": "a" * 256})
 

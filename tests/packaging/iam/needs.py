@@ -8,6 +8,10 @@
 - DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
 - SQS: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html; SendMessage
   covers its batch form, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_AddPermission.html
+- Auto Scaling: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
+- Elastic Load Balancing:
+  https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+- Route 53: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonroute53.html
 - Secrets Manager: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html
 """
 
@@ -186,6 +190,11 @@ def of_secret(made: Made) -> Iterator[Need]:
     )
 
 
+def of_zone(made: Made) -> Iterator[Need]:
+    """GetHostedZone: the zone, whose ARN names neither region nor account."""
+    yield Need("route53:GetHostedZone", f"arn:aws:route53:::hostedzone/{made.params['Id']}")
+
+
 def making(made: Made, new: str) -> Iterator[Need]:
     """Make a resource and tag it in the same call."""
     tags = requested_tags(made)
@@ -228,6 +237,7 @@ def regional(made: Made, resource: str) -> str:
 
 
 RULES: Mapping[tuple[str, str], Rule] = {
+    ("autoscaling", "DescribeLifecycleHooks"): of_nothing("autoscaling:DescribeLifecycleHooks"),
     ("dynamodb", "BatchGetItem"): of_batch("dynamodb:BatchGetItem"),
     ("dynamodb", "BatchWriteItem"): of_batch("dynamodb:BatchWriteItem"),
     ("dynamodb", "DeleteItem"): of_table("dynamodb:DeleteItem"),
@@ -241,10 +251,15 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("ec2", "CreateSnapshots"): of_snapshots,
     ("ec2", "CreateVolume"): of_volume,
     ("ec2", "DeleteSnapshot"): of_snapshot,
+    ("ec2", "DescribeAddresses"): of_nothing("ec2:DescribeAddresses"),
     ("ec2", "DescribeAvailabilityZones"): of_nothing("ec2:DescribeAvailabilityZones"),
+    ("ec2", "DescribeInstanceTypes"): of_nothing("ec2:DescribeInstanceTypes"),
     ("ec2", "DescribeInstances"): of_nothing("ec2:DescribeInstances"),
+    ("ec2", "DescribeNetworkInterfaces"): of_nothing("ec2:DescribeNetworkInterfaces"),
     ("ec2", "DescribeSnapshots"): of_nothing("ec2:DescribeSnapshots"),
     ("ec2", "DescribeVolumes"): of_nothing("ec2:DescribeVolumes"),
+    ("elbv2", "DescribeTargetGroups"): of_nothing("elasticloadbalancing:DescribeTargetGroups"),
+    ("route53", "GetHostedZone"): of_zone,
     ("s3", "AbortMultipartUpload"): of_object("s3:AbortMultipartUpload"),
     ("s3", "CompleteMultipartUpload"): of_object("s3:PutObject"),
     ("s3", "CopyObject"): of_copy,

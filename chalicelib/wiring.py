@@ -13,6 +13,7 @@ from chalicelib.aws.clients import Clients
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ec2_network import Ec2Network
 from chalicelib.aws.elbv2 import TargetGroups
+from chalicelib.aws.prerequisites import Prerequisites
 from chalicelib.aws.queue import PokeQueue
 from chalicelib.aws.route53 import Route53
 from chalicelib.aws.secrets import Secrets
@@ -36,6 +37,7 @@ from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
 from chalicelib.insight.known_names import KnownNames
 from chalicelib.insight.lists import Lists
+from chalicelib.insight.readiness_pages import ReadinessPages, World
 from chalicelib.insight.service_pages import ServicePages
 from chalicelib.inventory.due_inventories import Inventories
 from chalicelib.inventory.inventory import Inventory
@@ -416,8 +418,22 @@ class Farshore:
         regions = {place.region for place in self.places if place.region}
         names = KnownNames(self.plans, self.services, self.points, self.jobs, self.settings.vaults, regions)
         pages = ServicePages(self.plans, self.services, self.now)
+        ready = ReadinessPages(pages, self.jobs, self.rules, self.world, self.vaults_apart, self.now)
         refs = self.restores.snapshots_of
-        return Lists(self.plans, self.points, self.jobs, self.findings, pages, names, refs)
+        return Lists(self.plans, self.points, self.jobs, self.findings, pages, ready, names, refs)
+
+    @cached_property
+    def world(self) -> World:
+        """What the readiness of services is looked up in."""
+        clients = self._clients
+        prerequisites = Prerequisites(clients.ec2(), clients.route53, clients.elbv2)
+        return World(self.home_ec2, self.ssm, AutoScaling(clients.autoscaling()), prerequisites)
+
+    @property
+    def vaults_apart(self) -> frozenset[str]:
+        """The vaults in another region or another cloud than the instances."""
+        home, vaults = self.settings.home_region, self.settings.vaults
+        return frozenset(name for name, config in vaults.items() if config.snapshot_region != home)
 
     @cached_property
     def copy_regions(self) -> tuple[str, ...]:

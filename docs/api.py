@@ -6,7 +6,9 @@ from http import HTTPStatus
 
 from chalicelib.insight.finding_answers import FindingAnswer
 from chalicelib.insight.job_answers import JobAnswer
+from chalicelib.insight.launch_times import LaunchTimesAnswer
 from chalicelib.insight.point_answers import ArtefactAnswer, PointAnswer
+from chalicelib.insight.readiness import CheckAnswer, ReadinessAnswer
 from chalicelib.insight.status import StatusAnswer, StatusRow
 from chalicelib.insight.volume_answers import VolumeAnswer
 from chalicelib.plans.declared import Declared
@@ -25,6 +27,9 @@ _ANSWERS: Mapping[str, tuple[type[Declared], frozenset[str]]] = {
     "preview": (PlanPreview, frozenset({"plan.", "covers."})),
     "status": (StatusAnswer, frozenset({"rules.", "flagged.", "rpo."})),
     "status_row": (StatusRow, frozenset()),
+    "readiness": (ReadinessAnswer, frozenset({"checks.", "launches."})),
+    "check": (CheckAnswer, frozenset()),
+    "launch_times": (LaunchTimesAnswer, frozenset({"many_at_once.", "restores."})),
     "finding": (FindingAnswer, frozenset()),
 }
 

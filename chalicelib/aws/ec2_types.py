@@ -35,6 +35,7 @@ class Instance:
 
     `launched_at` is when it was last started: it changes with every start after a stop, not with a reboot.
     `created_at` is when it was made: a start after a stop leaves it. None: EC2 shows no root volume.
+    `interfaces` are its network interfaces, by device index: the first is the one it was launched with.
     """
 
     id: str
@@ -44,6 +45,8 @@ class Instance:
     volumes: tuple[AttachedVolume, ...]
     launched_at: datetime | None = None
     created_at: datetime | None = None
+    type: str = ""
+    interfaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,17 @@ def instance_from(answer: "InstanceTypeDef") -> Instance:
             for mapping in answer.get("BlockDeviceMappings", ())
             if "Ebs" in mapping
         ),
+        type=answer.get("InstanceType", ""),
+        interfaces=_interfaces(answer),
     )
+
+
+def _interfaces(answer: "InstanceTypeDef") -> tuple[str, ...]:
+    """Return the ids of an instance's network interfaces, by device index where EC2 shows it."""
+    interfaces = sorted(
+        answer.get("NetworkInterfaces", ()), key=lambda each: each.get("Attachment", {}).get("DeviceIndex", 0)
+    )
+    return tuple(each["NetworkInterfaceId"] for each in interfaces)
 
 
 def _created_at(answer: "InstanceTypeDef") -> datetime | None:

@@ -141,6 +141,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "IdempotentParameterMismatch",
         "InvalidDocument",
         "InvalidInput",
+        "InvalidInstanceType",
         "InvalidParameterCombination",
         "InvalidParameterValue",
         "InvalidParameters",

@@ -16,7 +16,17 @@ from chalicelib.insight.job_answers import JobAnswer, JobPage, job_answer
 from chalicelib.insight.known_names import KnownNames
 from chalicelib.insight.plan_page import PlanPage
 from chalicelib.insight.point_answers import PointPage, point_answer
-from chalicelib.insight.queries import FindingQuery, JobQuery, ListQuery, PlanQuery, PointQuery, StatusQuery
+from chalicelib.insight.queries import (
+    FindingQuery,
+    JobQuery,
+    ListQuery,
+    PlanQuery,
+    PointQuery,
+    ReadinessQuery,
+    StatusQuery,
+)
+from chalicelib.insight.readiness import ReadinessPage
+from chalicelib.insight.readiness_pages import ReadinessPages
 from chalicelib.insight.service_pages import ServicePages
 from chalicelib.insight.status import StatusPage
 from chalicelib.jobs.store import JobStore
@@ -31,6 +41,7 @@ class Lists:
     job_store: JobStore
     finding_store: FindingStore
     service_pages: ServicePages
+    readiness_pages: ReadinessPages
     names: KnownNames
     snapshots_of: Callable[[object], Sequence[SnapshotRef]]
 
@@ -86,6 +97,16 @@ class Lists:
             InvalidInput: a filter names nothing that exists or existed, or the cursor is wrong.
         """
         answer = self.service_pages.page(query)
+        self._look_at(answer.items, query)
+        return answer
+
+    def readiness(self, query: ReadinessQuery) -> ReadinessPage:
+        """Return the readiness of a page of services, by plan and name.
+
+        Raises:
+            InvalidInput: a filter names nothing there is, or the cursor is not one of ours.
+        """
+        answer = self.readiness_pages.page(query)
         self._look_at(answer.items, query)
         return answer
 

@@ -95,6 +95,14 @@ class StatusQuery(ListQuery):
     plan: Annotated[Maybe[PlanName], Field(description="only services of this plan")] = None
 
 
+class ReadinessQuery(StatusQuery):
+    """Which services the readiness of is checked."""
+
+    limit: Annotated[
+        int, Field(ge=1, le=100, description="the most items of a page"), BeforeValidator(number)
+    ] = 25
+
+
 class FindingQuery(ListQuery):
     """The query of a list of findings."""
 

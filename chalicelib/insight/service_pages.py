@@ -25,16 +25,17 @@ class ServicePages:
         """Return the status of the next services."""
         now, shown, last = self.now(), list[StatusAnswer](), ("", "")
         after_plan, after_key = decode_cursor(query.cursor, 2)
-        for name, of_plan, record in self._records(query.plan, query.service, (after_plan, after_key)):
+        for name, of_plan, record in self.records(query.plan, query.service, (after_plan, after_key)):
             if len(shown) == query.limit:
                 return StatusPage(items=tuple(shown), cursor=encode_cursor(*last))
             shown.append(service_status(name, of_plan, record, now))
             last = name, record.key
         return StatusPage(items=tuple(shown), cursor=None)
 
-    def _records(
+    def records(
         self, plan: str | None, service: str | None, after: tuple[str, str]
     ) -> Iterator[tuple[str, Plan | None, ServiceRecord]]:
+        """Yield the services behind a plan's name and a record's key, by plan and name."""
         after_plan, after_key = after
         for name, stored in self.plans.names():
             if name < after_plan or plan not in (None, name):

@@ -9,7 +9,7 @@ Invariant: `ec2_filters` never leaves out an instance that `matches` accepts; it
 
 import fnmatch
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated
 
@@ -74,15 +74,20 @@ def chooses(volumes: VolumeChoice, *, boot: bool, tags: Mapping[str, str]) -> bo
     return not any(_has(tags, key, patterns) for key, patterns in volumes.exclude_tags.items())
 
 
-def ec2_filters(selection: Selection) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def ec2_filters(
+    selection: Selection, only: Mapping[str, Iterable[str]] | None = None
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return filters (name and values) that narrow DescribeInstances to a superset of the selection.
+
+    `only` narrows it further, to instances that have exactly one of these values of each tag.
 
     Characters that a server may interpret become `?`, and an empty value only asks for the key, so the result
     does not depend on how the server reads a backslash, a bracket or an empty text.
     """
     filters: dict[str, tuple[str, ...]] = {}
     left = _MOST_VALUES - 1
-    for key, patterns in selection.tags.items():
+    exactly = {key: tuple(map(_literally, values)) for key, values in (only or {}).items()}
+    for key, patterns in {**selection.tags, **exactly}.items():
         values = tuple(dict.fromkeys(_widened(pattern) for pattern in patterns))
         if all(patterns) and len(values) <= left:
             filters[f"tag:{key}"] = values
@@ -113,6 +118,11 @@ def _fnmatch(pattern: str) -> str:
         f"[{character}]" if plain and character in "*?[" else character
         for character, plain in _characters(pattern)
     )
+
+
+def _literally(value: str) -> str:
+    """Return the pattern that only this value fits."""
+    return "".join(f"\\{character}" if character in "*?\\" else character for character in value)
 
 
 def _widened(pattern: str) -> str:

@@ -60,6 +60,7 @@ class LaunchSeen:
     children: Children = field(default_factory=Children)
     backup: JobState | None = None
     backup_reason: str = ""
+    verifies: bool = False
     identity: IdentitySeen | None = None
 
 

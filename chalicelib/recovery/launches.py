@@ -129,7 +129,8 @@ class Launch:
         if progress.outcome or job.failure is not None or work.as_it_is:
             return LaunchSeen(hook=hook, identity=self._identity(job))
         instance = next(iter(world.ec2.instances_by_id([work.instance_id])), None)
-        seen = LaunchSeen(instance, hook=hook, children=children)
+        verifies = bool(work.on_launch.restore and self._rule(job).verify)
+        seen = LaunchSeen(instance, hook=hook, children=children, verifies=verifies)
         if progress.job:
             backup = self.world.jobs().get(progress.job) if work.on_launch.backup else None
             return replace(seen, backup=backup.state, backup_reason=backup.reason) if backup else seen
@@ -371,7 +372,8 @@ def _decide_begun(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[A
         return Fail(f"{child}: {reason or 'it did not end well'}")
     took = in_words(_rounded(now - job.work.began_at))
     outcome = f"{reason}; {took} after the launch began"
-    done = replace(progress, outcome=outcome, restored_at=now, verified_at=now, moves_identity=True)
+    done = replace(progress, outcome=outcome, restored_at=now, moves_identity=True)
+    done = replace(done, verified_at=now) if seen.verifies else done
     return Do(Note(done), f"{child} is done")
 
 

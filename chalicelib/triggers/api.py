@@ -17,7 +17,15 @@ from chalicelib.insight.finding_answers import FindingPage
 from chalicelib.insight.job_answers import JobAnswer, JobPage, JobsAnswer
 from chalicelib.insight.plan_page import PlanPage
 from chalicelib.insight.point_answers import PointAnswer, PointPage, point_answer
-from chalicelib.insight.queries import FindingQuery, JobQuery, PlanQuery, PointQuery, StatusQuery
+from chalicelib.insight.queries import (
+    FindingQuery,
+    JobQuery,
+    PlanQuery,
+    PointQuery,
+    ReadinessQuery,
+    StatusQuery,
+)
+from chalicelib.insight.readiness import ReadinessPage
 from chalicelib.insight.restore_answers import RestoreAnswer, RestorePreview, restore_answer, restore_preview
 from chalicelib.insight.status import StatusPage
 from chalicelib.jobs.job import JobId
@@ -209,6 +217,12 @@ def post_restores(asked: Asked[Nothing, RestoreOrder]) -> RestoreAnswer | Restor
 def status(asked: Asked[StatusQuery, Nothing]) -> StatusPage:
     """Return the status of each service of each plan."""
     return farshore().lists.status(asked.query)
+
+
+@serves(routes.GET_READINESS)
+def readiness(asked: Asked[ReadinessQuery, Nothing]) -> ReadinessPage:
+    """Check whether each service of each plan could be brought back now."""
+    return farshore().lists.readiness(asked.query)
 
 
 @serves(routes.GET_INVENTORY)

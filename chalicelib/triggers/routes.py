@@ -16,7 +16,15 @@ from chalicelib.insight.finding_answers import FindingPage
 from chalicelib.insight.job_answers import JobAnswer, JobPage, JobsAnswer
 from chalicelib.insight.plan_page import PlanPage
 from chalicelib.insight.point_answers import PointAnswer, PointPage
-from chalicelib.insight.queries import FindingQuery, JobQuery, PlanQuery, PointQuery, StatusQuery
+from chalicelib.insight.queries import (
+    FindingQuery,
+    JobQuery,
+    PlanQuery,
+    PointQuery,
+    ReadinessQuery,
+    StatusQuery,
+)
+from chalicelib.insight.readiness import ReadinessPage
 from chalicelib.insight.restore_answers import RestoreAnswer, RestorePreview
 from chalicelib.insight.status import StatusPage
 from chalicelib.plans.declared import Declared, Fault, Maybe
@@ -228,6 +236,14 @@ POST_UNDELETE = Route(
 GET_STATUS = Route(
     "GET", "/status", "shows the status of each service", ((OK, StatusPage),), StatusQuery, Nothing
 )
+GET_READINESS = Route(
+    "GET",
+    "/readiness",
+    "checks whether each service could be brought back now",
+    ((OK, ReadinessPage),),
+    ReadinessQuery,
+    Nothing,
+)
 GET_INVENTORY = Route(
     "GET",
     "/inventory",
@@ -270,6 +286,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     PUT_CONFIRMATION,
     POST_UNDELETE,
     GET_STATUS,
+    GET_READINESS,
     GET_INVENTORY,
     POST_INVENTORY,
     GET_OPENAPI,

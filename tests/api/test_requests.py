@@ -210,7 +210,7 @@ def test_a_cursor_that_is_none_of_ours_is_refused(app: Farshore, path: str, curs
 
 
 @pytest.mark.parametrize("cursor", ["x", "abc", "####", "\xff", "//8="])
-@pytest.mark.parametrize("path", ["/plans", "/status"])
+@pytest.mark.parametrize("path", ["/plans", "/status", "/readiness"])
 def test_a_cursor_that_is_no_base64_text_is_refused(app: Farshore, path: str, cursor: str) -> None:
     expected = "the `cursor` of the page before, unchanged"
     assert app.ask("GET", path, query={"cursor": cursor}).fault() == ("/cursor", cursor, expected)
@@ -284,7 +284,13 @@ def test_an_id_that_there_is_not_is_a_404_that_names_it(app: Farshore, id: str) 
 
 @pytest.mark.parametrize(
     ("path", "found"),
-    [("/jobs", "job"), ("/recovery-points", "point"), ("/status", "service"), ("/plans", "plan")],
+    [
+        ("/jobs", "job"),
+        ("/recovery-points", "point"),
+        ("/status", "service"),
+        ("/readiness", "service"),
+        ("/plans", "plan"),
+    ],
 )
 def test_an_empty_stage_has_empty_lists(app: Farshore, path: str, found: str) -> None:
     assert app.get(path) == {"items": [], "cursor": None}, found
@@ -295,7 +301,7 @@ def test_an_id_longer_than_any_is_a_404_too(app: Farshore) -> None:
         assert "no name and no id is this long" in app.ask("GET", path).problem(404)["detail"]
 
 
-@pytest.mark.parametrize("path", ["/jobs", "/recovery-points", "/status"])
+@pytest.mark.parametrize("path", ["/jobs", "/recovery-points", "/status", "/readiness"])
 def test_a_filter_longer_than_any_name_is_refused(app: Farshore, path: str) -> None:
     pointer, value, expected = app.ask("GET", path, query={"service": LONG}).fault()
     assert (pointer, value) == ("/service", f"{LONG[:200]}...")

@@ -345,9 +345,8 @@ def test_an_instance_of_a_warm_pool_is_served_when_it_leaves_the_pool(app: Deplo
     planned(app)
     with_a_point(app, "old data\n")
     group = Group(app, desired=0)
-    group.autoscaling.put_warm_pool(
-        AutoScalingGroupName="orders", MinSize=1, MaxGroupPreparedCapacity=1, PoolState="Stopped"
-    )
+    pool: Document = {"MinSize": 1, "MaxGroupPreparedCapacity": 1, "PoolState": "Stopped"}
+    group.autoscaling.put_warm_pool(AutoScalingGroupName="orders", **pool)
     app.pass_time(minutes=6)
     with_a_point_now = app.run_instance("orders")
     write(app, with_a_point_now, "new data\n")

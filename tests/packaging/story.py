@@ -14,6 +14,7 @@ from typing import Any
 from wsgiref.types import WSGIEnvironment
 
 from chalicelib.wiring import farshore
+from local_cloud.call import ACCOUNT
 from local_cloud.cloud import Cloud
 from local_cloud.cloudformation.template import Stack
 from local_cloud.lambda_.functions import FUNCTION_KEY
@@ -109,6 +110,7 @@ def play(app: Farshore) -> None:
     replace_an_instance(app)
     app.post("/inventory", {})
     app.finish()
+    check_readiness(app)
     for path in ("/plans", "/plans/orders", "/jobs", "/recovery-points", "/status", "/inventory"):
         app.get(path)
     assert app.ask("DELETE", "/plans/orders").status == 200
@@ -223,6 +225,38 @@ def home_bucket_unreachable(app: Farshore) -> Iterator[None]:
     app.cloud.faults.replace([{"match": match, "effect": {"error": error}}])
     yield
     app.cloud.faults.replace([])
+
+
+def check_readiness(app: Farshore) -> None:
+    """Check the readiness of a service in an Auto Scaling group whose plan names a hook and an identity."""
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "app", "Value": "grouped"}]}]
+    data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro", "TagSpecifications": tags}
+    app.ec2().create_launch_template(LaunchTemplateName="grouped", LaunchTemplateData=data)
+    app.cloud.client("autoscaling", HOME_REGION).create_auto_scaling_group(
+        AutoScalingGroupName="grouped",
+        LaunchTemplate={"LaunchTemplateName": "grouped", "Version": "$Latest"},
+        MinSize=1,
+        MaxSize=1,
+        AvailabilityZones=[f"{HOME_REGION}a"],
+    )
+    app.cloud.advance(timedelta(minutes=2))
+    files = {"name": "files", "kind": "service", "schedule": "cron(0 0 1 1 ? 2100)", **SCRIPTS}
+    where = f"arn:aws:elasticloadbalancing:{HOME_REGION}:{ACCOUNT}:targetgroup/grouped/0123456789abcdef"
+    identity = {
+        "elastic_ip": "eipalloc-0123456789abcdef0",
+        "eni": "eni-0123456789abcdef0",
+        "dns": {"zone": "Z0123456789ABCDEFGHIJ", "name": "grouped.example.internal"},
+        "target_group": where,
+    }
+    on_launch = {"restore": "files", "hook": "grouped-launch"}
+    rules = [{"lifecycle": LIFECYCLE} | files]
+    selection = {"tags": {"app": "grouped"}}
+    named = {"selection": selection, "rules": rules, "on_launch": on_launch, "identity": identity}
+    app.put_plan("grouped", named)
+    shown = {each["service"]: each for each in app.get("/readiness")["items"]}
+    reasons = {each["check"]: each["reason"] for each in shown["grouped"]["checks"]}
+    assert "lifecycle hook grouped-launch does not exist" in reasons["hooks"]
+    assert reasons["addresses"].count("which does not exist") == len(identity)
 
 
 def let_go(app: Farshore) -> None:

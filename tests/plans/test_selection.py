@@ -80,11 +80,21 @@ def test_filters_narrow_by_key_and_value() -> None:
 
 def test_filters_ask_for_the_key_alone_where_a_value_is_empty_or_there_are_too_many() -> None:
     assert ec2_filters(Selection(tags={"app": ("", "x")})) == (("tag-key", ("app",)),)
-    assert ec2_filters(Selection(tags={"app": tuple(map(str, range(201)))})) == (("tag-key", ("app",)),)
+    assert ec2_filters(Selection(tags={"app": tuple(map(str, range(190)))})) == (("tag-key", ("app",)),)
 
 
 def test_filters_stay_within_what_one_request_may_carry() -> None:
-    assert len(ec2_filters(Selection(tags={f"key{number}": ("x",) for number in range(60)}))) == 50
+    assert len(ec2_filters(Selection(tags={f"key{number}": ("x",) for number in range(60)}))) == 49
+    many = {f"key{number}": tuple(map(str, range(100))) for number in range(3)}
+    filters = ec2_filters(Selection(tags=many))
+    assert [name for name, _ in filters] == ["tag:key0", "tag-key"]
+
+
+def test_filters_are_narrowed_to_exact_values_of_a_tag() -> None:
+    selection = Selection(tags={"app": ("orders",), "Name": ("db-*",)})
+    names = {"Name": ["db-1", "db*2", "db\\3"]}
+    assert ec2_filters(selection, names) == (("tag:app", ("orders",)), ("tag:Name", ("db-1", "db?2", "db?3")))
+    assert ec2_filters(selection, {"team": ["a"]})[-1] == ("tag:team", ("a",))
 
 
 def test_many_stars_take_no_long_time() -> None:

@@ -10,6 +10,10 @@
 - DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
 - SQS: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html; SendMessage
   covers its batch form, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_AddPermission.html
+- Auto Scaling: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
+- Elastic Load Balancing:
+  https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+- Route 53: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonroute53.html
 - Secrets Manager: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html
 """
 
@@ -226,7 +230,7 @@ def of_records(made: Made) -> Iterator[Need]:
 
 
 def of_zone(made: Made) -> Iterator[Need]:
-    """ListResourceRecordSets: the zone."""
+    """ListResourceRecordSets and GetHostedZone: the zone."""
     yield Need(f"route53:{made.operation}", zone_arn(made))
 
 
@@ -317,6 +321,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("ec2", "DetachVolume"): of_attachment,
     ("ec2", "DescribeAddresses"): of_nothing("ec2:DescribeAddresses"),
     ("ec2", "DescribeAvailabilityZones"): of_nothing("ec2:DescribeAvailabilityZones"),
+    ("ec2", "DescribeInstanceTypes"): of_nothing("ec2:DescribeInstanceTypes"),
     ("ec2", "DescribeInstances"): of_nothing("ec2:DescribeInstances"),
     ("ec2", "DescribeNetworkInterfaces"): of_nothing("ec2:DescribeNetworkInterfaces"),
     ("ec2", "DescribeSnapshots"): of_nothing("ec2:DescribeSnapshots"),
@@ -328,6 +333,8 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("elbv2", "RegisterTargets"): of_targets,
     ("route53", "ChangeResourceRecordSets"): of_records,
     ("route53", "ListResourceRecordSets"): of_zone,
+    ("elbv2", "DescribeTargetGroups"): of_nothing("elasticloadbalancing:DescribeTargetGroups"),
+    ("route53", "GetHostedZone"): of_zone,
     ("s3", "AbortMultipartUpload"): of_object("s3:AbortMultipartUpload"),
     ("s3", "CompleteMultipartUpload"): of_object("s3:PutObject"),
     ("s3", "CopyObject"): of_copy,

@@ -287,7 +287,7 @@ def snapshot_arn(region: str, snapshot: str) -> str:
 
 def zone_arn(made: Made) -> str:
     """Return the ARN of a hosted zone, which names neither region nor account."""
-    return f"arn:aws:route53:::hostedzone/{made.params['HostedZoneId']}"
+    return f"arn:aws:route53:::hostedzone/{made.params.get('HostedZoneId') or made.params['Id']}"
 
 
 def regional(made: Made, resource: str) -> str:

@@ -219,7 +219,7 @@ def test_a_cursor_that_is_no_base64_text_is_refused(app: Farshore, path: str, cu
 @pytest.mark.parametrize(
     ("path", "name", "expected"),
     [
-        ("/jobs", "kind", "backup, copy, restore, expire or inventory"),
+        ("/jobs", "kind", "backup, copy, restore, expire, inventory, launch or termination"),
         ("/jobs", "state", "QUEUED, RUNNING, COMPLETED, FAILED or CANCELLED"),
         ("/recovery-points", "kind", "snapshot or service"),
         ("/recovery-points", "state", "CREATING, AVAILABLE, EXPIRED, DELETED or FAILED"),

@@ -17,16 +17,15 @@ from chalicelib.jobs.claims import lock_of_copy
 from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.store import JobStore
 from chalicelib.vaults.layout import JOB_PREFIXES, folder_of_key, job_of_key, point_of_folder
-from chalicelib.vaults.s3 import S3Vault
-from chalicelib.vaults.s3_uploads import S3Upload
-from chalicelib.vaults.vault import Vault
+from chalicelib.vaults.vault import Upload, Uploads, Vault
 
 
 @dataclass(frozen=True, slots=True)
 class UploadSurvey:
     """The unfinished uploads of an S3 vault; each is named `KEY UPLOAD`."""
 
-    vault: S3Vault
+    vault: str
+    uploads: Uploads
     points: PointStore
     jobs: JobStore
     grace: timedelta
@@ -38,13 +37,13 @@ class UploadSurvey:
     def read_page(self, cursor: str | None) -> SurveyPage:
         """Return what differs among the next uploads."""
         marker = json.loads(cursor) if cursor else None
-        uploads, more = self.vault.uploads_after(tuple(marker) if marker else None, PAGE)
+        uploads, more = self.uploads.uploads_after(tuple(marker) if marker else None, PAGE)
         last = json.dumps([uploads[-1].key, uploads[-1].id]) if uploads and more else None
         return SurveyPage(tuple(self._orphans(uploads)), looked_at=len(uploads), cursor=last)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Return what still differs among the uploads that are about to be aborted."""
-        begun = [S3Upload(*_parts(what)) for what in whats]
+        begun = [Upload(*_parts(what)) for what in whats]
         orphans = tuple(self._orphans(begun))
         still = {each.what for each in orphans}
         return SurveyPage(
@@ -53,10 +52,10 @@ class UploadSurvey:
 
     def remove(self, what: str, stop: Callable[[], bool]) -> bool:
         """Abort an upload; it succeeds if the upload is finished or gone."""
-        self.vault.abort_upload(*_parts(what))
+        self.uploads.abort_upload(*_parts(what))
         return True
 
-    def _orphans(self, uploads: Sequence[S3Upload]) -> Iterator[Candidate]:
+    def _orphans(self, uploads: Sequence[Upload]) -> Iterator[Candidate]:
         points = self.points.get_many(point_ids(map(_point_of, uploads)))
         jobs = self.jobs.get_many(job_ids(job_of_key(each.key) for each in uploads))
         for each in uploads:
@@ -66,7 +65,7 @@ class UploadSurvey:
                     f"{each.key} {each.id}", job_id, jobs, self.grace, FindingKind.ORPHAN_UPLOAD
                 )
             elif folder_of_key(each.key) is not None:
-                yield from _of_point(each, self.vault.name, points.get(_point_of(each)), self.grace)
+                yield from _of_point(each, self.vault, points.get(_point_of(each)), self.grace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class JobFileSurvey:
             yield from _of_job(key, job_id, jobs, self.grace, FindingKind.ORPHAN_FILE)
 
 
-def job_files_of(vault: S3Vault, jobs: JobStore, grace: timedelta) -> tuple[JobFileSurvey, ...]:
+def job_files_of(vault: Vault, jobs: JobStore, grace: timedelta) -> tuple[JobFileSurvey, ...]:
     """Return the surveys of what jobs keep in a vault while they run."""
     return tuple(JobFileSurvey(vault, prefix, jobs, grace) for prefix in JOB_PREFIXES)
 
@@ -135,7 +134,7 @@ def _of_job(
 
 
 def _of_point(
-    upload: S3Upload, vault: str, point: RecoveryPoint | None, grace: timedelta
+    upload: Upload, vault: str, point: RecoveryPoint | None, grace: timedelta
 ) -> Iterator[Candidate]:
     """Yield an upload of a point that no job is making or copying. Pure.
 
@@ -157,7 +156,7 @@ def _of_point(
         )
 
 
-def _point_of(upload: S3Upload) -> str:
+def _point_of(upload: Upload) -> str:
     return point_of_folder(folder_of_key(upload.key) or "")
 
 

@@ -18,8 +18,7 @@ from chalicelib.inventory.proof import point_ids
 from chalicelib.inventory.survey import PAGE, Candidate, Remedy, SurveyPage
 from chalicelib.jobs.leftovers import NOTED_AT_ONCE, leftover
 from chalicelib.jobs.store import JobStore
-from chalicelib.vaults.s3 import S3Vault
-from chalicelib.vaults.vault import Vault
+from chalicelib.vaults.vault import Uploads, Vault
 
 # SSM ends a command by the rule's timeout, two days at most.
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendCommand.html
@@ -71,9 +70,9 @@ class LeftoverSurvey:
             self.ec2.delete_snapshot(what)
         elif word in ("object", "staged") and self.vault is not None:
             self.vault.delete(_key(word, rest))
-        elif isinstance(self.vault, S3Vault):
-            for key in self._uploads(_upload(what)):
-                self.vault.abort_upload(key, _upload(what))
+        elif self.vault is not None and (uploads := self.vault.uploads) is not None:
+            for key in _keys_of(uploads, _upload(what)):
+                uploads.abort_upload(key, _upload(what))
         return True
 
     def _seen(self, found: Sequence[Finding]) -> SurveyPage:
@@ -106,20 +105,13 @@ class LeftoverSurvey:
             return artefact is not None and artefact.state not in (PointState.DELETED, PointState.AVAILABLE)
         if word in ("object", "staged") and self.vault is not None:
             return self.vault.size(_key(word, rest)) is not None
-        return next(self._uploads(_upload(found.what)), None) is not None
+        uploads = self.vault.uploads if self.vault is not None else None
+        return uploads is not None and next(_keys_of(uploads, _upload(found.what)), None) is not None
 
     def _has_part(self, point: str, number: int) -> bool:
         vault = self.place.vault or ""
         ids = [ref.id for ref in self.points.stored_shard(point, vault, number)]
         return bool(ids and self.ec2 and self.ec2.snapshots_by_id(ids))
-
-    def _uploads(self, id: str) -> Iterator[str]:
-        """Yield the key of an upload that is still there."""
-        marker, more = None, isinstance(self.vault, S3Vault)
-        while more and isinstance(self.vault, S3Vault):
-            uploads, more = self.vault.uploads_after(marker, 1000)
-            yield from (each.key for each in uploads if each.id == id)
-            marker = (uploads[-1].key, uploads[-1].id) if uploads else None
 
     def _candidate(self, found: Finding) -> Candidate:
         told, _, _ = found.reason.partition("; it could not be removed")
@@ -148,6 +140,15 @@ class LeftoverSurvey:
         known = self.findings.known(each.key for each in more)
         new = [each for each in more if each.place == self.place and each.key not in known]
         return self._seen(new[:NOTED_AT_ONCE]).candidates
+
+
+def _keys_of(uploads: Uploads, id: str) -> Iterator[str]:
+    """Yield the key of an upload that is still there."""
+    marker, more = None, True
+    while more:
+        found, more = uploads.uploads_after(marker, 1000)
+        yield from (each.key for each in found if each.id == id)
+        marker = (found[-1].key, found[-1].id) if found else None
 
 
 def _key(word: str, rest: str) -> str:

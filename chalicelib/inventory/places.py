@@ -20,7 +20,6 @@ from chalicelib.inventory.survey import Survey
 from chalicelib.inventory.volumes import VolumeSurvey
 from chalicelib.jobs.claims import Claims
 from chalicelib.jobs.store import JobStore
-from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
 
 
@@ -85,16 +84,17 @@ class Surveys:
         return (
             ArtefactSurvey(*parts),
             folders_of(vault, self.points, self.grace),
-            *self._of_s3(vault),
+            *self._of_uploads(vault),
             self._leftovers(place, vault, ec2),
             ArtefactSurvey(*parts, second=True),
         )
 
-    def _of_s3(self, vault: Vault) -> Sequence[Survey]:
-        if not isinstance(vault, S3Vault):
+    def _of_uploads(self, vault: Vault) -> Sequence[Survey]:
+        """Return the surveys of what jobs upload; jobs stage files only where there are uploads in parts."""
+        if vault.uploads is None:
             return ()
         jobs = self.jobs()
-        uploads = UploadSurvey(vault, self.points, jobs, self.grace)
+        uploads = UploadSurvey(vault.name, vault.uploads, self.points, jobs, self.grace)
         return (uploads, *job_files_of(vault, jobs, self.grace))
 
     def _of_catalog(self) -> Sequence[Survey]:

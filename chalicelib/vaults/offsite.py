@@ -36,6 +36,7 @@ class OffsiteVault:
         self.container = container
         self._open_store = open_store
         self._idle: deque[Store] = deque([first])
+        self.uploads = None
 
     def put(self, key: str, data: bytes) -> None:
         """Store the whole of `data`, and check that the provider has stored it."""

@@ -26,6 +26,11 @@ MAX_COPY_BYTES: Final = 5_000_000_000
 class S3Vault(S3Uploads):
     """One bucket, as a `Vault`."""
 
+    @property
+    def uploads(self) -> S3Uploads:
+        """Its own unfinished uploads."""
+        return self
+
     def put(self, key: str, data: bytes) -> None:
         """Store the whole of `data`; S3 checks its SHA-256 before it stores it."""
         digest = base64.b64encode(hashlib.sha256(data).digest()).decode()

@@ -20,6 +20,7 @@ from botocore.exceptions import FlexibleChecksumError
 from chalicelib.aws.errors import translated_errors
 from chalicelib.errors import Conflict, IntegrityFailure, NotFound, VaultMissing
 from chalicelib.vaults.part_urls import PartUrls, shorten
+from chalicelib.vaults.vault import Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,14 +34,6 @@ class S3Object:
     key: str
     size_bytes: int
     etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class S3Upload:
-    """An upload that is neither finished nor aborted."""
-
-    key: str
-    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +95,13 @@ class S3Uploads:
             ]
         return min(uploads)[1] if uploads else None
 
-    def uploads_after(self, marker: tuple[str, str] | None, size: int) -> "tuple[tuple[S3Upload, ...], bool]":
+    def uploads_after(self, marker: tuple[str, str] | None, size: int) -> "tuple[tuple[Upload, ...], bool]":
         """Return the next unfinished uploads of the bucket after `marker` (key and upload id), and whether
         more follow."""
         begin: Any = {"KeyMarker": marker[0], "UploadIdMarker": marker[1]} if marker else {}
         with self._calling("ListMultipartUploads", ""):
             page = self._client.list_multipart_uploads(Bucket=self.bucket, MaxUploads=size, **begin)
-        uploads = (S3Upload(each["Key"], each["UploadId"]) for each in page.get("Uploads", ()))
+        uploads = (Upload(each["Key"], each["UploadId"]) for each in page.get("Uploads", ()))
         return tuple(uploads), bool(page.get("IsTruncated"))
 
     def uploaded_parts(self, key: str, upload_id: str) -> tuple[UploadedPart, ...]:

@@ -18,8 +18,30 @@ class StoredObject:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload of an object in parts that is neither finished nor aborted."""
+
+    key: str
+    id: str
+
+
+class Uploads(Protocol):
+    """What a vault keeps of unfinished uploads."""
+
+    def uploads_after(self, marker: tuple[str, str] | None, size: int) -> tuple[tuple[Upload, ...], bool]:
+        """Return at most `size` uploads after the one with this key and id, and whether there are more."""
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Remove an upload and its parts; it succeeds if there is none."""
+
+
 class Vault(Protocol):
     """A place in which recovery points are kept."""
+
+    @property
+    def uploads(self) -> Uploads | None:
+        """What it keeps of unfinished uploads; None where objects are only stored whole."""
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn test unit coverage docs package local demo figures transfer bench-snapshots clean
+.PHONY: help setup format check lint types imports shell cfn test unit coverage docs package local demo figures transfer bench-snapshots bench-launches clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ transfer: $(READY) ## how fast a file goes off-site, beside what the machine can
 
 bench-snapshots: $(TEMPLATE) ## how a fleet's snapshots start; INSTANCES="1000 10000", SERVICE=each or one, JSON=1
 	@exec $(BIN)/python -m benchmarks.snapshots
+
+bench-launches: $(TEMPLATE) ## how many launches at once come up with their data; INSTANCES=100
+	@exec $(BIN)/python -m benchmarks.launches $(INSTANCES)
 
 clean: ## remove what was built, keep .venv
 	rm -rf build .chalice/deployments .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,8 +1,9 @@
 """Translates the SDK's exceptions into our own errors: one table for every AWS service.
 
-Invariant: only codes in the table (or of a known form, such as `*.NotFound`) are translated; any other
-exception passes unchanged, because an unknown code is a bug to be seen and not a state to be guessed at.
-Nothing here retries.
+Invariant: a code says what an error is by the table (or by its form, such as `*.NotFound`). Any other refusal
+with a 4xx status is `Permanent` and keeps AWS's code and text: the same call is refused again, and its job
+has to say so. What is no answer of AWS's at all passes unchanged: it is a bug to be seen. Nothing here
+retries.
 
 Codes: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html,
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html,
@@ -154,6 +155,8 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
     ),
 }
 _ERROR_OF = {code: error for error, codes in _CODES.items() for code in codes}
+# What the caller has asked about: it reads the answer itself.
+_ANSWERS = frozenset({"ConditionalCheckFailedException", "InvalidRange", "TransactionCanceledException"})
 # A HEAD has no body, so in S3's answer to one the status is the code.
 _ERROR_OF_STATUS: dict[int, type[FarshoreError]] = {403: Denied, 404: NotFound, 412: Conflict, 429: Throttled}
 
@@ -161,7 +164,7 @@ _ERROR_OF_STATUS: dict[int, type[FarshoreError]] = {403: Denied, 404: NotFound, 
 def translate(
     exc: ClientError | BotoCoreError, *, operation: str, resource: str | None, region: str | None
 ) -> FarshoreError | None:
-    """Return our error for an SDK exception; None when the table does not know it."""
+    """Return our error for an SDK exception; None for what is no refusal."""
     if isinstance(exc, ClientError):
         code = exc.response.get("Error", {}).get("Code", "")
         error = _error_of(code, exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -189,7 +192,7 @@ def translated_errors(
     """Translate what the SDK raises inside the block into our errors, with the SDK's own as the cause.
 
     Raises:
-        FarshoreError: for every code that the table knows; other exceptions pass unchanged.
+        FarshoreError: for every refusal of AWS's, and where no answer came; other exceptions pass unchanged.
     """
     try:
         yield
@@ -206,8 +209,8 @@ def _error_of(code: str, status: int) -> type[FarshoreError] | None:
         return known
     if code.endswith(".NotFound"):
         return NotFound
-    if code.endswith(".Malformed"):
-        return Permanent
     if status >= 500:
         return Unavailable
-    return _ERROR_OF_STATUS.get(status) if code == str(status) else None
+    if code == str(status) and status in _ERROR_OF_STATUS:
+        return _ERROR_OF_STATUS[status]
+    return Permanent if 400 <= status < 500 and code not in _ANSWERS else None

@@ -33,7 +33,9 @@ OnCall = Callable[[Target, WSGIEnvironment, str | None], None]
 """Is called before a call is answered; the text is the name of the calling function."""
 OnAnswer = Callable[[Target, str | None, int], None]
 """Is called after a call is answered, with the calling function and the HTTP status."""
-KILLED = AwsError("FunctionKilled", "The function that made this call has been killed.")
+# On AWS a function that was killed gets no answer. It must not take this one for a refusal of AWS's, which
+# would be a 4xx, or for a failure that is worth another try, a 5xx.
+KILLED = AwsError("FunctionKilled", "The function that made this call has been killed.", status=399)
 NO_EFFECT = Effect.model_construct()
 
 

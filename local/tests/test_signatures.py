@@ -61,7 +61,7 @@ def test_a_wrong_key_and_a_wrong_secret_are_refused_in_the_words_of_the_service(
 
 def test_temporary_keys_need_their_session(cloud: Cloud) -> None:
     rightly = client_of(cloud, "dynamodb", FUNCTION_KEY, FUNCTION_SECRET, FUNCTION_SESSION)
-    assert refusal("dynamodb", rightly) == ("FunctionKilled", 400)  # signed by a function, and none runs
+    assert refusal("dynamodb", rightly) == ("FunctionKilled", 399)  # signed by a function, and none runs
     for token in (None, "another-session"):
         client = client_of(cloud, "dynamodb", FUNCTION_KEY, FUNCTION_SECRET, token)
         assert refusal("dynamodb", client) == ("UnrecognizedClientException", 400)

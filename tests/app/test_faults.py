@@ -47,13 +47,14 @@ def test_slots_are_given_back_when_transactions_collide(app: Deployment, number:
     assert (copy["state"], app.slots_in_use("dr")) == ("COMPLETED", 0)
 
 
-def test_a_call_that_fails_in_a_way_nobody_knows_fails_the_job_in_the_end(app: Deployment) -> None:
+def test_a_refusal_that_nobody_knows_fails_the_job_with_the_words_of_aws(app: Deployment) -> None:
     _ready(app, snapshot_rule())
     app.faults(_error("ec2", "CreateSnapshots", "SomethingNew"))
     job = app.back_up("orders")
     _finish(app)
     assert app.job(job)["state"] == "FAILED"
-    assert "workers died over this job" in app.job(job)["reason"]
+    assert "CreateSnapshots failed" in app.job(job)["reason"]
+    assert "[SomethingNew]" in app.job(job)["reason"]
 
 
 def test_a_job_ends_even_if_cleaning_up_kills_its_workers(app: Deployment) -> None:

@@ -86,10 +86,20 @@ def test_a_known_code_becomes_an_error_of_ours(code: str, status: int, expected:
     assert "as AWS says" in str(error)
 
 
+@pytest.mark.parametrize(("code", "status"), [("NeverHeardOf", 400), ("NeverHeardOf", 403), ("", 400)])
+def test_a_refusal_with_a_code_that_nobody_has_met_is_permanent(code: str, status: int) -> None:
+    with pytest.raises(Permanent) as refusal, translated_errors("Operation"):
+        raise answered(code, status)
+    assert type(refusal.value) is Permanent
+    assert refusal.value.code == code
+    assert "as AWS says" in str(refusal.value)
+
+
 @pytest.mark.parametrize(
-    ("code", "status"), [("NeverHeardOf", 400), ("FunctionKilled", 400), ("NeverHeardOf", 403), ("", 400)]
+    ("code", "status"),
+    [("FunctionKilled", 399), ("NeverHeardOf", 0), ("ConditionalCheckFailedException", 400)],
 )
-def test_an_unknown_code_stays_loud(code: str, status: int) -> None:
+def test_what_is_no_refusal_stays_loud(code: str, status: int) -> None:
     raised = answered(code, status)
     with pytest.raises(ClientError) as loud, translated_errors("Operation"):
         raise raised

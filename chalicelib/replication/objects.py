@@ -36,7 +36,7 @@ from chalicelib.replication.point_copy import (
 from chalicelib.vaults.layout import MIB, manifest_key, segments
 from chalicelib.vaults.manifest import to_json
 from chalicelib.vaults.read_back import PinnedObject, check_whole, read_back
-from chalicelib.vaults.s3 import MAX_COPY_BYTES, S3Vault
+from chalicelib.vaults.s3 import S3Vault
 
 # A read-back stops this long before the worker's time is up.
 MARGIN = timedelta(minutes=1)
@@ -100,6 +100,10 @@ class Abort:
 
 Action = BeginUpload | CopyObject | ReadBack | WriteManifest | Abort
 
+# What is larger is copied in parts, each a call of its own: one CopyObject of nearly 5 GB, which S3 allows, takes
+# longer than a worker has, and is lost with it.
+COPIED_WHOLE_BYTES = 1_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectCopy:
@@ -109,7 +113,7 @@ class ObjectCopy:
     primary: S3Vault
     vaults: Callable[[str], S3Vault]
     now: Callable[[], datetime]
-    largest_copy: int = MAX_COPY_BYTES
+    largest_copy: int = COPIED_WHOLE_BYTES
     work = CopyWork
     progress = ObjectCopyProgress
     deadline = timedelta(days=3)

@@ -8,7 +8,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -17,10 +17,7 @@ from chalicelib.errors import IntegrityFailure, NotFound, VaultMissing
 from chalicelib.vaults.s3_uploads import CopySource, S3Object, S3Uploads, UploadedPart
 from chalicelib.vaults.vault import StoredObject
 
-__all__ = ["MAX_COPY_BYTES", "CopySource", "S3Object", "S3Vault", "UploadedPart"]
-
-# "5 GB": https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html. Larger objects go in parts.
-MAX_COPY_BYTES: Final = 5_000_000_000
+__all__ = ["CopySource", "S3Object", "S3Vault", "UploadedPart"]
 
 
 class S3Vault(S3Uploads):
@@ -106,7 +103,9 @@ class S3Vault(S3Uploads):
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
     def copy_from(self, source: "S3Vault", source_key: str, key: str, etag: str) -> S3Object:
-        """Copy an object of at most `MAX_COPY_BYTES` from another vault, inside S3, with its tags.
+        """Copy an object from another vault, inside S3, with its tags.
+
+        S3 takes 5 GB at most: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 
         Raises:
             Conflict: the source has another ETag.

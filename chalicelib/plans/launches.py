@@ -54,8 +54,8 @@ class OnLaunch(Declared):
     required: Annotated[
         bool,
         Field(
-            description="whether it fails where there is no point to restore yet; else the instance starts "
-            "empty"
+            description="whether the launch is abandoned where there is no point to restore yet; else the "
+            "instance starts empty"
         ),
     ] = False
     timeout: Annotated[

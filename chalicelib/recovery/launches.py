@@ -222,7 +222,7 @@ class Launch:
             return Finish(_told(job, reason), writes=self.abandon(job, now))
         if not seen.hook.waits_at(ref):
             return Finish(f"{reason}; {seen.hook.why_not(ref)}", writes=self.abandon(job, now))
-        result = ABANDON if job.work.on_launch.on_failure == "abandon" else CONTINUE
+        result = ABANDON if _abandons(job) else CONTINUE
         return Do(Tell(result), f"{reason}; telling group {ref.group} {result}")
 
     def act(self, job: LaunchJob, action: Action, turn: Turn) -> Step[LaunchProgress]:
@@ -258,6 +258,13 @@ class Launch:
     def leftovers(self, job: LaunchJob) -> tuple[str, ...]:
         """Return nothing: what was made is its child's."""
         return ()
+
+
+def _abandons(job: LaunchJob) -> bool:
+    """Return whether a launch that failed is abandoned: as the plan says, and where it lacks a point that is
+    required."""
+    on_launch = job.work.on_launch
+    return on_launch.on_failure == "abandon" or (on_launch.required and not job.progress.point)
 
 
 def _decide_end(job: LaunchJob, seen: LaunchSeen, writes: tuple[Write, ...]) -> Decision[Action]:

@@ -111,8 +111,9 @@ def test_an_instance_that_goes_is_backed_up_whatever_becomes_of_its_event(
     assert [state for state, _ in reasons(app, "termination")] == ["COMPLETED"]
 
 
-def test_a_launch_without_a_point_that_is_required_is_abandoned(app: Deployment) -> None:
-    planned(app, on_launch={"required": True})
+@pytest.mark.parametrize("on_failure", ["abandon", "continue"])
+def test_a_launch_without_a_point_that_is_required_is_abandoned(app: Deployment, on_failure: str) -> None:
+    planned(app, on_launch={"required": True, "on_failure": on_failure})
     group = Group(app)
     app.pass_time(minutes=3)
 

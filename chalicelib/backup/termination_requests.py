@@ -16,7 +16,7 @@ from chalicelib.backup.terminations import TerminationJob
 from chalicelib.catalog.recovery_point import Origin
 from chalicelib.catalog.store import PlanStore, StoredPlan
 from chalicelib.jobs.job import AnyJob, JobState
-from chalicelib.jobs.lifecycle_wait import HookRef
+from chalicelib.jobs.lifecycle_wait import ABANDON, HookRef
 from chalicelib.jobs.tick import DueWork
 from chalicelib.jobs.work import Cause, TerminationWork, Terms, launch_id, termination_request
 from chalicelib.plans.launches import OnTerminate
@@ -149,7 +149,7 @@ def _rules(plan: Plan, on_terminate: OnTerminate, kind: str) -> tuple[str, ...]:
 def _brought_data(launch: AnyJob) -> bool:
     if launch.state is JobState.COMPLETED:
         return True
-    return launch.state.final and launch.work.on_launch.on_failure == "continue"
+    return launch.state.final and launch.progress.told != ABANDON
 
 
 def _window(at: datetime) -> str:

@@ -13,11 +13,10 @@ from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import Job, JobState
-from chalicelib.jobs.lifecycle_wait import HookSeen, ends_by, heartbeat_at
+from chalicelib.jobs.lifecycle_wait import CONTINUE, HookSeen, ends_by, heartbeat_at
 from chalicelib.jobs.store import JobStore
 from chalicelib.jobs.work import TerminationWork
 
-CONTINUE = "CONTINUE"
 # No event says that a backup has ended: the job looks this often.
 BACKUP_LOOK = timedelta(seconds=30)
 

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 
 from chalicelib.aws.autoscaling import GroupInstance, LifecycleHook
 
+# The results that a group can be told.
+CONTINUE, ABANDON = "CONTINUE", "ABANDON"
 # Undoing what was done takes its time, too: so much of a hook's total is kept for it.
 FOR_UNDOING = timedelta(minutes=5)
 

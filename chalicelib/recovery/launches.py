@@ -23,7 +23,7 @@ from chalicelib.jobs.claims import lock_of_identity
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, AnyRequest, JobState
-from chalicelib.jobs.lifecycle_wait import HookSeen, ends_by, heartbeat_at
+from chalicelib.jobs.lifecycle_wait import ABANDON, CONTINUE, HookSeen, ends_by, heartbeat_at
 from chalicelib.jobs.store import JobStore
 from chalicelib.jobs.work import LaunchWork
 from chalicelib.plans.durations import in_words
@@ -33,7 +33,6 @@ from chalicelib.recovery.identity import next_move, next_move_back, whereabouts
 from chalicelib.recovery.identity_state import IdentitySeen, Move
 from chalicelib.recovery.launch_progress import Choice, LaunchJob, LaunchProgress, LaunchSeen, newest_good
 
-CONTINUE, ABANDON = "CONTINUE", "ABANDON"
 # No event says that an agent is online (a fresh instance's is after a minute or two), or that a job that is
 # no child of this one is over.
 LOOK = timedelta(seconds=20)

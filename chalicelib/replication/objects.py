@@ -100,8 +100,8 @@ class Abort:
 
 Action = BeginUpload | CopyObject | ReadBack | WriteManifest | Abort
 
-# What is larger is copied in parts, each a call of its own: one CopyObject of nearly 5 GB, which S3 allows, takes
-# longer than a worker has, and is lost with it.
+# What is larger is copied in parts, each a call of its own: one CopyObject of nearly 5 GB, which S3 allows,
+# takes longer than a worker has, and is lost with it.
 COPIED_WHOLE_BYTES = 1_000_000_000
 
 

@@ -92,12 +92,10 @@ def test_a_request_that_is_interrupted_is_done_once_when_it_is_sent_again(
 def _sample(
     calls: Counter[Operation], note: Note, turn: int = 0, alike: Collection[str] = ALIKE
 ) -> list[tuple[str, Document]]:
-    """Return the interruptions to play, before and after calls; note how many of how many they are."""
-    faults = [
-        fault
-        for after, moment in enumerate(("before", "after"))
-        for fault in sample(_interruptions(calls, moment), turn + after, alike)
-    ]
+    """Return the interruptions to play, before or after calls; note how many of how many they are."""
+    moments = [_interruptions(calls, moment) for moment in ("before", "after")]
+    both = {operation: [each for made in moments for each in made[operation]] for operation in moments[0]}
+    faults = sample(both, turn, alike)
     note("interruptions", [len(faults), 2 * calls.total()])
     return faults
 

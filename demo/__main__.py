@@ -53,7 +53,7 @@ def main() -> int:
     if as_json:
         print(json.dumps(report.to_document(claims.made), indent=2))
     else:
-        teller.act(5, "What there is")
+        teller.act(6, "What there is")
         print(f"\n{report.to_text(claims.made)}\n\n{TRY_NEXT}")
     return 0 if claims.all_true else 1
 

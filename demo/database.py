@@ -49,7 +49,7 @@ class OrderEntry:
         self._file = file
         self._random = random.Random(seed)  # noqa: S311 (no secret)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._write, name="orders", daemon=True)
+        self._thread: threading.Thread | None = None
         self._rows = 0
         self._error: sqlite3.Error | None = None
         with closing(sqlite3.connect(file)) as database:
@@ -71,7 +71,7 @@ class OrderEntry:
 
     def __enter__(self) -> Self:
         """Start to enter orders."""
-        self._thread.start()
+        self.go_on(self._file)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,7 +81,15 @@ class OrderEntry:
     def stop(self) -> None:
         """Stop, with the last order entered whole."""
         self._stop.set()
-        self._thread.join()
+        if self._thread:
+            self._thread.join()
+
+    def go_on(self, file: Path) -> None:
+        """Enter the next orders into `file`, which has all before them."""
+        self._file = file
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._write, name="orders", daemon=True)
+        self._thread.start()
 
     def _write(self) -> None:
         with closing(sqlite3.connect(self._file, timeout=60)) as database:

@@ -33,6 +33,8 @@ class Report:
     calls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     reasons: list[Mapping[str, Any]] = field(default_factory=list)
     outage: list[datetime] = field(default_factory=list)
+    replaced_at: datetime | None = None
+    """When the instance that was replaced was backed up for the last time."""
 
     @property
     def outage_lasted(self) -> tuple[datetime, datetime] | None:

@@ -10,10 +10,10 @@ from typing import Any
 
 from demo.files import MIB, Volume
 from demo.ground import DR, HOME, DemoCloud
+from demo.group import IMAGE, Group
 
 SCRIPTS = Path(__file__).parent / "scripts" / "orders"
 DEVICE = "/dev/sdf"
-IMAGE = "ami-0123456789abcdef0"
 STARTUP = timedelta(seconds=10)
 
 
@@ -24,17 +24,36 @@ class Scene:
     ground: DemoCloud
     instances: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, Volume] = field(default_factory=dict)
+    elastic_ip: str = ""
+    """The allocation of the address that leads to the orders' instance."""
+
+    @property
+    def group(self) -> Group:
+        """Return the group of the orders' instance."""
+        return Group(self.ground)
 
     def build(self) -> None:
         """Launch the instances and put their data on them."""
-        for name, app in (("orders-1", "orders"), ("files-1", "files"), ("files-2", "files")):
-            self.instances[name] = launch(self.ground, HOME, name, {"app": app}, data_gib=2)
+        self.group.create(DEVICE)
+        for name in ("files-1", "files-2"):
+            self.instances[name] = launch(self.ground, HOME, name, {"app": "files"}, data_gib=2)
         self.ground.advance(STARTUP)
+        [self.instances["orders-1"]] = self.group.states()
+        self.group.add_hooks()
+        self.elastic_ip = self.group.give_address(self.instances["orders-1"])
         install_scripts(self.directory("orders-1"))
         for seed, (name, files) in enumerate((("orders-1", 4), ("files-1", 40), ("files-2", 32))):
             volume = Volume(mount(self.directory(name)), seed)
             volume.fill(files, MIB)
             self.volumes[data_volume(self.ground, HOME, self.instances[name])] = volume
+
+    def go_on_with(self, instance_id: str) -> None:
+        """Follow the next instance of the orders; it fills its data volume anew, which has a cache."""
+        gone = next(key for key, volume in self.volumes.items() if not volume.folder.exists())
+        self.instances["orders-1"] = instance_id
+        volume = Volume(mount(self.directory("orders-1")), self.volumes.pop(gone).seed)
+        volume.fill(4, MIB)
+        self.volumes[data_volume(self.ground, HOME, instance_id)] = volume
 
     def directory(self, name: str) -> Path:
         """Return the directory of an instance."""

@@ -9,6 +9,7 @@ from demo.acts.first_night import (
     watch_snapshots,
 )
 from demo.acts.forty_days import check_what_is_left, pass_days
+from demo.acts.replacement import replace_instance
 from demo.acts.scene_is_set import check_scene
 from demo.stage import DemoStage
 
@@ -24,11 +25,15 @@ def play(stage: DemoStage) -> None:
     watch_service_backup(stage)
     watch_snapshots(stage)
 
-    stage.teller.act(3, f"{stage.report.days} days pass")
+    stage.teller.act(3, "The orders' group replaces its instance")
+    replace_instance(stage)
+    stage.watch.listener.close()
+
+    stage.teller.act(4, f"{stage.report.days} days pass")
     pass_days(stage)
     check_what_is_left(stage)
 
-    stage.teller.act(4, "Disaster: an instance and the home bucket are lost")
+    stage.teller.act(5, "Disaster: the orders' group and the home bucket are lost")
     take_stock(stage)
     notes = lose_home(stage)
     restore_orders(stage, notes)

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from demo.claims import Claim
 
-ACTS = 5
+ACTS = 6
 COLUMNS = 80
 MARGIN = 18
 

@@ -37,12 +37,24 @@ class Watch:
         Raises:
             TooLongError: that takes too long.
         """
+
+        def over(jobs: list[Document]) -> bool:
+            look()
+            return bool(jobs) and all(job["state"] in FINAL for job in jobs)
+
+        return self.until(since, over)
+
+    def until(self, since: datetime, over: Callable[[list[Document]], bool]) -> list[Document]:
+        """Step until `over` says so of the jobs created since then; return them, newest first.
+
+        Raises:
+            TooLongError: that takes too long.
+        """
         began = self.ground.now()
         while True:
             now = self.ground.advance(STEP)
-            look()
             jobs = self._tell(since)
-            if jobs and all(job["state"] in FINAL for job in jobs):
+            if over(jobs):
                 return jobs
             if now - began > PATIENCE:
                 open_jobs = [f"{job['id']}: {job['reason']}" for job in jobs if job["state"] not in FINAL]
@@ -91,4 +103,5 @@ def described(job: Document) -> str:
         return f"inventory of {job.get('region') or job.get('vault') or 'the catalog'}"
     into = {"copy": " into ", "restore": " from "}.get(job["kind"])
     vault = f"{into}{job['vault']}" if into and "vault" in job else ""
-    return f"{job['kind']} of {job['service']}/{job['rule']}{vault}"
+    rule = job["rule"] and f"/{job['rule']}"
+    return f"{job['kind']} of {job['service']}{rule}{vault}"

@@ -1,4 +1,4 @@
-"""Act 4: the orders' instance and the home bucket are lost; both services are restored from other vaults."""
+"""Act 5: the orders' group and the home bucket are lost; both services are restored from other vaults."""
 
 import time
 
@@ -23,14 +23,14 @@ def take_stock(stage: DemoStage) -> None:
 
 
 def lose_home(stage: DemoStage) -> made.Notes:
-    """Terminate the instance and make the home bucket fail; return what the backup script had noted."""
+    """Delete the group and its instance, make the home bucket fail; return what the backup script noted."""
     lost, bucket = stage.scene.instances["orders-1"], restored.home_bucket(stage.ground)
     notes = made.script_notes(stage.scene.directory("orders-1"))
     stage.orders.stop()
-    stage.ground.client("ec2", HOME).terminate_instances(InstanceIds=[lost])
+    stage.scene.group.delete()
     stage.ground.control.ask("PUT", "/faults", restored.unreachable(bucket))
     stage.ground.advance(10 * SECOND)
-    stage.say(f"{lost} is terminated, and {bucket} answers nothing but errors")
+    stage.say(f"the orders' group is deleted with {lost}, and {bucket} answers nothing but errors")
     restored.check_lost(stage.claims, stage.ground, lost)
     return notes
 

@@ -14,8 +14,9 @@ WINDOW = 20 * MINUTE
 
 def send_plans(stage: DemoStage) -> None:
     """Send the plans."""
+    addresses = {"orders": {"identity": {"elastic_ip": stage.scene.elastic_ip}}}
     for name, plan in PLANS.items():
-        answer = stage.farshore.put_plan(name, plan)
+        answer = stage.farshore.put_plan(name, {**plan, **addresses.get(name, {})})
         stage.say(f"PUT /plans/{name}: {len(answer['rules'])} rules, {len(answer['warnings'])} warnings")
 
 
@@ -59,7 +60,6 @@ def watch_snapshots(stage: DemoStage) -> None:
     stage.ground.advance_to(stage.midnight + HOUR + WINDOW - STEP)
     point = _watched(stage, "files", "volumes", pending.look)
     made.check_snapshots(stage.claims, pending, stage.watch, point)
-    stage.watch.listener.close()
 
 
 def _watched(stage: DemoStage, service: str, rule: str, look: Callable[[], None] = lambda: None) -> Document:

@@ -1,4 +1,4 @@
-"""Act 3: days pass, files change, and the lifecycle thins what was kept."""
+"""Act 4: days pass, files change, and the lifecycle thins what was kept."""
 
 from datetime import datetime
 from itertools import groupby
@@ -55,8 +55,9 @@ def _lineages(stage: DemoStage, points: list[Document]) -> list[kept.Lineage]:
     """Return every rule with its points and the times at which backups were due."""
     begins, end = stage.midnight + HOUR, stage.ground.now()
     asked_at = min(moment(each["nominal_at"]) for each in points if each["rule"] == "weekly")
+    last = [at for at in [stage.report.replaced_at] if at]
     expected = {
-        ("orders", "nightly"): nights(begins, end),
+        ("orders", "nightly"): sorted([*nights(begins, end), *last]),
         ("orders", "volumes"): nights(begins + HOUR, end, weekday=SUNDAY),
         ("files", "volumes"): nights(begins + 20 * MINUTE, end),
         ("files", "weekly"): [asked_at, *nights(begins + 40 * MINUTE, end, weekday=SUNDAY)],
@@ -75,7 +76,7 @@ def _lineages(stage: DemoStage, points: list[Document]) -> list[kept.Lineage]:
 
 
 def _tell_reasons(stage: DemoStage, verdicts: kept.Verdicts) -> None:
-    """Show why each point of one rule is there or not; nights with the same verdict share a line."""
+    """Show why each point of one rule is there or not; backups with the same verdict share a line."""
     stage.say("why the nightly backups of orders-db are in the primary vault, or no longer:")
     for point in stage.points("orders-db", "nightly"):
         verdict = verdicts[point["id"], "primary"]
@@ -85,5 +86,5 @@ def _tell_reasons(stage: DemoStage, verdicts: kept.Verdicts) -> None:
     same = groupby(stage.report.reasons, lambda each: (each["verdict"], each["reason"]))
     for (fate, reason), group in same:
         made = [each["made"][:10] for each in group]
-        named = made[0] if len(made) == 1 else f"{len(made)} nights from {made[-1]} to {made[0]}"
+        named = made[0] if len(made) == 1 else f"{len(made)} backups from {made[-1]} to {made[0]}"
         stage.teller.note(f"{fate:6}  {named}: {reason}")

@@ -1,4 +1,4 @@
-"""Act 3, one of the days: EC2 refuses snapshots and the DR bucket does not answer."""
+"""Act 4, one of the days: EC2 refuses snapshots and the DR bucket does not answer."""
 
 from demo.evidence import outage
 from demo.evidence.restored import unreachable

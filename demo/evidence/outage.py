@@ -1,4 +1,4 @@
-"""Act 3's evidence of the outage: the API reports it while it lasts, and afterwards nothing is missing."""
+"""Act 4's evidence of the outage: the API reports it while it lasts, and afterwards nothing is missing."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Act 4's evidence: what was restored is what was backed up, byte for byte."""
+"""Act 5's evidence: what was restored is what was backed up, byte for byte."""
 
 import json
 from collections.abc import Mapping

@@ -8,8 +8,10 @@ from typing import Any
 
 from demo import database
 from demo.claims import Claims
-from demo.evidence import kept, restored
+from demo.evidence import kept, replaced, restored
 from demo.files import Volume
+from demo.ground import DemoCloud, Server
+from demo.group import Group
 
 NIGHT = datetime(2026, 11, 22, 1, tzinfo=UTC)
 
@@ -118,6 +120,35 @@ def test_a_torn_or_another_database_is_seen(tmp_path: Path) -> None:
     claims = silent()
     restored.check_database(claims, database.read(file), noted)
     assert [claim.true for claim in claims.made] == [False, False, True, False]
+
+
+def test_a_replacement_that_lacks_anything_is_seen(tmp_path: Path) -> None:
+    database.OrderEntry(tmp_path / "orders.db", seed=1)
+    whole = database.read(tmp_path / "orders.db")
+    ground = DemoCloud("", Server(""), Server(""), {})
+    good = {
+        "sha256": whole.sha256,
+        "rows": whole.rows,
+        "states": [replaced.WAITS, "InService"],
+        "after": "i-2",
+    }
+    for change in (
+        {},
+        {"sha256": "another"},
+        {"rows": whole.rows - 1},
+        {"states": ["InService"]},
+        {"after": "i-1"},
+        {"origin": "schedule"},
+    ):
+        seen: dict[str, Any] = {"origin": "termination", **good, **change}
+        notes = {"job": (seen["sha256"], whole.rows)}
+        replacement = replaced.Replacement(ground, Group(ground), "i-1", "i-2", notes, seen["states"])
+        claims = silent()
+        replaced.check_saved(claims, replacement, seen, "job")
+        replaced.check_came_up(claims, replacement, tmp_path, "job", seen["rows"])
+        replaced.check_address(claims, replacement, "i-1", seen["after"])
+        assert claims.all_true is not bool(change)
+        assert sum(not claim.true for claim in claims.made) == len(change)
 
 
 def test_a_volume_knows_what_it_holds_and_any_difference_is_seen(tmp_path: Path) -> None:

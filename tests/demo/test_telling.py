@@ -28,4 +28,4 @@ def test_every_line_fits_and_no_word_is_lost(length: int) -> None:
 def test_an_act_says_which_of_how_many_it_is() -> None:
     out = io.StringIO()
     Teller(out).act(2, "Plans are sent")
-    assert out.getvalue() == "\n[2 of 5] Plans are sent\n"
+    assert out.getvalue() == "\n[2 of 6] Plans are sent\n"

@@ -72,6 +72,15 @@ def as_postgres(*command: str) -> Sequence[str]:
 
 
 @contextmanager
+def pgbench(server: Server, database: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Have two clients write 200 transactions a second to a database that pgbench has initialised."""
+    user = "postgres" if os.geteuid() == 0 else None
+    command = ["pgbench", "--client=2", "--rate=200", "--time=600", "--no-vacuum", database]
+    with _started(user, command, server.environment) as clients:
+        yield clients.process
+
+
+@contextmanager
 def mariadb() -> Iterator[Server]:
     """Run MariaDB, which lets in through its socket whoever runs the tests.
 
@@ -136,7 +145,13 @@ def _folder(user: str) -> Iterator[tuple[Path, str | None]]:
 @contextmanager
 def _started(user: str | None, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Server]:
     process = subprocess.Popen(
-        command, user=user, group=user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        user=user,
+        group=user,
+        cwd="/",
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     server = Server(process, environment)
     try:

@@ -31,17 +31,14 @@ class Group:
         *,
         desired: int = 1,
         hooks: Any = HOOKS,
-        device: str = "/dev/sdf",
+        device: str | None = "/dev/sdf",
         tags: Mapping[str, str] = MappingProxyType({}),
         heartbeat: int = 300,
     ) -> None:
         self.app = app
         self.autoscaling = app.cloud.client("autoscaling", HOME_REGION)
-        data = {
-            "ImageId": "ami-12345678",
-            "InstanceType": "t3.micro",
-            "BlockDeviceMappings": [{"DeviceName": device, "Ebs": {"VolumeSize": 1}}],
-        }
+        disks = [{"DeviceName": device, "Ebs": {"VolumeSize": 1}}] if device else []
+        data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro", "BlockDeviceMappings": disks}
         app.ec2().create_launch_template(LaunchTemplateName="orders", LaunchTemplateData=data)
         self.autoscaling.create_auto_scaling_group(
             AutoScalingGroupName="orders",

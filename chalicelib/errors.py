@@ -114,6 +114,14 @@ class SnapshotInUse(Conflict):
     """An AMI uses the snapshot (`InvalidSnapshot.InUse`); it can be deleted once the AMI is deregistered."""
 
 
+class NoRoom(Permanent):
+    """EC2 has no room for such an instance in this place now; it may have in another."""
+
+
+class LimitReached(Permanent):
+    """The account may not run as much: a quota of its own, which only an increase raises."""
+
+
 class Denied(Permanent):
     """The credentials do not allow it."""
 

@@ -11,6 +11,7 @@ from functools import cache, cached_property
 from chalicelib.aws.autoscaling import AutoScaling
 from chalicelib.aws.clients import Clients
 from chalicelib.aws.ec2 import Ec2
+from chalicelib.aws.ec2_launch import Ec2Launch
 from chalicelib.aws.ec2_network import Ec2Network
 from chalicelib.aws.elbv2 import TargetGroups
 from chalicelib.aws.prerequisites import Prerequisites
@@ -60,6 +61,8 @@ from chalicelib.recovery.launch_script import LaunchScript, script_request
 from chalicelib.recovery.launches import Launch, LaunchOpeners, LaunchWorld
 from chalicelib.recovery.restores import Restores
 from chalicelib.recovery.services import ServiceRestore
+from chalicelib.recovery.start_requests import Starts
+from chalicelib.recovery.starts import Start, StartWorld
 from chalicelib.recovery.volumes import VolumeRestore
 from chalicelib.replication.copy_retries import CopyRetries
 from chalicelib.replication.objects import ObjectCopy
@@ -275,6 +278,7 @@ class Farshore:
             ),
             (JobKind.LAUNCH, "launch"): self._launch_handler(),
             (JobKind.LAUNCH, "script"): LaunchScript(home, self.ssm, self.now),
+            (JobKind.LAUNCH, "start"): self._start_handler(),
             (JobKind.TERMINATION, "termination"): Termination(
                 self.autoscaling,
                 lambda: self.jobs,
@@ -318,6 +322,24 @@ class Farshore:
             lambda job: self.first_backups.open(job),
         )
         return Launch(world, opens)
+
+    def _start_handler(self) -> Start:
+        world = StartWorld(
+            self.home_ec2,
+            self.launching_ec2,
+            lambda: self.jobs,
+            lambda job: self.launch_requests.start(job),
+            lambda job, why: self.engine.cancel_if_unfinished(job, why),
+            self.settings.deployment,
+            self.now,
+        )
+        return Start(world)
+
+    @cached_property
+    def launching_ec2(self) -> Ec2Launch:
+        """EC2 of the home region, as far as instances are launched."""
+        region, clients = self.settings.home_region, self._clients
+        return Ec2Launch(clients.ec2(region), region, unretried=clients.ec2(region, retries=False))
 
     @cached_property
     def artefacts(self) -> ArtefactStore:
@@ -409,6 +431,20 @@ class Farshore:
             self.settings.home_region,
             self.settings.vaults,
             self.staging_vaults,
+            self.now,
+        )
+
+    @cached_property
+    def starts(self) -> Starts:
+        """Plans and opens starts of instances at operators' requests."""
+        return Starts(
+            self.engine,
+            self.points,
+            self.plans,
+            self.rules,
+            self.services,
+            self.launching_ec2,
+            self.settings.vaults,
             self.now,
         )
 

@@ -9,6 +9,7 @@ from chalicelib.insight.job_answers import JobAnswer
 from chalicelib.insight.launch_times import LaunchTimesAnswer
 from chalicelib.insight.point_answers import ArtefactAnswer, PointAnswer
 from chalicelib.insight.readiness import CheckAnswer, ReadinessAnswer
+from chalicelib.insight.start_answers import StartWould
 from chalicelib.insight.status import StatusAnswer, StatusRow
 from chalicelib.insight.volume_answers import VolumeAnswer
 from chalicelib.plans.declared import Declared
@@ -21,6 +22,7 @@ Rows = Callable[..., Iterator[Row]]
 Table = Callable[[Iterator[Row]], str]
 _ANSWERS: Mapping[str, tuple[type[Declared], frozenset[str]]] = {
     "job": (JobAnswer, frozenset({"target.", "judged.", "volumes."})),
+    "start_would": (StartWould, frozenset()),
     "volume": (VolumeAnswer, frozenset({"source."})),
     "point": (PointAnswer, frozenset({"artefacts.", "copies_due."})),
     "artefact": (ArtefactAnswer, frozenset()),

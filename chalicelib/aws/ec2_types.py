@@ -36,6 +36,7 @@ class Instance:
     `launched_at` is when it was last started: it changes with every start after a stop, not with a reboot.
     `created_at` is when it was made: a start after a stop leaves it. None: EC2 shows no root volume.
     `interfaces` are its network interfaces, by device index: the first is the one it was launched with.
+    `client_token` is that of the call that launched it.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Instance:
     created_at: datetime | None = None
     type: str = ""
     interfaces: tuple[str, ...] = ()
+    client_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ class Snapshot:
     description: str = ""
 
 
-def _tags(tags: "Iterable[TagTypeDef]") -> dict[str, str]:
+def tags_from(tags: "Iterable[TagTypeDef]") -> dict[str, str]:
+    """Return tags as a mapping."""
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 
@@ -123,7 +126,7 @@ def instance_from(answer: "InstanceTypeDef") -> Instance:
         id=answer["InstanceId"],
         state=answer["State"]["Name"],
         availability_zone=answer["Placement"]["AvailabilityZone"],
-        tags=_tags(answer.get("Tags", ())),
+        tags=tags_from(answer.get("Tags", ())),
         launched_at=answer.get("LaunchTime"),
         created_at=_created_at(answer),
         volumes=tuple(
@@ -135,6 +138,7 @@ def instance_from(answer: "InstanceTypeDef") -> Instance:
         ),
         type=answer.get("InstanceType", ""),
         interfaces=_interfaces(answer),
+        client_token=answer.get("ClientToken", ""),
     )
 
 
@@ -165,7 +169,7 @@ def volume_from(answer: "VolumeTypeDef | VolumeResponseTypeDef") -> Volume:
         availability_zone=answer["AvailabilityZone"],
         size_gib=answer["Size"],
         type=answer["VolumeType"],
-        tags=_tags(answer.get("Tags", ())),
+        tags=tags_from(answer.get("Tags", ())),
         snapshot_id=answer.get("SnapshotId") or None,
         iops=answer.get("Iops"),
         throughput=answer.get("Throughput"),
@@ -188,7 +192,7 @@ def snapshot_from(answer: "SnapshotTypeDef | SnapshotResponseTypeDef | SnapshotI
         progress=answer.get("Progress", ""),
         size_gib=answer["VolumeSize"],
         started_at=answer["StartTime"],
-        tags=_tags(answer.get("Tags", ())),
+        tags=tags_from(answer.get("Tags", ())),
         message=str(answer.get("StateMessage") or "") or None,
         description=answer.get("Description", ""),
     )

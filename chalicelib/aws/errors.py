@@ -29,6 +29,8 @@ from chalicelib.errors import (
     Denied,
     FarshoreError,
     IntegrityFailure,
+    LimitReached,
+    NoRoom,
     NotFound,
     Permanent,
     QuotaReached,
@@ -107,6 +109,8 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
     NotFound: (
         "AWS.SimpleQueueService.NonExistentQueue",
         "InvalidCommandId",
+        "InvalidLaunchTemplateId.VersionNotFound",
+        "InvalidLaunchTemplateName.NotFoundException",
         "InvocationDoesNotExist",
         "NoSuchHostedZone",
         "NoSuchKey",
@@ -135,6 +139,14 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "ValidationError",  # Auto Scaling: there is no such group, hook, or instance that waits
         "VolumeInUse",
     ),
+    # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/troubleshooting-launch.html
+    NoRoom: (
+        "InsufficientFreeAddressesInSubnet",
+        "InsufficientHostCapacity",
+        "InsufficientInstanceCapacity",
+        "Unsupported",  # the type of instance is not offered in that zone
+    ),
+    LimitReached: ("InstanceLimitExceeded", "MaxSpotInstanceCountExceeded", "VcpuLimitExceeded"),
     IntegrityFailure: ("BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"),
     Permanent: (
         "EntityTooLarge",
@@ -147,11 +159,13 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "InvalidParameterValue",
         "InvalidParameters",
         "InvalidVolume.ZoneMismatch",
+        "MissingParameter",
         "MaxDocumentSizeExceeded",
         "PermanentRedirect",  # S3: the bucket is in another region than the settings say
         "UnknownVolumeType",
         "UnsupportedOperation",
         "UnsupportedPlatformType",
+        "VPCIdNotSpecified",  # the region has no default VPC, so a launch has to name a subnet
     ),
 }
 _ERROR_OF = {code: error for error, codes in _CODES.items() for code in codes}

@@ -59,9 +59,12 @@ class JobAnswer(Answer):
     said: Annotated[Maybe[str], says("the last 2,000 characters of the output of scripts that succeeded")] = (
         None
     )
-    made: Annotated[Maybe[dict[str, str]], says("the snapshots or volumes it made, by what they are of")] = (
-        None
-    )
+    made: Annotated[
+        Maybe[dict[str, str]],
+        says(
+            "the snapshots or volumes it made, by what they are of; or the zones of instances, by their ids"
+        ),
+    ] = None
     suspect: Annotated[Maybe[str], says("why the point it makes is suspect")] = None
     judged: Annotated[
         Maybe[tuple[Judged, ...]],

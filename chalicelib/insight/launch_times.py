@@ -4,7 +4,6 @@ Launches are counted apart by how they began: one at a time, or many at once, be
 instance in a minute may take much longer for a hundred.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,12 +11,12 @@ from typing import Annotated, Any
 
 from chalicelib.catalog.values import Answer, says
 from chalicelib.jobs.job import AnyJob, JobKind
+from chalicelib.jobs.step_times import STEPS, in_seconds, nearest_rank
 from chalicelib.plans.durations import render_duration
 
 # So many launches that began within this time are "many at once".
 MANY = 10
 AT_ONCE = timedelta(minutes=5)
-STEPS = ("running", "online", "restored", "verified")
 
 
 class StepTimes(Answer):
@@ -116,16 +115,6 @@ def apart_by_beginning(
             crowded.update(range(first, last + 1))
     alone = tuple(each for number, each in enumerate(ordered) if number not in crowded)
     return alone, tuple(ordered[number] for number in sorted(crowded))
-
-
-def nearest_rank(values: Sequence[timedelta], percent: int) -> timedelta:
-    """Return the smallest value that so many percent of the values do not exceed; there is at least one."""
-    return sorted(values)[math.ceil(len(values) * percent / 100) - 1]
-
-
-def in_seconds(taken: timedelta) -> str:
-    """Return how long something took as text, rounded up to a whole second, of which it is at least one."""
-    return render_duration(timedelta(seconds=max(1, math.ceil(taken.total_seconds()))))
 
 
 def _steps(group: Sequence[LaunchTimes]) -> Iterator[StepTimes]:

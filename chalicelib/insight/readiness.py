@@ -14,9 +14,10 @@ from chalicelib.aws.autoscaling import LAUNCHING, TERMINATING, LifecycleHook
 from chalicelib.aws.ec2_types import Instance
 from chalicelib.catalog.values import Answer, says
 from chalicelib.errors import Denied, FarshoreError
-from chalicelib.insight.launch_times import LaunchTimesAnswer, in_seconds
+from chalicelib.insight.launch_times import LaunchTimesAnswer
 from chalicelib.insight.readiness_view import Running, ServiceView
 from chalicelib.insight.status import StatusRow
+from chalicelib.jobs.step_times import in_seconds
 from chalicelib.plans.durations import in_words, render_duration
 from chalicelib.plans.model import Kind, ServiceRule, SnapshotRule
 from chalicelib.plans.selection import chooses

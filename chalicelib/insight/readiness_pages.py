@@ -162,7 +162,8 @@ class ReadinessPages:
     def _past(self, plan: str, service: str) -> tuple[Proof, Measured]:
         """Return what the remembered restores and launches of a service prove, and how long they took."""
         restores, some_unread = self._completed(plan, service, JobKind.RESTORE)
-        launches, more_unread = self._completed(plan, service, JobKind.LAUNCH)
+        found, more_unread = self._completed(plan, service, JobKind.LAUNCH)
+        launches = [job for job in found if job.method == "launch"]
         verified = {job.id for job in restores if self._was_verified(job)}
         times = {job.id: launch_times(job, verified=job.id in verified) for job in (*restores, *launches)}
         verified |= {job.id for job in launches if times[job.id].verified_at is not None}

@@ -504,16 +504,21 @@ class Engine:
             Conflict: it is over already.
         """
         self.jobs.require(job_id)
-        if not self.jobs.cancel(job_id, reason):
+        if not self.cancel_if_unfinished(job_id, reason):
             raise Conflict("it is over already", operation="cancelling", resource=f"job {job_id}")
-        self.queue.poke(job_id)
+
+    def cancel_if_unfinished(self, job_id: str, reason: str) -> bool:
+        """Have a job cancelled and cleaned up; return whether it was unfinished."""
+        was_unfinished = self.jobs.cancel(job_id, reason)
+        if was_unfinished:
+            self.queue.poke(job_id)
+        return was_unfinished
 
     def _end_children(self, job: AnyJob, children: Children, now: datetime) -> Wait:
         """Cancel the children of a job that is being cleaned up; return the wait for their ends."""
         why = job.failure.reason if job.failure else job.reason
         for child in children.unfinished:
-            if self.jobs.cancel(child, f"{job.id} ends: {why}"):
-                self.queue.poke(child)
+            self.cancel_if_unfinished(child, f"{job.id} ends: {why}")
         return Wait(now + CHILDREN_LOOK, f"{why}; waiting for {len(children.unfinished)} parts to end")
 
     def _is_over(self, job_id: str) -> bool:

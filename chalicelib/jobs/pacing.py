@@ -34,6 +34,9 @@ BUCKETS: Mapping[str, Bucket] = {
     "AttachVolume": Bucket(size=50, refill_per_second=5),
     "DetachVolume": Bucket(size=50, refill_per_second=5),
     "CopySnapshot": Bucket(size=50, refill_per_second=5),
+    # A token for each instance.
+    "RunInstances": Bucket(size=1000, refill_per_second=2),
+    "TerminateInstances": Bucket(size=50, refill_per_second=5),
 }
 
 

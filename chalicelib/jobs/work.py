@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import PlainSerializer
 
+from chalicelib.aws.ec2_launch import LaunchTemplate, Place
 from chalicelib.catalog.location import Location
 from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint
 from chalicelib.catalog.store.instances import name_of
@@ -166,7 +167,8 @@ class LaunchWork:
     """What to do with an instance that starts: what its plan says, with the id of the rule that it names.
 
     With a `hook` its group waits for it. `as_it_is` says why nothing is done with it but to tell the group to
-    go on. Where its group's instances are backed up before they go, it `awaits_terminations`.
+    go on. Where its group's instances are backed up before they go, it `awaits_terminations`. Where a
+    `recovery_point` and `vault` are named, that one is restored instead of the newest.
     """
 
     instance_id: str
@@ -177,6 +179,29 @@ class LaunchWork:
     as_it_is: str = ""
     awaits_terminations: bool = False
     identity: Annotated[Identity, AS_DOCUMENT] | None = None
+    recovery_point: str | None = None
+    vault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartWork:
+    """Instances to start: `count` of them from a version of a launch template, in `places`, one after the
+    other or spread over them, with these tags; each is launched like `on_launch` says, from this point.
+
+    `terminates` says that instances whose launch does not succeed are terminated.
+    """
+
+    recovery_point: str
+    vault: str
+    rule: RuleId
+    on_launch: Annotated[OnLaunch, AS_DOCUMENT]
+    template: LaunchTemplate
+    count: int
+    places: tuple[Place, ...]
+    tags: Mapping[str, str]
+    spread: bool = False
+    identity: Annotated[Identity, AS_DOCUMENT] | None = None
+    terminates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +434,7 @@ def launch_id(deployment: str, plan: str, instance_id: str) -> JobId:
 
 
 def launch_request(
-    plan: Plan, service: str, work: LaunchWork, deployment: str, again: str = ""
+    plan: str, service: str, work: LaunchWork, deployment: str, again: str = ""
 ) -> JobRequest[LaunchWork]:
     """Ask that an instance be launched for a plan; `again` makes another job of one that waits once more."""
     on_launch = work.on_launch
@@ -417,12 +442,29 @@ def launch_request(
         kind=JobKind.LAUNCH,
         method="launch",
         service=service,
-        plan=plan.name,
+        plan=plan,
         rule=on_launch.restore or on_launch.backup or "",
         nominal_at=work.began_at,
-        key=(deployment, plan.name, work.instance_id, *((again,) if again else ())),
+        key=(deployment, plan, work.instance_id, *((again,) if again else ())),
         work=work,
         reason=f"launch of {work.instance_id} for {service}",
+    )
+
+
+def start_request(plan: str, service: str, work: StartWork, key: str, now: datetime) -> JobRequest[StartWork]:
+    """Ask that instances be started for a service: one job for each plan, service and `key`."""
+    instances = "1 instance" if work.count == 1 else f"{work.count} instances"
+    return JobRequest(
+        kind=JobKind.LAUNCH,
+        method="start",
+        service=service,
+        plan=plan,
+        rule=work.on_launch.restore or "",
+        nominal_at=now,
+        key=(plan, service, key),
+        work=work,
+        reason=f"start of {instances} for {service}, from {work.recovery_point} in {work.vault}",
+        pins=((work.recovery_point, work.vault),),
     )
 
 

@@ -67,6 +67,24 @@ def matches(selection: Selection, tags: Mapping[str, str]) -> bool:
     )
 
 
+def tags_to_be_selected(
+    selection: Selection, given: Mapping[str, str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return tags, those given among them, with which an instance has every tag of the selection, and the
+    keys that have only values with wildcards, so that a value has to be given.
+
+    Whether the given values fit, and whether the instance is excluded, `matches` says.
+    """
+    tags, missing = dict(given), list[str]()
+    for key, patterns in selection.tags.items():
+        value = next((literal for each in patterns if (literal := _literal(each)) is not None), None)
+        if key not in given and value is None:
+            missing.append(key)
+        elif value is not None:
+            tags.setdefault(key, value)
+    return tags, tuple(missing)
+
+
 def chooses(volumes: VolumeChoice, *, boot: bool, tags: Mapping[str, str]) -> bool:
     """Return whether a volume with these tags, the boot volume or not, is part of the recovery point."""
     if boot and not volumes.boot:
@@ -118,6 +136,14 @@ def _fnmatch(pattern: str) -> str:
         f"[{character}]" if plain and character in "*?[" else character
         for character, plain in _characters(pattern)
     )
+
+
+def _literal(pattern: str) -> str | None:
+    """Return the only value that a pattern fits, None when it has wildcards."""
+    found = list(_characters(pattern))
+    if any(char in "*?" and not plain for char, plain in found):
+        return None
+    return "".join(char for char, _ in found)
 
 
 def _literally(value: str) -> str:

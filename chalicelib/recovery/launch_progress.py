@@ -64,17 +64,21 @@ class LaunchSeen:
     identity: IdentitySeen | None = None
 
 
-def newest_good(points: Sequence[RecoveryPoint], region: str) -> tuple[RecoveryPoint, Artefact] | None:
+def newest_good(
+    points: Sequence[RecoveryPoint], region: str, vault: str | None = None
+) -> tuple[RecoveryPoint, Artefact] | None:
     """Return the newest good point, by when its data was taken, and the artefact to restore it from: the one
-    in `primary`, or else in another vault; snapshots only from `region`.
+    in `vault`, or when none is named in `primary`, or else in another; snapshots only from `region`.
 
     A good one is complete, and where it is a file its bytes were read back once.
     """
-    for point in sorted(points, key=lambda each: (each.created_at, each.id), reverse=True):
+    for point in sorted(points, key=lambda one: (one.created_at, one.id), reverse=True):
         if point.is_flagged or not _is_verified(point):
             continue
-        for vault in point.available_in():
-            artefact = point.artefacts[vault]
+        for each in point.available_in():
+            artefact = point.artefacts[each]
+            if vault not in (None, each):
+                continue
             if artefact.snapshots.region in ("", region):
                 return point, artefact
     return None

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from chalicelib.aws.autoscaling import LAUNCHING, AutoScaling
 from chalicelib.aws.ec2 import Ec2, Instance
 from chalicelib.aws.events import InstanceEvent
-from chalicelib.catalog.recovery_point import Artefact, RecoveryPoint, Segments, SnapshotSet
+from chalicelib.catalog.recovery_point import TAG_JOB, Artefact, RecoveryPoint, Segments, SnapshotSet
 from chalicelib.catalog.store import PlanStore, StoredPlan
 from chalicelib.catalog.store.launching import LaunchingStore
 from chalicelib.catalog.store.rules import RuleStore, id_of
@@ -30,6 +30,7 @@ from chalicelib.jobs.work import (
 from chalicelib.plans.model import Plan, Rule, service_of
 from chalicelib.plans.selection import ec2_filters, matches
 from chalicelib.recovery.launch_progress import LaunchJob
+from chalicelib.recovery.start_progress import StartJob
 
 # An instance is listed within seconds; an event about one that is not is delivered again for so long.
 LISTED_WITHIN = timedelta(minutes=2)
@@ -76,6 +77,27 @@ class LaunchRequests:
             message for message in unlisted if told[message].kind == "launch" and told[message].at > oldest
         }
 
+    def start(self, job: StartJob) -> None:
+        """Open the launches of the instances that a job has started; those that are open stay as they are."""
+        work, now = job.work, self.now()
+        requests = []
+        for instance in job.progress.made:
+            launch = LaunchWork(
+                instance_id=instance,
+                on_launch=work.on_launch,
+                began_at=job.nominal_at,
+                rule=work.rule,
+                identity=work.identity,
+                recovery_point=work.recovery_point,
+                vault=work.vault,
+            )
+            requests.append(launch_request(job.plan, job.service, launch, self.deployment))
+        known = self.engine.jobs.states(request.id for request in requests)
+        new = [request for request in requests if request.id not in known]
+        for request in new:
+            self.launching.note(job.plan, request.work.instance_id, request.id, now)
+        self.engine.open(new)
+
     def run(self, due: DueWork) -> None:
         """Open the launches whose event was lost."""
         plans = self._plans()
@@ -115,7 +137,11 @@ class LaunchRequests:
 
     def _open(self, orders: Sequence["LaunchOrder"]) -> None:
         """Open the launch of each order, and a job of its own for one that waits once more."""
-        by_id = {launch_id(self.deployment, each.plan.name, each.work.instance_id): each for each in orders}
+        by_id = {
+            launch_id(self.deployment, each.plan.name, each.work.instance_id): each
+            for each in orders
+            if not self._is_started(each)
+        }
         known = {id: job for id in by_id if (job := self.engine.jobs.get(id)) is not None}
         requests = []
         for id, order in by_id.items():
@@ -128,19 +154,25 @@ class LaunchRequests:
             else:
                 self.rules.put(order.plan.rules)
                 self.launching.note(order.plan.name, work.instance_id, id, self.now())
-            requests.append(launch_request(order.plan, order.service, work, self.deployment, again))
+            requests.append(launch_request(order.plan.name, order.service, work, self.deployment, again))
         self.engine.open(requests)
+
+    def _is_started(self, order: "LaunchOrder") -> bool:
+        """Return whether a job of this plan has started the instance: that job opens its launch."""
+        job = self.engine.jobs.get(order.started_by) if order.started_by else None
+        return job is not None and job.method == "start" and job.plan == order.plan.name
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrder:
     """A launch that an event asks for: of which plan and service, and what is to be done; `token` is that of
-    the wait at a hook."""
+    the wait at a hook, `started_by` the job that says it has started the instance."""
 
     plan: Plan
     service: str
     work: LaunchWork
     token: str = ""
+    started_by: str = ""
 
 
 def ordered(stored: StoredPlan, instance: Instance, event: InstanceEvent) -> LaunchOrder | None:
@@ -165,7 +197,7 @@ def ordered(stored: StoredPlan, instance: Instance, event: InstanceEvent) -> Lau
         identity=plan.identity,
         awaits_terminations=bool(hook and _is_saved(plan, on_launch.restore)),
     )
-    return LaunchOrder(plan, service, work, event.token)
+    return LaunchOrder(plan, service, work, event.token, instance.tags.get(TAG_JOB, ""))
 
 
 def _is_saved(plan: Plan, rule: str | None) -> bool:

@@ -158,6 +158,8 @@ class Launch:
     def _choice(self, job: LaunchJob) -> Choice:
         """Look for the newest good point of the service, and for a backup that was begun because an instance
         goes: it will be newer."""
+        if job.work.recovery_point is not None:
+            return self._named(job.work.recovery_point, job.work.vault or "")
         rule = self._rule(job)
         lineage = Lineage(job.plan, rule.name, rule.kind, job.service)
         points = self.world.points.of_lineage(lineage)
@@ -166,6 +168,13 @@ class Launch:
         unfit = sum(1 for each in points if each.available_in())
         awaited = self._last_backup(lineage) or self._waits_to_go(job)
         return Choice(point, artefact, awaited, unfit)
+
+    def _named(self, point_id: str, vault: str) -> Choice:
+        """Look for the point that is to be restored, whatever else there is."""
+        point = self.world.points.get(point_id)
+        if point is None or vault not in point.available_in():
+            return Choice(unfit=1)
+        return Choice(point, point.artefacts[vault])
 
     def _waits_to_go(self, job: LaunchJob) -> str | None:
         """Return an instance of the same group that is kept until it is backed up."""
@@ -290,7 +299,7 @@ def _given_up(job: LaunchJob, seen: LaunchSeen, now: datetime) -> str | None:
         return None  # where the identity is moved to is looked at then
     if instance is not None:
         return f"{what}: the instance is {instance.state}" if instance.state in GOING else None
-    shown_by = job.work.began_at + ADOPTION_GRACE
+    shown_by = job.created_at + ADOPTION_GRACE
     return f"{what}: there is no such instance any more" if now >= shown_by else None
 
 

@@ -27,12 +27,14 @@ from chalicelib.insight.queries import (
 )
 from chalicelib.insight.readiness import ReadinessPage
 from chalicelib.insight.restore_answers import RestoreAnswer, RestorePreview, restore_answer, restore_preview
+from chalicelib.insight.start_answers import StartPreview, start_preview
 from chalicelib.insight.status import StatusPage
 from chalicelib.jobs.job import JobId
 from chalicelib.plans.declared import Declared
 from chalicelib.plans.model import Plan, parse_plan
 from chalicelib.plans.words import shown
 from chalicelib.recovery.restores import RestoreOrder
+from chalicelib.recovery.start_requests import StartOrder
 from chalicelib.replication.requests import CopyOrder
 from chalicelib.triggers import routes
 from chalicelib.triggers.http import ANY_CONTENT, JSON, Asked, answer, answering, no_content, status_of
@@ -211,6 +213,16 @@ def post_restores(asked: Asked[Nothing, RestoreOrder]) -> RestoreAnswer | Restor
     if asked.body.dry_run:
         return restore_preview(planned.request, planned.refs, planned.script_rule)
     return restore_answer(planned.jobs, planned.request, planned.refs)
+
+
+@serves(routes.POST_LAUNCHES)
+def post_launches(asked: Asked[Nothing, StartOrder]) -> JobsAnswer | StartPreview:
+    """Start instances for a service from its backups, or with `dry_run` return what that would do."""
+    planned = farshore().starts.open(asked.body, _identity(asked))
+    if asked.body.dry_run:
+        point = planned.point
+        return start_preview(planned.request, planned.rule, planned.vcpus, point.created_at, planned.age)
+    return _opened(planned.jobs)
 
 
 @serves(routes.GET_STATUS)

@@ -26,10 +26,12 @@ from chalicelib.insight.queries import (
 )
 from chalicelib.insight.readiness import ReadinessPage
 from chalicelib.insight.restore_answers import RestoreAnswer, RestorePreview
+from chalicelib.insight.start_answers import StartPreview
 from chalicelib.insight.status import StatusPage
 from chalicelib.plans.declared import Declared, Fault, Maybe
 from chalicelib.plans.model import Plan
 from chalicelib.recovery.restores import RestoreOrder
+from chalicelib.recovery.start_requests import StartOrder
 from chalicelib.replication.requests import CopyOrder
 from chalicelib.triggers.plan_answers import PlanPreview, RemovedPlanAnswer, StoredPlan
 
@@ -183,6 +185,19 @@ POST_RESTORES = Route(
     refused="the point failed or is gone, several plans have such points, or a restore onto it is under way",
     once=True,
 )
+POST_LAUNCHES = Route(
+    "POST",
+    "/launches",
+    "starts instances for a service from its backups, or shows what that would do",
+    ((ACCEPTED, JobsAnswer), (OK, StartPreview)),
+    Nothing,
+    StartOrder,
+    wrong="a rule without `restore`; a launch template, type, zone or subnet that is not there; tags with "
+    "which the plan would not select the instances",
+    missing="no plan has this service, or no such plan",
+    refused="several plans have this service, or it has no good point to restore",
+    once=True,
+)
 DELETE_POINT = Route(
     "DELETE",
     _POINT,
@@ -280,6 +295,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     GET_POINT,
     POST_COPIES,
     POST_RESTORES,
+    POST_LAUNCHES,
     DELETE_POINT,
     PUT_HOLD,
     DELETE_HOLD,

@@ -85,6 +85,12 @@ def test_quotas_count_what_is_pending_or_running(scaled: Scaled, quota: dict[str
     assert launch()["Instances"]
 
 
+@pytest.mark.parametrize("quota", [{"vcpus": 7}, {"instances": 3}], ids=str)
+def test_a_launch_gets_as_many_as_a_quota_allows(scaled: Scaled, quota: dict[str, int]) -> None:
+    scaled.cloud.capacity.replace({"quotas": [{"region": HOME, **quota}]})
+    assert len(launcher(scaled)(count=5)["Instances"]) == 3
+
+
 def test_a_group_tries_the_other_zone_and_later_again(scaled: Scaled) -> None:
     scaled.cloud.capacity.replace({"zones": [{"zone": ZONES[0], "free": 0}, {"free": 1}]})
     scaled.create(2)

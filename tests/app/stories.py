@@ -203,6 +203,46 @@ def _loss_marked(app: Deployment, job: Document, context: Document) -> object:
     return _shape(point), point["id"] in found, counted - len(app.points(state="AVAILABLE"))
 
 
+def _to_start(app: Deployment) -> str:
+    """Have a plan, and a launch template of instances that it is for."""
+    data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro"}
+    app.ec2().create_launch_template(LaunchTemplateName="orders", LaunchTemplateData=data)
+    return _planned(service_rule())(app)
+
+
+def _only_it(app: Deployment, instance: str) -> Document:
+    """Terminate what earlier jobs have started."""
+    made = _point_there(app, instance)
+    if earlier := _started(app):
+        app.ec2().terminate_instances(InstanceIds=earlier)
+    return made
+
+
+def _start(app: Deployment, context: Document) -> str:
+    order = {"service": "orders", "rule": "file", "launch_template": {"name": "orders"}, "count": 2}
+    [job_id] = app.ask("POST", "/launches", order, status=202).document["jobs"]
+    return str(job_id)
+
+
+def _started(app: Deployment, job_id: str = "*") -> list[str]:
+    """List the instances that a job, or any, has started and that are not terminated."""
+    wanted = [
+        {"Name": "tag:farshore:job", "Values": [job_id]},
+        {"Name": "instance-state-name", "Values": ["pending", "running"]},
+    ]
+    found = app.ec2().describe_instances(Filters=wanted)["Reservations"]
+    return [each["InstanceId"] for reservation in found for each in reservation["Instances"]]
+
+
+def _all_started(app: Deployment, job: Document, context: Document) -> object:
+    """Count what a job has started, and how often the data was restored onto each."""
+    started = _started(app, job["id"])
+    launches = [each for each in app.jobs(kind="launch") if each["method"] == "launch"]
+    restored = [len((app.directory(each) / "restores").read_text().split()) for each in started]
+    of_them = [each["state"] for each in launches if any(id in each["reason"] for id in started)]
+    return sorted(job["made"]) == sorted(started), restored, of_them
+
+
 ALL_COPIES = [{"vault": "dr"}, {"vault": "offsite"}]
 STORIES = {
     "backup by snapshot": Story(
@@ -279,6 +319,7 @@ STORIES = {
         lambda app, context: _inventory(app, context["where"]),
         _loss_marked,
     ),
+    "start of instances": Story(_to_start, _only_it, _start, _all_started),
     "deletion of files": Story(_planned(service_rule(copies=ALL_COPIES)), _older_point, _delete, _gone),
 }
 

@@ -9,11 +9,10 @@ from chalicelib.insight.launch_times import (
     LaunchTimes,
     Measured,
     apart_by_beginning,
-    in_seconds,
     launch_times,
-    nearest_rank,
 )
 from chalicelib.jobs.job import JobKind, JobRequest
+from chalicelib.jobs.step_times import in_seconds, nearest_rank
 from tests.jobs.made import NOON, job_of
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

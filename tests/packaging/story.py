@@ -41,8 +41,8 @@ SCRIPTS = {
 
 @dataclass
 class Witness:
-    """Notes the calls of the functions, with the tags that the snapshots and volumes they name have at that
-    time."""
+    """Notes the calls of the functions, with the tags that the snapshots, volumes and instances they name
+    have at that time."""
 
     cloud: Cloud
     made: list[Made] = field(default_factory=list)
@@ -58,6 +58,7 @@ class Witness:
 
     def _tags(self, region: str, params: Any) -> dict[str, str]:
         named = params.get("SourceSnapshotId") or params.get("SnapshotId") or params.get("VolumeId")
+        named = named or next(iter(params.get("InstanceIds", ())), None)
         if not named:
             return {}
         ec2 = self.cloud.client("ec2", params.get("SourceRegion", region))
@@ -108,6 +109,7 @@ def play(app: Farshore) -> None:
     restore_onto_instances(app)
     let_go(app)
     replace_an_instance(app)
+    start_instances(app)
     app.post("/inventory", {})
     app.finish()
     check_readiness(app)
@@ -144,6 +146,27 @@ def replace_an_instance(app: Farshore) -> None:
     assert set(ended.values()) == {"COMPLETED"}, app.everything("/jobs")
     for name in ("group", "script"):
         assert app.ask("DELETE", f"/plans/{name}").status == 200
+
+
+def start_instances(app: Farshore) -> None:
+    """Start instances from a backup, and some on which it cannot be restored, which are terminated."""
+    app.launch(app="started")
+    data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro"}
+    app.ec2().create_launch_template(LaunchTemplateName="started", LaunchTemplateData=data)
+    subnets = app.ec2().describe_subnets()["Subnets"]
+    order: Document = {"service": "started", "rule": "files", "launch_template": {"name": "started"}}
+    rule = {"name": "files", "kind": "service", "schedule": NEVER, "lifecycle": LIFECYCLE, **SCRIPTS}
+    for state, restore in (("COMPLETED", "cat > restored"), ("FAILED", "exit 3")):
+        app.put_plan(
+            "started", {"selection": {"tags": {"app": "started"}}, "rules": [rule | {"restore": restore}]}
+        )
+        app.back_up("started", "files")
+        order |= {"on_failure": "terminate", "subnets": [subnets[0]["SubnetId"]]}
+        assert app.ask("POST", "/launches", order | {"dry_run": True}).status == 200
+        [job] = app.post("/launches", order)
+        app.finish()
+        assert app.job(job)["state"] == state, app.job(job)
+    assert app.ask("DELETE", "/plans/started").status == 200
 
 
 def plan() -> Document:

@@ -18,10 +18,13 @@ WITHOUT_RESOURCE = frozenset(
         "autoscaling:DescribeLifecycleHooks",
         "ec2:DescribeAddresses",
         "ec2:DescribeAvailabilityZones",
+        "ec2:DescribeInstanceTypeOfferings",
         "ec2:DescribeInstanceTypes",
         "ec2:DescribeInstances",
+        "ec2:DescribeLaunchTemplateVersions",
         "ec2:DescribeNetworkInterfaces",
         "ec2:DescribeSnapshots",
+        "ec2:DescribeSubnets",
         "ec2:DescribeVolumes",
         "elasticloadbalancing:DescribeTargetHealth",
         "elasticloadbalancing:DescribeTargetGroups",
@@ -122,12 +125,26 @@ def test_only_volumes_that_jobs_made_are_attached_and_deleted(
 
 
 def test_tags_are_set_only_in_the_creating_call(template: Mapping[str, Any]) -> None:
-    (tagging,) = allowing(template, "AdvanceJobsRole", "ec2:CreateTags")
-    assert tagging["Condition"] == {
-        "StringEquals": {
-            "ec2:CreateAction": ["CopySnapshot", "CreateSnapshot", "CreateSnapshots", "CreateVolume"]
-        }
-    }
+    found = allowing(template, "AdvanceJobsRole", "ec2:CreateTags")
+    assert [statement["Condition"] for statement in found] == [
+        {"StringEquals": {"ec2:CreateAction": actions}}
+        for actions in (
+            ["CopySnapshot", "CreateSnapshot", "CreateSnapshots", "CreateVolume"],
+            "RunInstances",
+        )
+    ]
+
+
+def test_only_instances_that_jobs_start_are_launched_and_terminated(template: Mapping[str, Any]) -> None:
+    launching, from_templates = allowing(template, "AdvanceJobsRole", "ec2:RunInstances")
+    (terminating,) = allowing(template, "AdvanceJobsRole", "ec2:TerminateInstances")
+    (passing,) = allowing(template, "AdvanceJobsRole", "iam:PassRole")
+    assert launching["Condition"] == {"Null": {"aws:RequestTag/farshore:job": "false"}}
+    assert terminating["Condition"] == {"Null": {"aws:ResourceTag/farshore:job": "false"}}
+    for statement in (launching, terminating):
+        assert statement["Resource"]["Fn::Sub"].endswith("${AWS::Region}:${AWS::AccountId}:instance/*")
+    assert not [each for each in from_templates["Resource"] if "instance/" in each["Fn::Sub"]]
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
 
 
 def test_commands_go_through_one_document_to_instances_of_the_region(template: Mapping[str, Any]) -> None:

@@ -159,7 +159,15 @@ FORBIDDEN = {
         {"aws:ResourceTag/farshore:job": "j"},
     ),
     "tag what is there already": Need("ec2:CreateTags", SNAPSHOT, {f"aws:RequestTag/{TAG}": "rp"}),
-    "tag an instance it starts": Need("ec2:CreateTags", INSTANCE, {"ec2:CreateAction": "RunInstances"}),
+    "tag an instance that is there": Need("ec2:CreateTags", INSTANCE, {"aws:RequestTag/farshore:job": "j"}),
+    "start an instance without tagging it": Need("ec2:RunInstances", INSTANCE),
+    "start an instance elsewhere": Need(
+        "ec2:RunInstances", INSTANCE.replace(HOME_REGION, DR_REGION), {"aws:RequestTag/farshore:job": "j"}
+    ),
+    "terminate an instance that is not ours": Need("ec2:TerminateInstances", INSTANCE),
+    "give a role to something else than an instance": Need(
+        "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/r", {"iam:PassedToService": "lambda.amazonaws.com"}
+    ),
     "snapshot an instance elsewhere": Need("ec2:CreateSnapshots", INSTANCE.replace(HOME_REGION, DR_REGION)),
     "run another document": Need(
         "ssm:SendCommand", f"arn:aws:ssm:{HOME_REGION}::document/AWS-RunRemoteScript"
@@ -201,7 +209,9 @@ def test_every_function_and_every_kind_of_work_is_in_the_story(story: Told, role
         "DetachVolume",
         "GetSecretValue",
         "RecordLifecycleActionHeartbeat",
+        "RunInstances",
         "SendCommand",
+        "TerminateInstances",
         "TransactWriteItems",
         "UploadPart",
     } <= {made.operation for made in story.made}

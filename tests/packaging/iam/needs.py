@@ -29,7 +29,7 @@ Tags = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A call that a function made; `tags` are those that the snapshot or volume it names had then."""
+    """A call that a function made; `tags` are those that what it names had then."""
 
     function: str
     service: str
@@ -234,6 +234,32 @@ def of_zone(made: Made) -> Iterator[Need]:
     yield Need(f"route53:{made.operation}", zone_arn(made))
 
 
+def of_launch(made: Made) -> Iterator[Need]:
+    """RunInstances: the instance to be with its tags, all that the launch template may name, and the right to
+    give the instance its role."""
+    yield from making(made, regional(made, "instance/i-new"))
+    named = (
+        "key-pair/k",
+        "launch-template/lt-1",
+        "network-interface/eni-1",
+        "placement-group/g",
+        "security-group/sg-1",
+        "subnet/subnet-1",
+        "volume/vol-1",
+    )
+    yield from (Need("ec2:RunInstances", regional(made, each), requested_tags(made)) for each in named)
+    for each in ("image/ami-1", "snapshot/snap-1"):
+        yield Need("ec2:RunInstances", f"arn:aws:ec2:{made.region}::{each}", requested_tags(made))
+    to_ec2 = {"iam:PassedToService": "ec2.amazonaws.com"}
+    yield Need("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/instances", to_ec2)
+
+
+def of_termination(made: Made) -> Iterator[Need]:
+    """TerminateInstances: each instance, with the tags it has."""
+    for instance in made.params["InstanceIds"]:
+        yield Need("ec2:TerminateInstances", regional(made, f"instance/{instance}"), resource_tags(made))
+
+
 def of_command(made: Made) -> Iterator[Need]:
     """SendCommand: the document (AWS's own have no account) and each instance."""
     yield Need("ssm:SendCommand", f"arn:aws:ssm:{made.region}::document/{made.params['DocumentName']}")
@@ -266,7 +292,7 @@ def requested_tags(made: Made) -> Tags:
 
 
 def resource_tags(made: Made) -> Tags:
-    """Return the tags of the snapshot or volume that the call names, and those it sets, as condition keys."""
+    """Return the tags of what the call names, and those it sets, as condition keys."""
     return {**requested_tags(made), **{f"aws:ResourceTag/{key}": value for key, value in made.tags.items()}}
 
 
@@ -321,13 +347,18 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("ec2", "DetachVolume"): of_attachment,
     ("ec2", "DescribeAddresses"): of_nothing("ec2:DescribeAddresses"),
     ("ec2", "DescribeAvailabilityZones"): of_nothing("ec2:DescribeAvailabilityZones"),
+    ("ec2", "DescribeInstanceTypeOfferings"): of_nothing("ec2:DescribeInstanceTypeOfferings"),
     ("ec2", "DescribeInstanceTypes"): of_nothing("ec2:DescribeInstanceTypes"),
     ("ec2", "DescribeInstances"): of_nothing("ec2:DescribeInstances"),
+    ("ec2", "DescribeLaunchTemplateVersions"): of_nothing("ec2:DescribeLaunchTemplateVersions"),
     ("ec2", "DescribeNetworkInterfaces"): of_nothing("ec2:DescribeNetworkInterfaces"),
     ("ec2", "DescribeSnapshots"): of_nothing("ec2:DescribeSnapshots"),
+    ("ec2", "DescribeSubnets"): of_nothing("ec2:DescribeSubnets"),
     ("ec2", "DescribeVolumes"): of_nothing("ec2:DescribeVolumes"),
     ("ec2", "DetachNetworkInterface"): of_interface,
     ("ec2", "DisassociateAddress"): of_address,
+    ("ec2", "RunInstances"): of_launch,
+    ("ec2", "TerminateInstances"): of_termination,
     ("elbv2", "DeregisterTargets"): of_targets,
     ("elbv2", "DescribeTargetHealth"): of_nothing("elasticloadbalancing:DescribeTargetHealth"),
     ("elbv2", "RegisterTargets"): of_targets,

@@ -36,7 +36,7 @@ class Admission:
         Raises:
             AwsError: a quota or the zone does not allow `smallest`.
         """
-        self._check_quota(region, instance_type, smallest, largest)
+        largest = self._within_quota(region, instance_type, smallest, largest)
         free = self._capacity.free(zone, instance_type)
         count = largest if free is None else min(free, largest)
         if count < smallest:
@@ -49,10 +49,11 @@ class Admission:
         self._capacity.use(zone, instance_type, count)
         return count
 
-    def _check_quota(self, region: Region, instance_type: str, smallest: int, largest: int) -> None:
-        quota = self._capacity.quota(region.name)
+    def _within_quota(self, region: Region, instance_type: str, smallest: int, largest: int) -> int:
+        """Return how many of `largest` the quotas allow."""
+        quota, most = self._capacity.quota(region.name), largest
         if quota.vcpus is None and quota.instances is None:
-            return
+            return most
         busy = [each for each in region.backend.all_instances() if each.state in BUSY]
         if quota.instances is not None and len(busy) + smallest > quota.instances:
             raise AwsError(
@@ -60,6 +61,8 @@ class Admission:
                 f"You have requested more instances ({len(busy) + largest}) than your current instance limit "
                 f"of {quota.instances} allows for the specified instance type.",
             )
+        if quota.instances is not None:
+            most = min(most, quota.instances - len(busy))
         used = sum(_vcpus(each.instance_type) for each in busy)
         if quota.vcpus is not None and used + smallest * _vcpus(instance_type) > quota.vcpus:
             raise AwsError(
@@ -68,6 +71,9 @@ class Admission:
                 "for the instance bucket that the specified instance type belongs to. Please visit "
                 "http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.",
             )
+        if quota.vcpus is not None:
+            most = min(most, (quota.vcpus - used) // _vcpus(instance_type))
+        return most
 
 
 def _vcpus(instance_type: str) -> int:

@@ -20,7 +20,8 @@ REASONS_SAID = 3
 @dataclass(frozen=True, slots=True)
 class StartProgress:
     """How far it is: `made` are the instances with their zones, `by_place` how many are in each of the
-    places; `calls` were answered; the places that are `full`; how many are launched `at_once` since a limit
+    places; `calls` were answered; the places that are `full`, and what EC2 `said` last of
+    one; how many are launched `at_once` since a limit
     of the account was met (0: any number); why there will be no more (`refusal`); of how many the launch is
     `opened`. In cleaning: whether launches were `ended`, what is `doomed` and removed."""
 
@@ -28,6 +29,7 @@ class StartProgress:
     made: Mapping[str, str] = field(default_factory=dict)
     by_place: Mapping[int, int] = field(default_factory=dict)
     full: tuple[int, ...] = ()
+    said: str = ""
     at_once: int = 0
     refusal: str = ""
     opened: int = 0
@@ -91,8 +93,9 @@ def no_room(job: StartJob) -> str:
     """Return that no place has room for the rest, and what to do."""
     left = job.work.count - len(job.progress.made)
     places = ", ".join(map(str, job.work.places))
+    said = f" ({job.progress.said})" if job.progress.said else ""
     return (
-        f"EC2 has no room for {left} more {job.work.template.instance_type}: {places}; name another "
+        f"EC2 has no room for {left} more {job.work.template.instance_type}: {places}{said}; name another "
         "`instance_type`, or more zones or subnets, or try later"
     )
 

@@ -205,8 +205,8 @@ class Start:
             ran = self.world.launching.run(
                 work.template, work.places[call.number], call.most, tags=tags, client_token=token_of(job)
             )
-        except NoRoom:
-            return is_full
+        except NoRoom as refusal:
+            return replace(is_full, said=str(refusal))
         except LimitReached as limit:
             if call.most > 1:  # there may be room for some of them
                 return replace(progress, at_once=call.most // 2)

@@ -120,7 +120,7 @@ def test_no_room_anywhere_starts_nothing_and_says_what_to_do(app: Deployment) ->
     job = app.job(job_id)
     assert job["state"] == "FAILED"
     assert "EC2 has no room for 3 more t3.micro" in job["reason"]
-    assert "name another `instance_type`" in job["reason"]
+    assert "[InsufficientInstanceCapacity]); name another `instance_type`" in job["reason"]
     assert alive(app, job_id) == {}
 
 
@@ -206,6 +206,57 @@ def test_instances_that_a_call_launched_unheard_are_terminated_with_the_rest(app
     job = app.job(job_id)
     assert (job["state"], len(job["made"])) == ("CANCELLED", 2)
     assert alive(app, job_id) == {}
+
+
+def test_an_instance_whose_event_comes_before_its_launch_is_opened_is_left_to_the_job(
+    app: Deployment,
+) -> None:
+    ready(app)
+    before = len(launches(app))
+    fault = {"match": {"operation": "RunInstances", "caller": "function"}, "effect": {"kill": "after"}}
+    app.faults(fault)
+    job_id = start(app)
+    app.pass_time(minutes=6)
+    assert len(alive(app, job_id)) == 1
+    assert launches(app)[before:] == []
+
+    app.faults()
+    app.pass_time(minutes=20)
+    (launch,) = launches(app)[before:]
+    assert (launch["state"], launch["recovery_point"]) == ("COMPLETED", app.job(job_id)["recovery_point"])
+    assert app.job(job_id)["state"] == "COMPLETED"
+    assert len(alive(app, job_id)) == 1
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_the_identity_moves_only_when_it_is_asked_for(app: Deployment, moves: bool) -> None:
+    allocation = app.ec2().allocate_address(Domain="vpc")["AllocationId"]
+    ready(app, identity={"elastic_ip": allocation})
+    job_id = start(app, identity=moves)
+    app.pass_time(minutes=4)
+
+    assert app.job(job_id)["state"] == "COMPLETED", app.job(job_id)
+    (address,) = app.ec2().describe_addresses(AllocationIds=[allocation])["Addresses"]
+    (started,) = alive(app, job_id)
+    assert (address.get("InstanceId") == started) == moves
+
+
+def test_instances_are_started_from_snapshots_with_their_volumes(app: Deployment) -> None:
+    rule = snapshot_rule(
+        "file", volumes={"boot": False}, restore="cp volumes/sdf/data data", verify="test -s data"
+    )
+    app.put_plan("orders", rule)
+    instance = app.run_instance("orders")
+    (app.directory(instance) / "volumes" / "sdf" / "data").write_text("on the volume\n")
+    app.back_up("orders")
+    app.pass_time(minutes=2)
+    app.terminate(instance)
+    template(app)
+    job_id = start(app, rule="file", count=3, availability_zones=list(ZONES[:2]))
+    app.pass_time(minutes=5)
+
+    assert app.job(job_id)["state"] == "COMPLETED", app.job(job_id)
+    assert [read(app, each) for each in alive(app, job_id)] == ["on the volume\n"] * 3
 
 
 def test_a_dry_run_shows_all_and_starts_nothing(app: Deployment) -> None:

@@ -55,12 +55,12 @@ class TerminationRequests:
 
     def run(self, due: DueWork) -> None:
         """Open the jobs of instances that wait at a hook and whose event was lost."""
-        plans = self._plans()
+        plans = [stored for stored in due.watching if stored.plan.on_terminate]
         if not any(stored.plan.on_terminate and stored.plan.on_terminate.hook for stored in plans):
             return
         lost = [
             InstanceEvent("terminate", each.id, self.now(), each.group, hook.name)
-            for each in self.autoscaling.all_instances()
+            for each in due.group_instances()
             if each.waits_for(TERMINATING)
             for hook in self.autoscaling.hooks(each.group)
             if hook.transition == TERMINATING

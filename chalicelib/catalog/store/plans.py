@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Refused, Table
-from chalicelib.catalog.store.wake import waking
+from chalicelib.catalog.store.wake import WATCHING, always_waking, waking
 from chalicelib.catalog.store.writes import Attr, Write
 from chalicelib.errors import NotFound
 from chalicelib.plans.model import Plan, Rule, plan_text
@@ -68,7 +68,7 @@ class PlanStore:
                 **waking(now),
             },
         )
-        self._table.commit([put, Write((_GONE, plan.name), deletes=True)])
+        self._table.commit([put, Write((_GONE, plan.name), deletes=True), _watching(plan)])
         return stored
 
     def get(self, name: str) -> StoredPlan | None:
@@ -90,7 +90,8 @@ class PlanStore:
     def delete(self, name: str) -> bool:
         """Remove the plan; return whether there was one. Its recovery points stay, and so does its name."""
         removed = Write(("plan", name), deletes=True, condition=Attr("pk").exists())
-        return not self._table.commit([removed, Write((_GONE, name), put={"format": 1})])
+        gone = Write((_GONE, name), put={"format": 1})
+        return not self._table.commit([removed, gone, Write((WATCHING, name), deletes=True)])
 
     def all(self) -> Iterator[StoredPlan]:
         """Yield every plan in the order of names."""
@@ -133,6 +134,13 @@ class PlanStore:
         self._table.update(
             "plan", plan, "SET swept_on = :day", values={":day": day}, condition="attribute_exists(pk)"
         )
+
+
+def _watching(plan: Plan) -> Write:
+    """Return what has every tick look for instances of the plan that start or go, if that concerns it."""
+    if plan.on_launch or plan.on_terminate:
+        return Write((WATCHING, plan.name), put={"format": 1, **always_waking()})
+    return Write((WATCHING, plan.name), deletes=True)
 
 
 def _kept_since(rule: Rule, known: StoredPlan | None) -> datetime | None:

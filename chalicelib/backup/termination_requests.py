@@ -55,9 +55,6 @@ class TerminationRequests:
 
     def run(self, due: DueWork) -> None:
         """Open the jobs of instances that wait at a hook and whose event was lost."""
-        plans = [stored for stored in due.watching if stored.plan.on_terminate]
-        if not any(stored.plan.on_terminate and stored.plan.on_terminate.hook for stored in plans):
-            return
         lost = [
             InstanceEvent("terminate", each.id, self.now(), each.group, hook.name)
             for each in due.group_instances()
@@ -65,7 +62,8 @@ class TerminationRequests:
             for hook in self.autoscaling.hooks(each.group)
             if hook.transition == TERMINATING
         ]
-        self._open(plans, lost)
+        if lost:
+            self._open([stored for stored in due.watching() if stored.plan.on_terminate], lost)
 
     def _plans(self) -> list[StoredPlan]:
         return [stored for stored in self.plans.all() if stored.plan.on_terminate]

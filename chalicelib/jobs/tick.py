@@ -24,8 +24,9 @@ from chalicelib.plans.due import TICK
 class DueWork:
     """What is due: jobs with their times, plans, lineages to retry, points with a due copy, the inventory.
 
-    `stored` has the plans of all of them by name. `watching` are the plans that look for instances that start
-    or go, and `group_instances` lists, once for all who ask, those of every Auto Scaling group.
+    `stored` has the plans of all of them by name. `watching` reads the plans that look for instances that
+    start or go, and `group_instances` lists the instances of every Auto Scaling group, each once for all who
+    ask; `hooks_only` says that no plan looks at others than those that wait at a hook.
     """
 
     jobs: tuple[tuple[str, datetime], ...]
@@ -34,7 +35,8 @@ class DueWork:
     points: tuple[str, ...]
     inventory: bool
     stored: Mapping[str, StoredPlan]
-    watching: tuple[StoredPlan, ...]
+    hooks_only: bool
+    watching: Callable[[], Sequence[StoredPlan]]
     group_instances: Callable[[], Sequence[GroupInstance]]
 
 
@@ -76,12 +78,20 @@ class Tick:
         """
         found = due(self.table, self.now(), TICK)
         retries = tuple(self.services.waking(found.lineages))
-        names = dict.fromkeys((*found.plans, *found.watching, *(each.lineage.plan for each in retries)))
+        names = dict.fromkeys((*found.plans, *(each.lineage.plan for each in retries)))
         stored = {name: plan for name in names if (plan := self._stored(name))}
         plans = tuple(name for name in found.plans if name in stored)
-        watching = tuple(stored[name] for name in found.watching if name in stored)
-        listed = cache(lambda: tuple(self.group_instances()))
-        work = DueWork(found.jobs, plans, retries, found.points, found.inventory, stored, watching, listed)
+        work = DueWork(
+            found.jobs,
+            plans,
+            retries,
+            found.points,
+            found.inventory,
+            stored,
+            found.hooks_only,
+            cache(lambda: tuple(plan for name in found.watching if (plan := self._stored(name)))),
+            cache(lambda: tuple(self.group_instances()) if found.watching else ()),
+        )
         isolated(((name, partial(part.run, work)) for name, part in self.parts.items()), "part")
 
     def _stored(self, name: str) -> StoredPlan | None:

@@ -78,10 +78,10 @@ class LaunchRequests:
 
     def run(self, due: DueWork) -> None:
         """Open the launches whose event was lost."""
-        plans = [stored for stored in due.watching if stored.plan.on_launch]
-        if not plans:
-            return
         waiting = [each for each in due.group_instances() if each.waits_for(LAUNCHING)]
+        if not waiting and due.hooks_only:
+            return
+        plans = [stored for stored in due.watching() if stored.plan.on_launch]
         found = self._instances(each.id for each in waiting)
         orders = []
         for each in waiting:

@@ -35,13 +35,13 @@ def test_a_plan_that_fails_in_a_way_nobody_knows_stops_no_other(app: Deployment)
     assert {point["plan"] for point in app.points()} == {"alpha", "beta"}
 
 
-def test_a_tick_with_nothing_due_makes_one_query_and_two_calls_more_where_a_plan_looks_for_instances(
+def test_a_tick_with_nothing_due_makes_one_query_and_one_call_more_where_a_plan_looks_at_hooks(
     app: Deployment,
 ) -> None:
     app.put_plan("alpha", snapshot_rule())
     app.put_plan("beta", snapshot_rule(restore="true"), **HOOKED)
     app.pass_time(minutes=15)
-    looking = {"dynamodb:Query": 1, "dynamodb:GetItem": 1, "autoscaling:DescribeAutoScalingInstances": 1}
+    looking = {"dynamodb:Query": 1, "autoscaling:DescribeAutoScalingInstances": 1}
     assert calls_of_a_tick(app) == looking
 
     app.put_plan("beta", snapshot_rule())

@@ -19,7 +19,9 @@ _ONE_PARTITION = "wake"
 _JOB = "job#"
 # The record that says when the next inventory is due.
 INVENTORY = ("inventory", "daily")
-WATCHING = "watching-plan"
+_WATCHING = "watching"
+# Plans that any instance may concern, and plans for which only those that wait at a hook are looked at.
+WATCHING_ALL, WATCHING_HOOKS = f"{_WATCHING}-all", f"{_WATCHING}-hooks"
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 # A tick reads no more than this: rather more than EC2's buckets let through until the next one.
 MOST_READ = 4_000
@@ -31,7 +33,7 @@ class Due:
     """What is due: jobs with the time at which each is, names of plans, keys of lineages, ids of points.
 
     `inventory` says whether the daily inventory is due; `watching` are the names of the plans that look for
-    instances that start or go.
+    instances that start or go; `hooks_only` says that all of these look only at hooks.
     """
 
     jobs: tuple[tuple[str, datetime], ...]
@@ -40,6 +42,7 @@ class Due:
     points: tuple[str, ...] = ()
     inventory: bool = False
     watching: tuple[str, ...] = ()
+    hooks_only: bool = True
 
 
 def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) -> Due:
@@ -59,7 +62,8 @@ def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) ->
         ),
         points=tuple(item["sk"] for item in _of(items, "points#") if moment(item["wake_at"]) <= now),
         inventory=any(moment(item["wake_at"]) <= now for item in _of(items, INVENTORY[0])),
-        watching=tuple(item["sk"] for item in _of(items, WATCHING)),
+        watching=tuple(item["sk"] for item in _of(items, _WATCHING)),
+        hooks_only=not any(_of(items, WATCHING_ALL)),
     )
 
 

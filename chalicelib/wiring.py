@@ -514,7 +514,7 @@ class Farshore:
             "lifecycles": LifecycleSweep(self.engine, self.plans, self.services, self.now),
             "inventories": self.inventories,
         }
-        return Tick(self.table, self.plans, self.services, parts, self.now)
+        return Tick(self.table, self.plans, self.services, self.autoscaling.all_instances, parts, self.now)
 
     @cached_property
     def places(self) -> tuple[Location, ...]:

@@ -55,17 +55,15 @@ class TerminationRequests:
 
     def run(self, due: DueWork) -> None:
         """Open the jobs of instances that wait at a hook and whose event was lost."""
-        plans = self._plans()
-        if not any(stored.plan.on_terminate and stored.plan.on_terminate.hook for stored in plans):
-            return
         lost = [
             InstanceEvent("terminate", each.id, self.now(), each.group, hook.name)
-            for each in self.autoscaling.all_instances()
+            for each in due.group_instances()
             if each.waits_for(TERMINATING)
             for hook in self.autoscaling.hooks(each.group)
             if hook.transition == TERMINATING
         ]
-        self._open(plans, lost)
+        if lost:
+            self._open([stored for stored in due.watching() if stored.plan.on_terminate], lost)
 
     def _plans(self) -> list[StoredPlan]:
         return [stored for stored in self.plans.all() if stored.plan.on_terminate]

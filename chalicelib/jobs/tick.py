@@ -4,12 +4,13 @@ Invariant: what is due follows from the catalog and the clock, never from the ti
 fails does not stop the others.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
+from chalicelib.aws.autoscaling import GroupInstance
 from chalicelib.catalog.store import PlanStore, StoredPlan, Table
 from chalicelib.catalog.store.services import LineageRecord, ServiceStore
 from chalicelib.catalog.store.wake import due
@@ -23,7 +24,9 @@ from chalicelib.plans.due import TICK
 class DueWork:
     """What is due: jobs with their times, plans, lineages to retry, points with a due copy, the inventory.
 
-    `stored` has the plans of all of them by name.
+    `stored` has the plans of all of them by name. `watching` reads the plans that look for instances that
+    start or go, and `group_instances` lists the instances of every Auto Scaling group, each once for all who
+    ask; `hooks_only` says that no plan looks at others than those that wait at a hook.
     """
 
     jobs: tuple[tuple[str, datetime], ...]
@@ -32,6 +35,9 @@ class DueWork:
     points: tuple[str, ...]
     inventory: bool
     stored: Mapping[str, StoredPlan]
+    hooks_only: bool
+    watching: Callable[[], Sequence[StoredPlan]]
+    group_instances: Callable[[], Sequence[GroupInstance]]
 
 
 class TickPart(Protocol):
@@ -60,6 +66,7 @@ class Tick:
     table: Table
     plans: PlanStore
     services: ServiceStore
+    group_instances: Callable[[], Iterable[GroupInstance]]
     parts: Mapping[str, TickPart]
     now: Callable[[], datetime]
 
@@ -74,7 +81,17 @@ class Tick:
         names = dict.fromkeys((*found.plans, *(each.lineage.plan for each in retries)))
         stored = {name: plan for name in names if (plan := self._stored(name))}
         plans = tuple(name for name in found.plans if name in stored)
-        work = DueWork(found.jobs, plans, retries, found.points, found.inventory, stored)
+        work = DueWork(
+            found.jobs,
+            plans,
+            retries,
+            found.points,
+            found.inventory,
+            stored,
+            found.hooks_only,
+            cache(lambda: tuple(plan for name in found.watching if (plan := self._stored(name)))),
+            cache(lambda: tuple(self.group_instances()) if found.watching else ()),
+        )
         isolated(((name, partial(part.run, work)) for name, part in self.parts.items()), "part")
 
     def _stored(self, name: str) -> StoredPlan | None:

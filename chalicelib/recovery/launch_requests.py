@@ -100,10 +100,10 @@ class LaunchRequests:
 
     def run(self, due: DueWork) -> None:
         """Open the launches whose event was lost."""
-        plans = self._plans()
-        if not plans:
+        waiting = [each for each in due.group_instances() if each.waits_for(LAUNCHING)]
+        if not waiting and due.hooks_only:
             return
-        waiting = [each for each in self.autoscaling.all_instances() if each.waits_for(LAUNCHING)]
+        plans = [stored for stored in due.watching() if stored.plan.on_launch]
         found = self._instances(each.id for each in waiting)
         orders = []
         for each in waiting:

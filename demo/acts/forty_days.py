@@ -20,9 +20,9 @@ def pass_days(stage: DemoStage) -> None:
         noon = stage.midnight + (day - 1) * DAY + 12 * HOUR
         stage.ground.advance_to(noon)
         _tell_day(stage, day, since)
-        live_through(stage, day)
         stage.scene.pass_a_day(day)
         stage.trees[noon + 12 * HOUR] = stage.scene.trees()
+        live_through(stage, day)
         since = noon
 
 

@@ -1,23 +1,24 @@
-"""Act 4, one of the days: EC2 refuses snapshots and the DR bucket does not answer."""
+"""Act 4, one of the nights: EC2 refuses snapshots and the DR bucket does not answer."""
 
 from demo.evidence import outage
 from demo.evidence.restored import unreachable
 from demo.ground import HOME
-from demo.stage import DemoStage
+from demo.stage import HOUR, DemoStage
 
-STRIKES_ON, ENDS_ON = 22, 23
-"""It lasts from one day's noon to the next, and so through one night's backups."""
+STRIKES_ON = 22
+MORNING = 18 * HOUR
+"""It lasts from a day's noon through one night's backups to the next morning."""
 
 
 def live_through(stage: DemoStage, day: int) -> None:
-    """Begin or end the outage, if it is due on this day, and check its effects."""
+    """Let the outage pass, if it begins on this day, and check its effects, also two days after it."""
     match day:
         case d if d == STRIKES_ON:
             _strike(stage)
-        case d if d == ENDS_ON:
+            stage.ground.advance_to(stage.ground.now() + MORNING)
             _look(stage)
             _mend(stage)
-        case d if d == ENDS_ON + 2:
+        case d if d == STRIKES_ON + 3:
             _look_back(stage)
 
 

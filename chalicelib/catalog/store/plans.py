@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Refused, Table
-from chalicelib.catalog.store.wake import waking
+from chalicelib.catalog.store.wake import WATCHING_ALL, WATCHING_HOOKS, always_waking, waking
 from chalicelib.catalog.store.writes import Attr, Write
 from chalicelib.errors import NotFound
 from chalicelib.plans.model import Plan, Rule, plan_text
@@ -68,7 +68,7 @@ class PlanStore:
                 **waking(now),
             },
         )
-        self._table.commit([put, Write((_GONE, plan.name), deletes=True)])
+        self._table.commit([put, Write((_GONE, plan.name), deletes=True), *_watching(plan.name, plan)])
         return stored
 
     def get(self, name: str) -> StoredPlan | None:
@@ -90,7 +90,8 @@ class PlanStore:
     def delete(self, name: str) -> bool:
         """Remove the plan; return whether there was one. Its recovery points stay, and so does its name."""
         removed = Write(("plan", name), deletes=True, condition=Attr("pk").exists())
-        return not self._table.commit([removed, Write((_GONE, name), put={"format": 1})])
+        gone = Write((_GONE, name), put={"format": 1})
+        return not self._table.commit([removed, gone, *_watching(name, None)])
 
     def all(self) -> Iterator[StoredPlan]:
         """Yield every plan in the order of names."""
@@ -133,6 +134,18 @@ class PlanStore:
         self._table.update(
             "plan", plan, "SET swept_on = :day", values={":day": day}, condition="attribute_exists(pk)"
         )
+
+
+def _watching(name: str, plan: Plan | None) -> Iterator[Write]:
+    """Yield what has every tick look for instances of the plan that start or go, if that concerns it."""
+    wanted = ""
+    if plan and (plan.on_launch or plan.on_terminate):
+        wanted = WATCHING_HOOKS if plan.on_launch is None or plan.on_launch.hook else WATCHING_ALL
+    for kind in (WATCHING_ALL, WATCHING_HOOKS):
+        if kind == wanted:
+            yield Write((kind, name), put={"format": 1, **always_waking()})
+        else:
+            yield Write((kind, name), deletes=True)
 
 
 def _kept_since(rule: Rule, known: StoredPlan | None) -> datetime | None:

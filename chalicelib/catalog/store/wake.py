@@ -1,13 +1,14 @@
 """What is due: unfinished jobs, plans, failed backups and copies to be tried again, the daily inventory.
 
-All have a `wake_at` and are in one index of keys alone, so a tick with nothing to do makes one query.
+All have a `wake_at` and are in one index of keys alone, so a tick with nothing to do makes one query. Plans
+that look for instances that start or go at every tick have a record there that is always due.
 However many jobs are unfinished, plans are not delayed: where there are too many jobs to read, the plans are
 read separately.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from chalicelib.catalog.store.items import Item, moment, stamp
@@ -18,6 +19,10 @@ _ONE_PARTITION = "wake"
 _JOB = "job#"
 # The record that says when the next inventory is due.
 INVENTORY = ("inventory", "daily")
+_WATCHING = "watching"
+# Plans that any instance may concern, and plans for which only those that wait at a hook are looked at.
+WATCHING_ALL, WATCHING_HOOKS = f"{_WATCHING}-all", f"{_WATCHING}-hooks"
+_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 # A tick reads no more than this: rather more than EC2's buckets let through until the next one.
 MOST_READ = 4_000
 NOT_WAKING = ("wake", "wake_at")
@@ -27,7 +32,8 @@ NOT_WAKING = ("wake", "wake_at")
 class Due:
     """What is due: jobs with the time at which each is, names of plans, keys of lineages, ids of points.
 
-    `inventory` says whether the daily inventory is due.
+    `inventory` says whether the daily inventory is due; `watching` are the names of the plans that look for
+    instances that start or go; `hooks_only` says that all of these look only at hooks.
     """
 
     jobs: tuple[tuple[str, datetime], ...]
@@ -35,6 +41,8 @@ class Due:
     lineages: tuple[tuple[str, str], ...] = ()
     points: tuple[str, ...] = ()
     inventory: bool = False
+    watching: tuple[str, ...] = ()
+    hooks_only: bool = True
 
 
 def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) -> Due:
@@ -54,6 +62,8 @@ def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) ->
         ),
         points=tuple(item["sk"] for item in _of(items, "points#") if moment(item["wake_at"]) <= now),
         inventory=any(moment(item["wake_at"]) <= now for item in _of(items, INVENTORY[0])),
+        watching=tuple(item["sk"] for item in _of(items, _WATCHING)),
+        hooks_only=not any(_of(items, WATCHING_ALL)),
     )
 
 
@@ -69,6 +79,11 @@ def open_jobs(table: Table, *, limit: int, cursor: str | None) -> Page[str]:
     page = table.page(Lookup(_INDEX, _ONE_PARTITION, {}, {}, newest_first=False), limit=limit, cursor=cursor)
     jobs = (item["pk"] for item in page.items if item["pk"].startswith(_JOB))
     return Page(tuple(pk.removeprefix(_JOB) for pk in jobs), page.cursor)
+
+
+def always_waking() -> Item:
+    """Return the attributes that put an item into the index, due at every tick."""
+    return waking(_ALWAYS)
 
 
 def waking(at: datetime) -> Item:

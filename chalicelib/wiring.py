@@ -308,6 +308,7 @@ class Farshore:
             self.rules,
             self.identities,
             lambda: self.jobs,
+            self.settings.deployment,
             self.now,
         )
         opens = LaunchOpeners(

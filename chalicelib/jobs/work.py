@@ -34,6 +34,8 @@ INSTANCES_PER_JOB = 10
 CANDIDATES = 200
 # What a partial point lacks is named up to this number.
 MOST_NAMED = 20
+# What tells apart the last backups of an instance at its group's hook: it goes only once.
+AT_HOOK: Final = "hook"
 
 
 def snapshot_call(instance: str) -> str:
@@ -166,7 +168,8 @@ class LaunchWork:
     """What to do with an instance that starts: what its plan says, with the id of the rule that it names.
 
     With a `hook` its group waits for it. `as_it_is` says why nothing is done with it but to tell the group to
-    go on. Where its group's instances are backed up before they go, it `awaits_terminations`.
+    go on. Where its group's instances are backed up before they go, it `awaits_terminations`. `beside` are
+    the jobs of other plans for the same wait.
     """
 
     instance_id: str
@@ -176,6 +179,7 @@ class LaunchWork:
     hook: HookRef | None = None
     as_it_is: str = ""
     awaits_terminations: bool = False
+    beside: tuple[str, ...] = ()
     identity: Annotated[Identity, AS_DOCUMENT] | None = None
 
 
@@ -190,7 +194,8 @@ class ScriptWork:
 
 @dataclass(frozen=True, slots=True)
 class TerminationWork:
-    """What to back up before an instance goes: `rules` are those that can still be done."""
+    """What to back up before an instance goes: `rules` are those that can still be done; `beside` are the
+    jobs of other plans for the same wait."""
 
     instance_id: str
     on_terminate: Annotated[OnTerminate, AS_DOCUMENT]
@@ -198,6 +203,7 @@ class TerminationWork:
     why: str
     began_at: datetime
     hook: HookRef | None = None
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +430,11 @@ def launch_request(
         work=work,
         reason=f"launch of {work.instance_id} for {service}",
     )
+
+
+def termination_id(deployment: str, plan: str, instance_id: str, key: str = AT_HOOK) -> JobId:
+    """Return the id of the job that backs an instance up before it goes: one for each `key`."""
+    return id_of_request(JobKind.TERMINATION, "termination", (deployment, plan, instance_id, key))
 
 
 def termination_request(

@@ -38,6 +38,7 @@ from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
 from chalicelib.insight.known_names import KnownNames
 from chalicelib.insight.lists import Lists
+from chalicelib.insight.plan_hooks import PlanHooks
 from chalicelib.insight.readiness_pages import ReadinessPages, World
 from chalicelib.insight.service_pages import ServicePages
 from chalicelib.inventory.due_inventories import Inventories
@@ -48,11 +49,13 @@ from chalicelib.jobs.completions import Completions
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.handler import Handlers
 from chalicelib.jobs.instance_events import InstanceEvents
-from chalicelib.jobs.job import JobKind
+from chalicelib.jobs.job import AnyJob, JobKind
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, JobTypes
 from chalicelib.jobs.tick import DuePokes, Tick, TickPart
+from chalicelib.jobs.work import launch_id
+from chalicelib.plans.model import Plan
 from chalicelib.plans.values import PRIMARY
 from chalicelib.recovery.attached import AttachedRestore
 from chalicelib.recovery.identities import Identities
@@ -77,6 +80,7 @@ from chalicelib.retention.expire import Expire
 from chalicelib.retention.forecast import Forecaster
 from chalicelib.retention.holds import Holds
 from chalicelib.retention.plan_changes import PlanChanges
+from chalicelib.retention.plan_warnings import Coverage
 from chalicelib.retention.sweep import LifecycleSweep
 from chalicelib.settings import (
     LONGEST_GRACE,
@@ -266,7 +270,7 @@ class Farshore:
                 home, points, rules, self.instance_lists, primary, methods
             ),
             (JobKind.BACKUP, "service"): ServiceBackup(
-                home, self.ssm, points, rules, primary, methods, self.now
+                home, self.ssm, points, rules, primary, methods, self._launch_of, self.now
             ),
             (JobKind.COPY, "snapshot"): SnapshotCopy(points, self.destination),
             (JobKind.COPY, "object"): ObjectCopy(points, primary, self.s3_vault, self.now),
@@ -292,6 +296,9 @@ class Farshore:
             (JobKind.INVENTORY, "catalog"): inventory,
         }
 
+    def _launch_of(self, plan: str, instance_id: str) -> AnyJob | None:
+        return self.jobs.get(launch_id(self.settings.deployment, plan, instance_id))
+
     @cached_property
     def identities(self) -> Identities:
         """Moves what leads clients to services."""
@@ -312,6 +319,7 @@ class Farshore:
             self.rules,
             self.identities,
             lambda: self.jobs,
+            self.settings.deployment,
             self.now,
         )
         opens = LaunchOpeners(
@@ -367,6 +375,11 @@ class Farshore:
             lambda: self.inventories.schedule(),
             self.now,
         )
+
+    def wrong_hooks(self, plan: Plan, covered: Coverage) -> tuple[str, ...]:
+        """Return what is wrong with the lifecycle hooks that a plan names."""
+        instances = (each for ids in covered.services.values() for each in ids)
+        return PlanHooks(self.world.autoscaling).warnings(plan, instances)
 
     @cached_property
     def deletions(self) -> Deletions:

@@ -1,6 +1,6 @@
 """Opens backups for the tick and for requests."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,18 +27,16 @@ class BackupOpener:
     autoscaling: AutoScaling
     deployment: Deployment
 
-    def covered(self, plan: Plan, ec2: Ec2, now: datetime) -> Covered:
+    def covered(self, plan: Plan, ec2: Ec2, now: datetime, ready: Collection[str] = ()) -> Covered:
         """Return what is backed up of a plan now: an instance that is being launched has no data yet, nor has
-        one in a warm pool."""
+        one in a warm pool. Those that are known to be `ready` have theirs."""
         covered = covered_by(plan, ec2)
-        if plan.on_launch is None:
-            return covered
-        launching = set(self.launching.of_plan(plan.name, now))
-        if plan.on_launch.hook:
+        launching = set(self.launching.instances(now))
+        if plan.on_launch is not None and plan.on_launch.hook:
             ids = (instance for ids in covered.services.values() for instance in ids)
             members = self.autoscaling.instances(ids).values()
             launching |= {each.id for each in members if each.state.startswith(BEFORE_SERVICE)}
-        return covered.without(launching) if launching else covered
+        return covered.without(launching - set(ready)) if launching else covered
 
     def rule_ids(self, plan: Plan) -> dict[str, RuleId]:
         """Store the plan's rules, to which jobs refer; return their ids by name."""

@@ -15,7 +15,7 @@ from chalicelib.catalog.recovery_point import (
 from chalicelib.catalog.store import points, services
 from chalicelib.catalog.store.services import Retry
 from chalicelib.catalog.store.writes import Write
-from chalicelib.jobs.job import AnyRequest, Job, JobState
+from chalicelib.jobs.job import AnyJob, AnyRequest, Job, JobState
 from chalicelib.jobs.work import BackupWork, CopyMethods, copy_method, copy_request, expire_request
 from chalicelib.plans.due import next_try
 from chalicelib.plans.expect import Expect, why_suspect
@@ -109,6 +109,22 @@ def suspicion(expect: Expect, size_bytes: int, lineage: Sequence[RecoveryPoint])
             if point.confirmed is not None:
                 break
     return why_suspect(expect, size_bytes, before)
+
+
+def why_without_data(launch: AnyJob | None, lineage: Sequence[RecoveryPoint]) -> str:
+    """Return why what an instance has is not its service's data: its launch did not bring it.
+
+    "" where that is not so, or where an operator has confirmed a point since.
+    """
+    if launch is None or not launch.state.final or not launch.work.on_launch.restore:
+        return ""
+    progress = launch.progress
+    is_first = progress.moves_identity  # there was nothing to bring
+    if progress.restored_at is not None or is_first:
+        return ""
+    if any(point.confirmed is not None and point.created_at > launch.updated_at for point in lineage):
+        return ""
+    return f"{launch.work.instance_id} was launched without the service's data ({launch.id}: {launch.reason})"
 
 
 def _measures(artefact: Artefact) -> bool:

@@ -15,7 +15,15 @@ from itertools import islice, zip_longest
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
-from chalicelib.backup.point import failure_writes, folder_of, follow_ups, record_of, suspicion, tags_of
+from chalicelib.backup.point import (
+    failure_writes,
+    folder_of,
+    follow_ups,
+    record_of,
+    suspicion,
+    tags_of,
+    why_without_data,
+)
 from chalicelib.backup.service_progress import (
     Reported,
     ServiceBackupProgress,
@@ -38,6 +46,7 @@ from chalicelib.errors import Conflict, FarshoreError, IntegrityFailure, NotFoun
 from chalicelib.jobs.claims import lock_of_instance
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
+from chalicelib.jobs.job import AnyJob
 from chalicelib.jobs.removal import remove
 from chalicelib.jobs.script_run import (
     INTENT,
@@ -93,7 +102,8 @@ PARTS_PER_LETTER = 256
 
 @dataclass(frozen=True, slots=True)
 class ServiceObservation:
-    """The rule, an upload that the job does not know yet, the run of the script, the points of the lineage.
+    """The rule, an upload that the job does not know yet, the run of the script; the points of the lineage,
+    and the launch of the instance.
 
     At the end also what is in the vault: the object, and the size of its manifest.
     """
@@ -102,6 +112,7 @@ class ServiceObservation:
     upload: str | None = None
     run: RunSeen = field(default_factory=RunSeen)
     lineage: tuple[RecoveryPoint, ...] = ()
+    launch: AnyJob | None = None
     stored: S3Object | None = None
     manifest_bytes: int | None = None
 
@@ -133,7 +144,7 @@ class ReadBack:
 
 @dataclass(frozen=True, slots=True)
 class WriteManifest:
-    """Write the manifest of the finished point; `suspect` says why its size is suspect."""
+    """Write the manifest of the finished point; `suspect` says why it is suspect."""
 
     rule: ServiceRule
     suspect: str = ""
@@ -155,7 +166,8 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class ServiceBackup:
-    """Makes recovery points with users' scripts. `methods` has, by vault name, how copies are made."""
+    """Makes recovery points with users' scripts. `methods` has, by vault name, how copies are made;
+    `launch_of` gives the launch of an instance for a plan, if there was one."""
 
     ec2: Ec2
     ssm: Ssm
@@ -163,6 +175,7 @@ class ServiceBackup:
     rules: RuleStore
     primary: S3Vault
     methods: CopyMethods
+    launch_of: Callable[[str, str], AnyJob | None]
     now: Callable[[], datetime]
     work = BackupWork
     progress = ServiceBackupProgress
@@ -179,7 +192,8 @@ class ServiceBackup:
             return replace(seen, run=self._observe_run(job))
         if progress.parts_read == progress.report.parts and not progress.described:
             lineage = Lineage(job.plan, job.rule, Kind.SERVICE, job.service)
-            return replace(seen, lineage=self.points.of_lineage(lineage))
+            launch = self.launch_of(job.plan, progress.run.instance or "")
+            return replace(seen, lineage=self.points.of_lineage(lineage), launch=launch)
         if progress.described:
             stored = self.primary.head(key_of(job))
             return replace(
@@ -222,7 +236,10 @@ class ServiceBackup:
         if progress.parts_read < progress.report.parts:
             return Do(ReadBack(), "reading the object back")
         if not progress.described:
-            why = suspicion(seen.rule.expect, progress.report.size_bytes, seen.lineage)
+            size = progress.report.size_bytes
+            why = why_without_data(seen.launch, seen.lineage) or suspicion(
+                seen.rule.expect, size, seen.lineage
+            )
             return Do(WriteManifest(seen.rule, why), "writing the manifest")
         mailbox = progress.removal.due(mailbox_names(job), now)
         if mailbox and not isinstance(mailbox, Wait):  # a mailbox never delays the point

@@ -3,7 +3,7 @@
 Invariant: what a launch has not finished with is not backed up: its data is older, or half there.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -15,10 +15,18 @@ from chalicelib.backup.opener import BackupOpener
 from chalicelib.backup.terminations import TerminationJob
 from chalicelib.catalog.recovery_point import Origin
 from chalicelib.catalog.store import PlanStore, StoredPlan
-from chalicelib.jobs.job import AnyJob, JobState
+from chalicelib.jobs.job import AnyJob, AnyRequest, JobState
 from chalicelib.jobs.lifecycle_wait import ABANDON, HookRef
 from chalicelib.jobs.tick import DueWork
-from chalicelib.jobs.work import Cause, TerminationWork, Terms, launch_id, termination_request
+from chalicelib.jobs.work import (
+    AT_HOOK,
+    Cause,
+    TerminationWork,
+    Terms,
+    launch_id,
+    termination_id,
+    termination_request,
+)
 from chalicelib.plans.launches import OnTerminate
 from chalicelib.plans.model import Kind, Plan, service_of
 from chalicelib.plans.selection import matches
@@ -70,17 +78,29 @@ class TerminationRequests:
 
     def _open(self, plans: Iterable[StoredPlan], events: list[InstanceEvent]) -> None:
         found = {each.id: each for each in self.ec2.instances_by_id({each.instance_id for each in events})}
-        requests = []
-        for event in events:
-            instance = found.get(event.instance_id)
-            for stored in plans if instance else ():
-                if instance is not None and (order := self._ordered(stored.plan, instance, event)):
-                    service, work = order
-                    key = "hook" if work.hook else f"{_window(event.at)}"
-                    deployment = self.opener.deployment.deployment
-                    requests.append(termination_request(stored.plan, service, work, deployment, key))
+        plans = tuple(plans)
+        requests = [
+            request
+            for event in events
+            if event.instance_id in found
+            for request in self._requests(plans, found[event.instance_id], event)
+        ]
         if requests:
             self.opener.engine.open(requests)
+
+    def _requests(
+        self, plans: Iterable[StoredPlan], instance: Instance, event: InstanceEvent
+    ) -> Iterator[AnyRequest]:
+        """Yield the jobs that one event asks for: one for each plan, which know of each other."""
+        deployment = self.opener.deployment.deployment
+        key = AT_HOOK if event.hook else _window(event.at)
+        orders = [
+            (each.plan, order) for each in plans if (order := self._ordered(each.plan, instance, event))
+        ]
+        ids = {plan.name: termination_id(deployment, plan.name, instance.id, key) for plan, _ in orders}
+        for plan, (service, work) in orders:
+            beside = tuple(id for name, id in ids.items() if name != plan.name and work.hook)
+            yield termination_request(plan, service, replace(work, beside=beside), deployment, key)
 
     def _ordered(
         self, plan: Plan, instance: Instance, event: InstanceEvent
@@ -107,7 +127,8 @@ class TerminationRequests:
         """Open the last backups of an instance; asked again it gives the same jobs."""
         plan = self.plans.require(job.plan).plan
         ids = self.opener.rule_ids(plan)
-        there = self.opener.covered(plan, self.ec2, self.now()).limited_to([job.work.instance_id])
+        wanted = (job.work.instance_id,)
+        there = self.opener.covered(plan, self.ec2, self.now(), wanted).limited_to(wanted)
         covered = there.of(job.service) if job.service in there.services else Covered({})
         terms = Terms(Origin.TERMINATION, note=f"{job.work.instance_id} goes: {job.work.why}")
         cause = Cause(job.nominal_at, f"{job.work.instance_id} goes: {job.work.why}", key=job.id, terms=terms)
@@ -145,7 +166,7 @@ def _rules(plan: Plan, on_terminate: OnTerminate, kind: str) -> tuple[str, ...]:
 
 
 def _brought_data(launch: AnyJob) -> bool:
-    if launch.state is JobState.COMPLETED:
+    if launch.state is JobState.COMPLETED or (launch.failure is None and launch.progress.outcome):
         return True
     return launch.state.final and launch.progress.told != ABANDON
 

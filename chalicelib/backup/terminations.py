@@ -13,7 +13,7 @@ from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import Job, JobState
-from chalicelib.jobs.lifecycle_wait import CONTINUE, HookSeen, ends_by, heartbeat_at
+from chalicelib.jobs.lifecycle_wait import CONTINUE, HookRef, HookSeen, HookWatch, ends_by, heartbeat_at
 from chalicelib.jobs.store import JobStore
 from chalicelib.jobs.work import TerminationWork
 
@@ -83,12 +83,11 @@ class Termination:
     deadline = timedelta(hours=48)
 
     def observe(self, job: TerminationJob, children: Children) -> TerminationSeen:
-        """Look at the group's wait and at the backups that were opened."""
-        hook, ref = HookSeen(), job.work.hook
-        if ref is not None and not job.progress.told:
-            hooks = (each for each in self.autoscaling.hooks(ref.group) if each.name == ref.name)
-            members = self.autoscaling.instances([job.work.instance_id])
-            hook = HookSeen(members.get(job.work.instance_id), next(hooks, None))
+        """Look at the group's wait and at the backups, which are made though the wait is not shown."""
+        hook = HookSeen()
+        if job.work.hook is not None and not job.progress.told:
+            watch = HookWatch(self.autoscaling, self.jobs, is_done=lambda other: bool(other.progress.outcome))
+            hook = watch.observe(job, tolerant=True)
         if job.progress.outcome or job.failure is not None:
             return TerminationSeen(hook)
         found = ((id, self.jobs().get(id)) for id in job.progress.backups or ())
@@ -98,7 +97,7 @@ class Termination:
         """Open the backups, wait for them within the time there is, tell the group."""
         progress, ref = job.progress, job.work.hook
         if progress.outcome:
-            return _decide_end(job, seen)
+            return _decide_end(job, seen, now)
         if not job.work.rules:
             return Do(
                 Note(f"nothing was backed up: {job.work.why}", failed=False), "there is nothing to back up"
@@ -128,7 +127,7 @@ class Termination:
         reason, ref = (job.failure.reason if job.failure else job.reason), job.work.hook
         if ref is None or job.progress.told or not seen.hook.waits_at(ref):
             return Finish(reason)
-        return Do(Tell(), f"{reason}; telling group {ref.group} {CONTINUE}")
+        return _telling(job, ref, seen.hook, reason, now)
 
     def act(self, job: TerminationJob, action: Action, turn: Turn) -> Step[TerminationProgress]:
         """Carry out one action."""
@@ -156,12 +155,21 @@ class Termination:
         return ()
 
 
-def _decide_end(job: TerminationJob, seen: TerminationSeen) -> Decision[Action]:
+def _decide_end(job: TerminationJob, seen: TerminationSeen, now: datetime) -> Decision[Action]:
     """Tell the group, then end as the backups did."""
     progress, ref = job.progress, job.work.hook
     if ref is not None and not progress.told and seen.hook.waits_at(ref):
-        return Do(Tell(), f"{progress.outcome}; telling group {ref.group} {CONTINUE}")
+        return _telling(job, ref, seen.hook, progress.outcome, now)
     return Fail(progress.outcome) if progress.failed else Finish(progress.outcome)
+
+
+def _telling(
+    job: TerminationJob, ref: HookRef, seen: HookSeen, reason: str, now: datetime
+) -> Do[Action] | Wait:
+    """Tell the group to go on, once no other plan works on the instance."""
+    if not seen.beside:
+        return Do(Tell(), f"{reason}; telling group {ref.group} {CONTINUE}")
+    return Wait(now + BACKUP_LOOK, f"{reason}; waiting for {seen.beside}, which backs it up, too")
 
 
 def _ended(job: TerminationJob, seen: TerminationSeen) -> Note:

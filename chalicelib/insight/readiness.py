@@ -15,11 +15,11 @@ from chalicelib.aws.ec2_types import Instance
 from chalicelib.catalog.values import Answer, says
 from chalicelib.errors import Denied, FarshoreError
 from chalicelib.insight.launch_times import LaunchTimesAnswer
-from chalicelib.insight.readiness_view import Running, ServiceView
+from chalicelib.insight.readiness_view import Running, Seen, ServiceView
 from chalicelib.insight.status import StatusRow
 from chalicelib.jobs.step_times import in_seconds
 from chalicelib.plans.durations import in_words, render_duration
-from chalicelib.plans.model import Kind, ServiceRule, SnapshotRule
+from chalicelib.plans.model import Kind, Plan, ServiceRule, SnapshotRule
 from chalicelib.plans.selection import chooses
 from chalicelib.plans.values import PRIMARY
 
@@ -348,7 +348,22 @@ def restore_proven(view: ServiceView) -> Iterator[Finding]:
 
 def hooks_there(view: ServiceView) -> Iterator[Finding]:
     """Find what is wrong with the lifecycle hooks that the plan names."""
-    launch, terminate = view.plan.on_launch, view.plan.on_terminate
+    if not view.plan.hooks:
+        yield ok("the plan names no lifecycle hook")
+        return
+    groups = _running(view).groups
+    if not groups:
+        names = " and ".join(view.plan.hooks)
+        yield warning(
+            f"no running instance is in an Auto Scaling group, so {names} never comes up",
+            "run the service in an Auto Scaling group with this hook, or take the hook out of the plan",
+        )
+    yield from hook_findings(view.plan, {group: view.hooks[group] for group in groups})
+
+
+def hook_findings(plan: Plan, hooks: Mapping[str, Seen[tuple[LifecycleHook, ...]]]) -> Iterator[Finding]:
+    """Find what is wrong with the hooks that a plan names, in groups that have these."""
+    launch, terminate = plan.on_launch, plan.on_terminate
     wanted = [
         _WantedHook("on_launch", each.hook, LAUNCHING, each.timeout, abandons=each.on_failure == "abandon")
         for each in (launch,)
@@ -359,24 +374,14 @@ def hooks_there(view: ServiceView) -> Iterator[Finding]:
         for each in (terminate,)
         if each is not None and each.hook is not None
     ]
-    if not wanted:
-        yield ok("the plan names no lifecycle hook")
-        return
-    groups = _running(view).groups
-    if not groups:
-        names = " and ".join(f"{each.key}.hook {each.name}" for each in wanted)
-        yield warning(
-            f"no running instance is in an Auto Scaling group, so {names} never comes up",
-            "run the service in an Auto Scaling group with this hook, or take the hook out of the plan",
-        )
-    for group in groups:
+    for group, looked in hooks.items():
         try:
-            hooks = view.hooks[group].value
+            found = looked.value
         except FarshoreError as error:
             yield _unseen(error)
             continue
         for each in wanted:
-            yield from each.findings(group, hooks)
+            yield from each.findings(group, found)
 
 
 @dataclass(frozen=True, slots=True)

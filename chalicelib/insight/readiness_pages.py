@@ -100,7 +100,7 @@ class ReadinessPages:
         world, plans = self.world, {plan.name: plan for plan, _ in shown}.values()
         volumes = [each.volume_id for one in instances for each in one.volumes if not each.boot]
         named = [plan.identity.eni for plan in plans if plan.identity and plan.identity.eni]
-        hooked = {(plan.name, record.service) for plan, record in shown if _names_hooks(plan)}
+        hooked = {(plan.name, record.service) for plan, record in shown if plan.hooks}
         groups = {group for key in hooked if (each := running[key].found) for group in each.groups}
         return Looked(
             running=running,
@@ -221,10 +221,6 @@ def _listing(ec2: Ec2, plan: Plan, services: Sequence[str]) -> Callable[[], Mapp
 
 def _hooks_of(autoscaling: AutoScaling, group: str) -> Callable[[], tuple[LifecycleHook, ...]]:
     return lambda: autoscaling.hooks(group)
-
-
-def _names_hooks(plan: Plan) -> bool:
-    return any(each is not None and each.hook for each in (plan.on_launch, plan.on_terminate))
 
 
 def _exists(require: Callable[[str], None], name: str) -> bool:

@@ -35,6 +35,8 @@ INSTANCES_PER_JOB = 10
 CANDIDATES = 200
 # What a partial point lacks is named up to this number.
 MOST_NAMED = 20
+# What tells apart the last backups of an instance at its group's hook: it goes only once.
+AT_HOOK: Final = "hook"
 
 
 def snapshot_call(instance: str) -> str:
@@ -167,8 +169,9 @@ class LaunchWork:
     """What to do with an instance that starts: what its plan says, with the id of the rule that it names.
 
     With a `hook` its group waits for it. `as_it_is` says why nothing is done with it but to tell the group to
-    go on. Where its group's instances are backed up before they go, it `awaits_terminations`. Where a
-    `recovery_point` and `vault` are named, that one is restored instead of the newest.
+    go on. Where its group's instances are backed up before they go, it `awaits_terminations`. `beside` are
+    the jobs of other plans for the same wait. Where a `recovery_point` and `vault` are named, that one is
+    restored instead of the newest.
     """
 
     instance_id: str
@@ -178,6 +181,7 @@ class LaunchWork:
     hook: HookRef | None = None
     as_it_is: str = ""
     awaits_terminations: bool = False
+    beside: tuple[str, ...] = ()
     identity: Annotated[Identity, AS_DOCUMENT] | None = None
     recovery_point: str | None = None
     vault: str | None = None
@@ -215,7 +219,8 @@ class ScriptWork:
 
 @dataclass(frozen=True, slots=True)
 class TerminationWork:
-    """What to back up before an instance goes: `rules` are those that can still be done."""
+    """What to back up before an instance goes: `rules` are those that can still be done; `beside` are the
+    jobs of other plans for the same wait."""
 
     instance_id: str
     on_terminate: Annotated[OnTerminate, AS_DOCUMENT]
@@ -223,6 +228,7 @@ class TerminationWork:
     why: str
     began_at: datetime
     hook: HookRef | None = None
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,6 +472,11 @@ def start_request(plan: str, service: str, work: StartWork, key: str, now: datet
         reason=f"start of {instances} for {service}, from {work.recovery_point} in {work.vault}",
         pins=((work.recovery_point, work.vault),),
     )
+
+
+def termination_id(deployment: str, plan: str, instance_id: str, key: str = AT_HOOK) -> JobId:
+    """Return the id of the job that backs an instance up before it goes: one for each `key`."""
+    return id_of_request(JobKind.TERMINATION, "termination", (deployment, plan, instance_id, key))
 
 
 def termination_request(

@@ -130,6 +130,12 @@ class Plan(Declared):
         """Return the rule with this name, or None."""
         return next((rule for rule in self.rules if rule.name == name), None)
 
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """The lifecycle hooks that it names, each after its key."""
+        named = (("on_launch", self.on_launch), ("on_terminate", self.on_terminate))
+        return tuple(f"{key}.hook {each.hook}" for key, each in named if each is not None and each.hook)
+
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
         """Yield a fault for each rule whose name an earlier one has."""

@@ -152,6 +152,9 @@ class LaunchRequests:
                     continue
                 work = replace(work, as_it_is=work.as_it_is or f"{id} has launched it before")
             else:
+                work = replace(
+                    work, beside=tuple(other for other in by_id if _shares_wait(by_id[other], order))
+                )
                 self.rules.put(order.plan.rules)
                 self.launching.note(order.plan.name, work.instance_id, id, self.now())
             requests.append(launch_request(order.plan.name, order.service, work, self.deployment, again))
@@ -211,6 +214,16 @@ def _is_first_start(stored: StoredPlan, instance: Instance, event: InstanceEvent
     if stored.launches_since is None or event.at < stored.launches_since:
         return False
     return instance.created_at is None or event.at < instance.created_at + FIRST_START_WITHIN
+
+
+def _shares_wait(other: LaunchOrder, order: LaunchOrder) -> bool:
+    """Return whether a launch of another plan works on the same instance at the same hook."""
+    wait = order.work.instance_id, order.work.hook
+    return (
+        order.work.hook is not None
+        and other is not order
+        and wait == (other.work.instance_id, other.work.hook)
+    )
 
 
 def _again(order: LaunchOrder, known: AnyJob | None) -> str:

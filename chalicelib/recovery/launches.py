@@ -23,9 +23,9 @@ from chalicelib.jobs.claims import lock_of_identity
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, AnyRequest, JobState
-from chalicelib.jobs.lifecycle_wait import ABANDON, CONTINUE, HookSeen, ends_by, heartbeat_at
+from chalicelib.jobs.lifecycle_wait import ABANDON, CONTINUE, HookSeen, HookWatch, ends_by, heartbeat_at
 from chalicelib.jobs.store import JobStore
-from chalicelib.jobs.work import LaunchWork
+from chalicelib.jobs.work import LaunchWork, termination_id
 from chalicelib.plans.durations import in_words
 from chalicelib.plans.model import Rule
 from chalicelib.recovery.identities import Identities
@@ -98,6 +98,7 @@ class LaunchWorld:
     rules: RuleStore
     identities: Identities
     jobs: Callable[[], JobStore]
+    deployment: str
     now: Callable[[], datetime]
 
 
@@ -148,12 +149,10 @@ class Launch:
         return self.world.identities.observe(identity, job.work.instance_id, progress.identity)
 
     def _hook(self, job: LaunchJob) -> HookSeen:
-        ref = job.work.hook
-        if ref is None or job.progress.told:
+        if job.work.hook is None or job.progress.told:
             return HookSeen()
-        hooks = (each for each in self.world.autoscaling.hooks(ref.group) if each.name == ref.name)
-        members = self.world.autoscaling.instances([job.work.instance_id])
-        return HookSeen(members.get(job.work.instance_id), next(hooks, None))
+        watch = HookWatch(self.world.autoscaling, self.world.jobs, is_done=_is_done)
+        return watch.observe(job, tolerant=job.failure is not None)
 
     def _choice(self, job: LaunchJob) -> Choice:
         """Look for the newest good point of the service, and for a backup that was begun because an instance
@@ -177,12 +176,20 @@ class Launch:
         return Choice(point, point.artefacts[vault])
 
     def _waits_to_go(self, job: LaunchJob) -> str | None:
-        """Return an instance of the same group that is kept until it is backed up."""
+        """Return an instance of the same group that is kept until it is backed up, and not by others."""
         ref = job.work.hook
         if ref is None or not job.work.awaits_terminations:
             return None
         members = self.world.autoscaling.members(ref.group)
-        return next((f"the backup of {each.id}" for each in members if each.waits_for(TERMINATING)), None)
+        going = (each for each in members if each.waits_for(TERMINATING))
+        return next((f"the backup of {each.id}" for each in going if self._is_saved(job, each.id)), None)
+
+    def _is_saved(self, job: LaunchJob, instance_id: str) -> bool:
+        """Return whether an instance that goes is being backed up, or soon will be: its event may be late."""
+        saving = self.world.jobs().get(termination_id(self.world.deployment, job.plan, instance_id))
+        if saving is None:
+            return self.world.now() < job.created_at + LOST_EVENT_AFTER
+        return not saving.state.final
 
     def _last_backup(self, lineage: Lineage) -> str | None:
         running = self.world.services.of_lineage(lineage).running
@@ -199,13 +206,17 @@ class Launch:
     def decide(self, job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[Action]:
         """Wait for the instance, do its work, tell the group; never outlast what the group waits for."""
         over = bool(job.progress.outcome or job.work.as_it_is)
+        if job.progress.told == ABANDON:
+            return Fail(job.reason)
         if over and not _is_to_move(job):
-            return _decide_end(job, seen, self.abandon(job, now))
+            return _decide_end(job, seen, self.abandon(job, now), now)
         if why := _given_up(job, seen, now):
             return Fail(why)
         ends = _ends_by(job, seen.hook)
         if now >= ends:
-            return Fail(f"not done by {ends:%H:%M:%S} UTC, as long as it may take; last: {job.reason}")
+            return _decide_late(
+                job, f"not done by {ends:%H:%M:%S} UTC, as long as it may take; last: {job.reason}"
+            )
         if (due := _heartbeat_due(job, seen.hook)) is not None and now >= due:
             return Do(Heartbeat(), f"{job.reason}; telling group {_group(job)} that work goes on")
         decision = _decide_identity(job, seen, now) if over else _decide_work(job, seen, now)
@@ -230,8 +241,9 @@ class Launch:
             return Finish(_told(job, reason), writes=self.abandon(job, now))
         if not seen.hook.waits_at(ref):
             return Finish(f"{reason}; {seen.hook.why_not(ref)}", writes=self.abandon(job, now))
-        result = ABANDON if _abandons(job) else CONTINUE
-        return Do(Tell(result), f"{reason}; telling group {ref.group} {result}")
+        if _abandons(job):
+            return Do(Tell(ABANDON), f"{reason}; telling group {ref.group} {ABANDON}")
+        return _telling(job, seen.hook, reason, now)
 
     def act(self, job: LaunchJob, action: Action, turn: Turn) -> Step[LaunchProgress]:
         """Carry out one action."""
@@ -275,7 +287,31 @@ def _abandons(job: LaunchJob) -> bool:
     return on_launch.on_failure == "abandon" or (on_launch.required and not job.progress.point)
 
 
-def _decide_end(job: LaunchJob, seen: LaunchSeen, writes: tuple[Write, ...]) -> Decision[Action]:
+def _is_done(job: LaunchJob) -> bool:
+    """Return whether a launch has done all but tell the group that it has."""
+    return bool(job.progress.outcome) and job.failure is None and not _is_to_move(job)
+
+
+def _decide_late(job: LaunchJob, reason: str) -> Decision[Action]:
+    """Give up. What is half done is undone after the group was told to abandon the instance: undoing takes
+    time, and the hook's default may be to continue."""
+    if job.work.hook is None or job.work.on_launch.on_failure == "continue":
+        return Fail(reason)
+    return Do(Tell(ABANDON), reason)
+
+
+def _telling(job: LaunchJob, seen: HookSeen, reason: str, now: datetime) -> Do[Action] | Wait:
+    """Tell the group to go on, once no other plan works on the instance."""
+    if not seen.beside:
+        return Do(Tell(CONTINUE), f"{reason}; telling group {_group(job)} {CONTINUE}")
+    return Wait(
+        now + LOOK, f"{reason}; waiting for {seen.beside}, which works on {job.work.instance_id}, too"
+    )
+
+
+def _decide_end(
+    job: LaunchJob, seen: LaunchSeen, writes: tuple[Write, ...], now: datetime
+) -> Decision[Action]:
     """Tell the group that the instance may go into service, or into its warm pool."""
     ref, outcome = job.work.hook, job.progress.outcome
     if job.work.as_it_is:
@@ -284,7 +320,7 @@ def _decide_end(job: LaunchJob, seen: LaunchSeen, writes: tuple[Write, ...]) -> 
         return Finish(_told(job, outcome), writes)
     if not seen.hook.waits_at(ref):
         return Finish(f"{outcome}; {seen.hook.why_not(ref)}", writes)
-    return Do(Tell(CONTINUE), f"{outcome}; telling group {ref.group} {CONTINUE}")
+    return _telling(job, seen.hook, outcome, now)
 
 
 def _given_up(job: LaunchJob, seen: LaunchSeen, now: datetime) -> str | None:

@@ -122,8 +122,10 @@ def put_plan(asked: Asked[PutPlanQuery, Plan]) -> PlanPreview | StoredPlan:
     """Store a plan, or with `?dry_run=true` return what it would do."""
     app = farshore()
     if asked.query.dry_run:
-        return plan_preview(app.plan_changes.planned(asked.body), app.now())
-    return stored_plan(app.plan_changes.store(asked.body, asked.query.confirm), app.now())
+        change = app.plan_changes.planned(asked.body)
+        return plan_preview(change, app.wrong_hooks(change.plan, change.covered), app.now())
+    change = app.plan_changes.store(asked.body, asked.query.confirm)
+    return stored_plan(change, app.wrong_hooks(change.plan, change.covered), app.now())
 
 
 @serves(routes.DELETE_PLAN)

@@ -1,6 +1,6 @@
 """Plans and the effects of storing them, as the API answers them. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any
@@ -97,15 +97,15 @@ class PlanPreview(Answer):
     not_judged: _NotJudged = None
 
 
-def stored_plan(change: PlanChange, now: datetime) -> StoredPlan:
-    """Return a plan that was stored, with the effects of that."""
+def stored_plan(change: PlanChange, hooks: Sequence[str], now: datetime) -> StoredPlan:
+    """Return a plan that was stored, with the effects of that; `hooks` is what is wrong with its hooks."""
     return StoredPlan.model_construct(
-        **dict(change.plan), warnings=_warnings(change, now), **_forecast(change.forecast)
+        **dict(change.plan), warnings=_warnings(change, hooks, now), **_forecast(change.forecast)
     )
 
 
-def plan_preview(change: PlanChange, now: datetime) -> PlanPreview:
-    """Return what storing a plan would do."""
+def plan_preview(change: PlanChange, hooks: Sequence[str], now: datetime) -> PlanPreview:
+    """Return what storing a plan would do; `hooks` is what is wrong with its hooks."""
     before = change.stored.document() if change.stored else None
     changes = differences(before, change.plan.document()) if before else ()
     return PlanPreview(
@@ -115,7 +115,7 @@ def plan_preview(change: PlanChange, now: datetime) -> PlanPreview:
             for name, ids in sorted(change.covered.services.items())
         ),
         next_runs={rule.name: tuple(next_runs(rule, now)) for rule in change.plan.rules},
-        warnings=_warnings(change, now),
+        warnings=_warnings(change, hooks, now),
         changes=tuple(
             ChangeAnswer(key=each.key, before=each.before, after=each.after)
             for each in islice(changes, MOST_CHANGES)
@@ -130,10 +130,11 @@ def removed_plan_answer(points: Iterable[RemainingPoints]) -> RemovedPlanAnswer:
     return RemovedPlanAnswer(stays_behind=_remaining(points))
 
 
-def _warnings(change: PlanChange, now: datetime) -> tuple[str, ...]:
+def _warnings(change: PlanChange, hooks: Sequence[str], now: datetime) -> tuple[str, ...]:
     covered = change.covered
     return (
         *warnings_of(change.plan, covered.services, covered.without_service, now),
+        *hooks,
         *losses_by_change(change),
     )
 

@@ -68,7 +68,7 @@ COPIES = tuple(CopyTo(vault=vault) for vault in ("dr", "offsite", "no-longer-nam
 RULE = SERVICE_RULE.model_copy(update={"verify": "check", "copies": COPIES})
 IN_S3 = S3VaultConfig.copy_methods
 METHODS = {PRIMARY: IN_S3, "dr": IN_S3, "offsite": OffsiteVaultConfig.copy_methods}
-BACKUP = ServiceBackup(NONE, NONE, NONE, Rules(RULE), NONE, METHODS, NONE)
+BACKUP = ServiceBackup(NONE, NONE, NONE, Rules(RULE), NONE, METHODS, NONE, NONE)
 OVER_PARTS = identity((PartHash(2, "b6"), PartHash(1, "c7")))
 REPORT = Reported("d8", 3, "a5", 2, OVER_PARTS)
 SENT_AT = NOON - MINUTE

@@ -1,9 +1,8 @@
-"""The instances that a plan's launches are under way for: what lies on them is not backed up yet.
+"""The instances that launches are under way for: what lies on them is not backed up yet, by any plan.
 
 Invariant: a record is written before the launch job is opened, and deleted with the job's end.
 """
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,6 +11,7 @@ from chalicelib.catalog.store.table import Table
 from chalicelib.catalog.store.writes import Write
 
 LONGEST: Final = timedelta(hours=50)
+_PK: Final = "launching"
 
 
 class LaunchingStore:
@@ -23,18 +23,20 @@ class LaunchingStore:
     def note(self, plan: str, instance_id: str, job_id: str, now: datetime) -> None:
         """Record that a launch job begins for an instance."""
         since = stamp(now)
-        self._table.put({"pk": _pk(plan), "sk": instance_id, "format": 1, "job": job_id, "since": since})
+        pk, sk = _key(plan, instance_id)
+        self._table.put({"pk": pk, "sk": sk, "format": 1, "job": job_id, "since": since})
 
-    def of_plan(self, plan: str, now: datetime) -> Mapping[str, str]:
-        """Return the job of each instance that is being launched; none that began too long ago to be so."""
-        items = self._table.partition(_pk(plan))
-        return {item["sk"]: item["job"] for item in items if moment(item["since"]) > now - LONGEST}
+    def instances(self, now: datetime) -> frozenset[str]:
+        """Return the instances that are being launched; none whose launch began too long ago to be so."""
+        items = self._table.partition(_PK)
+        recent = (item for item in items if moment(item["since"]) > now - LONGEST)
+        return frozenset(item["sk"].partition("#")[0] for item in recent)
 
 
 def launched(plan: str, instance_id: str) -> Write:
     """Return the write that an instance's launch is over."""
-    return Write((_pk(plan), instance_id), deletes=True)
+    return Write(_key(plan, instance_id), deletes=True)
 
 
-def _pk(plan: str) -> str:
-    return f"launching#{plan}"
+def _key(plan: str, instance_id: str) -> tuple[str, str]:
+    return _PK, f"{instance_id}#{plan}"

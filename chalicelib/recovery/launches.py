@@ -33,6 +33,8 @@ from chalicelib.recovery.identity import next_move, next_move_back, whereabouts
 from chalicelib.recovery.identity_state import IdentitySeen, Move
 from chalicelib.recovery.launch_progress import Choice, LaunchJob, LaunchProgress, LaunchSeen, newest_good
 
+# An intent: how the work ended is stored before the group is told, as it does not wait after that.
+TELLING = "tell"
 # No event says that an agent is online (a fresh instance's is after a minute or two), or that a job that is
 # no child of this one is over.
 LOOK = timedelta(seconds=20)
@@ -303,7 +305,8 @@ def _decide_late(job: LaunchJob, reason: str) -> Decision[Action]:
 def _telling(job: LaunchJob, seen: HookSeen, reason: str, now: datetime) -> Do[Action] | Wait:
     """Tell the group to go on, once no other plan works on the instance."""
     if not seen.beside:
-        return Do(Tell(CONTINUE), f"{reason}; telling group {_group(job)} {CONTINUE}")
+        said = f"{reason}; telling group {_group(job)} {CONTINUE}"
+        return Do(Tell(CONTINUE), said, intent=TELLING)
     return Wait(
         now + LOOK, f"{reason}; waiting for {seen.beside}, which works on {job.work.instance_id}, too"
     )

@@ -1,6 +1,6 @@
 """What may be interrupted: a story for each kind of job and each way it is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from tests.support.deployment import (
     service_rule,
     snapshot_rule,
 )
+from tests.support.groups import HOOKS, Group
 
 MOUNT = 'echo "$FARSHORE_JOB" >> restores; cat volumes/sdf/data volumes/sdg/data > mounted'
 
@@ -243,6 +244,108 @@ def _all_started(app: Deployment, job: Document, context: Document) -> object:
     return sorted(job["made"]) == sorted(started), restored, of_them
 
 
+def _of_group(*rules: Document, **keys: Any) -> Callable[[Deployment], str]:
+    """Plan launches and last backups of a group's instances; have the group, still without an instance."""
+
+    def prepare(app: Deployment) -> str:
+        instance = app.run_instance("orders")
+        app.put_plan("orders", *rules, **keys)
+        app.back_up("orders")
+        app.pass_time(minutes=1)
+        app.terminate(instance)
+        hooks = HOOKS if "on_terminate" in keys else HOOKS[:1]
+        Group(app, desired=0, hooks=hooks, heartbeat=3600, device="/dev/sdz")
+        return instance
+
+    return prepare
+
+
+def _launch(app: Deployment, context: Document) -> str:
+    """Have the group launch another instance; name the launch."""
+    known = {job["id"] for job in app.jobs(kind="launch")}
+    _resize(app, 1)
+    return _new_job(app, "launch", known)
+
+
+def _terminate(app: Deployment, context: Document) -> str:
+    """Have the group terminate its instance; name the job of its last backup."""
+    known = {job["id"] for job in app.jobs(kind="termination")}
+    _resize(app, -1)
+    return _new_job(app, "termination", known)
+
+
+def _resize(app: Deployment, by: int) -> None:
+    autoscaling = app.cloud.client("autoscaling", REGIONS["primary"])
+    [group] = autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    autoscaling.set_desired_capacity(
+        AutoScalingGroupName=group["AutoScalingGroupName"], DesiredCapacity=group["DesiredCapacity"] + by
+    )
+
+
+def _desired(app: Deployment) -> int:
+    autoscaling = app.cloud.client("autoscaling", REGIONS["primary"])
+    [group] = autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    return int(group["DesiredCapacity"])
+
+
+def _new_job(app: Deployment, kind: str, known: Collection[str]) -> str:
+    """Let time pass until there is a job of this kind; name it."""
+    for _ in range(60):
+        new = [job["id"] for job in app.jobs(kind=kind) if job["id"] not in known]
+        if new:
+            return str(new[0])
+        app.pass_time(seconds=1)
+    raise AssertionError(f"no {kind} was opened")
+
+
+def _none_left(app: Deployment, instance: str) -> Document:
+    """Have a group without instances."""
+    _resize(app, -_desired(app))
+    while _members(app):
+        app.pass_time(minutes=5)
+    return {}
+
+
+def _one_left(app: Deployment, instance: str) -> Document:
+    """Have a group of one instance, in service."""
+    if not _members(app):
+        _resize(app, 1)
+    while list(_members(app).values()) != ["InService"]:
+        app.pass_time(minutes=1)
+    [member] = _members(app)
+    return {"instance": member}
+
+
+def _members(app: Deployment) -> dict[str, str]:
+    autoscaling = app.cloud.client("autoscaling", REGIONS["primary"])
+    [group] = autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    return {each["InstanceId"]: each["LifecycleState"] for each in group["Instances"]}
+
+
+def _launched(app: Deployment, job: Document, context: Document) -> object:
+    """Describe the instance after a launch: its state in the group, and what it has got, how often."""
+    [(member, state)] = _members(app).items()
+    restores = (app.directory(member) / "restores").read_text().split()
+    devices = sorted(
+        (each["Device"], each["State"])
+        for volume in app.restored_volumes().values()
+        for each in volume["Attachments"]
+        if each["InstanceId"] == member
+    )
+    return state, len(restores), devices
+
+
+def _saved(app: Deployment, job: Document, context: Document) -> object:
+    """Describe what is left of an instance after its last backup, and that backup."""
+    backups = [each for each in app.jobs(kind="backup") if context["instance"] in each["reason"]]
+    made = [_shape(app.point(each["recovery_point"])) for each in backups]
+    return _members(app), [each["state"] for each in backups], made
+
+
+AT_HOOKS: Document = {
+    "on_launch": {"restore": "file", "hook": "up", "on_failure": "abandon"},
+    "on_terminate": {"backup": "file", "hook": "down"},
+}
 ALL_COPIES = [{"vault": "dr"}, {"vault": "offsite"}]
 STORIES = {
     "backup by snapshot": Story(
@@ -304,6 +407,19 @@ STORIES = {
         lambda app, made: app.restore(made["point"], "offsite", instance_id=made["instance"]),
         _restored,
     ),
+    "launch with a file": Story(_of_group(service_rule(), **AT_HOOKS), _none_left, _launch, _launched),
+    "launch with volumes": Story(
+        _of_group(
+            snapshot_rule(
+                "file", volumes={"boot": False}, restore='echo "$FARSHORE_JOB" >> restores', timeout="2m"
+            ),
+            on_launch=AT_HOOKS["on_launch"],
+        ),
+        _none_left,
+        _launch,
+        _launched,
+    ),
+    "termination": Story(_of_group(service_rule(), **AT_HOOKS), _one_left, _terminate, _saved),
     "deletion of snapshots": Story(
         _planned(snapshot_rule(copies=[{"vault": "dr"}])), _older_point, _delete, _gone
     ),

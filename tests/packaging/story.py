@@ -133,6 +133,7 @@ def replace_an_instance(app: Farshore) -> None:
     app.cloud.faults.replace([lost])
     group = Group(app, tags={"app": "group"})
     first = group.only()
+    app.finish()
     app.back_up("group", "files")
     group.replace(first)
     app.finish()

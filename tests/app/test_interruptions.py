@@ -21,6 +21,7 @@ Note = Callable[[str, object], None]
 """pytest's `record_property`."""
 
 
+@pytest.mark.timeout(1200)  # all interruptions of the longest story, on a busy machine
 @pytest.mark.parametrize("name", STORIES)
 def test_a_job_that_is_interrupted_ends_as_if_it_had_not_been(
     app: Deployment, record_property: Note, name: str

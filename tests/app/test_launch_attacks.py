@@ -7,7 +7,7 @@ import pytest
 
 from tests.app.test_identity_moves import Names, all_with
 from tests.app.test_launches import KEEPS_DATA, launches, planned, read, reasons, with_a_point, write
-from tests.support.deployment import Deployment, Document, service_rule
+from tests.support.deployment import BUCKETS, Deployment, Document, service_rule
 from tests.support.groups import HOOKS, Group
 
 RESULTS = ("autoscaling", "CompleteLifecycleAction")
@@ -288,3 +288,37 @@ def test_a_zone_that_is_missing_moves_nothing(app: Deployment, names: Names) -> 
     assert launch["state"] == "FAILED"
     assert "ZNONE123" in launch["reason"]
     assert names.holders()["elastic_ip"] is None
+
+
+def test_a_point_whose_bytes_were_changed_is_not_restored_and_the_group_is_told(app: Deployment) -> None:
+    planned(app)
+    with_a_point(app)
+    [artefact] = app.points()[0]["artefacts"]
+    app.spoil("primary", artefact["key"], b"what was forged")
+    group = Group(app)
+    app.pass_time(minutes=2)
+
+    (launch, *_) = launches(app)
+    assert launch["state"] == "FAILED"
+    assert "SHA-256" in launch["reason"] or "bytes" in launch["reason"], launch
+    assert "was told ABANDON" in launch["reason"]
+    assert "InService" not in group.states().values()
+    assert not any((app.directory(instance) / "data").exists() for instance in group.states())
+
+
+def test_a_point_that_is_missing_in_its_vault_is_not_the_newest(app: Deployment) -> None:
+    planned(app)
+    with_a_point(app, "older\n")
+    instance = app.run_instance("orders")
+    write(app, instance, "newer\n")
+    app.back_up("orders")
+    app.pass_time(minutes=2)
+    app.terminate(instance)
+    newest = max(app.points(state="AVAILABLE"), key=lambda point: point["created_at"])
+    [artefact] = newest["artefacts"]
+    app.s3("primary").delete_object(Bucket=BUCKETS["primary"], Key=artefact["key"])
+    app.ask("POST", "/inventory", {"vault": "primary"}, status=202)
+    app.pass_time(minutes=20)
+    assert app.point(newest["id"])["state"] == "FAILED"
+
+    assert read(app, Group(app).only()) == "older\n"

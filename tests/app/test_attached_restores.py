@@ -223,7 +223,7 @@ def test_a_volume_that_cannot_be_detached_is_named_at_the_end(app: Deployment) -
 
     job = app.job(job_id)
     assert (job["state"], job["left"]) == ("FAILED", [volume])
-    assert f"left there: {volume}" in job["reason"]
+    assert f"these are left: {volume}" in job["reason"]
     found = {each["what"]: each for each in app.listing("inventory", region=REGIONS["primary"])}
     assert found[volume]["job"] == job["id"]
 

@@ -84,7 +84,7 @@ def test_a_script_of_a_launch_has_no_volumes(instance: Instance) -> None:
         (
             {"verify": "echo stale; exit 4"},
             VERIFY_FAILED,
-            "the restore script ended well, and the verify script failed: verify script exited 4;"
+            "the restore script succeeded, but the verify script failed: verify script exited 4;"
             " its last words: stale",
         ),
         (

@@ -220,7 +220,7 @@ def _only_it(app: Deployment, instance: str) -> Document:
 
 
 def _start(app: Deployment, context: Document) -> str:
-    order = {"service": "orders", "rule": "file", "launch_template": {"name": "orders"}, "count": 2}
+    order = {"service": "orders", "rule": "file", "launch_template": {"name": "orders"}}
     [job_id] = app.ask("POST", "/launches", order, status=202).document["jobs"]
     return str(job_id)
 

@@ -59,13 +59,12 @@ from chalicelib.jobs.script_run import (
     ScriptFailed,
     Send,
     WriteLetter,
-    adopted,
+    advanced,
     clean_up_run,
     decide_run,
     mailbox_names,
     observe_run,
     still_stopping,
-    under_way,
     wrote,
 )
 from chalicelib.jobs.work import BackupWork, CopyMethods
@@ -289,8 +288,9 @@ class ServiceBackup:
         """Carry out one action."""
         progress = job.progress
         match action:
-            case Choose(instance=instance):
-                return Step(replace(progress, run=replace(progress.run, instance=instance)))
+            case Choose() | Send() | Adopt():
+                run, rest = advanced(job, progress.run, action, partial(self._send, job))
+                return Step(replace(progress, run=run), rest=rest)
             case StartUpload(found=found):
                 upload = found or self.primary.start_upload(key_of(job), tags_of(job))
                 return Step(replace(progress, upload=upload))
@@ -298,11 +298,6 @@ class ServiceBackup:
                 text = partial(self._letter, job, action.number)
                 run = wrote(self._mailbox(job), progress.run, action, text, self.now())
                 return Step(replace(progress, run=run))
-            case Send():
-                run = replace(progress.run, command=self._send(job), sent_at=_sent_at(job))
-                return Step(replace(progress, run=run), rest=under_way(run))
-            case Adopt():
-                return Step(replace(progress, run=adopted(progress.run, action)))
             case ReadReport(stdout=stdout, said=said):
                 unlocks, run = (
                     (lock_of_instance(progress.run.instance or ""),),
@@ -438,10 +433,6 @@ def _unlike(held: Sequence[int], reported: Sequence[int]) -> str | None:
         if there != said:
             return f"S3 holds {there:,} bytes of part {number}, the instance says that it sent {said:,}"
     return None
-
-
-def _sent_at(job: ServiceJob) -> datetime:
-    return job.intent.at if job.intent else job.updated_at
 
 
 def _not_as_read(job: ServiceJob, seen: ServiceObservation) -> str | None:

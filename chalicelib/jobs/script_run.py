@@ -386,7 +386,7 @@ def _decide_instance(job: AnyJob, candidates: Candidates, now: datetime) -> Do[R
         agent = candidates.agents.get(instance)
         if agent is not None and agent.online:
             return Do(Choose(instance), f"runs on {instance}")
-    why = _no_agent(there, candidates.agents) if there else _none_runs(candidates.others)
+    why = no_agent(there, candidates.agents) if there else _none_runs(candidates.others)
     if now < job.created_at + AGENT_PATIENCE:
         return Wait(now + AGENT_LOOK, f"waiting for {why}")
     return Fail(f"waited {in_words(AGENT_PATIENCE)} for {why}")
@@ -397,7 +397,7 @@ def _none_runs(others: Mapping[str, str]) -> str:
     return f"a running instance: {states or 'there is none'}; start one"
 
 
-def _no_agent(running: Sequence[str], agents: Mapping[str, Agent]) -> str:
+def no_agent(running: Sequence[str], agents: Mapping[str, Agent]) -> str:
     """Return the agents that a script waits for, and whether each is missing or offline."""
     how = []
     for instance in running:
@@ -419,6 +419,22 @@ def _no_agent(running: Sequence[str], agents: Mapping[str, Agent]) -> str:
 def _listed(each: Sequence[str]) -> str:
     shown = "; ".join(each[:NAMED])
     return f"{shown}; and {len(each) - NAMED} more" if len(each) > NAMED else shown
+
+
+def advanced(
+    job: AnyJob, run: ScriptRun, action: Choose | Send | Adopt, send: Callable[[], str]
+) -> tuple[ScriptRun, Rest | None]:
+    """Carry out one action of a run; return the run after it, and the rest that follows. `send` sends the
+    command and returns its id."""
+    match action:
+        case Choose(instance=instance):
+            return replace(run, instance=instance), None
+        case Adopt():
+            return adopted(run, action), None
+        case Send():
+            sent_at = job.intent.at if job.intent else job.updated_at
+            sent = replace(run, command=send(), sent_at=sent_at)
+            return sent, under_way(sent)
 
 
 def under_way(run: ScriptRun) -> Rest:

@@ -9,6 +9,7 @@ locked from before the first volume is made until the job is over.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from chalicelib.aws.ec2 import Attachment, Ec2, Instance, Volume
 from chalicelib.aws.ssm import Ssm
@@ -36,12 +37,11 @@ from chalicelib.jobs.script_run import (
     ScriptRun,
     Send,
     WriteLetter,
-    adopted,
+    advanced,
     clean_up_run,
     decide_run,
     observe_run,
     still_stopping,
-    under_way,
 )
 from chalicelib.jobs.volume_plan import Wanted, planned_volume
 from chalicelib.jobs.work import AttachedRestoreWork
@@ -260,16 +260,11 @@ class AttachedRestore:
                 return self._attach(job, action)
             case Note(made=made):
                 return Step(replace(progress, made={**progress.made, **made}, looked=True))
-            case Choose(instance=instance):
-                return Step(replace(progress, run=replace(progress.run, instance=instance)))
+            case Choose() | Send() | Adopt():
+                run, rest = advanced(job, progress.run, action, partial(self._send, job))
+                return Step(replace(progress, run=run), rest=rest)
             case WriteLetter():
                 raise TypeError("a run without a mailbox gets no letters")
-            case Send():
-                sent_at = job.intent.at if job.intent else job.updated_at
-                run = replace(progress.run, command=self._send(job), sent_at=sent_at)
-                return Step(replace(progress, run=run), rest=under_way(run))
-            case Adopt():
-                return Step(replace(progress, run=adopted(progress.run, action)))
             case NoteOutcome(outcome=outcome, said=said):
                 return Step(replace(progress, outcome=outcome, run=replace(progress.run, said=said)))
             case Remove(what=what):

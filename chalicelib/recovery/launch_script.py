@@ -6,6 +6,7 @@ Invariant: it runs once on an instance, and its exit code of 0 is the proof.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ssm import Ssm
@@ -26,12 +27,11 @@ from chalicelib.jobs.script_run import (
     ScriptRun,
     Send,
     WriteLetter,
-    adopted,
+    advanced,
     clean_up_run,
     decide_run,
     observe_run,
     still_stopping,
-    under_way,
 )
 from chalicelib.jobs.work import ScriptWork
 from chalicelib.on_instance import ScriptsRun, are_run, scripts_command
@@ -92,14 +92,9 @@ class LaunchScript:
         """Carry out one action."""
         progress = job.progress
         match action:
-            case Choose(instance=instance):
-                return Step(replace(progress, run=replace(progress.run, instance=instance)))
-            case Send():
-                sent_at = job.intent.at if job.intent else job.updated_at
-                run = replace(progress.run, command=self._send(job), sent_at=sent_at)
-                return Step(replace(progress, run=run), rest=under_way(run))
-            case Adopt():
-                return Step(replace(progress, run=adopted(progress.run, action)))
+            case Choose() | Send() | Adopt():
+                run, rest = advanced(job, progress.run, action, partial(self._send, job))
+                return Step(replace(progress, run=run), rest=rest)
             case Remove(what=what):
                 removal = remove(progress.removal, what, self._cancel, self.now())
                 return Step(replace(progress, removal=removal))

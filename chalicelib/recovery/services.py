@@ -37,13 +37,12 @@ from chalicelib.jobs.script_run import (
     ScriptRun,
     Send,
     WriteLetter,
-    adopted,
+    advanced,
     clean_up_run,
     decide_run,
     mailbox_names,
     observe_run,
     still_stopping,
-    under_way,
     wrote,
 )
 from chalicelib.jobs.work import ServiceRestoreWork
@@ -216,18 +215,13 @@ class ServiceRestore:
                 )
             case StageSegments():
                 return Step(replace(progress, staging=self._stage(job, turn)))
-            case Choose(instance=instance):
-                return Step(replace(progress, run=replace(progress.run, instance=instance)))
+            case Choose() | Send() | Adopt():
+                run, rest = advanced(job, progress.run, action, partial(self._send, job))
+                return Step(replace(progress, run=run), rest=rest)
             case WriteLetter():
                 text = partial(self._letter, job, action.number)
                 run = wrote(self._mailbox(job), progress.run, action, text, self.now())
                 return Step(replace(progress, run=run))
-            case Send():
-                sent_at = job.intent.at if job.intent else job.updated_at
-                run = replace(progress.run, command=self._send(job), sent_at=sent_at)
-                return Step(replace(progress, run=run), rest=under_way(run))
-            case Adopt():
-                return Step(replace(progress, run=adopted(progress.run, action)))
             case NoteOutcome(outcome=outcome, said=said):
                 unlocks, run = (lock_of_instance(job.work.instance_id),), replace(progress.run, said=said)
                 return Step(replace(progress, outcome=outcome, run=run), unlocks=unlocks)

@@ -13,7 +13,7 @@ from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import Job, JobState
-from chalicelib.jobs.lifecycle_wait import CONTINUE, HookRef, HookSeen, HookWatch, ends_by, heartbeat_at
+from chalicelib.jobs.lifecycle_wait import CONTINUE, HookRef, HookSeen, HookWatch, ends_by, heartbeat_due
 from chalicelib.jobs.store import JobStore
 from chalicelib.jobs.work import TerminationWork
 
@@ -107,10 +107,8 @@ class Termination:
         waits = {id: state for id, (state, _) in seen.backups.items() if not state.final}
         if not waits:
             return Do(_ended(job, seen), "the last backups are over")
-        ends, due = job.created_at + job.work.on_terminate.timeout, None
-        if ref is not None and seen.hook.hook is not None:
-            ends = min(ends, ends_by(ref, seen.hook.hook))
-            due = heartbeat_at(seen.hook.hook, progress.heartbeat_at or ref.since)
+        ends = ends_by(ref, seen.hook.hook, job.created_at + job.work.on_terminate.timeout)
+        due = heartbeat_due(ref, seen.hook.hook, progress.heartbeat_at)
         if now >= ends:
             late = f"{', '.join(waits)} not over by {ends:%H:%M:%S} UTC"
             kept = f"{late}, and {job.work.instance_id} is kept no longer"

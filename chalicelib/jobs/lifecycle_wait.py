@@ -89,11 +89,16 @@ class HookWatch:
         return next((each.id for each in found if each and not (each.state.final or self.is_done(each))), "")
 
 
-def ends_by(ref: HookRef, hook: LifecycleHook) -> datetime:
-    """Return when a job has to stop going forward, so that it can undo what it did and tell the group."""
-    return ref.since + hook.total - min(FOR_UNDOING, hook.total / 4)
+def ends_by(ref: HookRef | None, hook: LifecycleHook | None, own: datetime) -> datetime:
+    """Return when a job has to stop going forward: by its `own` time, and so early that it can undo what it
+    did and still tell the group that waits."""
+    if ref is None or hook is None:
+        return own
+    return min(own, ref.since + hook.total - min(FOR_UNDOING, hook.total / 4))
 
 
-def heartbeat_at(hook: LifecycleHook, last: datetime) -> datetime:
-    """Return when the next heartbeat is to be recorded: half-way to where the wait would end."""
-    return last + hook.heartbeat / 2
+def heartbeat_due(ref: HookRef | None, hook: LifecycleHook | None, last: datetime | None) -> datetime | None:
+    """Return when the next heartbeat is to be recorded: half-way to where the wait would end. None: never."""
+    if ref is None or hook is None:
+        return None
+    return (last or ref.since) + hook.heartbeat / 2

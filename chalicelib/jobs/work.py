@@ -13,7 +13,7 @@ from pydantic import PlainSerializer
 
 from chalicelib.aws.ec2_launch import LaunchTemplate, Place
 from chalicelib.catalog.location import Location
-from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint
+from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint, Segments
 from chalicelib.catalog.store.instances import name_of
 from chalicelib.catalog.store.rules import RuleId
 from chalicelib.jobs.job import AnyJob, AnyRequest, Budget, JobId, JobKind, JobRequest, id_of_request
@@ -381,6 +381,40 @@ def copy_part(job: AnyJob, number: int) -> AnyRequest:
 def volume_part(job: AnyJob, number: int) -> AnyRequest:
     """Ask for the volumes of one shard of a point's snapshots: a child job of `job`."""
     return _part_of(job, number, replace(job.work, shard=number))
+
+
+def service_restore_request(
+    point: RecoveryPoint,
+    artefact: Artefact,
+    onto: tuple[str, RuleId],
+    staging_vaults: Iterable[str],
+    cause: str,
+    now: datetime,
+) -> JobRequest[ServiceRestoreWork]:
+    """Ask that a point's file be restored `onto` an instance with the scripts of a rule: one job for each
+    point, vault and cause. A file in segments is put together in the first of `staging_vaults` that answers.
+    """
+    instance, rule = onto
+    return JobRequest(
+        kind=JobKind.RESTORE,
+        method="service",
+        service=point.service,
+        plan=point.plan,
+        rule=point.rule,
+        nominal_at=now,
+        key=(point.id, artefact.vault, cause),
+        work=ServiceRestoreWork(
+            recovery_point=point.id,
+            vault=artefact.vault,
+            instance_id=instance,
+            artefact=artefact,
+            size_bytes=point.size_bytes,
+            rule=rule,
+            staging_vaults=tuple(staging_vaults) if isinstance(artefact.content, Segments) else (),
+        ),
+        reason=f"restore of {point.id} from {artefact.vault} onto {instance}",
+        pins=((point.id, artefact.vault),),
+    )
 
 
 def attached_restore_request(

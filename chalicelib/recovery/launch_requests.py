@@ -11,21 +11,21 @@ from datetime import datetime, timedelta
 from chalicelib.aws.autoscaling import LAUNCHING, AutoScaling
 from chalicelib.aws.ec2 import Ec2, Instance
 from chalicelib.aws.events import InstanceEvent
-from chalicelib.catalog.recovery_point import TAG_JOB, Artefact, RecoveryPoint, Segments, SnapshotSet
+from chalicelib.catalog.recovery_point import TAG_JOB, Artefact, RecoveryPoint, SnapshotSet
 from chalicelib.catalog.store import PlanStore, StoredPlan
 from chalicelib.catalog.store.launching import LaunchingStore
 from chalicelib.catalog.store.rules import RuleStore, id_of
 from chalicelib.jobs.engine import Engine
-from chalicelib.jobs.job import AnyJob, AnyRequest, JobKind, JobRequest, JobState
+from chalicelib.jobs.job import AnyJob, AnyRequest, JobState
 from chalicelib.jobs.lifecycle_wait import HookRef
 from chalicelib.jobs.tick import DueWork
 from chalicelib.jobs.work import (
     AttachedRestoreWork,
     LaunchWork,
-    ServiceRestoreWork,
     attached_restore_request,
     launch_id,
     launch_request,
+    service_restore_request,
 )
 from chalicelib.plans.model import Plan, Rule, service_of
 from chalicelib.plans.selection import ec2_filters, matches
@@ -137,12 +137,9 @@ class LaunchRequests:
 
     def _open(self, orders: Sequence["LaunchOrder"]) -> None:
         """Open the launch of each order, and a job of its own for one that waits once more."""
-        by_id = {
-            launch_id(self.deployment, each.plan.name, each.work.instance_id): each
-            for each in orders
-            if not self._is_started(each)
-        }
-        known = {id: job for id in by_id if (job := self.engine.jobs.get(id)) is not None}
+        named = {launch_id(self.deployment, each.plan.name, each.work.instance_id): each for each in orders}
+        known = self.engine.jobs.get_many({*named, *(each.started_by for each in orders if each.started_by)})
+        by_id = {id: each for id, each in named.items() if not _is_started(each, known)}
         requests = []
         for id, order in by_id.items():
             work, again = order.work, ""
@@ -159,11 +156,6 @@ class LaunchRequests:
                 self.launching.note(order.plan.name, work.instance_id, id, self.now())
             requests.append(launch_request(order.plan.name, order.service, work, self.deployment, again))
         self.engine.open(requests)
-
-    def _is_started(self, order: "LaunchOrder") -> bool:
-        """Return whether a job of this plan has started the instance: that job opens its launch."""
-        job = self.engine.jobs.get(order.started_by) if order.started_by else None
-        return job is not None and job.method == "start" and job.plan == order.plan.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +208,12 @@ def _is_first_start(stored: StoredPlan, instance: Instance, event: InstanceEvent
     return instance.created_at is None or event.at < instance.created_at + FIRST_START_WITHIN
 
 
+def _is_started(order: LaunchOrder, known: Mapping[str, AnyJob]) -> bool:
+    """Return whether a job of this plan has started the instance: that job opens its launch."""
+    job = known.get(order.started_by)
+    return job is not None and job.method == "start" and job.plan == order.plan.name
+
+
 def _shares_wait(other: LaunchOrder, order: LaunchOrder) -> bool:
     """Return whether a launch of another plan works on the same instance at the same hook."""
     wait = order.work.instance_id, order.work.hook
@@ -246,24 +244,5 @@ def restore_request(
     if isinstance(artefact.content, SnapshotSet):
         onto = AttachedRestoreWork(point.id, artefact.vault, artefact.content.region, instance, id_of(rule))
         return attached_restore_request(point, onto, job.id, job.nominal_at)
-    work = ServiceRestoreWork(
-        recovery_point=point.id,
-        vault=artefact.vault,
-        instance_id=instance,
-        artefact=artefact,
-        size_bytes=point.size_bytes,
-        rule=id_of(rule),
-        staging_vaults=tuple(staging_vaults) if isinstance(artefact.content, Segments) else (),
-    )
-    return JobRequest(
-        kind=JobKind.RESTORE,
-        method="service",
-        service=job.service,
-        plan=job.plan,
-        rule=job.rule,
-        nominal_at=job.nominal_at,
-        key=(job.id, "restore"),
-        work=work,
-        reason=f"restore of {point.id} from {artefact.vault} onto {instance}, for {job.id}",
-        pins=((point.id, artefact.vault),),
-    )
+    onto_rule = (instance, id_of(rule))
+    return service_restore_request(point, artefact, onto_rule, staging_vaults, job.id, job.nominal_at)

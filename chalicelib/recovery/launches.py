@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from chalicelib.aws.autoscaling import TERMINATING, AutoScaling
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.aws.ssm import Agent, Ssm
+from chalicelib.aws.events import GOING
+from chalicelib.aws.ssm import Ssm
 from chalicelib.catalog.recovery_point import Artefact, Lineage, Origin, RecoveryPoint
 from chalicelib.catalog.store.launching import launched
 from chalicelib.catalog.store.points import PointStore
@@ -23,7 +24,8 @@ from chalicelib.jobs.claims import lock_of_identity
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait
 from chalicelib.jobs.handler import Turn
 from chalicelib.jobs.job import ADOPTION_GRACE, LOST_EVENT_AFTER, AnyRequest, JobState
-from chalicelib.jobs.lifecycle_wait import ABANDON, CONTINUE, HookSeen, HookWatch, ends_by, heartbeat_at
+from chalicelib.jobs.lifecycle_wait import ABANDON, CONTINUE, HookSeen, HookWatch, ends_by, heartbeat_due
+from chalicelib.jobs.script_run import no_agent
 from chalicelib.jobs.store import JobStore
 from chalicelib.jobs.work import LaunchWork, termination_id
 from chalicelib.plans.durations import in_words
@@ -38,7 +40,6 @@ TELLING = "tell"
 # No event says that an agent is online (a fresh instance's is after a minute or two), or that a job that is
 # no child of this one is over.
 LOOK = timedelta(seconds=20)
-GOING = frozenset({"shutting-down", "terminated", "stopping", "stopped"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +215,13 @@ class Launch:
             return _decide_end(job, seen, self.abandon(job, now), now)
         if why := _given_up(job, seen, now):
             return Fail(why)
-        ends = _ends_by(job, seen.hook)
+        ref, hook = job.work.hook, seen.hook.hook
+        ends = ends_by(ref, hook, job.created_at + job.work.on_launch.timeout)
         if now >= ends:
             return _decide_late(
                 job, f"not done by {ends:%H:%M:%S} UTC, as long as it may take; last: {job.reason}"
             )
-        if (due := _heartbeat_due(job, seen.hook)) is not None and now >= due:
+        if (due := heartbeat_due(ref, hook, job.progress.heartbeat_at)) is not None and now >= due:
             return Do(Heartbeat(), f"{job.reason}; telling group {_group(job)} that work goes on")
         decision = _decide_identity(job, seen, now) if over else _decide_work(job, seen, now)
         if isinstance(decision, Wait):
@@ -342,21 +344,6 @@ def _given_up(job: LaunchJob, seen: LaunchSeen, now: datetime) -> str | None:
     return f"{what}: there is no such instance any more" if now >= shown_by else None
 
 
-def _ends_by(job: LaunchJob, hook: HookSeen) -> datetime:
-    """Return when this launch has to be done: by its own time, and its group's."""
-    own = job.created_at + job.work.on_launch.timeout
-    if job.work.hook is None or hook.hook is None:
-        return own
-    return min(own, ends_by(job.work.hook, hook.hook))
-
-
-def _heartbeat_due(job: LaunchJob, hook: HookSeen) -> datetime | None:
-    ref = job.work.hook
-    if ref is None or hook.hook is None:
-        return None
-    return heartbeat_at(hook.hook, job.progress.heartbeat_at or ref.since)
-
-
 def _decide_work(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[Action]:
     if job.progress.job:
         return _decide_begun(job, seen, now)
@@ -379,14 +366,9 @@ def _decide_ready(job: LaunchJob, seen: LaunchSeen, now: datetime) -> Decision[A
     if progress.running_at is None:
         return Do(Note(replace(progress, running_at=now)), f"{instance} runs")
     if seen.agent is None or not seen.agent.online:
-        return Wait(now + LOOK, _waiting_for_agent(instance, seen.agent))
+        agents = {instance: seen.agent} if seen.agent else {}
+        return Wait(now + LOOK, f"waiting for {no_agent([instance], agents)}")
     return Do(Note(replace(progress, online_at=now)), f"the SSM agent of {instance} answers")
-
-
-def _waiting_for_agent(instance: str, agent: Agent | None) -> str:
-    how = "has not registered yet" if agent is None else "is offline"
-    remedy = "is it installed, has the instance's role AmazonSSMManagedInstanceCore, and a way to SSM?"
-    return f"waiting for the SSM agent of {instance}, which {how} ({remedy})"
 
 
 def _decide_point(job: LaunchJob, choice: Choice, now: datetime) -> Decision[Action]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, Segments, SnapshotRef
+from chalicelib.catalog.recovery_point import Artefact, PointState, RecoveryPoint, SnapshotRef
 from chalicelib.catalog.store.rules import RuleId, id_of
 from chalicelib.catalog.values import InstanceRef
 from chalicelib.errors import Conflict, InvalidInput, NotFound, Problem
@@ -18,9 +18,9 @@ from chalicelib.jobs.job import AnyRequest, Budget, JobKind, JobRequest
 from chalicelib.jobs.volume_plan import Wanted, problems_of
 from chalicelib.jobs.work import (
     AttachedRestoreWork,
-    ServiceRestoreWork,
     VolumeRestoreWork,
     attached_restore_request,
+    service_restore_request,
 )
 from chalicelib.plans.declared import Declared, Fault, Maybe, worded
 from chalicelib.plans.model import Plan, ServiceRule, SnapshotRule
@@ -137,7 +137,19 @@ def plan_volume_restore(
         throughput=wanted.throughput,
     )
     reason = f"restore of {point.id} from {artefact.vault} to {zone}"
-    return _request(point, "volume", order, work, reason, Budget("CreateVolume", region))
+    return JobRequest(
+        kind=JobKind.RESTORE,
+        method="volume",
+        service=point.service,
+        plan=point.plan,
+        rule=point.rule,
+        nominal_at=order.now,
+        key=(point.id, work.vault, order.key),
+        work=work,
+        reason=reason,
+        budget=Budget("CreateVolume", region),
+        pins=((point.id, work.vault),),
+    )
 
 
 def plan_attached_restore(
@@ -237,17 +249,7 @@ def plan_service_restore(
         problems.append(Problem("/recovery_point", point.id, expected))
     if problems or rule is None or instance is None:
         raise InvalidInput(WHAT, problems)
-    work = ServiceRestoreWork(
-        recovery_point=point.id,
-        vault=artefact.vault,
-        instance_id=instance,
-        artefact=artefact,
-        size_bytes=point.size_bytes,
-        rule=rule,
-        staging_vaults=tuple(staging_vaults) if isinstance(artefact.content, Segments) else (),
-    )
-    reason = f"restore of {point.id} from {artefact.vault} onto {instance}"
-    return _request(point, "service", order, work, reason)
+    return service_restore_request(point, artefact, (instance, rule), staging_vaults, order.key, order.now)
 
 
 def _rule_for(point: RecoveryPoint, plan: Plan | None) -> RuleId | None:
@@ -256,26 +258,3 @@ def _rule_for(point: RecoveryPoint, plan: Plan | None) -> RuleId | None:
     if isinstance(rule, ServiceRule) and rule.restore:
         return id_of(rule)
     return RuleId(point.source["rule"]) if point.source.get("restore") else None
-
-
-def _request(
-    point: RecoveryPoint,
-    method: str,
-    order: Order,
-    work: VolumeRestoreWork | ServiceRestoreWork,
-    reason: str,
-    budget: Budget | None = None,
-) -> AnyRequest:
-    return JobRequest(
-        kind=JobKind.RESTORE,
-        method=method,
-        service=point.service,
-        plan=point.plan,
-        rule=point.rule,
-        nominal_at=order.now,
-        key=(point.id, work.vault, order.key),
-        work=work,
-        reason=reason,
-        budget=budget,
-        pins=((point.id, work.vault),),
-    )

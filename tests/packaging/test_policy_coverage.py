@@ -81,8 +81,8 @@ UNSEEN = (
     Unseen(
         "Catalog",
         ("Tick",),
-        ("dynamodb:BatchGetItem", "dynamodb:DeleteItem"),
-        "looks whether the jobs that hold copy slots are over, and takes the slots of those that are",
+        ("dynamodb:DeleteItem",),
+        "takes the copy slots of jobs that are over",
     ),
     Unseen(
         "LookWhereAwsKnowsNoResource",

@@ -26,7 +26,8 @@ Hire = Callable[[], Farshore]
 @pytest.fixture
 def hire(app: Deployment, monkeypatch: pytest.MonkeyPatch) -> Hire:
     """Give what makes a worker: a process of its own would have clients of its own."""
-    environment = app.cloud.functions.get("farshore-AdvanceJobs").environment
+    function = app.cloud.functions.get("farshore-AdvanceJobs")
+    environment = {**function.environment, "AWS_REGION": function.region}
     monkeypatch.setenv("AWS_ENDPOINT_URL", app.cloud.aws.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

@@ -66,10 +66,12 @@ def test_what_fails_again_and_again_is_kept_and_alarms(template: Mapping[str, An
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_function_is_given_all_settings(template: Mapping[str, Any], function: str) -> None:
     given = dict.fromkeys(properties(template, function)["Environment"]["Variables"], "1")
-    vaults = '{"primary": {"kind": "s3", "region": "eu-central-1", "bucket": "home"}}'
-    read = {"FARSHORE_VAULTS": vaults, "FARSHORE_REQUEST_BUCKETS": "{}", "FARSHORE_GRACE": "24h"}
-    settings = read_settings(given | read)
+    read = {"FARSHORE_VAULTS": "", "FARSHORE_VAULT_BUCKET": "home", "FARSHORE_OTHER_BUCKETS": ""}
+    read |= {"FARSHORE_REQUEST_BUCKETS": "{}", "FARSHORE_GRACE": "24h"}
+    assert given.keys() >= read.keys()
+    settings = read_settings(given | read | {"AWS_REGION": "eu-central-1"})
     assert settings.table == "1"
+    assert settings.primary.bucket == "home"
 
 
 def test_the_tick_comes_every_five_minutes(template: Mapping[str, Any]) -> None:

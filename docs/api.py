@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
 
+from chalicelib.insight.checks import CheckAnswer
 from chalicelib.insight.finding_answers import FindingAnswer
 from chalicelib.insight.job_answers import JobAnswer
 from chalicelib.insight.launch_times import LaunchTimesAnswer
 from chalicelib.insight.point_answers import ArtefactAnswer, PointAnswer
-from chalicelib.insight.readiness import CheckAnswer, ReadinessAnswer
+from chalicelib.insight.readiness import ReadinessAnswer
 from chalicelib.insight.start_answers import StartWould
 from chalicelib.insight.status import StatusAnswer, StatusRow
 from chalicelib.insight.volume_answers import VolumeAnswer

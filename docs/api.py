@@ -5,6 +5,7 @@ from functools import partial
 from http import HTTPStatus
 
 from chalicelib.insight.checks import CheckAnswer
+from chalicelib.insight.doctor import DoctorAnswer, ExaminationAnswer
 from chalicelib.insight.finding_answers import FindingAnswer
 from chalicelib.insight.job_answers import JobAnswer
 from chalicelib.insight.launch_times import LaunchTimesAnswer
@@ -33,6 +34,8 @@ _ANSWERS: Mapping[str, tuple[type[Declared], frozenset[str]]] = {
     "readiness": (ReadinessAnswer, frozenset({"checks.", "launches."})),
     "check": (CheckAnswer, frozenset()),
     "launch_times": (LaunchTimesAnswer, frozenset({"many_at_once.", "restores."})),
+    "doctor": (DoctorAnswer, frozenset({"checks."})),
+    "examination": (ExaminationAnswer, frozenset()),
     "finding": (FindingAnswer, frozenset()),
 }
 

@@ -30,9 +30,9 @@ _RANK = {state: number for number, state in enumerate(CheckState)}
 
 
 class CheckAnswer(Answer):
-    """One prerequisite."""
+    """What was checked, and how it came out."""
 
-    check: Annotated[str, says("the prerequisite, see below")]
+    check: Annotated[str, says("what was checked, see below")]
     state: Annotated[CheckState, says("how it came out; `unknown`: it could not be looked up")]
     reason: Annotated[str, says("what was found, on what")]
     remedy: Annotated[str | None, says("what to do; null where nothing is to be done")]

@@ -178,12 +178,7 @@ def identity_there(view: ServiceView) -> Iterator[Finding]:
 
 def agents_online(view: ServiceView) -> Iterator[Finding]:
     """Find instances whose SSM agent could not run the scripts of the plan."""
-    scripts = [rule.name for rule in view.plan.rules if getattr(rule, "script", None)]
-    restores = [rule.name for rule in view.plan.rules if getattr(rule, "restore", None)]
-    needs = [
-        *(f"rule {name}" for name in dict.fromkeys((*scripts, *restores))),
-        *(["on_launch"] if view.plan.on_launch else []),
-    ]
+    needs = agent_users(view.plan)
     if not needs:
         yield ok("nothing in the plan runs on an instance")
         return
@@ -206,6 +201,14 @@ def agents_online(view: ServiceView) -> Iterator[Finding]:
         )
     if not silent and not offline:
         yield ok(f"the SSM agent is online on {_number(_running(view))}")
+
+
+def agent_users(plan: Plan) -> list[str]:
+    """Return what in a plan runs scripts on instances, in words."""
+    scripts = [rule.name for rule in plan.rules if getattr(rule, "script", None)]
+    restores = [rule.name for rule in plan.rules if getattr(rule, "restore", None)]
+    rules = [f"rule {name}" for name in dict.fromkeys((*scripts, *restores))]
+    return [*rules, *(["on_launch"] if plan.on_launch else [])]
 
 
 # kinds

@@ -198,27 +198,23 @@ class Examination:
                 break
             self.say(f"{job}: {found['reason']}")
             self.sleep(LOOKS_AGAIN_AFTER_SECONDS)
-        else:
-            return {
-                "job": job,
-                "restorable": False,
-                "says": f"it is still {found['state']}: {found['reason']}",
-            }
         if found["state"] != "COMPLETED":
-            return {"job": job, "restorable": False, "says": f"it {found['state']}: {found['reason']}"}
+            return {"job": job, "restorable": False, "says": f"{job} is {found['state']}: {found['reason']}"}
         return self._restorable(job, self._get(f"/recovery-points/{found['recovery_point']}"))
 
     def _restorable(self, job: str, point: Document) -> Document:
-        """Return whether a point can be restored: it is there, and verified, in the vault it was made in."""
-        artefact = next((each for each in point["artefacts"] if each["vault"] == "primary"), {})
-        is_good = point["state"] == "AVAILABLE" and artefact.get("verified_at") and not point.get("suspect")
-        what = f"{point['id']} of {point['service']} ({point['kind']}, {point['size_bytes']:,} bytes)"
-        says = (
-            f"{what} was verified at {artefact['verified_at']} and can be restored"
-            if is_good
-            else f"{what} is {point['state']} and cannot be relied on: {point.get('suspect') or 'not verified'}"
+        """Return whether a point can be restored from the vault it was made in."""
+        artefact: Document = next((each for each in point["artefacts"] if each["vault"] == "primary"), {})
+        proof = (
+            "all its snapshots are complete"
+            if point["kind"] == "snapshot"
+            else artefact.get("verified_at") and f"it was read back and verified at {artefact['verified_at']}"
         )
-        return {"job": job, "recovery_point": point["id"], "restorable": bool(is_good), "says": says}
+        good = proof if point["state"] == artefact.get("state") == "AVAILABLE" else None
+        why_not = point.get("suspect") or (None if good else f"it is {point['state']}")
+        what = f"{point['id']} of {point['service']} ({point['kind']}, {point['size_bytes']:,} bytes)"
+        says = f"{what} cannot be relied on: {why_not}" if why_not else f"{what} can be restored: {good}"
+        return {"job": job, "recovery_point": point["id"], "restorable": why_not is None, "says": says}
 
     def _get(self, path: str) -> Document:
         try:
@@ -228,8 +224,8 @@ class Examination:
 
 
 def is_under_way(check: Document) -> bool:
-    """Return whether a check is unknown because what was begun has not ended."""
-    return check["check"] in BEGUN and check["state"] == "unknown" and "under way" in check["reason"]
+    """Return whether something of a check that was begun has not ended."""
+    return check["check"] in BEGUN and "under way" in check["reason"]
 
 
 def report(found: Document, *, coloured: bool) -> Iterator[str]:
@@ -241,7 +237,9 @@ def report(found: Document, *, coloured: bool) -> Iterator[str]:
     for each in found.get("canary", ()):
         state = "ok" if each["restorable"] else "failed"
         yield from row("canary", state, each["says"], None, coloured=coloured)
-    counts = {state: sum(each["state"] == state for each in found["checks"]) for state in COLOURS}
+    states = [each["state"] for each in found["checks"]]
+    states += ["ok" if each["restorable"] else "failed" for each in found.get("canary", ())]
+    counts = {state: states.count(state) for state in COLOURS}
     said = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
     yield ""
     yield f"{'healthy' if is_healthy(found) else 'NOT healthy'}: {said}"

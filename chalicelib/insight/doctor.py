@@ -337,8 +337,9 @@ def queues_flow(view: StageView) -> Iterator[Finding]:
     for name in QUEUES:
         age, state = ages.get(name, timedelta(0)), view.queues[name].found
         if age > OLDEST_MESSAGE:
+            minutes = timedelta(minutes=age // timedelta(minutes=1))
             yield warning(
-                f"queue {name}: its oldest message waits for {in_seconds(age)}",
+                f"queue {name}: its oldest message waits for {in_words(minutes)}",
                 "look at the function's log, throttles and concurrency",
             )
         elif state is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chalicelib.aws.buckets import Buckets, BucketState
 from chalicelib.aws.ec2 import Ec2
@@ -127,7 +127,8 @@ class Doctor:
         examined = first.begin("examinations", self.examinations.read)
 
         who, queues_seen, buckets_seen = identity.seen(), ended(queues), ended(buckets)
-        arns = {name: each.found.arn for name, each in queues_seen.items() if each.found and name in QUEUES}
+        unseen: dict[str, Seen[Any]] = {name: queues_seen[name] for name in QUEUES if queues_seen[name].error}
+        arns = {name: each.arn for name in QUEUES if (each := queues_seen[name].found)}
         mappings = {name: partial(world.functions.source_mappings, arn) for name, arn in arns.items()}
         feeds = then.each("what is fed by", mappings)
         from_rules = {name: arn for name, arn in arns.items() if name != "jobs"}
@@ -159,8 +160,8 @@ class Doctor:
             quotas=ended(quotas),
             snapshots=ended(counts),
             queues=queues_seen,
-            feeds=ended(feeds),
-            rules=ended(rules),
+            feeds={**unseen, **ended(feeds)},
+            rules={**{name: unseen[name] for name in unseen if name != "jobs"}, **ended(rules)},
         )
 
     def _buckets(self) -> Mapping[str, Callable[[], BucketState]]:

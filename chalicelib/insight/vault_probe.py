@@ -74,7 +74,7 @@ class VaultProbe:
         if progress.gone_at is None:
             return Do(Remove(), f"deleting the object from vault {vault}")
         took = (progress.gone_at - progress.began_at).total_seconds()
-        return Finish(f"{len(_content(job))} bytes were written, read back and deleted in {took:.1f} s")
+        return Finish(f"{len(_content(job))} bytes were written, read back and deleted in {took:.2f} s")
 
     def clean_up(self, job: ProbeJob, seen: None, now: datetime) -> Cleaning[Action]:
         """Try once to delete an object that was written."""

@@ -9,14 +9,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WHEELS := $(VENV)/wheels
 TEMPLATE := build/package/sam.json
-CODE := app.py chalicelib local tests docs $(wildcard demo benchmarks)
+CODE := app.py chalicelib local tests docs $(wildcard demo benchmarks deploy)
 SOURCES := app.py $(shell find chalicelib -type f -not -name '*.pyc') $(wildcard .chalice/*.json) requirements.txt
 UNIT := tests/plans tests/jobs tests/backup tests/retention tests/replication tests/recovery tests/inventory tests/test_settings.py
 SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn test unit coverage docs package local demo figures transfer bench-snapshots bench-launches clean
+.PHONY: help setup format check lint types imports shell cfn test unit coverage docs package doctor local demo figures transfer bench-snapshots bench-launches clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ coverage: $(TEMPLATE) ## the tests, and how much of each package of the app they
 	$(call say,pytest with coverage)
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=json:build/coverage.json $(ARGS)
 	@$(BIN)/python -m tests.support.coverage_table build/coverage.json
+
+doctor: $(READY) ## whether the deployed STAGE=prod can do its work; CANARY=plan backs one up, JSON=1 for the document
+	@$(BIN)/python -m deploy.doctor
 
 local: $(TEMPLATE) ## an AWS on this machine with Farshore on it; AWS_PORT, API_PORT, CONTROL_PORT choose its ports
 	@exec $(BIN)/python -m stage

@@ -120,6 +120,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "NoSuchKey",
         "NoSuchUpload",
         "NoSuchVersion",
+        "NotFoundException",  # KMS: this region has no such key
         "QueueDoesNotExist",
         "ResourceNotFoundException",
         "TargetGroupNotFound",

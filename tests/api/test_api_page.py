@@ -15,7 +15,7 @@ from tests.support.deployment import Answer, Deployment
 
 PAGE = FILE.read_text(encoding="utf-8")
 VARYING = re.compile(
-    r"(i|rp|snap|vol)-[0-9a-f]+|(backup|copy|restore|expire|inventory)-[0-9a-f]{24}|[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"(i|rp|snap|vol)-[0-9a-f]+|(backup|copy|restore|expire|inventory|probe)-[0-9a-f]{24}|[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{8}T\d{6}Z|\d{4}-\d\d(-\d\d)?")
 AGE = re.compile(r'"(achieved|age|p50|p99)": "[0-9]+[smhd]"')

@@ -114,6 +114,9 @@ def play(app: Deployment) -> None:
     app.post("/inventory", {})
     app.finish()
     check_readiness(app)
+    assert app.ask("POST", "/doctor", {}).status == 202
+    app.finish()
+    assert app.get("/doctor")["healthy"]
     for path in ("/plans", "/plans/orders", "/jobs", "/recovery-points", "/status", "/inventory"):
         app.get(path)
     assert app.ask("DELETE", "/plans/orders").status == 200

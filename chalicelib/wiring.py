@@ -29,6 +29,7 @@ from chalicelib.backup.termination_requests import TerminationRequests
 from chalicelib.backup.terminations import Termination
 from chalicelib.backup.tick import BackupTick
 from chalicelib.catalog.location import CATALOG, Location
+from chalicelib.catalog.recovery_point import TAG_DEPLOYMENT
 from chalicelib.catalog.store import PlanStore, PointStore, Table
 from chalicelib.catalog.store.findings import FindingStore
 from chalicelib.catalog.store.instances import InstanceLists
@@ -106,6 +107,7 @@ class Farshore:
         self.settings = settings
         self.now = utc_now
         self._clients = Clients(settings.home_region)
+        self._own = {TAG_DEPLOYMENT: settings.deployment}
         self._vaults: dict[str, Vault] = {}
         self._ec2: dict[str, Ec2] = {}
 
@@ -183,7 +185,10 @@ class Farshore:
         """EC2 of a region."""
         if region not in self._ec2:
             self._ec2[region] = Ec2(
-                self._clients.ec2(region), region, unretried=self._clients.ec2(region, retries=False)
+                self._clients.ec2(region),
+                region,
+                unretried=self._clients.ec2(region, retries=False),
+                own=self._own,
             )
         return self._ec2[region]
 
@@ -217,6 +222,7 @@ class Farshore:
                     config.region,
                     config.kms_key,
                     unretried=self._clients.s3(config.region, retries=False),
+                    own=self._own,
                 )
             case OffsiteVaultConfig():
                 from chalicelib.vaults.offsite import open_offsite
@@ -347,7 +353,8 @@ class Farshore:
     def launching_ec2(self) -> Ec2Launch:
         """EC2 of the home region, as far as instances are launched."""
         region, clients = self.settings.home_region, self._clients
-        return Ec2Launch(clients.ec2(region), region, unretried=clients.ec2(region, retries=False))
+        unretried = clients.ec2(region, retries=False)
+        return Ec2Launch(clients.ec2(region), region, unretried=unretried, own=self._own)
 
     @cached_property
     def artefacts(self) -> ArtefactStore:

@@ -49,9 +49,13 @@ class Completions:
         jobs: Iterable[str | None]
         match kind:
             case "snapshot":
-                jobs = (job_of_mark(each.description) for each in self.ec2(region).snapshots_by_id(ids))
+                ec2 = self.ec2(region)
+                ended = (each for each in ec2.snapshots_by_id(ids) if not ec2.is_foreign(each.tags))
+                jobs = (job_of_mark(each.description) for each in ended)
             case "volume":
-                jobs = (each.tags.get(TAG_JOB) for each in self.ec2(region).volumes(ids))
+                ec2 = self.ec2(region)
+                ready = (each for each in ec2.volumes(ids) if not ec2.is_foreign(each.tags))
+                jobs = (each.tags.get(TAG_JOB) for each in ready)
             case "command":
                 jobs = (job_of_mark(self.ssm.comment_of(command)) for command in ids)
             case "instance":

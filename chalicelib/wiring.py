@@ -53,6 +53,7 @@ from chalicelib.jobs.instance_events import InstanceEvents
 from chalicelib.jobs.job import AnyJob, JobKind
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
+from chalicelib.jobs.queues import JobQueue, queue_of
 from chalicelib.jobs.store import JobStore, JobTypes
 from chalicelib.jobs.tick import DuePokes, Tick, TickPart
 from chalicelib.jobs.work import launch_id
@@ -168,8 +169,12 @@ class Farshore:
 
     @cached_property
     def queue(self) -> PokeQueue:
-        """The jobs queue."""
-        return PokeQueue(self._clients.sqs(), self.settings.jobs_queue_url)
+        """The queues of jobs."""
+        urls: dict[str, str] = {
+            JobQueue.JOBS: self.settings.jobs_queue_url,
+            JobQueue.DELETIONS: self.settings.deletions_queue_url,
+        }
+        return PokeQueue(self._clients.sqs(), urls, queue_of)
 
     @cached_property
     def ssm(self) -> Ssm:

@@ -21,8 +21,16 @@ AZURE = {
 }
 
 
+STACK = {
+    "FARSHORE_STAGE": "s",
+    "FARSHORE_TABLE": "t",
+    "FARSHORE_JOBS_QUEUE_URL": "q",
+    "FARSHORE_DELETIONS_QUEUE_URL": "d",
+}
+
+
 def settings_with(document: Any, **more: str) -> Settings:
-    environ = {"FARSHORE_STAGE": "s", "FARSHORE_TABLE": "t", "FARSHORE_JOBS_QUEUE_URL": "q"}
+    environ = dict(STACK)
     vaults = document if isinstance(document, str) else json.dumps(document)
     return read_settings({**environ, "FARSHORE_VAULTS": vaults, **more})
 
@@ -140,15 +148,18 @@ def test_every_missing_variable_is_named_at_once() -> None:
     with pytest.raises(InvalidInput) as refused:
         read_settings({"FARSHORE_STAGE": "prod", "FARSHORE_TABLE": ""})
     pointers = [problem.pointer for problem in refused.value.problems]
-    assert pointers == ["/FARSHORE_JOBS_QUEUE_URL", "/FARSHORE_TABLE", "/FARSHORE_VAULTS"]
+    assert pointers == [
+        "/FARSHORE_DELETIONS_QUEUE_URL",
+        "/FARSHORE_JOBS_QUEUE_URL",
+        "/FARSHORE_TABLE",
+        "/FARSHORE_VAULTS",
+    ]
 
 
 def test_the_home_region_is_the_primary_vaults() -> None:
     settings = read_settings(
         {
-            "FARSHORE_STAGE": "prod",
-            "FARSHORE_TABLE": "farshore-prod",
-            "FARSHORE_JOBS_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/farshore-prod-jobs",
+            **STACK,
             "FARSHORE_VAULTS": json.dumps({"primary": PRIMARY, "dr": DR}),
         }
     )
@@ -168,7 +179,7 @@ def test_the_home_region_is_the_primary_vaults() -> None:
     ],
 )
 def test_the_grace_is_a_duration_of_a_week_at_most(text: str, grace: timedelta | None) -> None:
-    environ = {"FARSHORE_STAGE": "s", "FARSHORE_TABLE": "t", "FARSHORE_JOBS_QUEUE_URL": "q"}
+    environ = dict(STACK)
     environ |= {"FARSHORE_VAULTS": json.dumps({"primary": PRIMARY}), "FARSHORE_GRACE": text}
     if grace is not None:
         assert read_settings(environ).grace == grace

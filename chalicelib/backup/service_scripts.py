@@ -274,6 +274,9 @@ class ServiceBackup:
             else still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
         )
         cleaning = clean_up_run(job, seen.run.commands, _made(job), stops, now)
+        match cleaning:
+            case Do(action=Remove(what=what)) if any(each.startswith("object ") for each in what):
+                return replace(cleaning, deletes=True)
         return cleaning or Finish(reason, failure_writes(job, source_of(job, None), seen.rule, now))
 
     def abandon(self, job: ServiceJob, now: datetime) -> tuple[Write, ...]:

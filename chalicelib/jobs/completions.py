@@ -1,7 +1,7 @@
 """Finds the jobs that wait for what an AWS event says has ended, and pokes them.
 
 A job is found by the mark or tag on its artefact, or by its lock on the instance. An event about anything
-else pokes nothing, and a poke because of a forged event does no harm.
+else pokes nothing, and a poke because of a forged event does no harm. Jobs that delete wait for no event.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ from chalicelib.aws.ssm import Ssm
 from chalicelib.catalog.recovery_point import TAG_JOB
 from chalicelib.jobs.claims import Claims, lock_of_instance
 from chalicelib.jobs.job import job_of_mark
+from chalicelib.jobs.queues import JobQueue, queue_of
 from chalicelib.observability import count, logger
 
 
@@ -62,4 +63,4 @@ class Completions:
                 jobs = (self.claims.lock_holder(lock_of_instance(each)) for each in ids)
             case _:
                 raise ValueError(f"no job waits for a {kind}")
-        return (job for job in jobs if job)
+        return (job for job in jobs if job and queue_of(job) is JobQueue.JOBS)

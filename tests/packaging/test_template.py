@@ -10,9 +10,10 @@ from cfnlint.decode import cfn_yaml
 from chalicelib.settings import read_settings
 
 DR_REGION = Path(__file__).parents[2] / ".chalice" / "dr-region.yaml"
-FUNCTIONS = ("APIHandler", "Tick", "AdvanceJobs", "Completions", "Launches")
+FUNCTIONS = ("APIHandler", "Tick", "AdvanceJobs", "AdvanceDeletions", "Completions", "Launches")
 CONSUMERS = (
     ("AdvanceJobs", "AdvanceJobsSqsEventSource", "JobsQueue"),
+    ("AdvanceDeletions", "AdvanceDeletionsSqsEventSource", "DeletionsQueue"),
     ("Completions", "CompletionsSqsEventSource", "EventsQueue"),
     ("Launches", "LaunchesSqsEventSource", "LaunchesQueue"),
 )
@@ -48,10 +49,10 @@ def test_lambda_lets_a_job_poke_itself_for_longer_than_any_loop_and_nothing_else
 ) -> None:
     # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
     may_loop = [name for name in FUNCTIONS if properties(template, name).get("RecursiveLoop") == "Allow"]
-    assert may_loop == ["AdvanceJobs"]
+    assert may_loop == ["AdvanceJobs", "AdvanceDeletions"]
 
 
-@pytest.mark.parametrize("queue", ["JobsQueue", "EventsQueue"])
+@pytest.mark.parametrize("queue", ["JobsQueue", "DeletionsQueue", "EventsQueue"])
 def test_what_fails_again_and_again_is_kept_and_alarms(template: Mapping[str, Any], queue: str) -> None:
     (dead, attribute) = properties(template, queue)["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"]
     assert attribute == "Arn"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Deploys a stage: what its region needs once, a stack in each DR region, then the home stack. Each aws command is
 # shown before it runs. A change set is shown and asked about (YES=1: not asked), and refused where it would
-# replace or remove what holds data. DRY_RUN=1 shows the commands of a first deployment and runs none.
+# replace or remove what holds data. ADOPT=1 takes over what an earlier deployment has left. DRY_RUN=1 shows the commands of a first deployment and runs none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source-path=SCRIPTDIR source=stage.sh
@@ -66,11 +66,30 @@ change_stack() {
     fail_with_events "$stack" "$region"
 }
 
+# Makes a stack of what an earlier one has left: `adopt STACK REGION TEMPLATE PARAMETER=VALUE...`. It sets STATUS then.
+adopt() {
+  local stack=$1 region=$2 template=$3 folder=build/package/$1-kept names each parameters=()
+  shift 3
+  names=$(awk -F '\t' -v stack="$stack" '$1 == "kept" && $2 == stack {print $3}' <<<"$PLAN")
+  [[ $names ]] || return 0
+  for each in "$@"; do parameters+=("ParameterKey=${each%%=*},ParameterValue=${each#*=}"); done
+  # shellcheck disable=SC2086  # names of buckets and tables are words
+  run "$PYTHON" -m deploy.kept "$template" "$folder" "$@" -- $names
+  set -- --stack-name "$stack" --region "$region" --change-set-name adopt
+  run aws cloudformation create-change-set "$@" --change-set-type IMPORT --parameters "${parameters[@]}" \
+    --template-body "file://$folder/template.json" --resources-to-import "file://$folder/resources.json" >&2
+  run aws cloudformation wait change-set-create-complete "$@"
+  agree "Take ${names//$'\n'/, } into the stack $stack?" || die "nothing was taken over"
+  run aws cloudformation execute-change-set "$@"
+  run aws cloudformation wait stack-import-complete --stack-name "$stack" --region "$region"
+  STATUS=IMPORT_COMPLETE
+}
+
 # Ends with what CloudFormation says of a failure.
 fail_with_events() {
   run aws cloudformation describe-stack-events --stack-name "$1" --region "$2" --output text --query \
     "StackEvents[?contains(ResourceStatus, 'FAILED')].[LogicalResourceId, ResourceStatusReason]" >&2
-  die "the stack $1 was not deployed, and is as it was before; mend what these events name and deploy again"
+  die "the stack $1 was not deployed: what was begun is undone; mend what these events name and deploy again"
 }
 
 # Makes what the region needs once, or finds it.
@@ -113,17 +132,17 @@ LIST
 }
 
 make_home() {
-  local status told line protection=on
-  local template=build/package/$STACK.yaml given=()
-  status=$(status_of "$STACK" "$REGION")
-  get_ready "$STACK" "$REGION" "$status"
-  case $status in '' | NONE | REVIEW_IN_PROGRESS | ROLLBACK_COMPLETE) protection=off ;; esac
+  local told line protection=on template=build/package/$STACK.yaml given=()
+  STATUS=$(status_of "$STACK" "$REGION")
+  get_ready "$STACK" "$REGION" "$STATUS"
+  adopt "$STACK" "$REGION" build/package/sam.json "Stage=$STAGE" "VaultBucketName=$VAULT_BUCKET"
+  case $STATUS in '' | NONE | REVIEW_IN_PROGRESS | ROLLBACK_COMPLETE) protection=off ;; esac
   while IFS= read -r line; do given+=("$line"); done < <(parameters)
   given+=("Vaults=${VAULTS:+$(cat "$VAULTS")}")
   told=$(run aws cloudformation package --region "$REGION" --template-file build/package/sam.json \
     --s3-bucket "$ARTIFACTS" --s3-prefix "$STACK" --output-template-file "$template" 2>&1) || die "$told"
   set -- --template-file "$template" --s3-bucket "$ARTIFACTS" --s3-prefix "$STACK"
-  change_stack "$STACK" "$REGION" "$status" "$@" \
+  change_stack "$STACK" "$REGION" "$STATUS" "$@" \
     --parameter-overrides "${given[@]}" "CatalogProtection=$protection"
   if [[ $protection == off ]]; then
     # Not before: a failed creation could not have been rolled back.
@@ -150,10 +169,11 @@ make_region
 while IFS=$'\t' read -r kind vault region bucket key <&5; do
   [[ $kind == dr ]] || continue
   say "The DR region $region: the vault $vault"
-  status=$(status_of "$STACK-$vault" "$region")
-  get_ready "$STACK-$vault" "$region" "$status"
-  change_stack "$STACK-$vault" "$region" "$status" --template-file .chalice/dr-region.yaml \
-    --parameter-overrides "BucketName=$bucket" "HomeRegion=$REGION" ${key:+"KeyArn=$key"}
+  STATUS=$(status_of "$STACK-$vault" "$region")
+  get_ready "$STACK-$vault" "$region" "$STATUS"
+  set -- "BucketName=$bucket" "HomeRegion=$REGION" ${key:+"KeyArn=$key"}
+  adopt "$STACK-$vault" "$region" .chalice/dr-region.yaml "$@"
+  change_stack "$STACK-$vault" "$region" "$STATUS" --template-file .chalice/dr-region.yaml --parameter-overrides "$@"
 done 5<<<"$PLAN"
 
 say "The home region $REGION: the stage $STAGE"

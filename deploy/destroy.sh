@@ -69,7 +69,7 @@ done 5<<<"$DR"
 if [[ "${DATA:-keep}" == delete ]]; then
   say "The data"
   ACCOUNT=ACCOUNT
-  [[ "${DRY_RUN:-}" ]] || ACCOUNT=$(aws sts get-caller-identity --query Account --output text)
+  [[ "${DRY_RUN:-}" ]] || ACCOUNT=$(aws sts get-caller-identity --region "$REGION" --query Account --output text)
   delete_table
   while read -r bucket region <&5; do delete_bucket "$bucket" "$region"; done 5<<<"$BUCKETS"
 else

@@ -1,16 +1,17 @@
 """Checks what a deployment relies on before anything is made, and tells the deploying script what it needs.
 
 Findings are on standard error: each has the field, its value, what is wrong and the remedy. On standard
-output are words separated by tabs: `account ID`, `buckets ARN,ARN`, and `dr NAME REGION BUCKET KEY` for each
-vault whose region gets a stack of its own. With `--offline` only the settings are checked, and the account is
-`ACCOUNT`. The exit code is 1 if something must be mended first.
+output are words separated by tabs: `account ID`, `buckets ARN,ARN`, `dr NAME REGION BUCKET KEY` for each vault
+whose region gets a stack of its own, and with ADOPT=1 `kept STACK NAME` for each bucket and table that an
+earlier deployment has left. With `--offline` only the settings are checked, and the account is `ACCOUNT`. The
+exit code is 1 if something must be mended first.
 """
 
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
@@ -37,6 +38,9 @@ class Account:
     client: Client
     id: str
     partition: str
+    kept: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # the stack that each belongs into, and its name
 
 
 def client_of(service: str, region: str) -> Any:
@@ -75,7 +79,7 @@ def stage(wanted: Deployment, account: Account) -> Iterator[Finding]:
         )
     elif owner is None and made is None and _has_table(account, wanted):
         what = f"the table {wanted.table} of an earlier deployment is still in {wanted.region}"
-        yield Finding("STAGE", what, f"{other}, or take it over or delete it as docs/deploy.md says")
+        yield _left("STAGE", what, other, wanted, account, (wanted.stack, wanted.table))
     bucket = (made or {}).get("VaultBucketName", wanted.settings.vault_bucket)
     if bucket != wanted.settings.vault_bucket:
         what = f"{wanted.settings.vault_bucket!r} is not the bucket of this stage, which is {bucket}"
@@ -116,11 +120,11 @@ def _elsewhere(wanted: Deployment, account: Account) -> Iterator[Finding]:
 def buckets(wanted: Deployment, account: Account) -> Iterator[Finding]:
     """Look whether the names of buckets are free, or taken by the stacks that are deployed again."""
     home = wanted.settings.primary
-    yield from _name(account, "VAULT_BUCKET", home.bucket, home.region, wanted.stack)
+    yield from _name(wanted, account, "VAULT_BUCKET", home.bucket, home.region, wanted.stack)
     for name, vault in wanted.s3_vaults.items():
         field = f"VAULTS /{name}/bucket"
         if vault.region != home.region:
-            yield from _name(account, field, vault.bucket, vault.region, dr_stack(wanted, name))
+            yield from _name(wanted, account, field, vault.bucket, vault.region, dr_stack(wanted, name))
         elif _state(account, vault.bucket, vault.region) != "ours":
             what = f"there is no bucket {vault.bucket} in the home region, {home.region}"
             yield Finding(field, what, "name another region: a stack is made there; or make the bucket first")
@@ -131,13 +135,25 @@ def buckets(wanted: Deployment, account: Account) -> Iterator[Finding]:
     yield from _key(account, "VAULT_KEY", home.kms_key, home.region)
 
 
-def _name(account: Account, field: str, bucket: str, region: str, stack: str) -> Iterator[Finding]:
+def _name(
+    wanted: Deployment, account: Account, field: str, bucket: str, region: str, stack: str
+) -> Iterator[Finding]:
     state = _state(account, bucket, region)
     if state == "taken":
         yield Finding(field, f"the name {bucket} is taken by another account", "choose another name")
     elif state == "ours" and bucket not in _physical_ids(account.client("cloudformation", region), stack):
         what = f"{bucket} exists in this account, but not in the stack {stack}"
-        yield Finding(field, what, "choose another name, or take it over as docs/deploy.md says")
+        yield _left(field, what, "choose another name", wanted, account, (stack, bucket))
+
+
+def _left(
+    field: str, what: str, other: str, wanted: Deployment, account: Account, kept: tuple[str, str]
+) -> Finding:
+    """Return the finding of what an earlier deployment has left; it is noted if it is to be taken over."""
+    if wanted.variables.get("ADOPT") == "1":
+        account.kept.append(kept)
+        return Finding(field, what, "it is taken over", stops=False)
+    return Finding(field, what, f"{other}, take it over with ADOPT=1, or delete it as docs/deploy.md says")
 
 
 def _state(account: Account, bucket: str, region: str) -> str:
@@ -296,6 +312,8 @@ def plan(wanted: Deployment, account: Account | None) -> Iterator[str]:
     for name, vault in wanted.s3_vaults.items():
         if vault.region != wanted.region:
             yield f"dr\t{name}\t{vault.region}\t{vault.bucket}\t{vault.kms_key or ''}"
+    for stack, kept in account.kept if account else ():
+        yield f"kept\t{stack}\t{kept}"
 
 
 def main(arguments: list[str]) -> int:

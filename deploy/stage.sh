@@ -41,6 +41,8 @@ show() {
     quoted="'${word//\'/\'\\\'\'}'"
     case $word in
       Vaults=?*) quoted="\"Vaults=\$(cat $VAULTS)\"" ;;
+      *[\"\$\`\\]*) ;;
+      *\'*) quoted="\"$word\"" ;;
       *[!A-Za-z0-9_./:,=@%+-]* | '') ;;
       *) quoted=$word ;;
     esac

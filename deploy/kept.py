@@ -1,8 +1,8 @@
 """Writes what CloudFormation is told to take kept resources into a new stack with.
 
 `python -m deploy.kept TEMPLATE FOLDER PARAMETER=VALUE... -- NAME...` writes two files into the folder:
-`template.json` has only the resources that bear these names, and `resources.json` says what each of them is. An
-import may make nothing else:
+`template.json` has only the resources that bear these names, and `resources.json` says what each of them
+is. An import may make nothing else:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources.html.
 """
 

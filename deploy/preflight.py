@@ -1,10 +1,10 @@
 """Checks what a deployment relies on before anything is made, and tells the deploying script what it needs.
 
 Findings are on standard error: each has the field, its value, what is wrong and the remedy. On standard
-output are words separated by tabs: `account ID`, `buckets ARN,ARN`, `dr NAME REGION BUCKET KEY` for each vault
-whose region gets a stack of its own, and with ADOPT=1 `kept STACK NAME` for each bucket and table that an
-earlier deployment has left. With `--offline` only the settings are checked, and the account is `ACCOUNT`. The
-exit code is 1 if something must be mended first.
+output are words separated by tabs: `account ID`, `buckets ARN,ARN`, `dr NAME REGION BUCKET KEY` for each
+vault whose region gets a stack of its own, and with ADOPT=1 `kept STACK NAME` for each bucket and table
+that an earlier deployment has left. With `--offline` only the settings are checked, and the account is
+`ACCOUNT`. The exit code is 1 if something must be mended first.
 """
 
 import os

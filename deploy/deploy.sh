@@ -100,7 +100,7 @@ make_region() {
     --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset
   if [[ $status != [CU]*_COMPLETE ]]; then
     get_ready farshore-region "$REGION" "$status"
-    if run aws s3api head-bucket --bucket "$ARTIFACTS" --expected-bucket-owner "$ACCOUNT" >/dev/null 2>&1; then
+    if run aws s3api head-bucket --bucket "$ARTIFACTS" --region "$REGION" --expected-bucket-owner "$ACCOUNT" >/dev/null 2>&1; then
       bucket=no
     fi
     case $(run aws apigateway get-account --region "$REGION" --query cloudwatchRoleArn --output text) in

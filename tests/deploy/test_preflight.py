@@ -183,6 +183,32 @@ def test_a_stage_of_another_region_or_under_another_name_is_told(cloud: Cloud, t
     )
 
 
+def test_a_stage_under_another_stacks_name_is_told(cloud: Cloud, tmp_path: Path) -> None:
+    # moto finds no stack by the name of a resource.
+    here = boto3.client("cloudformation", region_name=HOME, aws_access_key_id="a", aws_secret_access_key="b")
+    table = {
+        "StackName": "farshore",
+        "LogicalResourceId": "Catalog",
+        "ResourceType": "AWS::DynamoDB::Table",
+        "Timestamp": "2026-11-01T00:00:00Z",
+        "ResourceStatus": "CREATE_COMPLETE",
+    }
+    with Stubber(here) as answering:
+        wants = {"PhysicalResourceId": "farshore-prod"}
+        answering.add_response("describe_stack_resources", {"StackResources": [table]}, wants)
+        answering.add_client_error("describe_stacks", "ValidationError", "does not exist", 400)
+        _, findings = check(
+            wanted(tmp_path),
+            lambda service, region: (
+                here if (service, region) == ("cloudformation", HOME) else cloud.client(service, region)
+            ),
+        )
+    [fault] = [each for each in findings if each.stops]
+    assert fault.field == "STAGE"
+    assert f"is deployed in {HOME} as the stack farshore" in fault.what
+    assert "update that stack with STACK=farshore" in fault.remedy
+
+
 def test_a_stage_keeps_its_bucket(cloud: Cloud, tmp_path: Path) -> None:
     make_stack(cloud, "farshore-prod")
     told = stops(cloud, wanted(tmp_path, VAULT_BUCKET="another"))

@@ -120,6 +120,23 @@ def test_the_bucket_of_a_dr_region_is_kept_like_the_primary_one(template: Mappin
     assert home["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
 
 
+def test_a_dr_region_is_never_the_home_region_whose_events_would_go_in_a_circle() -> None:
+    [assertion] = cfn_yaml.load(str(DR_REGION))["Rules"]["AnotherRegion"]["Assertions"]
+    assert assertion["Assert"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "HomeRegion"}, {"Ref": "AWS::Region"}]}]
+    }
+
+
+def test_what_is_uploaded_is_private_and_the_log_role_outlives_the_regions_stack() -> None:
+    region = cfn_yaml.load(str(DR_REGION.parents[1] / "deploy" / "region.yaml"))
+    assert region["Resources"]["ApiLogRole"]["DeletionPolicy"] == "RetainExceptOnCreate"
+    bucket = properties(region, "ArtifactBucket")
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    [only] = properties(region, "ArtifactBucketPolicy")["PolicyDocument"]["Statement"]
+    assert (only["Effect"], only["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
 def test_the_catalog_outlives_the_stack_and_can_be_rolled_back(template: Mapping[str, Any]) -> None:
     assert template["Resources"]["Catalog"]["DeletionPolicy"] == "RetainExceptOnCreate"
     table = properties(template, "Catalog")

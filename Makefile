@@ -16,7 +16,7 @@ SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn policies test unit coverage docs package doctor local demo figures transfer bench-snapshots bench-launches clean
+.PHONY: help setup format check lint types imports shell cfn policies test unit coverage docs package deploy destroy preflight doctor local demo figures transfer bench-snapshots bench-launches clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ shell: $(READY) ## the shell scripts
 
 cfn: $(TEMPLATE) ## the packaged template and the DR region's
 	$(call say,cfn-lint)
-	@$(BIN)/cfn-lint $(TEMPLATE) .chalice/dr-region.yaml
+	@$(BIN)/cfn-lint $(TEMPLATE) .chalice/dr-region.yaml deploy/region.yaml
 
 policies: $(TEMPLATE) ## the policies: their grammar, and what AWS knows of actions, resources and keys
 	$(call say,parliament and the service authorization reference)
@@ -85,6 +85,16 @@ $(TEMPLATE): $(READY) $(SOURCES)
 	@rm -rf .chalice/deployments
 	@AWS_DEFAULT_REGION=us-east-1 PIP_NO_INDEX=1 PIP_FIND_LINKS=$(abspath $(WHEELS)) \
 	  $(BIN)/chalice package --stage prod --merge-template .chalice/resources.json $(@D) >&2
+
+# Settings come from deploy/STAGE.env; what is set on the command line takes precedence.
+preflight: $(READY) ## whether STAGE=prod can be deployed: settings, names, secrets, quotas; nothing is made
+	@deploy/preflight.sh
+
+deploy: $(TEMPLATE) ## deploy STAGE=prod, with its DR regions; asks before it changes a stack, DRY_RUN=1 shows the commands
+	@deploy/deploy.sh
+
+destroy: $(READY) ## delete the stacks of STAGE=prod, and what they hold only with DATA=delete CONFIRM=prod
+	@deploy/destroy.sh
 
 unit: $(READY) ## the tests that need no local cloud; VENV and PYTHON choose another interpreter
 	$(call say,pytest: without the local cloud on $(shell $(PYTHON) -V))

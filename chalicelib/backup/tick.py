@@ -18,7 +18,7 @@ from chalicelib.catalog.store.services import LineageRecord, Retry, ServiceStore
 from chalicelib.errors import FarshoreError, Permanent
 from chalicelib.jobs.tick import DueWork, isolated
 from chalicelib.jobs.work import missed_request
-from chalicelib.observability import count, logger
+from chalicelib.observability import LATE_RUN, PLAN_SELECTS_NOTHING, count, logger
 from chalicelib.plans.due import next_try
 from chalicelib.plans.model import Plan
 
@@ -86,7 +86,7 @@ class BackupTick:
             self.services.forget_unseen(records)
         elif not covered.unseen:
             logger().warning("the plan selects no instance", extra={"plan": plan.name})
-            count("PlanSelectsNothing", plan=plan.name)
+            count(PLAN_SELECTS_NOTHING, plan=plan.name)
         by_age = {(rule.name, rule.kind) for rule in plan.rules if rule.rpo is not None}
         aged = [each.last_job for each in records if (each.lineage.rule, each.lineage.kind) in by_age]
         last_jobs = self.opener.engine.jobs.ends(job for job in aged if job)
@@ -100,7 +100,7 @@ class BackupTick:
         facts = {"plan": plan.name, "rule": run.rule.name, "jobs": len(jobs), "late": run.cause.late}
         logger().info("opened backups", extra=facts)
         if run.cause.late:
-            count("LateRun", plan=plan.name, rule=run.rule.name)
+            count(LATE_RUN, plan=plan.name, rule=run.rule.name)
 
     def _record_missed(self, run: PlannedRun, now: datetime) -> None:
         """Open a job, already over, for each missed backup, and have it tried again like one that failed."""

@@ -41,7 +41,7 @@ from chalicelib.jobs.lineages import Busy, Free, Superseded
 from chalicelib.jobs.opening import Opener, whole_seconds
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, Lease
-from chalicelib.observability import count, logger
+from chalicelib.observability import COPY_STARVED, JOBS_OVER, OVERDUE_JOBS, THROTTLED, count, logger
 from chalicelib.plans.due import TICK
 
 # A tick looks ahead as far as the next one, so that what becomes due between them moves on time.
@@ -61,6 +61,8 @@ CLEANING_ENDS_AFTER = timedelta(days=1)
 CHILDREN_LOOK = timedelta(minutes=10)
 LINE_LOOK = timedelta(minutes=10)
 LOCK_LOOK = timedelta(minutes=1)
+# Copies wait for each other's slots; one that still has none after this time may miss its RPO.
+STARVED_AFTER = timedelta(hours=1)
 REDECIDED_AT_MOST = 10
 
 
@@ -281,7 +283,7 @@ class Engine:
         """After a throttle, pause all calls on the bucket; reserve a new turn, later each time."""
         now = self.now()
         self.pacer.slow_down(budget, now)
-        count("Throttled", operation=budget.operation, region=budget.region)
+        count(THROTTLED, operation=budget.operation, region=budget.region)
         permit = self.pacer.reserve(budget, now)
         jitter = random()  # noqa: S311 - not a secret
         pause = pause_after(refusal, work.job.attempts, jitter, cleaning=True)
@@ -322,6 +324,8 @@ class Engine:
             slot = self.claims.free_slot(region)
             if slot is None:
                 self.claims.enqueue(region, job.id, job.created_at)
+                if now - job.created_at > STARVED_AFTER:
+                    count(COPY_STARVED, region=region, job=job.id)
                 why = f"all copy slots of {region} are taken"
                 raise QuotaReached(why, operation="CopySnapshot", resource=purpose, region=region)
             writes.append(claims.acquiring(region, slot, purpose, job.id, now))
@@ -479,7 +483,7 @@ class Engine:
             self.queue.poke(job.parent)
         facts = {"job": job.id, "job_kind": str(job.kind), "state": str(state), "reason": finish.reason}
         logger().info("job over", extra={**facts, "farshore_service": job.service, "left": list(left)})
-        count("JobsOver", kind=str(job.kind), state=str(state))
+        count(JOBS_OVER, kind=str(job.kind), state=str(state))
 
     def _abandonment(self, work: Work, now: datetime) -> Finish:
         """Return the end of a job that could not be cleaned up, with what is left.
@@ -540,7 +544,7 @@ class Engine:
             by_delay.setdefault(whole_seconds(at - now), []).append(job_id)
         self.queue.poke_at(by_delay)
         if overdue := by_delay.get(timedelta(0)):
-            count("OverdueJobs", len(overdue))
+            count(OVERDUE_JOBS, len(overdue))
 
 
 def _beginning(work: Work, do: Do[Any]) -> tuple[AnyJob, list[Write]]:

@@ -16,7 +16,7 @@ from chalicelib.catalog.store.services import LineageRecord, ServiceStore
 from chalicelib.catalog.store.wake import due
 from chalicelib.errors import InvalidInput, Permanent
 from chalicelib.jobs.engine import Engine
-from chalicelib.observability import count, logger
+from chalicelib.observability import NOT_SERVED, count, logger
 from chalicelib.plans.due import TICK
 
 
@@ -100,7 +100,7 @@ class Tick:
             return self.plans.get(name)
         except InvalidInput as error:
             logger().error("plan cannot be read", extra={"plan": name, "error": str(error)})
-            count("NotServed", plan=name)
+            count(NOT_SERVED, plan=name)
             return None
 
 
@@ -117,7 +117,7 @@ def isolated(tasks: Iterable[tuple[str, Callable[[], None]]], dimension: str) ->
             task()
         except Exception as error:  # whatever it is, it must not stop the others
             log.exception("not served", extra={dimension: name, "error": str(error)})
-            count("NotServed", 1, **{dimension: name})
+            count(NOT_SERVED, 1, **{dimension: name})
             later = later if isinstance(error, Permanent) else error
     if later is not None:
         raise later

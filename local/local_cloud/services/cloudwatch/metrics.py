@@ -1,0 +1,137 @@
+"""Metrics: values by name and dimensions, kept in periods of five minutes.
+
+They come from the lines that functions print in the embedded metric format
+(https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html),
+from Lambda's own count of invocations (https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html)
+and from the queues (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html).
+A metric with a dimension more or less is another metric.
+
+moto: its CloudWatch takes no lines in the embedded format and counts nothing of other services.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from local_cloud.call import ACCOUNT
+from local_cloud.passing import lock_of, moto_backend
+
+PERIOD = timedelta(minutes=5)
+KEPT = 24
+"""How many periods are kept: two hours."""
+EMBEDDED = '"_aws"'
+SET_BACK_AFTER = 3
+"""A message received so often is no longer the oldest of its queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricName:
+    """What tells a metric apart."""
+
+    namespace: str
+    name: str
+    dimensions: frozenset[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Statistics:
+    """The values of one period."""
+
+    total: float = 0
+    maximum: float = float("-inf")
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.total += value
+        self.maximum = max(self.maximum, value)
+
+
+class Metrics:
+    """The metrics of an account in its home region."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._values: dict[MetricName, dict[int, Statistics]] = {}
+
+    def clear(self) -> None:
+        """Forget every value."""
+        self._values.clear()
+
+    def put(self, metric: MetricName, value: float) -> None:
+        """Count a value now."""
+        periods = self._values.setdefault(metric, {})
+        period = period_of(self._now())
+        periods.setdefault(period, Statistics()).add(value)
+        for old in [each for each in periods if each <= period - KEPT]:
+            del periods[old]
+
+    def statistics(self, metric: MetricName, period: int) -> Statistics | None:
+        """Return what there is of a metric in a period."""
+        if metric.namespace == "AWS/SQS" and (value := of_queue(metric, self._now())) is not None:
+            self.put(metric, value)
+        return self._values.get(metric, {}).get(period)
+
+    def read_output(self, text: str) -> None:
+        """Count what a function prints, if it is a line in the embedded metric format."""
+        if EMBEDDED in text:
+            for metric, value in embedded(json.loads(text)):
+                self.put(metric, value)
+
+    def invoked(self, function: str, _: float) -> None:
+        """Count an invocation, and that it was let through."""
+        self.put(of_function(function, "Invocations"), 1)
+        self.put(of_function(function, "Throttles"), 0)
+
+    def failed(self, function: str) -> None:
+        """Count an invocation that failed."""
+        self.put(of_function(function, "Errors"), 1)
+
+
+def period_of(when: datetime) -> int:
+    """Return the number of the period that a time is in."""
+    return int(when.timestamp() // PERIOD.total_seconds())
+
+
+def of_function(function: str, name: str) -> MetricName:
+    """Return one of Lambda's metrics of a function."""
+    return MetricName("AWS/Lambda", name, frozenset({("FunctionName", function)}))
+
+
+def embedded(line: Mapping[str, Any]) -> Iterator[tuple[MetricName, float]]:
+    """Yield the metrics of a line in the embedded format, once for each of its sets of dimensions."""
+    for told in line["_aws"]["CloudWatchMetrics"]:
+        for names in told["Dimensions"]:
+            dimensions = frozenset((name, str(line[name])) for name in names)
+            for metric in told["Metrics"]:
+                values = line[metric["Name"]]
+                for value in values if isinstance(values, list) else [values]:
+                    yield MetricName(told["Namespace"], metric["Name"], dimensions), float(value)
+
+
+def of_queue(metric: MetricName, now: datetime) -> float | None:
+    """Return one of SQS's metrics of a queue as it is now; None where there is no queue or no message."""
+    name = dict(metric.dimensions)["QueueName"]
+    moment = now.timestamp() * 1000
+    with lock_of("sqs"):
+        regions = moto_backend("sqs")[ACCOUNT].values()
+        queue = next((region.queues[name] for region in regions if name in region.queues), None)
+        messages = list(queue._messages) if queue else []
+    match metric.name:
+        case "ApproximateNumberOfMessagesVisible":
+            return sum(max(each.visible_at, each.delayed_until) <= moment for each in messages)
+        case "ApproximateAgeOfOldestMessage":
+            sent = [each.sent_timestamp for each in messages if in_order(each, moment)]
+            return (moment - min(sent)) / 1000 if sent else None
+    raise ValueError(f"the local cloud does not measure {metric.name} of queues")
+
+
+def in_order(message: Any, moment: float) -> bool:
+    """Return whether a message counts for the age of the oldest: it is sent, and not received too often."""
+    return message.delayed_until <= moment and message.approximate_receive_count < SET_BACK_AFTER
+
+
+def utc(period: int) -> datetime:
+    """Return when a period begins."""
+    return datetime.fromtimestamp(period * PERIOD.total_seconds(), UTC)

@@ -78,6 +78,7 @@ MISSED_RUN = Metric("MissedRun", "due runs for which no backup could be begun")
 LATE_RUN = Metric("LateRun", "runs that began more than ten minutes late")
 PLAN_SELECTS_NOTHING = Metric("PlanSelectsNothing", "due runs of plans that select no instance")
 NOT_SERVED = Metric("NotServed", "plans and parts of a tick that failed")
+RPO_MISSED = Metric("RpoMissed", "services beyond their RPO, told by every tick")
 OVERDUE_JOBS = Metric("OverdueJobs", "jobs that should have moved and were woken by a tick")
 THROTTLED = Metric("Throttled", "calls that EC2 throttled")
 COPY_STARVED = Metric("CopyStarved", "looks of a copy that has waited for a slot for more than an hour")
@@ -93,6 +94,7 @@ METRICS = (
     LATE_RUN,
     PLAN_SELECTS_NOTHING,
     NOT_SERVED,
+    RPO_MISSED,
     OVERDUE_JOBS,
     THROTTLED,
     COPY_STARVED,

@@ -14,6 +14,7 @@ from chalicelib.backup.due_backups import Covered, next_look
 from chalicelib.backup.opener import BackupOpener
 from chalicelib.backup.tick_plan import PlanAtTick, PlannedRun, is_due, plan_tick, rule_to_try
 from chalicelib.catalog.store import PlanStore, StoredPlan
+from chalicelib.catalog.store.notices import NoticeStore, begun, trouble_of
 from chalicelib.catalog.store.services import LineageRecord, Retry, ServiceStore
 from chalicelib.errors import FarshoreError, Permanent
 from chalicelib.jobs.tick import DueWork, isolated
@@ -32,6 +33,7 @@ class BackupTick:
     opener: BackupOpener
     plans: PlanStore
     services: ServiceStore
+    notices: NoticeStore
     ec2: Ec2
     now: Callable[[], datetime]
 
@@ -83,7 +85,7 @@ class BackupTick:
     def _view(self, stored: StoredPlan, covered: Covered, now: datetime, *, refused: bool) -> PlanAtTick:
         plan, records = stored.plan, tuple(self.services.lineages(stored.plan.name))
         if covered.services:
-            self.services.forget_unseen(records)
+            self.services.forget_unseen(records, now)
         elif not covered.unseen:
             logger().warning("the plan selects no instance", extra={"plan": plan.name})
             count(PLAN_SELECTS_NOTHING, plan=plan.name)
@@ -108,6 +110,10 @@ class BackupTick:
             return
         requests = [missed_request(target, run.cause, why) for target, why in run.missed]
         jobs = self.opener.engine.open(requests)
+        self.notices.note(
+            begun(trouble_of(target.lineage), why, now, job)
+            for (target, why), job in zip(run.missed, jobs, strict=True)
+        )
         at = next_try(run.rule, run.cause.nominal_at, run.cause.tries, now)
         if at is not None and not run.cause.unseen:
             self.services.note_retries(

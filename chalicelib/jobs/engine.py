@@ -273,7 +273,7 @@ class Engine:
         job, freed = _given_back(work.job, do.locks, do.slots)
         if work.begins:  # nothing was made: the next due run may replace it
             freed.append(lineages.not_begun(job))
-            job = replace(job, begun=False, superseded=0)
+            job = replace(job, begun=False, superseded=0, mends=False)
         work.job = replace(job, intent=None, permit=None)
         if freed:
             self._commit(work, freed)
@@ -473,7 +473,7 @@ class Engine:
         )
         ended = [*self.jobs.finishing(work.lease, work.job, now), *leaving(work.job, left, now)]
         if lineages.takes_turns(job):
-            ended.append(lineages.ended(work.job))
+            ended += lineages.ended(work.job)
         self._store(work, [*ended, *finish.writes, *opening, *unpinned, *freed])
         self._poke_waiting(freed)
         if job.begun:
@@ -551,7 +551,8 @@ def _beginning(work: Work, do: Do[Any]) -> tuple[AnyJob, list[Write]]:
     """Return the job as begun, when an act is the first of a backup, and the write that records it."""
     if work.turn is None or work.job.begun or not (do.intent or do.first):
         return work.job, []
-    return replace(work.job, begun=True, superseded=work.turn.superseded), [work.turn.begin]
+    turn = work.turn
+    return replace(work.job, begun=True, superseded=turn.superseded, mends=turn.mends), [turn.begin]
 
 
 def _given_back(job: AnyJob, locks: Iterable[str], slots: Iterable[str]) -> tuple[AnyJob, list[Write]]:

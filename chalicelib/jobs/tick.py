@@ -22,7 +22,8 @@ from chalicelib.plans.due import TICK
 
 @dataclass(frozen=True, slots=True)
 class DueWork:
-    """What is due: jobs with their times, plans, lineages to retry, points with a due copy, the inventory.
+    """What is due: jobs with their times, plans, lineages to retry, points with a due copy, the inventory,
+    troubles to be told, plans whose RPOs are to be looked at.
 
     `stored` has the plans of all of them by name. `watching` reads the plans that look for instances that
     start or go, and `group_instances` lists the instances of every Auto Scaling group, each once for all who
@@ -36,6 +37,8 @@ class DueWork:
     inventory: bool
     stored: Mapping[str, StoredPlan]
     hooks_only: bool
+    notices: tuple[str, ...]
+    rpos: tuple[str, ...]
     watching: Callable[[], Sequence[StoredPlan]]
     group_instances: Callable[[], Sequence[GroupInstance]]
 
@@ -89,6 +92,8 @@ class Tick:
             found.inventory,
             stored,
             found.hooks_only,
+            found.notices,
+            found.rpos,
             cache(lambda: tuple(plan for name in found.watching if (plan := self._stored(name)))),
             cache(lambda: tuple(self.group_instances()) if found.watching else ()),
         )

@@ -89,7 +89,8 @@ def test_only_the_worker_changes_what_is_protected(template: Mapping[str, Any]) 
             if action not in WITHOUT_RESOURCE and action.partition(":")[0] not in ("logs", "dynamodb", "sqs")
         }
         looks = {"s3:ListBucket", "route53:GetHostedZone"}
-        assert beyond <= looks, "to look is to change nothing"
+        tells = {"sns:Publish", "kms:Decrypt", "kms:GenerateDataKey"} if role == "TickRole" else set()
+        assert beyond <= looks | tells, "to look or to tell is to change nothing"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_every_function_is_given_all_settings(template: Mapping[str, Any], funct
     given = dict.fromkeys(properties(template, function)["Environment"]["Variables"], "1")
     vaults = '{"primary": {"kind": "s3", "region": "eu-central-1", "bucket": "home"}}'
     read = {"FARSHORE_VAULTS": vaults, "FARSHORE_REQUEST_BUCKETS": "{}", "FARSHORE_GRACE": "24h"}
+    read |= {"FARSHORE_ALARM_TOPIC": "arn:aws:sns:eu-central-1:123456789012:alarms"}
     settings = read_settings(given | read)
     assert settings.table == "1"
 

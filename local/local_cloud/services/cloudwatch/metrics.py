@@ -120,16 +120,17 @@ def of_queue(metric: MetricName, now: datetime) -> float | None:
         messages = list(queue._messages) if queue else []
     match metric.name:
         case "ApproximateNumberOfMessagesVisible":
-            return sum(max(each.visible_at, each.delayed_until) <= moment for each in messages)
+            return float(sum(bool(max(each.visible_at, each.delayed_until) <= moment) for each in messages))
         case "ApproximateAgeOfOldestMessage":
-            sent = [each.sent_timestamp for each in messages if in_order(each, moment)]
-            return (moment - min(sent)) / 1000 if sent else None
+            sent = [float(each.sent_timestamp) for each in messages if in_order(each, moment)]
+            return float(moment - min(sent)) / 1000 if sent else None
     raise ValueError(f"the local cloud does not measure {metric.name} of queues")
 
 
 def in_order(message: Any, moment: float) -> bool:
     """Return whether a message counts for the age of the oldest: it is sent, and not received too often."""
-    return message.delayed_until <= moment and message.approximate_receive_count < SET_BACK_AFTER
+    received: int = message.approximate_receive_count
+    return bool(message.delayed_until <= moment) and received < SET_BACK_AFTER
 
 
 def utc(period: int) -> datetime:

@@ -38,8 +38,8 @@ OPERATORS_OWN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_
 """Variables of this machine's user that must not reach a function."""
 
 
-OnOutput = Callable[[str], None]
-"""Is called with what a function prints."""
+OnOutput = Callable[[str], bool]
+"""Is called with what a function prints; returns whether it is a message to AWS, and not for people."""
 OnError = Callable[[str], None]
 """Is called when an invocation failed, with the function's name."""
 OnEnd = Callable[[str, float], None]
@@ -97,16 +97,17 @@ class Context:
 
 
 class StandardError:
-    """Standard error as it is at the time of each write: what functions print goes there."""
+    """Standard error as it is at the time of each write: what functions print for people goes there."""
 
     def __init__(self, readers: Sequence[OnOutput]) -> None:
         self._readers = readers
+        self._is_line_taken = False
 
     def write(self, text: str) -> int:
-        """Write to the present standard error, and to all who read."""
-        for read in self._readers:
-            read(text)
-        return sys.stderr.write(text)
+        """Write what no reader takes to the present standard error; `print` writes a line's end apart."""
+        taken = text == "\n" if self._is_line_taken else any(read(text) for read in self._readers)
+        self._is_line_taken = taken and text != "\n"
+        return len(text) if taken else sys.stderr.write(text)
 
     def flush(self) -> None:
         """Flush the present standard error."""

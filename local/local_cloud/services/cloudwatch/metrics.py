@@ -73,11 +73,13 @@ class Metrics:
             self.put(metric, value)
         return self._values.get(metric, {}).get(period)
 
-    def read_output(self, text: str) -> None:
-        """Count what a function prints, if it is a line in the embedded metric format."""
-        if EMBEDDED in text:
-            for metric, value in embedded(json.loads(text)):
-                self.put(metric, value)
+    def read_output(self, text: str) -> bool:
+        """Count what a function prints and return True, if it is a line in the embedded metric format."""
+        if EMBEDDED not in text:
+            return False
+        for metric, value in embedded(json.loads(text)):
+            self.put(metric, value)
+        return True
 
     def invoked(self, function: str, _: float) -> None:
         """Count an invocation, and that it was let through."""

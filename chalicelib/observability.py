@@ -81,7 +81,7 @@ NOT_SERVED = Metric("NotServed", "plans and parts of a tick that failed")
 RPO_MISSED = Metric("RpoMissed", "services beyond their RPO, told by every tick")
 OVERDUE_JOBS = Metric("OverdueJobs", "jobs that should have moved and were woken by a tick")
 THROTTLED = Metric("Throttled", "calls that EC2 throttled")
-COPY_STARVED = Metric("CopyStarved", "looks of a copy that has waited for a slot for more than an hour")
+STARVED = Metric("Starved", "tries of a job that has waited for a copy slot or a quota for more than an hour")
 COPY_NOT_OPENED = Metric("CopyNotOpened", "copies that could not be opened and are tried again")
 SLOTS_NOT_HEALED = Metric("SlotsNotHealed", "regions whose copy slots could not be compared with EC2's")
 COPY_SLOTS_HEALED = Metric("CopySlotsHealed", "copy slots freed of jobs that had ended")
@@ -97,7 +97,7 @@ METRICS = (
     RPO_MISSED,
     OVERDUE_JOBS,
     THROTTLED,
-    COPY_STARVED,
+    STARVED,
     COPY_NOT_OPENED,
     SLOTS_NOT_HEALED,
     COPY_SLOTS_HEALED,

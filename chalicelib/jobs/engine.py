@@ -41,7 +41,7 @@ from chalicelib.jobs.lineages import Busy, Free, Superseded
 from chalicelib.jobs.opening import Opener, whole_seconds
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore, Lease
-from chalicelib.observability import COPY_STARVED, JOBS_OVER, OVERDUE_JOBS, THROTTLED, count, logger
+from chalicelib.observability import JOBS_OVER, OVERDUE_JOBS, STARVED, THROTTLED, count, logger
 from chalicelib.plans.due import TICK
 
 # A tick looks ahead as far as the next one, so that what becomes due between them moves on time.
@@ -61,7 +61,7 @@ CLEANING_ENDS_AFTER = timedelta(days=1)
 CHILDREN_LOOK = timedelta(minutes=10)
 LINE_LOOK = timedelta(minutes=10)
 LOCK_LOOK = timedelta(minutes=1)
-# Copies wait for each other's slots; one that still has none after this time may miss its RPO.
+# A job waits for copy slots and quotas; one that still waits after this time may miss its service's RPO.
 STARVED_AFTER = timedelta(hours=1)
 REDECIDED_AT_MOST = 10
 
@@ -324,8 +324,6 @@ class Engine:
             slot = self.claims.free_slot(region)
             if slot is None:
                 self.claims.enqueue(region, job.id, job.created_at)
-                if now - job.created_at > STARVED_AFTER:
-                    count(COPY_STARVED, region=region, job=job.id)
                 why = f"all copy slots of {region} are taken"
                 raise QuotaReached(why, operation="CopySnapshot", resource=purpose, region=region)
             writes.append(claims.acquiring(region, slot, purpose, job.id, now))
@@ -451,7 +449,9 @@ class Engine:
         """Pause after an error, longer each time and with jitter, or give up."""
         if isinstance(error, LeaseHeld):
             raise error
-        cleaning = work.job.failure is not None
+        cleaning, now = work.job.failure is not None, self.now()
+        if isinstance(error, QuotaReached) and not cleaning and now - work.job.created_at > STARVED_AFTER:
+            count(STARVED, operation=str(error.operation), region=str(error.region), job=work.job.id)
         pause = pause_after(error, work.job.attempts, random(), cleaning=cleaning)  # noqa: S311 - jitter, no secret
         if pause is None:
             self._fail(work, f"gave up after {work.job.attempts + 1} attempts: {error}")

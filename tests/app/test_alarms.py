@@ -201,3 +201,19 @@ def test_every_alarm_on_a_metric_of_ours_goes_on_when_the_code_counts_it(
     }
     assert ours
     assert ours <= on
+
+
+def test_a_copy_that_finds_no_slot_for_an_hour_alarms(app: Deployment) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", snapshot_rule(copies=[{"vault": "dr"}]))
+    app.pass_time(minutes=5)
+    quota = {"code": "ResourceLimitExceeded", "message": "Too many snapshot copies in progress."}
+    app.faults({"match": {"service": "ec2", "operation": "CopySnapshot"}, "effect": {"error": quota}})
+    app.back_up("orders")
+    app.pass_time(minutes=55)
+    assert turns(app, "StarvedAlarm") == []
+    app.pass_time(hours=1)
+    assert turns(app, "StarvedAlarm") == ["ALARM"]
+    app.faults()
+    app.pass_time(hours=2)
+    assert turns(app, "StarvedAlarm") == ["ALARM", "OK"]

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from chalicelib import observability
 from chalicelib.jobs.job import JobKind, JobState
 from chalicelib.observability import METRICS, NAMESPACE, SERVICE
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operate.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operate.md").read_text("utf-8")
 TOPIC = {"Fn::If": ["MakesAlarmTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}
 DECLARED = {metric.name: metric for metric in METRICS}
 Template = Mapping[str, Any]
@@ -137,3 +139,12 @@ def test_the_dashboard_shows_every_alarm_and_only_metrics_that_there_are(templat
     assert shown - known - {"Duration"} <= DECLARED.keys()
     groups = {each["LogGroupName"]["Fn::Sub"] for each in of_type(template, "AWS::Logs::LogGroup").values()}
     assert set(re.findall(r"SOURCE '([^']+)'", widgets[-1]["query"])) == groups
+
+
+def test_every_declared_metric_is_counted_somewhere() -> None:
+    code = "\n".join(file.read_text("utf-8") for file in (ROOT / "chalicelib").rglob("*.py"))
+    names = {name for name, value in vars(observability).items() if isinstance(value, observability.Metric)}
+    assert {getattr(observability, name) for name in names} == set(METRICS)
+    assert [
+        name for name in sorted(names) if f"count({name}," not in code and f"count({name})" not in code
+    ] == []

@@ -156,6 +156,8 @@ class Cloud:
             capacity=self.capacity,
             instances=self.ec2.directories,
             spot=self.ec2.interruptions,
+            alarms=self.alarms.states,
+            mails=self.topics.to_document,
         )
         self.control = Server(control, ports.control)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -96,6 +97,10 @@ def test_an_alarm_tells_once_that_it_is_on_and_once_that_it_is_over(cloud: Cloud
     cloud.advance(timedelta(minutes=20))
     assert subjects(cloud) == ["OK", "ALARM", "OK"]
     assert {mail.to for mail in cloud.topics.mails} == {"me@example.com"}
+    with urlopen(f"{cloud.control.url}/mails", timeout=30) as answer:  # noqa: S310  loopback
+        assert [mail["subject"][:5] for mail in json.load(answer)] == ['OK: "', "ALARM", 'OK: "']
+    with urlopen(f"{cloud.control.url}/alarms", timeout=30) as answer:  # noqa: S310  loopback
+        assert json.load(answer) == {"failed": "OK"}
 
 
 @pytest.mark.parametrize("dimensions", [{"stage": "other"}, {"stage": "test", "more": "x"}, {}])

@@ -13,7 +13,7 @@ moto: keeps topics, policies and subscriptions, checks what is published; mails 
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -62,6 +62,10 @@ class Topics:
     def clear(self) -> None:
         """Forget every mail."""
         self.mails.clear()
+
+    def to_document(self) -> list[dict[str, str]]:
+        """Return every mail as JSON shows it."""
+        return [{**asdict(mail), "at": mail.at.isoformat()} for mail in self.mails]
 
     def publish_for(self, service: str, source_arn: str, notification: Notification) -> None:
         """Publish on behalf of an AWS service, as far as policies let it."""

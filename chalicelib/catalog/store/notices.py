@@ -119,22 +119,27 @@ class NoticeStore:
         """Yield the troubles of one sort in a plan."""
         return map(_notice, self._table.partition(NOTICES, prefix=_of_plan(about, plan)))
 
-    def claim(self, notices: Iterable[Notice], now: datetime) -> list[Notice]:
+    def claim(self, notices: Sequence[Notice], now: datetime) -> list[Notice]:
         """Return those of these that nobody else tells or has changed, to be told by the caller alone."""
-        claimed, until = list[Notice](), now + CLAIMED_FOR
-        for batch in in_batches(notices, MOST_WRITES):
-            left = {each.trouble.key: _claiming(each, until) for each in batch}
-            while left and (refused := self._table.commit(list(left.values()))):
-                for write in refused:
-                    del left[write.key]
-            claimed += (replace(each, wake_at=until) for each in batch if each.trouble.key in left)
-        return claimed
+        until = now + CLAIMED_FOR
+        refused = self._refused(_claiming(each, until) for each in notices)
+        return [replace(each, wake_at=until) for each in notices if each.trouble.key not in refused]
 
     def settle(self, notices: Sequence[Notice]) -> None:
         """Record that operators know these troubles as they stand here."""
-        for notice in notices:
-            if self._table.commit([_settling(notice)]):
-                self._table.commit([_settling_changed(notice)])
+        changed = self._refused(map(_settling, notices))
+        self._refused(_settling_changed(each) for each in notices if each.trouble.key in changed)
+
+    def _refused(self, writes: Iterable[Write]) -> set[tuple[str, str]]:
+        """Carry out writes to different records; return the keys of those whose condition was not met."""
+        refused = set[tuple[str, str]]()
+        for batch in in_batches(writes, MOST_WRITES):
+            left = {write.key: write for write in batch}
+            while left and (again := self._table.commit(list(left.values()))):
+                for write in again:
+                    del left[write.key]
+                    refused.add(write.key)
+        return refused
 
 
 def _of_plan(about: About, plan: str) -> str:

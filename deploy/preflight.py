@@ -26,7 +26,7 @@ from deploy.deployment import Deployment, Finding
 
 Client = Callable[[str, str], Any]
 # The functions beside the workers: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
-OTHER_FUNCTIONS = 12
+OTHER_FUNCTIONS = 17
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 UNRESERVED, RESERVED = 100, 11
 

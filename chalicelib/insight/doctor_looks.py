@@ -26,6 +26,7 @@ from chalicelib.errors import FarshoreError
 from chalicelib.insight.doctor import DoctorAnswer, examination
 from chalicelib.insight.doctor_view import (
     ALL_QUEUES,
+    EVENT_QUEUES,
     QUEUES,
     AgentsSeen,
     ClockSeen,
@@ -131,7 +132,7 @@ class Doctor:
         arns = {name: each.arn for name in QUEUES if (each := queues_seen[name].found)}
         mappings = {name: partial(world.functions.source_mappings, arn) for name, arn in arns.items()}
         feeds = then.each("what is fed by", mappings)
-        from_rules = {name: arn for name, arn in arns.items() if name != "jobs"}
+        from_rules = {name: arn for name, arn in arns.items() if name in EVENT_QUEUES}
         rules = then.each(
             "rules to", {name: partial(world.bus.rules_to, arn) for name, arn in from_rules.items()}
         )
@@ -161,7 +162,7 @@ class Doctor:
             snapshots=ended(counts),
             queues=queues_seen,
             feeds={**unseen, **ended(feeds)},
-            rules={**{name: unseen[name] for name in unseen if name != "jobs"}, **ended(rules)},
+            rules={**{name: unseen[name] for name in unseen if name in EVENT_QUEUES}, **ended(rules)},
         )
 
     def _buckets(self) -> Mapping[str, Callable[[], BucketState]]:

@@ -132,7 +132,7 @@ def test_faults_that_cannot_be_are_refused_with_their_places(
 
 
 def test_other_paths_and_methods_are_refused_with_what_there_is(little: LittleStack) -> None:
-    paths = "/calls, /capacity, /clock, /faults, /instances, /interruptions, /rebalances"
+    paths = "/alarms, /calls, /capacity, /clock, /faults, /instances, /interruptions, /mails, /rebalances"
     assert ask(little, "GET", "/nope") == (404, {"error": f"GET /nope: there are {paths}"})
     assert ask(little, "PUT", "/clock") == (405, {"error": "PUT /clock: it takes GET, POST"})
 

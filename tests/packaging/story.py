@@ -116,7 +116,8 @@ def play(app: Deployment) -> None:
     check_readiness(app)
     assert app.ask("POST", "/doctor", {}).status == 202
     app.finish()
-    assert app.get("/doctor")["healthy"]
+    seen = app.get("/doctor")
+    assert seen["healthy"], seen["checks"]
     for path in ("/plans", "/plans/orders", "/jobs", "/recovery-points", "/status", "/inventory"):
         app.get(path)
     assert app.ask("DELETE", "/plans/orders").status == 200

@@ -45,6 +45,13 @@ UNSEEN = (
         "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-lambda-function-trigger.html",
     ),
     Unseen(
+        "EncryptNotices",
+        ("Tick",),
+        ("kms:Decrypt", "kms:GenerateDataKey"),
+        "SNS encrypts what is published with the topic's key, with the role of who publishes. "
+        "https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html",
+    ),
+    Unseen(
         "LookWhereAwsKnowsNoResource",
         ("AdvanceJobs",),
         ("ssm:ListCommands",),

@@ -8,6 +8,7 @@
 - Route 53: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/specifying-conditions-route53.html
 - SSM: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
 - DynamoDB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+- SNS: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html
 - SQS: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html; SendMessage
   covers its batch form, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_AddPermission.html
 - Auto Scaling: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
@@ -110,6 +111,11 @@ def of_queue(action: str) -> Rule:
         yield Need(action, f"arn:aws:sqs:{made.region}:{ACCOUNT}:{name}")
 
     return rule
+
+
+def of_topic(made: Made) -> Iterator[Need]:
+    """Publishing to a topic; its key is used by SNS, with the rights of the caller."""
+    yield Need("sns:Publish", made.params["TopicArn"])
 
 
 def of_bucket(action: str) -> Rule:
@@ -421,6 +427,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ),
     ("service-quotas", "ListServiceQuotas"): of_nothing("servicequotas:ListServiceQuotas"),
     ("sqs", "GetQueueAttributes"): of_queue("sqs:GetQueueAttributes"),
+    ("sns", "Publish"): of_topic,
     ("sqs", "SendMessage"): of_queue("sqs:SendMessage"),
     ("sqs", "SendMessageBatch"): of_queue("sqs:SendMessage"),
     ("ssm", "CancelCommand"): of_nothing("ssm:CancelCommand"),

@@ -16,7 +16,7 @@ SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn test unit coverage docs package deploy destroy preflight local demo figures transfer bench-snapshots bench-launches clean
+.PHONY: help setup format check lint types imports shell cfn test unit coverage docs package deploy destroy preflight doctor local demo figures transfer bench-snapshots bench-launches clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ coverage: $(TEMPLATE) ## the tests, and how much of each package of the app they
 	$(call say,pytest with coverage)
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=json:build/coverage.json $(ARGS)
 	@$(BIN)/python -m tests.support.coverage_table build/coverage.json
+
+doctor: $(READY) ## whether the deployed STAGE=prod can do its work; CANARY=plan backs one up, JSON=1 for the document
+	@$(BIN)/python -m deploy.doctor
 
 local: $(TEMPLATE) ## an AWS on this machine with Farshore on it; AWS_PORT, API_PORT, CONTROL_PORT choose its ports
 	@exec $(BIN)/python -m stage

@@ -18,7 +18,8 @@ from local_cloud.lambda_.functions import FUNCTION_KEY
 from local_cloud.recognise import Target
 from local_cloud.wire import parse
 from stage import DR_REGION
-from tests.support.farshore import BEGIN, Document, Farshore, cold_functions, fresh_stage
+from tests.support.deployment import Deployment, Document
+from tests.support.farshore import BEGIN, cold_functions, fresh_stage
 
 Calls = Counter[str]
 """How many, by service:operation."""
@@ -74,8 +75,8 @@ def count_calls(root: Path) -> Counted:
     with cold_functions(), Cloud(root, start_at=BEGIN, signed=True) as cloud, fresh_stage(cloud) as app:
         ledger = Ledger()
         cloud.calls.on_call.append(ledger.see)
-        instance = app.launch(app="bench", Name="bench")
-        app.put_plan("bench", plan())
+        instance = app.run_instance(app="bench", Name="bench")
+        app.store_plan("bench", plan())
         tick, day, seconds = idle(app, ledger)
         work = Work(app, ledger, instance)
         work.do_all()
@@ -92,7 +93,7 @@ def plan() -> Document:
     return {"selection": {"tags": {"app": "bench"}}, "rules": [rule | each for each in rules]}
 
 
-def idle(app: Farshore, ledger: Ledger) -> tuple[Calls, Calls, float]:
+def idle(app: Deployment, ledger: Ledger) -> tuple[Calls, Calls, float]:
     """Let time pass with nothing due: the calls of a tick and of a day, the day's real seconds."""
     app.cloud.advance(2 * TICK)  # in which a new plan is looked at, swept, and put to sleep
     ledger.calls.clear()
@@ -108,7 +109,7 @@ def idle(app: Farshore, ledger: Ledger) -> tuple[Calls, Calls, float]:
 class Work:
     """Every kind of work, one job at a time; `counted` holds the calls of those done."""
 
-    app: Farshore
+    app: Deployment
     ledger: Ledger
     instance: str
     counted: dict[str, Calls] = field(default_factory=dict)
@@ -124,7 +125,7 @@ class Work:
         self.restore("restore of a file from S3", files, "primary", {"instance_id": self.instance})
         self.restore("restore of a file from off-site", files, "offsite", {"instance_id": self.instance})
         for rule in ("blocks", "files"):  # the newest point is never deleted
-            self.app.back_up("bench", rule)
+            self.app.make_point("bench", rule)
         self.delete("expire of a snapshot in 2 regions", blocks)
         self.delete("expire of a file in 3 vaults", files)
 

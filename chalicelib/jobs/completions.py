@@ -1,17 +1,20 @@
 """Finds the jobs that wait for what an AWS event says has ended, and pokes them.
 
 A job is found by the mark or tag on its artefact, or by its lock on the instance. An event about anything
-else pokes nothing, and a poke because of a forged event does no harm.
+else pokes nothing, and a poke because of a forged event does no harm. An event that was sent to see whether
+it arrives is recorded, and pokes nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.events import Subject
 from chalicelib.aws.queue import PokeQueue
 from chalicelib.aws.ssm import Ssm
 from chalicelib.catalog.recovery_point import TAG_JOB
+from chalicelib.catalog.store.examinations import ExaminationStore
 from chalicelib.jobs.claims import Claims, lock_of_instance
 from chalicelib.jobs.job import job_of_mark
 from chalicelib.observability import count, logger
@@ -25,6 +28,8 @@ class Completions:
     claims: Claims
     ssm: Ssm
     ec2: Callable[[str], Ec2]
+    examinations: ExaminationStore
+    now: Callable[[], datetime]
 
     def poke(self, found: Mapping[str, Iterable[Subject]]) -> set[str]:
         """Poke the jobs that the messages are about; one look-up for each kind of subject and region.
@@ -56,6 +61,14 @@ class Completions:
                 jobs = (job_of_mark(self.ssm.comment_of(command)) for command in ids)
             case "instance":
                 jobs = (self.claims.lock_holder(lock_of_instance(each)) for each in ids)
+            case "round trip":
+                jobs = self._arrived(region, ids)
             case _:
                 raise ValueError(f"no job waits for a {kind}")
         return (job for job in jobs if job)
+
+    def _arrived(self, region: str, tokens: Iterable[str]) -> Iterable[str]:
+        """Record that events of our own have arrived, of which no job waits for one."""
+        for token in tokens:
+            self.examinations.note_arrival(region, token, self.now())
+        return ()

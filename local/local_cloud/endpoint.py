@@ -8,9 +8,11 @@ protocol of the service. The endpoint knows nothing of services except EC2's buc
 import contextlib
 import logging
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from email.utils import formatdate
 from wsgiref.types import WSGIEnvironment
 
 from werkzeug.datastructures import Headers
@@ -171,7 +173,7 @@ class Endpoint:
         if effect.error:
             raise AwsError(effect.error.code, effect.error.message, effect.error.status)
         if not effect.lose:
-            return self._serve(target, environ, effect.behind)
+            return dated(self._serve(target, environ, effect.behind), effect.skew)
         with contextlib.suppress(AwsError):
             self._serve(target, environ, effect.behind)
         if isinstance(effect.lose, Error):
@@ -205,6 +207,13 @@ class Endpoint:
             return pass_on(target.service, environ)
         with lock_of(target.service):
             return handle(handler, call, target)
+
+
+def dated(answer: HttpAnswer, skew: timedelta | None) -> HttpAnswer:
+    """Return an answer with the time of AWS's clock, as every answer of AWS's has it."""
+    headers = list(answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers)
+    at = time.time() + (skew.total_seconds() if skew else 0.0)
+    return HttpAnswer(answer.status, [*headers, ("Date", formatdate(at, usegmt=True))], answer.body)
 
 
 def handle(handler: Handler, call: Call, target: Target) -> HttpAnswer:

@@ -8,7 +8,8 @@ import pytest
 
 from local_cloud.cloud import Cloud
 from stage import DR_BUCKET, HOME_BUCKET, open_stage
-from tests.support.farshore import Farshore, cold_functions
+from tests.support.deployment import Deployment
+from tests.support.farshore import cold_functions
 
 DR = {"kind": "s3", "region": "eu-west-1", "bucket": DR_BUCKET}
 FAR = {"kind": "libcloud", "provider": "local", "container": "farshore"}
@@ -30,7 +31,7 @@ def test_the_first_request_names_the_setting_that_is_wrong(
     with open_stage(cloud.root) as stage, cold_functions():
         away, home = stage.plans()
         cloud.deploy((away, replace(home, parameters={**home.parameters, "Vaults": json.dumps(vaults)})))
-        answer = Farshore(cloud, stage).ask("GET", "/plans")
+        answer = Deployment(cloud, stage).ask("GET", "/plans")
     assert answer.status == 500
     [fault] = answer.document["errors"]
     assert fault["pointer"] == f"/FARSHORE_VAULTS{field}"

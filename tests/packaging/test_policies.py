@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from chalicelib.aws.events import ROUND_TRIP_SOURCE
+from chalicelib.catalog.store.examinations import PARTITION
+
 ROLES = ("ApiHandlerRole", "TickRole", "AdvanceJobsRole", "CompletionsRole", "LaunchesRole")
 # Actions for which AWS knows no resource, so that only "*" can stand there.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
@@ -16,6 +19,7 @@ WITHOUT_RESOURCE = frozenset(
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeAutoScalingInstances",
         "autoscaling:DescribeLifecycleHooks",
+        "cloudwatch:GetMetricData",
         "ec2:DescribeAddresses",
         "ec2:DescribeAvailabilityZones",
         "ec2:DescribeInstanceTypeOfferings",
@@ -28,6 +32,11 @@ WITHOUT_RESOURCE = frozenset(
         "ec2:DescribeVolumes",
         "elasticloadbalancing:DescribeTargetHealth",
         "elasticloadbalancing:DescribeTargetGroups",
+        "events:ListRuleNamesByTarget",
+        "lambda:GetAccountSettings",
+        "lambda:ListEventSourceMappings",
+        "servicequotas:ListAWSDefaultServiceQuotas",
+        "servicequotas:ListServiceQuotas",
         "ssm:CancelCommand",
         "ssm:DescribeInstanceInformation",
         "ssm:GetCommandInvocation",
@@ -88,8 +97,29 @@ def test_only_the_worker_changes_what_is_protected(template: Mapping[str, Any]) 
             for action in statement["Action"]
             if action not in WITHOUT_RESOURCE and action.partition(":")[0] not in ("logs", "dynamodb", "sqs")
         }
-        looks = {"s3:ListBucket", "route53:GetHostedZone"}
-        assert beyond <= looks, "to look is to change nothing"
+        looks = {
+            "events:DescribeRule",
+            "kms:DescribeKey",
+            "route53:GetHostedZone",
+            "s3:GetBucketPublicAccessBlock",
+            "s3:GetBucketVersioning",
+            "s3:GetEncryptionConfiguration",
+            "s3:ListBucket",
+            "secretsmanager:DescribeSecret",
+        }
+        assert beyond - {"events:PutEvents"} <= looks, "to look is to change nothing"
+
+
+def test_only_events_of_our_own_are_sent(template: Mapping[str, Any]) -> None:
+    (sending,) = allowing(template, "ApiHandlerRole", "events:PutEvents")
+    assert sending["Condition"] == {"StringEquals": {"events:source": ROUND_TRIP_SOURCE}}
+
+
+def test_the_function_that_hears_of_completions_writes_only_that_events_have_arrived(
+    template: Mapping[str, Any],
+) -> None:
+    (writing,) = allowing(template, "CompletionsRole", "dynamodb:UpdateItem")
+    assert writing["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [PARTITION]}}
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,12 @@ UNSEEN = (
         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html",
     ),
     Unseen(
+        "LookAtKeys",
+        ("APIHandler",),
+        ("kms:DescribeKey",),
+        "asks about the keys that vaults or buckets name; those of the story name none",
+    ),
+    Unseen(
         "GrantsForEbs",
         ("AdvanceJobs",),
         ("kms:CreateGrant",),

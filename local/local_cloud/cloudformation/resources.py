@@ -273,6 +273,7 @@ def connect(workshop: Workshop, place: StackPlace, function: Function, event: Pr
                 batch_size=int(properties.get("BatchSize", 10)),
                 window=timedelta(seconds=int(properties.get("MaximumBatchingWindowInSeconds", 0))),
                 reports_failures="ReportBatchItemFailures" in properties.get("FunctionResponseTypes", ()),
+                most_at_once=properties.get("ScalingConfig", {}).get("MaximumConcurrency"),
             )
             workshop.queues.connect(mapping)
         case other:

@@ -16,7 +16,7 @@ SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn test unit coverage docs package deploy destroy preflight doctor local demo figures transfer bench-snapshots bench-launches clean
+.PHONY: help setup format check lint types imports shell cfn policies test unit coverage docs package deploy destroy preflight doctor local demo figures transfer bench-snapshots bench-launches clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ format: $(READY) ## write the code the way the formatter wants it
 	@$(BIN)/ruff format $(CODE)
 	@$(BIN)/ruff check --fix $(CODE)
 
-check: lint types imports shell cfn test ## everything that must hold before a commit
+check: lint types imports shell cfn policies test ## everything that must hold before a commit
 
 lint: $(READY) ## format and style
 	$(call say,ruff)
@@ -64,6 +64,10 @@ shell: $(READY) ## the shell scripts
 cfn: $(TEMPLATE) ## the packaged template and the DR region's
 	$(call say,cfn-lint)
 	@$(BIN)/cfn-lint $(TEMPLATE) .chalice/dr-region.yaml deploy/region.yaml
+
+policies: $(TEMPLATE) ## the policies: their grammar, and what AWS knows of actions, resources and keys
+	$(call say,parliament and the service authorization reference)
+	@$(BIN)/python -m tests.policies.lint
 
 test: $(TEMPLATE) ## the tests, in parallel; ARGS="-k words" picks some
 	$(call say,pytest)

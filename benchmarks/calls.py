@@ -23,7 +23,7 @@ from tests.support.farshore import BEGIN, cold_functions, fresh_stage
 
 Calls = Counter[str]
 """How many, by service:operation."""
-WORKER, HELPERS = "AdvanceJobs", ("Completions", "instance")
+WORKERS, HELPERS = ("AdvanceJobs", "AdvanceDeletions"), ("Completions", "instance")
 TICK = timedelta(minutes=5)
 NEVER = "cron(0 0 1 1 ? 2199)"
 SCRIPTS = {
@@ -35,29 +35,29 @@ SCRIPTS = {
 
 @dataclass
 class Ledger:
-    """Calls by who made them: a function, `instance`, or for the worker the job it was at."""
+    """Calls by who made them: a function, `instance`, or for a worker the job it was at."""
 
     calls: dict[str, Calls] = field(default_factory=dict)
-    job: str = WORKER
+    jobs: dict[str, str] = field(default_factory=dict)
 
     def see(self, target: Target, environ: WSGIEnvironment, function: str | None) -> None:
         """Enter a call; what is not signed with the functions' key is no call of Farshore's."""
         if target.access_key != FUNCTION_KEY:
             return
         by = function.partition("-")[2] if function else "instance"
-        if by == WORKER:
+        if by in WORKERS:
             if target.operation == "UpdateItem":
-                self._follow(parse(target, environ)["Key"]["pk"]["S"])
-            by = self.job
+                self._follow(by, parse(target, environ)["Key"]["pk"]["S"])
+            by = self.jobs.get(by, by)
         self.calls.setdefault(by, Counter())[f"{target.service}:{target.operation}"] += 1
 
     def of(self, *names: str) -> Calls:
         """Add up the calls made under these names."""
         return sum((self.calls.get(name, Counter()) for name in names), Calls())
 
-    def _follow(self, key: str) -> None:
+    def _follow(self, worker: str, key: str) -> None:
         if key.startswith("job#"):
-            self.job = key.removeprefix("job#")
+            self.jobs[worker] = key.removeprefix("job#")
 
 
 @dataclass(frozen=True, slots=True)

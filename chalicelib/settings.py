@@ -167,6 +167,13 @@ class Settings(Declared):
     jobs_queue_url: Annotated[
         Text, Field(alias="FARSHORE_JOBS_QUEUE_URL", description="the queue of jobs; the stack sets it")
     ]
+    deletions_queue_url: Annotated[
+        Text,
+        Field(
+            alias="FARSHORE_DELETIONS_QUEUE_URL",
+            description="the queue of jobs that delete; the stack sets it",
+        ),
+    ]
     home_region: Annotated[
         Region,
         Field(

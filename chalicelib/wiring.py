@@ -37,6 +37,7 @@ from chalicelib.backup.termination_requests import TerminationRequests
 from chalicelib.backup.terminations import Termination
 from chalicelib.backup.tick import BackupTick
 from chalicelib.catalog.location import CATALOG, Location
+from chalicelib.catalog.recovery_point import TAG_DEPLOYMENT
 from chalicelib.catalog.store import PlanStore, PointStore, Table
 from chalicelib.catalog.store.examinations import ExaminationStore
 from chalicelib.catalog.store.findings import FindingStore
@@ -65,6 +66,7 @@ from chalicelib.jobs.instance_events import InstanceEvents
 from chalicelib.jobs.job import AnyJob, JobKind
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
+from chalicelib.jobs.queues import JobQueue, queue_of
 from chalicelib.jobs.store import JobStore, JobTypes
 from chalicelib.jobs.tick import DuePokes, Tick, TickPart
 from chalicelib.jobs.work import launch_id
@@ -119,6 +121,7 @@ class Farshore:
         self.settings = settings
         self.now = utc_now
         self._clients = Clients(settings.home_region)
+        self._own = {TAG_DEPLOYMENT: settings.deployment}
         self._vaults: dict[str, Vault] = {}
         self._ec2: dict[str, Ec2] = {}
 
@@ -179,8 +182,12 @@ class Farshore:
 
     @cached_property
     def queue(self) -> PokeQueue:
-        """The jobs queue."""
-        return PokeQueue(self._clients.sqs(), self.settings.jobs_queue_url)
+        """The queues of jobs."""
+        urls: dict[str, str] = {
+            JobQueue.JOBS: self.settings.jobs_queue_url,
+            JobQueue.DELETIONS: self.settings.deletions_queue_url,
+        }
+        return PokeQueue(self._clients.sqs(), urls, queue_of)
 
     @cached_property
     def ssm(self) -> Ssm:
@@ -196,7 +203,10 @@ class Farshore:
         """EC2 of a region."""
         if region not in self._ec2:
             self._ec2[region] = Ec2(
-                self._clients.ec2(region), region, unretried=self._clients.ec2(region, retries=False)
+                self._clients.ec2(region),
+                region,
+                unretried=self._clients.ec2(region, retries=False),
+                own=self._own,
             )
         return self._ec2[region]
 
@@ -230,6 +240,7 @@ class Farshore:
                     config.region,
                     config.kms_key,
                     unretried=self._clients.s3(config.region, retries=False),
+                    own=self._own,
                 )
             case OffsiteVaultConfig():
                 from chalicelib.vaults.offsite import open_offsite
@@ -361,7 +372,8 @@ class Farshore:
     def launching_ec2(self) -> Ec2Launch:
         """EC2 of the home region, as far as instances are launched."""
         region, clients = self.settings.home_region, self._clients
-        return Ec2Launch(clients.ec2(region), region, unretried=clients.ec2(region, retries=False))
+        unretried = clients.ec2(region, retries=False)
+        return Ec2Launch(clients.ec2(region), region, unretried=unretried, own=self._own)
 
     @cached_property
     def artefacts(self) -> ArtefactStore:

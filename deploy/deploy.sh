@@ -120,6 +120,8 @@ parameters() {
     [[ ! ${!variable+set} ]] || printf '%s\n' "$name=${!variable}"
   done <<'LIST'
 VaultKeyArn VAULT_KEY
+SecretKeyArns SECRET_KEYS
+CommandTag COMMAND_TAG
 AlarmEmail ALARM_EMAIL
 AlarmTopicArn ALARM_TOPIC
 Grace GRACE

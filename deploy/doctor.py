@@ -250,7 +250,9 @@ def row(check: str, state: str, reason: str, remedy: str | None, *, coloured: bo
     shown = f"\033[{COLOURS[state]}m{state:<8}\033[0m" if coloured else f"{state:<8}"
     indent = " " * (LABEL + 9)
     text = [reason, *([f"-> {remedy}"] if remedy else [])]
-    lines = [line for part in text for line in textwrap.wrap(part, WIDTH - len(indent))]
+    lines = [
+        line for part in text for line in textwrap.wrap(part, WIDTH - len(indent), break_on_hyphens=False)
+    ]
     yield f"{check:<{LABEL}}{shown} {lines[0] if lines else ''}"
     yield from (f"{indent}{line}" for line in lines[1:])
 

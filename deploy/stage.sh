@@ -2,8 +2,8 @@
 # What deploy.sh and destroy.sh share: the settings of a stage, commands that are shown before they run, stacks.
 # They run with bash 3.2 and later, from the checkout's own folder.
 
-VARIABLES=" REGION VAULT_BUCKET VAULTS VAULT_KEY ALARM_EMAIL ALARM_TOPIC GRACE COPY_SLOTS REQUEST_BUCKETS JOB_WORKERS \
-RESERVE_CONCURRENCY LOG_LEVEL STACK "
+VARIABLES=" REGION VAULT_BUCKET VAULTS VAULT_KEY SECRET_KEYS COMMAND_TAG ALARM_EMAIL ALARM_TOPIC GRACE COPY_SLOTS \
+REQUEST_BUCKETS JOB_WORKERS RESERVE_CONCURRENCY LOG_LEVEL STACK "
 PYTHON=${PYTHON:-.venv/bin/python}
 exec 3>&2                  # where commands are shown, whatever becomes of their own output
 PATH="$PATH:$PWD/.venv/bin" # for the AWS command line, where none is installed

@@ -30,6 +30,7 @@ STACK = {
     "AWS_REGION": "eu-central-1",
     "FARSHORE_VAULT_BUCKET": "farshore-home",
     "FARSHORE_OTHER_BUCKETS": "arn:aws:s3:::farshore-dr,arn:aws:s3:::b-two",
+    "FARSHORE_DELETIONS_QUEUE_URL": "d",
 }
 
 
@@ -157,6 +158,7 @@ def test_every_missing_variable_is_named_at_once() -> None:
     pointers = [problem.pointer for problem in refused.value.problems]
     assert pointers == [
         "/AWS_REGION",
+        "/FARSHORE_DELETIONS_QUEUE_URL",
         "/FARSHORE_JOBS_QUEUE_URL",
         "/FARSHORE_TABLE",
         "/FARSHORE_VAULT_BUCKET",

@@ -10,9 +10,10 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from email.utils import formatdate
+from functools import lru_cache
 from wsgiref.types import WSGIEnvironment
 
 from werkzeug.datastructures import Headers
@@ -211,9 +212,15 @@ class Endpoint:
 
 def dated(answer: HttpAnswer, skew: timedelta | None) -> HttpAnswer:
     """Return an answer with the time of AWS's clock, as every answer of AWS's has it."""
-    headers = list(answer.headers.items() if isinstance(answer.headers, Mapping) else answer.headers)
-    at = time.time() + (skew.total_seconds() if skew else 0.0)
-    return HttpAnswer(answer.status, [*headers, ("Date", formatdate(at, usegmt=True))], answer.body)
+    date = ("Date", http_date(int(time.time() + (skew.total_seconds() if skew else 0.0))))
+    headers = answer.headers if isinstance(answer.headers, list) else list(answer.headers.items())
+    return HttpAnswer(answer.status, [*headers, date], answer.body)
+
+
+@lru_cache(2)
+def http_date(second: int) -> str:
+    """Return a time as HTTP writes it."""
+    return formatdate(second, usegmt=True)
 
 
 def handle(handler: Handler, call: Call, target: Target) -> HttpAnswer:

@@ -319,16 +319,16 @@ def test_a_queue_that_feeds_no_function_is_found_and_so_are_its_old_messages(tic
     [mapping] = [
         each
         for each in functions.list_event_source_mappings()["EventSourceMappings"]
-        if each["EventSourceArn"].endswith("-jobs")
+        if each["EventSourceArn"].endswith("-deletions")
     ]
     functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     reason, remedy = only(ticked, "queues", "failed")
-    assert reason == "queue jobs feeds no function: its event source mapping is Disabled"
+    assert reason == "queue deletions feeds no function: its event source mapping is Disabled"
     assert remedy == "aws lambda update-event-source-mapping --enabled"
     ticked.ask("POST", "/inventory", {}, status=202)
     ticked.pass_time(minutes=20)
     reason, _ = only(ticked, "queues", "failed")
-    assert "queue jobs: its oldest message waits for 20 minutes" in reason
+    assert "queue deletions: its oldest message waits for 20 minutes" in reason
 
 
 def test_dead_letters_are_found(ticked: Deployment) -> None:

@@ -9,11 +9,13 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from chalicelib.settings import read_settings
+from deploy.preflight import OTHER_FUNCTIONS
 
 DR_REGION = Path(__file__).parents[2] / ".chalice" / "dr-region.yaml"
-FUNCTIONS = ("APIHandler", "Tick", "AdvanceJobs", "Completions", "Launches")
+FUNCTIONS = ("APIHandler", "Tick", "AdvanceJobs", "AdvanceDeletions", "Completions", "Launches")
 CONSUMERS = (
     ("AdvanceJobs", "AdvanceJobsSqsEventSource", "JobsQueue"),
+    ("AdvanceDeletions", "AdvanceDeletionsSqsEventSource", "DeletionsQueue"),
     ("Completions", "CompletionsSqsEventSource", "EventsQueue"),
     ("Launches", "LaunchesSqsEventSource", "LaunchesQueue"),
 )
@@ -49,10 +51,10 @@ def test_lambda_lets_a_job_poke_itself_for_longer_than_any_loop_and_nothing_else
 ) -> None:
     # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
     may_loop = [name for name in FUNCTIONS if properties(template, name).get("RecursiveLoop") == "Allow"]
-    assert may_loop == ["AdvanceJobs"]
+    assert may_loop == ["AdvanceJobs", "AdvanceDeletions"]
 
 
-@pytest.mark.parametrize("queue", ["JobsQueue", "EventsQueue"])
+@pytest.mark.parametrize("queue", ["JobsQueue", "DeletionsQueue", "EventsQueue"])
 def test_what_fails_again_and_again_is_kept_and_alarms(template: Mapping[str, Any], queue: str) -> None:
     (dead, attribute) = properties(template, queue)["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"]
     assert attribute == "Arn"
@@ -173,12 +175,16 @@ def test_the_api_is_throttled_below_what_its_functions_share_and_logs_who_calls(
 
 def test_jobs_leave_concurrency_to_the_api_and_the_tick(template: Mapping[str, Any]) -> None:
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
-    for function, source, _ in CONSUMERS:
-        scaling = properties(template, function)["Events"][source]["Properties"]["ScalingConfig"]
-        assert scaling["MaximumConcurrency"] in ({"Ref": "JobWorkers"}, 5)
+    bounds = [
+        properties(template, function)["Events"][source]["Properties"]["ScalingConfig"]["MaximumConcurrency"]
+        for function, source, _ in CONSUMERS
+    ]
+    assert {"Ref": "JobWorkers"} in bounds
+    fixed = sum(bound for bound in bounds if isinstance(bound, int))
+    assert fixed + 2 == OTHER_FUNCTIONS, "preflight counts on it"
     workers = template["Parameters"]["JobWorkers"]
     assert workers["MinValue"] >= 2, "AWS takes no smaller one"
-    assert workers["Default"] + 2 * 5 < 100
+    assert workers["MaxValue"] + fixed < 1000, "the concurrency of an account, unless it was raised"
 
 
 def test_reserving_concurrency_is_asked_for_as_small_accounts_cannot(template: Mapping[str, Any]) -> None:

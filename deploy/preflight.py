@@ -25,7 +25,7 @@ from chalicelib.vaults.offsite import open_offsite
 from deploy.deployment import Deployment, Finding
 
 Client = Callable[[str, str], Any]
-# The functions beside the workers: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+# What the template lets the other functions run at once, and one each for the API and the tick.
 OTHER_FUNCTIONS = 17
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 UNRESERVED, RESERVED = 100, 11

@@ -9,12 +9,12 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 import json
 import sys
 from functools import cache
-from typing import IO, Any, cast
-
-from aws_lambda_powertools import Logger, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from chalicelib.masking import mask
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger
 
 SERVICE = "farshore"
 NAMESPACE = "Farshore"
@@ -31,8 +31,10 @@ class _Stdout:
 
 
 @cache
-def logger() -> Logger:
+def logger() -> "Logger":
     """Return the process's logger; put facts into `extra` or `append_keys`, not into the message."""
+    from aws_lambda_powertools import Logger  # late: most events log nothing
+
     return Logger(
         service=SERVICE,
         stream=cast("IO[str]", _Stdout()),
@@ -60,6 +62,9 @@ def _masked(value: Any) -> Any:
 
 def count(name: str, value: float = 1, **dimensions: str) -> None:
     """Count an event. Dimensions split the metric, so they should have few different values."""
+    from aws_lambda_powertools import single_metric
+    from aws_lambda_powertools.metrics import MetricUnit
+
     with single_metric(
         name=name,
         unit=MetricUnit.Count,

@@ -223,6 +223,11 @@ def test_every_module_has_bytecode_that_the_runtime_takes_unchecked(unpacked: Pa
         assert compiled.read_bytes()[:8] == MAGIC_OF_3_13 + UNCHECKED_HASH
 
 
+def test_the_template_is_as_small_as_cloudformation_takes_from_a_bucket() -> None:
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+    assert (PACKAGE / "sam.json").stat().st_size <= 1_000_000
+
+
 def test_the_zip_is_small_and_its_entries_have_one_time_and_mode() -> None:
     assert ZIP.stat().st_size <= LARGEST_BYTES
     with zipfile.ZipFile(ZIP) as archive:

@@ -7,35 +7,40 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WHEELS := $(VENV)/wheels
+LAMBDA := $(VENV)/lambda
+DEPENDENCIES := build/.dependencies
 TEMPLATE := build/package/sam.json
-CODE := app.py chalicelib local tests docs $(wildcard demo benchmarks deploy)
-SOURCES := app.py $(shell find chalicelib -type f -not -name '*.pyc') $(wildcard .chalice/*.json) requirements.txt
+CODE := app.py chalicelib lambda_package local tests docs $(wildcard demo benchmarks deploy)
+SOURCES := app.py $(shell find chalicelib -type f -not -name '*.pyc') $(wildcard .chalice/*.json)
 UNIT := tests/plans tests/jobs tests/backup tests/retention tests/replication tests/recovery tests/inventory tests/test_settings.py
 SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn policies test unit coverage docs package deploy destroy preflight doctor local demo figures transfer bench-snapshots bench-launches clean
+.PHONY: help setup format check lint types imports shell cfn policies test unit coverage docs package lock deploy destroy preflight doctor local demo figures transfer bench-snapshots bench-launches clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything a checkout needs
 
-$(READY): requirements.txt requirements-dev.txt
+$(READY): requirements.txt requirements-dev.txt requirements.lock lambda_package/compiler/package-lock.json
 	$(call say,setting up $(VENV): once and about a minute)
 	$(call say,1 of 3: a virtual environment)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Farshore needs Python 3.11 or newer")'
 	@$(PYTHON) -m venv $(VENV)
 	$(call say,2 of 3: the packages of requirements-dev.txt)
 	@rm -f $(VENV)/.failed
-	@{ $(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt || touch $(VENV)/.failed; } | \
+	@sed 's/ --hash.*//' requirements.lock > $(VENV)/constraints.txt
+	@{ $(BIN)/pip install --disable-pip-version-check -c $(VENV)/constraints.txt -r requirements-dev.txt || touch $(VENV)/.failed; } | \
 	  awk '/^Collecting/ && ++n % 20 == 0 {print "  " n " found"; fflush()} \
 	    /^Installing/ {print "  " n " found; installing them"; fflush()}' >&2
 	@test ! -e $(VENV)/.failed && $(BIN)/pip check --disable-pip-version-check >&2
-	$(call say,3 of 3: the wheels that go to Lambda)
-	@$(BIN)/pip download --quiet --disable-pip-version-check --dest $(WHEELS) -r requirements.txt
+	$(call say,3 of 3: the wheels that go to Lambda and the compiler of their bytecode)
+	@rm -rf $(LAMBDA) && mkdir -p $(LAMBDA)/compiler
+	@$(BIN)/python -m lambda_package download $(LAMBDA)
+	@cp lambda_package/compiler/package*.json $(LAMBDA)/compiler
+	@cd $(LAMBDA)/compiler && PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2
 	@touch $@
 
 format: $(READY) ## write the code the way the formatter wants it
@@ -77,14 +82,19 @@ docs: $(READY) ## write the tables of keys and the editors' schema from the decl
 	@$(BIN)/python -m docs.write
 
 package: $(TEMPLATE) ## the template and the zip that are deployed, in build/package; needs no network
-	@ls -l $(<D) | awk 'NR > 1 {printf "  $(<D)/%-16s %6.2f MB\n", $$NF, $$5 / 1e6}'
+	@ls -l $(<D)/sam.json $(<D)/deployment.zip | awk '{printf "  %-30s %6.2f MB\n", $$NF, $$5 / 1e6}'
 
-# Chalice asks for a region that nothing in the template depends on.
-$(TEMPLATE): $(READY) $(SOURCES)
-	$(call say,packaging)
-	@rm -rf .chalice/deployments
-	@AWS_DEFAULT_REGION=us-east-1 PIP_NO_INDEX=1 PIP_FIND_LINKS=$(abspath $(WHEELS)) \
-	  $(BIN)/chalice package --stage prod --merge-template .chalice/resources.json $(@D) >&2
+lock: $(READY) ## pin anew what the zip carries, from requirements.txt
+	@$(BIN)/python -m lambda_package lock $(LAMBDA)
+
+$(DEPENDENCIES): $(READY) requirements.lock $(wildcard lambda_package/*.py lambda_package/compiler/*)
+	$(call say,packaging: the dependencies)
+	@$(BIN)/python -m lambda_package dependencies $(LAMBDA)
+	@touch $@
+
+$(TEMPLATE): $(DEPENDENCIES) $(SOURCES)
+	$(call say,packaging: the app)
+	@$(BIN)/python -m lambda_package package $(LAMBDA)
 
 # Settings come from deploy/STAGE.env; what is set on the command line takes precedence.
 preflight: $(READY) ## whether STAGE=prod can be deployed: settings, names, secrets, quotas; nothing is made
@@ -109,7 +119,7 @@ doctor: $(READY) ## whether the deployed STAGE=prod can do its work; CANARY=plan
 	@$(BIN)/python -m deploy.doctor
 
 local: $(TEMPLATE) ## an AWS on this machine with Farshore on it; AWS_PORT, API_PORT, CONTROL_PORT choose its ports
-	@exec $(BIN)/python -m stage
+	@exec $(BIN)/python -P -m stage
 
 demo: $(TEMPLATE) ## the whole story on the local cloud; JSON=1 for one document on standard output
 	@exec $(BIN)/python -m demo

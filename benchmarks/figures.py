@@ -71,9 +71,10 @@ def lines(figures: Mapping[str, Any]) -> Iterator[str]:
     yield "\nLines"
     for package, lengths in figures["code"].items():
         yield from lengthy(package, lengths)
-    yield "\nCold import of each handler, and the package"
+    yield "\nCold start of each function, beside boto3 and its first EC2 client; and the package"
     for each in figures["handlers"]:
-        yield f"  {each['handler']:<46} {each['import_seconds']:6.2f} s {each['peak_mib']:7.1f} MiB at most"
+        seconds, ratio, peak = each["start_seconds"], each["ratio"], each["peak_mib"]
+        yield f"  {each['handler']:<46} {seconds:6.2f} s, {ratio:.2f} x {peak:7.1f} MiB at most"
     yield f"  {start_up.ZIP.name:<46} {figures['package_bytes'] / 1e6:6.2f} MB"
 
 

@@ -1,75 +1,110 @@
-"""How long a packaged handler takes to import and how much memory it then has used, as in a cold start.
+"""How long a cold start of each packaged function takes, and how much memory it then has used.
 
-Each import runs in a fresh interpreter that sees the unpacked zip and what Lambda's runtime brings along,
-nothing else. The zip's modules are compiled as they are imported, as they are on Lambda.
+A start is the import of the handler, the settings, the table's client, and what the function builds for its
+first event, in a fresh interpreter of the runtime's version that sees the unpacked zip and nothing else. The
+import of boto3 and its first EC2 client are measured in the same run, to compare. Times are the processor's:
+work beside it counts little.
 """
 
-import importlib
 import subprocess
-import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from local_cloud.cloudformation.template import read_template
+from lambda_package.interpreter import find_interpreter
+from lambda_package.target import RUNTIME
 from stage import HOME_TEMPLATE
-from tests.packaging.test_handlers import RUNTIME
 
 ZIP = HOME_TEMPLATE.with_name("deployment.zip")
-RUNS = 5
+RUNS = 7
+MEASURE = "import boto3\nboto3.Session(region_name='eu-central-1').client('ec2')"
+FIRST_USE: Mapping[str, str] = {
+    "app.app": "farshore().plans",
+    "chalicelib.triggers.schedules.tick": "farshore().tick",
+    "chalicelib.triggers.queues.advance_jobs": "farshore().engine.handlers['backup', 'snapshot']",
+    "chalicelib.triggers.completions.completions": "farshore().completions",
+    "chalicelib.triggers.launches.launches": "farshore().instance_events",
+}
+"""What each handler builds for its first event."""
+
+ENVIRONMENT = {
+    "AWS_REGION": "eu-central-1",
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "FARSHORE_STAGE": "prod",
+    "FARSHORE_TABLE": "table",
+    "FARSHORE_JOBS_QUEUE_URL": "https://queue.invalid",
+    "FARSHORE_VAULTS": '{"primary": {"kind": "s3", "region": "eu-central-1", "bucket": "home"}}',
+}
 # Linux keeps the peak of a process's own memory here; ru_maxrss would begin with its parent's (proc(5)).
 PROGRAM = """
-import importlib, re, sys, time
-sys.path[:0] = sys.argv[2:]
-module, _, name = sys.argv[1].rpartition(".")
-start = time.perf_counter()
-getattr(importlib.import_module(module), name)
-seconds = time.perf_counter() - start
+import re, sys, time
+sys.path.insert(0, sys.argv[1])
+start = time.process_time()
+exec(sys.argv[2])
+seconds = time.process_time() - start
 print(seconds, re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
 
 @dataclass(frozen=True, slots=True)
 class StartUp:
-    """The median of several cold imports of one handler."""
+    """The medians of several cold starts of one handler; `ratio` is to boto3 and its first client."""
 
     handler: str
-    import_seconds: float
+    start_seconds: float
+    ratio: float
     peak_mib: float
 
 
 def measure_handlers() -> list[StartUp]:
-    """Measure every handler that the packaged template names."""
-    resources = read_template(HOME_TEMPLATE)["Resources"].values()
-    handlers = [
-        each["Properties"]["Handler"] for each in resources if each["Type"] == "AWS::Serverless::Function"
-    ]
-    with tempfile.TemporaryDirectory() as scratch:
-        task, runtime = Path(scratch, "task"), Path(scratch, "runtime")
+    """Measure every handler.
+
+    Raises:
+        RuntimeError: this machine has no Python that loads the zip.
+    """
+    python = find_interpreter()
+    if python is None:
+        raise RuntimeError(f"the zip is for {RUNTIME}, not on this machine; LAMBDA_PYTHON can name one")
+    programs = {"": MEASURE} | {handler: start_of(handler) for handler in FIRST_USE}
+    with tempfile.TemporaryDirectory() as task:
         with zipfile.ZipFile(ZIP) as archive:
             archive.extractall(task)
-        link_runtime(runtime)
-        return [measure(handler, task, runtime) for handler in handlers]
+        rounds = [
+            {handler: run(python, task, program) for handler, program in programs.items()}
+            for _ in range(RUNS)
+        ]
+    measure = median(each[""][0] for each in rounds)
+    return [
+        StartUp(
+            handler,
+            start_seconds=round(seconds := median(each[handler][0] for each in rounds), 3),
+            ratio=round(seconds / measure, 2),
+            peak_mib=round(median(each[handler][1] for each in rounds) / 1024, 1),
+        )
+        for handler in FIRST_USE
+    ]
 
 
-def link_runtime(folder: Path) -> None:
-    """Put what Lambda's runtime brings along into a folder."""
-    folder.mkdir()
-    for name in RUNTIME:
-        origin = Path(importlib.import_module(name).__file__ or "")
-        source = origin.parent if origin.name == "__init__.py" else origin
-        (folder / source.name).symlink_to(source)
-
-
-def measure(handler: str, *folders: Path) -> StartUp:
-    """Import a handler again and again, each time in a fresh interpreter."""
-    command = [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, handler, *map(str, folders)]
-    ended = [subprocess.run(command, capture_output=True, text=True, env={}, check=True) for _ in range(RUNS)]
-    runs = [each.stdout.split() for each in ended]
-    return StartUp(
-        handler,
-        import_seconds=round(median(float(seconds) for seconds, _ in runs), 3),
-        peak_mib=round(median(int(kib) for _, kib in runs) / 1024, 1),
+def start_of(handler: str) -> str:
+    """Return the program of a function's cold start."""
+    module = handler.rpartition(".")[0]
+    return "\n".join(
+        [
+            f"import {module}",
+            "from chalicelib.wiring import farshore",
+            "farshore().table.client.meta",
+            FIRST_USE[handler],
+        ]
     )
+
+
+def run(python: Path, folder: str, program: str) -> tuple[float, int]:
+    """Return the processor's seconds of a program and the KiB at its peak."""
+    command = [str(python), "-I", "-S", "-B", "-c", PROGRAM, folder, program]
+    ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    seconds, peak = ended.stdout.split()
+    return float(seconds), int(peak)

@@ -11,12 +11,12 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, Any, cast
-
-from aws_lambda_powertools import Logger, single_metric
-from aws_lambda_powertools.metrics import MetricUnit
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from chalicelib.masking import mask
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools import Logger
 
 SERVICE = "farshore"
 NAMESPACE = "Farshore"
@@ -33,8 +33,10 @@ class _Stdout:
 
 
 @cache
-def logger() -> Logger:
+def logger() -> "Logger":
     """Return the process's logger; put facts into `extra` or `append_keys`, not into the message."""
+    from aws_lambda_powertools import Logger  # late: most events log nothing
+
     return Logger(
         service=SERVICE,
         stream=cast("IO[str]", _Stdout()),
@@ -114,6 +116,9 @@ def count(metric: Metric, value: float = 1, **facts: str) -> None:
         KeyError: a dimension of the metric is missing.
     """
     split = {name: facts.pop(name) for name in metric.dimensions}
+    from aws_lambda_powertools import single_metric
+    from aws_lambda_powertools.metrics import MetricUnit
+
     with single_metric(
         name=metric.name,
         unit=MetricUnit.Count,

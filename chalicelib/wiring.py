@@ -1,106 +1,34 @@
 """Builds Farshore from its parts; no other module knows which part needs which.
 
 It is built once per process, when a handler first needs it; AWS clients and off-site drivers are made when
-they are first used.
+they are first used. A capability is imported with the first part of it that is built: no function needs all
+of them, and each costs its cold start.
 """
+
+from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
-from chalicelib.aws.autoscaling import AutoScaling
-from chalicelib.aws.buckets import Buckets
 from chalicelib.aws.clients import Clients
 from chalicelib.aws.ec2 import Ec2
-from chalicelib.aws.ec2_launch import Ec2Launch
-from chalicelib.aws.ec2_network import Ec2Network
-from chalicelib.aws.elbv2 import TargetGroups
-from chalicelib.aws.event_bus import EventBus
-from chalicelib.aws.kms import Kms
-from chalicelib.aws.lambda_account import LambdaAccount
-from chalicelib.aws.metrics import Metrics
-from chalicelib.aws.prerequisites import Prerequisites
 from chalicelib.aws.queue import PokeQueue
-from chalicelib.aws.queue_state import Queues
-from chalicelib.aws.route53 import Route53
-from chalicelib.aws.secrets import Secrets
-from chalicelib.aws.service_quotas import ServiceQuotas
-from chalicelib.aws.ssm import Ssm
-from chalicelib.aws.sts import Sts
-from chalicelib.aws.topic import Topic
-from chalicelib.backup.due_backups import Deployment, covered_by
-from chalicelib.backup.first_backups import FirstBackups
-from chalicelib.backup.opener import BackupOpener
-from chalicelib.backup.requests import BackupRequests
-from chalicelib.backup.service_scripts import ServiceBackup
-from chalicelib.backup.snapshots import SnapshotBackup
-from chalicelib.backup.termination_requests import TerminationRequests
-from chalicelib.backup.terminations import Termination
-from chalicelib.backup.tick import BackupTick
 from chalicelib.catalog.location import CATALOG, Location
 from chalicelib.catalog.recovery_point import TAG_DEPLOYMENT
 from chalicelib.catalog.store import PlanStore, PointStore, Table
-from chalicelib.catalog.store.examinations import ExaminationStore
-from chalicelib.catalog.store.findings import FindingStore
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.launching import LaunchingStore
-from chalicelib.catalog.store.notices import NoticeStore
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
-from chalicelib.insight.doctor_looks import Doctor, StageWorld
-from chalicelib.insight.doctor_view import StageFacts
-from chalicelib.insight.examinations import Examinations
-from chalicelib.insight.known_names import KnownNames
-from chalicelib.insight.lists import Lists
-from chalicelib.insight.plan_hooks import PlanHooks
-from chalicelib.insight.readiness_pages import ReadinessPages, World
-from chalicelib.insight.rpo_watch import RpoWatch
-from chalicelib.insight.service_pages import ServicePages
-from chalicelib.insight.vault_probe import VaultProbe
-from chalicelib.inventory.due_inventories import Inventories
-from chalicelib.inventory.inventory import Inventory
-from chalicelib.inventory.places import SurveyedWorld, Surveys
-from chalicelib.jobs.claims import Claims
-from chalicelib.jobs.completions import Completions
-from chalicelib.jobs.engine import Engine
-from chalicelib.jobs.handler import Handlers
-from chalicelib.jobs.instance_events import InstanceEvents
+from chalicelib.jobs.handler import Handlers, HandlersOnDemand, JobHandler
 from chalicelib.jobs.job import AnyJob, JobKind
-from chalicelib.jobs.notices import NoticeSender
-from chalicelib.jobs.opening import Opener
-from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.queues import JobQueue, queue_of
-from chalicelib.jobs.store import JobStore, JobTypes
-from chalicelib.jobs.tick import DuePokes, Tick, TickPart
 from chalicelib.jobs.work import launch_id
 from chalicelib.plans.model import Plan
 from chalicelib.plans.values import PRIMARY
-from chalicelib.recovery.attached import AttachedRestore
-from chalicelib.recovery.identities import Identities
-from chalicelib.recovery.launch_requests import LaunchRequests, restore_request
-from chalicelib.recovery.launch_script import LaunchScript, script_request
-from chalicelib.recovery.launches import Launch, LaunchOpeners, LaunchWorld
-from chalicelib.recovery.restores import Restores
-from chalicelib.recovery.services import ServiceRestore
-from chalicelib.recovery.start_requests import Starts
-from chalicelib.recovery.starts import Start, StartWorld
-from chalicelib.recovery.volumes import VolumeRestore
-from chalicelib.replication.copy_retries import CopyRetries
-from chalicelib.replication.objects import ObjectCopy
-from chalicelib.replication.offsite import SegmentCopy
-from chalicelib.replication.regions import Destination, SnapshotCopy
-from chalicelib.replication.requests import CopyRequests
-from chalicelib.replication.segment_hashes import SegmentHashes
-from chalicelib.replication.slots import SlotHealer
-from chalicelib.retention.artefacts import ArtefactStore
-from chalicelib.retention.deletion import Deletions
-from chalicelib.retention.expire import Expire
-from chalicelib.retention.forecast import Forecaster
-from chalicelib.retention.holds import Holds
-from chalicelib.retention.plan_changes import PlanChanges
-from chalicelib.retention.plan_warnings import Coverage
-from chalicelib.retention.sweep import LifecycleSweep
 from chalicelib.settings import (
     LONGEST_GRACE,
     OffsiteVaultConfig,
@@ -109,8 +37,49 @@ from chalicelib.settings import (
     VaultConfig,
     read_settings,
 )
-from chalicelib.vaults.s3 import S3Vault
 from chalicelib.vaults.vault import Vault
+
+if TYPE_CHECKING:
+    from chalicelib.aws.autoscaling import AutoScaling
+    from chalicelib.aws.ec2_launch import Ec2Launch
+    from chalicelib.aws.secrets import Secrets
+    from chalicelib.aws.ssm import Ssm
+    from chalicelib.aws.topic import Topic
+    from chalicelib.backup.first_backups import FirstBackups
+    from chalicelib.backup.opener import BackupOpener
+    from chalicelib.backup.requests import BackupRequests
+    from chalicelib.backup.termination_requests import TerminationRequests
+    from chalicelib.catalog.store.examinations import ExaminationStore
+    from chalicelib.catalog.store.findings import FindingStore
+    from chalicelib.catalog.store.notices import NoticeStore
+    from chalicelib.insight.doctor_looks import Doctor
+    from chalicelib.insight.doctor_view import StageFacts
+    from chalicelib.insight.examinations import Examinations
+    from chalicelib.insight.lists import Lists
+    from chalicelib.insight.readiness_pages import World
+    from chalicelib.inventory.due_inventories import Inventories
+    from chalicelib.inventory.places import Surveys
+    from chalicelib.jobs.claims import Claims
+    from chalicelib.jobs.completions import Completions
+    from chalicelib.jobs.engine import Engine
+    from chalicelib.jobs.instance_events import InstanceEvents
+    from chalicelib.jobs.store import JobStore
+    from chalicelib.jobs.tick import Tick, TickPart
+    from chalicelib.recovery.identities import Identities
+    from chalicelib.recovery.launch_requests import LaunchRequests
+    from chalicelib.recovery.launches import Launch
+    from chalicelib.recovery.restores import Restores
+    from chalicelib.recovery.start_requests import Starts
+    from chalicelib.recovery.starts import Start
+    from chalicelib.replication.regions import Destination
+    from chalicelib.replication.requests import CopyRequests
+    from chalicelib.retention.artefacts import ArtefactStore
+    from chalicelib.retention.deletion import Deletions
+    from chalicelib.retention.forecast import Forecaster
+    from chalicelib.retention.holds import Holds
+    from chalicelib.retention.plan_changes import PlanChanges
+    from chalicelib.retention.plan_warnings import Coverage
+    from chalicelib.vaults.s3 import S3Vault
 
 
 def utc_now() -> datetime:
@@ -157,6 +126,8 @@ class Farshore:
     @cached_property
     def notices(self) -> NoticeStore:
         """What operators are told."""
+        from chalicelib.catalog.store.notices import NoticeStore
+
         return NoticeStore(self.table)
 
     @cached_property
@@ -172,21 +143,29 @@ class Farshore:
     @cached_property
     def autoscaling(self) -> AutoScaling:
         """Auto Scaling of the home region."""
+        from chalicelib.aws.autoscaling import AutoScaling
+
         return AutoScaling(self._clients.autoscaling())
 
     @cached_property
     def jobs(self) -> JobStore:
         """The jobs of the catalog."""
-        return JobStore(self.table, {kind: JobTypes(h.work, h.progress) for kind, h in self.handlers.items()})
+        from chalicelib.jobs.store import JobStore
+
+        return JobStore(self.table, self.handlers)
 
     @cached_property
     def findings(self) -> FindingStore:
         """The findings of inventories."""
+        from chalicelib.catalog.store.findings import FindingStore
+
         return FindingStore(self.table)
 
     @cached_property
     def claims(self) -> Claims:
         """Locks and copy slots."""
+        from chalicelib.jobs.claims import Claims
+
         return Claims(self.table, self.settings.copy_slots)
 
     @cached_property
@@ -201,17 +180,23 @@ class Farshore:
     @cached_property
     def topic(self) -> Topic | None:
         """The topic of alarms and notices."""
+        from chalicelib.aws.topic import Topic
+
         arn = self.settings.alarm_topic
         return Topic(self._clients.sns(arn.split(":")[3]), arn) if arn else None
 
     @cached_property
     def ssm(self) -> Ssm:
         """Systems Manager of the home region."""
+        from chalicelib.aws.ssm import Ssm
+
         return Ssm(self._clients.ssm(), unretried=self._clients.ssm(retries=False))
 
     @cached_property
     def secrets(self) -> Secrets:
         """The credentials of other clouds."""
+        from chalicelib.aws.secrets import Secrets
+
         return Secrets(self._clients.secrets())
 
     def ec2(self, region: str) -> Ec2:
@@ -246,6 +231,8 @@ class Farshore:
 
     def _open_vault(self, name: str, config: VaultConfig) -> Vault:
         """Return a vault; there is a case for each kind."""
+        from chalicelib.vaults.s3 import S3Vault
+
         match config:
             case S3VaultConfig():
                 return S3Vault(
@@ -274,6 +261,8 @@ class Farshore:
         Raises:
             VaultMissing: no vault of that name is in S3.
         """
+        from chalicelib.vaults.s3 import S3Vault
+
         vault = self.vault(name)
         if not isinstance(vault, S3Vault):
             raise VaultMissing("it is not in S3", operation="opening", resource=f"vault {name}")
@@ -282,6 +271,10 @@ class Farshore:
     @cached_property
     def engine(self) -> Engine:
         """The engine, which advances jobs."""
+        from chalicelib.jobs.engine import Engine
+        from chalicelib.jobs.opening import Opener
+        from chalicelib.jobs.pacing import Pacer
+
         pacer = Pacer(self.table, self.settings.buckets)
         opener = Opener(self.table, self.jobs, pacer, self.queue, self.now, self.handlers)
         return Engine(
@@ -298,43 +291,132 @@ class Farshore:
 
     @cached_property
     def handlers(self) -> Handlers:
-        """The handler of every kind of job and method."""
-        primary, home = self.s3_vault(PRIMARY), self.home_ec2
-        points, rules, methods = self.points, self.rules, self.settings.copy_methods
+        """The handler of every kind of job and method, each made when the first of its jobs comes."""
+        return HandlersOnDemand(
+            {
+                (JobKind.BACKUP, "snapshot"): self._snapshot_backup,
+                (JobKind.BACKUP, "service"): self._service_backup,
+                (JobKind.COPY, "snapshot"): self._snapshot_copy,
+                (JobKind.COPY, "object"): self._object_copy,
+                (JobKind.COPY, "segments"): self._segment_copy,
+                (JobKind.RESTORE, "volume"): self._volume_restore,
+                (JobKind.RESTORE, "attached"): self._attached_restore,
+                (JobKind.RESTORE, "service"): self._service_restore,
+                (JobKind.LAUNCH, "launch"): self._launch_handler,
+                (JobKind.LAUNCH, "script"): self._launch_script,
+                (JobKind.LAUNCH, "start"): self._start_handler,
+                (JobKind.TERMINATION, "termination"): self._termination,
+                (JobKind.EXPIRE, "lifecycle"): self._expire,
+                (JobKind.EXPIRE, "request"): self._expire_on_request,
+                (JobKind.INVENTORY, "region"): self._inventory,
+                (JobKind.INVENTORY, "vault"): self._inventory,
+                (JobKind.INVENTORY, "catalog"): self._inventory,
+                (JobKind.PROBE, "vault"): self._vault_probe,
+            }
+        )
+
+    def _snapshot_backup(self) -> JobHandler:
+        from chalicelib.backup.snapshots import SnapshotBackup
+
+        return SnapshotBackup(
+            self.home_ec2,
+            self.points,
+            self.rules,
+            self.instance_lists,
+            self.s3_vault(PRIMARY),
+            self.settings.copy_methods,
+        )
+
+    def _service_backup(self) -> JobHandler:
+        from chalicelib.backup.service_scripts import ServiceBackup
+
+        return ServiceBackup(
+            self.home_ec2,
+            self.ssm,
+            self.points,
+            self.rules,
+            self.s3_vault(PRIMARY),
+            self.settings.copy_methods,
+            self._launch_of,
+            self.now,
+        )
+
+    def _snapshot_copy(self) -> JobHandler:
+        from chalicelib.replication.regions import SnapshotCopy
+
+        return SnapshotCopy(self.points, self.destination)
+
+    def _object_copy(self) -> JobHandler:
+        from chalicelib.replication.objects import ObjectCopy
+
+        return ObjectCopy(self.points, self.s3_vault(PRIMARY), self.s3_vault, self.now)
+
+    def _segment_copy(self) -> JobHandler:
+        from chalicelib.replication.offsite import SegmentCopy
+        from chalicelib.replication.segment_hashes import SegmentHashes
+
         hashes = SegmentHashes(self.table)
-        parts = (points, self.plans, self.services, self.artefacts, self.settings.grace, self.now)
-        inventory = Inventory(self.findings, self.surveys.of, self.now)
-        return {
-            (JobKind.BACKUP, "snapshot"): SnapshotBackup(
-                home, points, rules, self.instance_lists, primary, methods
-            ),
-            (JobKind.BACKUP, "service"): ServiceBackup(
-                home, self.ssm, points, rules, primary, methods, self._launch_of, self.now
-            ),
-            (JobKind.COPY, "snapshot"): SnapshotCopy(points, self.destination),
-            (JobKind.COPY, "object"): ObjectCopy(points, primary, self.s3_vault, self.now),
-            (JobKind.COPY, "segments"): SegmentCopy(points, hashes, primary, self.vault, self.now),
-            (JobKind.RESTORE, "volume"): VolumeRestore(points, self.ec2),
-            (JobKind.RESTORE, "attached"): AttachedRestore(points, rules, self.ec2, self.ssm, self.now),
-            (JobKind.RESTORE, "service"): ServiceRestore(
-                home, self.ssm, points, rules, self.vault, self.s3_vault, self.now
-            ),
-            (JobKind.LAUNCH, "launch"): self._launch_handler(),
-            (JobKind.LAUNCH, "script"): LaunchScript(home, self.ssm, self.now),
-            (JobKind.LAUNCH, "start"): self._start_handler(),
-            (JobKind.TERMINATION, "termination"): Termination(
-                self.autoscaling,
-                lambda: self.jobs,
-                lambda job: self.termination_requests.open_backups(job),
-                self.now,
-            ),
-            (JobKind.EXPIRE, "lifecycle"): Expire(*parts),
-            (JobKind.EXPIRE, "request"): Expire(*parts, deadline=LONGEST_GRACE + timedelta(days=2)),
-            (JobKind.INVENTORY, "region"): inventory,
-            (JobKind.INVENTORY, "vault"): inventory,
-            (JobKind.INVENTORY, "catalog"): inventory,
-            (JobKind.PROBE, "vault"): VaultProbe(self.vault, self.now),
-        }
+        return SegmentCopy(self.points, hashes, self.s3_vault(PRIMARY), self.vault, self.now)
+
+    def _volume_restore(self) -> JobHandler:
+        from chalicelib.recovery.volumes import VolumeRestore
+
+        return VolumeRestore(self.points, self.ec2)
+
+    def _attached_restore(self) -> JobHandler:
+        from chalicelib.recovery.attached import AttachedRestore
+
+        return AttachedRestore(self.points, self.rules, self.ec2, self.ssm, self.now)
+
+    def _service_restore(self) -> JobHandler:
+        from chalicelib.recovery.services import ServiceRestore
+
+        return ServiceRestore(
+            self.home_ec2, self.ssm, self.points, self.rules, self.vault, self.s3_vault, self.now
+        )
+
+    def _launch_script(self) -> JobHandler:
+        from chalicelib.recovery.launch_script import LaunchScript
+
+        return LaunchScript(self.home_ec2, self.ssm, self.now)
+
+    def _termination(self) -> JobHandler:
+        from chalicelib.backup.terminations import Termination
+
+        return Termination(
+            self.autoscaling,
+            lambda: self.jobs,
+            lambda job: self.termination_requests.open_backups(job),
+            self.now,
+        )
+
+    def _expire(self) -> JobHandler:
+        from chalicelib.retention.expire import Expire
+
+        return Expire(self.points, self.plans, self.services, self.artefacts, self.settings.grace, self.now)
+
+    def _expire_on_request(self) -> JobHandler:
+        from chalicelib.retention.expire import Expire
+
+        return Expire(
+            self.points,
+            self.plans,
+            self.services,
+            self.artefacts,
+            self.settings.grace,
+            self.now,
+            deadline=LONGEST_GRACE + timedelta(days=2),
+        )
+
+    def _inventory(self) -> JobHandler:
+        from chalicelib.inventory.inventory import Inventory
+
+        return Inventory(self.findings, self.surveys.of, self.now)
+
+    def _vault_probe(self) -> JobHandler:
+        from chalicelib.insight.vault_probe import VaultProbe
+
+        return VaultProbe(self.vault, self.now)
 
     def _launch_of(self, plan: str, instance_id: str) -> AnyJob | None:
         return self.jobs.get(launch_id(self.settings.deployment, plan, instance_id))
@@ -342,6 +424,11 @@ class Farshore:
     @cached_property
     def identities(self) -> Identities:
         """Moves what leads clients to services."""
+        from chalicelib.aws.ec2_network import Ec2Network
+        from chalicelib.aws.elbv2 import TargetGroups
+        from chalicelib.aws.route53 import Route53
+        from chalicelib.recovery.identities import Identities
+
         return Identities(
             self.home_ec2,
             Ec2Network(self._clients.ec2(), unretried=self._clients.ec2(retries=False)),
@@ -350,6 +437,10 @@ class Farshore:
         )
 
     def _launch_handler(self) -> Launch:
+        from chalicelib.recovery.launch_requests import restore_request
+        from chalicelib.recovery.launch_script import script_request
+        from chalicelib.recovery.launches import Launch, LaunchOpeners, LaunchWorld
+
         world = LaunchWorld(
             self.home_ec2,
             self.ssm,
@@ -372,6 +463,8 @@ class Farshore:
         return Launch(world, opens)
 
     def _start_handler(self) -> Start:
+        from chalicelib.recovery.starts import Start, StartWorld
+
         world = StartWorld(
             self.home_ec2,
             self.launching_ec2,
@@ -386,6 +479,8 @@ class Farshore:
     @cached_property
     def launching_ec2(self) -> Ec2Launch:
         """EC2 of the home region, as far as instances are launched."""
+        from chalicelib.aws.ec2_launch import Ec2Launch
+
         region, clients = self.settings.home_region, self._clients
         unretried = clients.ec2(region, retries=False)
         return Ec2Launch(clients.ec2(region), region, unretried=unretried, own=self._own)
@@ -393,21 +488,30 @@ class Farshore:
     @cached_property
     def artefacts(self) -> ArtefactStore:
         """Checks and deletes artefacts."""
+        from chalicelib.retention.artefacts import ArtefactStore
+
         return ArtefactStore(self.points, self.vault, self.ec2)
 
     @cached_property
     def forecaster(self) -> Forecaster:
         """Forecasts what plans let go."""
+        from chalicelib.retention.forecast import Forecaster
+
         return Forecaster(self.points, self.services, self.settings.grace, self.now)
 
     @cached_property
     def holds(self) -> Holds:
         """Holds points at operators' requests."""
+        from chalicelib.retention.holds import Holds
+
         return Holds(self.table, self.points, self.now)
 
     @cached_property
     def plan_changes(self) -> PlanChanges:
         """Stores and removes plans."""
+        from chalicelib.backup.due_backups import covered_by
+        from chalicelib.retention.plan_changes import PlanChanges
+
         return PlanChanges(
             self.plans,
             self.services,
@@ -419,22 +523,30 @@ class Farshore:
 
     def wrong_hooks(self, plan: Plan, covered: Coverage) -> tuple[str, ...]:
         """Return what is wrong with the lifecycle hooks that a plan names."""
+        from chalicelib.insight.plan_hooks import PlanHooks
+
         instances = (each for ids in covered.services.values() for each in ids)
         return PlanHooks(self.world.autoscaling).warnings(plan, instances)
 
     @cached_property
     def deletions(self) -> Deletions:
         """Opens deletions at operators' requests."""
+        from chalicelib.retention.deletion import Deletions
+
         return Deletions(self.engine, self.plans, self.points, self.artefacts, self.now)
 
     @cached_property
     def backup_requests(self) -> BackupRequests:
         """Opens backups at operators' requests."""
+        from chalicelib.backup.requests import BackupRequests
+
         return BackupRequests(self.plans, self.opener, self.home_ec2, self.now)
 
     @cached_property
     def copy_requests(self) -> CopyRequests:
         """Opens copies at operators' requests."""
+        from chalicelib.replication.requests import CopyRequests
+
         return CopyRequests(self.engine, self.points, self.settings.copy_methods)
 
     @property
@@ -446,6 +558,8 @@ class Farshore:
     @cached_property
     def launch_requests(self) -> LaunchRequests:
         """What opens launches."""
+        from chalicelib.recovery.launch_requests import LaunchRequests
+
         return LaunchRequests(
             self.engine,
             self.plans,
@@ -460,21 +574,29 @@ class Farshore:
     @cached_property
     def termination_requests(self) -> TerminationRequests:
         """What opens the last backups of instances."""
+        from chalicelib.backup.termination_requests import TerminationRequests
+
         return TerminationRequests(self.plans, self.opener, self.home_ec2, self.autoscaling, self.now)
 
     @cached_property
     def first_backups(self) -> FirstBackups:
         """What opens the backups of launches."""
+        from chalicelib.backup.first_backups import FirstBackups
+
         return FirstBackups(self.plans, self.opener, self.home_ec2, self.now)
 
     @cached_property
     def instance_events(self) -> InstanceEvents:
         """What is told that instances start and go."""
+        from chalicelib.jobs.instance_events import InstanceEvents
+
         return InstanceEvents((self.launch_requests, self.termination_requests))
 
     @cached_property
     def restores(self) -> Restores:
         """Plans and opens restores at operators' requests."""
+        from chalicelib.recovery.restores import Restores
+
         return Restores(
             self.engine,
             self.claims,
@@ -491,6 +613,8 @@ class Farshore:
     @cached_property
     def starts(self) -> Starts:
         """Plans and opens starts of instances at operators' requests."""
+        from chalicelib.recovery.start_requests import Starts
+
         return Starts(
             self.engine,
             self.points,
@@ -505,6 +629,11 @@ class Farshore:
     @cached_property
     def lists(self) -> Lists:
         """Reads lists for the API."""
+        from chalicelib.insight.known_names import KnownNames
+        from chalicelib.insight.lists import Lists
+        from chalicelib.insight.readiness_pages import ReadinessPages
+        from chalicelib.insight.service_pages import ServicePages
+
         regions = {place.region for place in self.places if place.region}
         names = KnownNames(self.plans, self.services, self.points, self.jobs, self.settings.vaults, regions)
         pages = ServicePages(self.plans, self.services, self.now)
@@ -515,6 +644,10 @@ class Farshore:
     @cached_property
     def world(self) -> World:
         """What the readiness of services is looked up in."""
+        from chalicelib.aws.autoscaling import AutoScaling
+        from chalicelib.aws.prerequisites import Prerequisites
+        from chalicelib.insight.readiness_pages import World
+
         clients = self._clients
         prerequisites = Prerequisites(clients.ec2(), clients.route53, clients.elbv2)
         return World(self.home_ec2, self.ssm, AutoScaling(clients.autoscaling()), prerequisites)
@@ -537,12 +670,17 @@ class Farshore:
         Raises:
             VaultMissing: there is no such vault in S3.
         """
+        from chalicelib.replication.regions import Destination
+
         opened = self.s3_vault(vault)
         return Destination(opened.region, opened.kms_key, self.ec2(opened.region), opened)
 
     @cached_property
     def opener(self) -> BackupOpener:
         """Opens backups for the tick and for requests."""
+        from chalicelib.backup.due_backups import Deployment
+        from chalicelib.backup.opener import BackupOpener
+
         deployment = Deployment(self.settings.deployment, self.settings.home_region)
         return BackupOpener(
             self.engine, self.rules, self.instance_lists, self.launching, self.autoscaling, deployment
@@ -551,15 +689,21 @@ class Farshore:
     @cached_property
     def completions(self) -> Completions:
         """Finds the jobs of completion events."""
+        from chalicelib.jobs.completions import Completions
+
         return Completions(self.queue, self.claims, self.ssm, self.ec2, self.examined, self.now)
 
     @cached_property
     def examined(self) -> ExaminationStore:
         """What examinations of the stage have begun."""
+        from chalicelib.catalog.store.examinations import ExaminationStore
+
         return ExaminationStore(self.table)
 
     @cached_property
     def _stage_facts(self) -> StageFacts:
+        from chalicelib.insight.doctor_view import StageFacts
+
         settings = self.settings
         region = os.environ.get("AWS_REGION", settings.home_region)
         return StageFacts(
@@ -569,6 +713,16 @@ class Farshore:
     @cached_property
     def doctor(self) -> Doctor:
         """Examines the stage."""
+        from chalicelib.aws.buckets import Buckets
+        from chalicelib.aws.event_bus import EventBus
+        from chalicelib.aws.kms import Kms
+        from chalicelib.aws.lambda_account import LambdaAccount
+        from chalicelib.aws.metrics import Metrics
+        from chalicelib.aws.queue_state import Queues
+        from chalicelib.aws.service_quotas import ServiceQuotas
+        from chalicelib.aws.sts import Sts
+        from chalicelib.insight.doctor_looks import Doctor, StageWorld
+
         clients, home = self._clients, self.settings.home_region
         world = StageWorld(
             sts=Sts(clients.sts()),
@@ -589,6 +743,9 @@ class Farshore:
     @cached_property
     def examinations(self) -> Examinations:
         """Begins what examines the stage by doing something."""
+        from chalicelib.aws.event_bus import EventBus
+        from chalicelib.insight.examinations import Examinations
+
         clients = self._clients
         return Examinations(
             self._stage_facts,
@@ -601,6 +758,14 @@ class Farshore:
     @cached_property
     def tick(self) -> Tick:
         """The tick; there is a row for each part."""
+        from chalicelib.backup.tick import BackupTick
+        from chalicelib.insight.rpo_watch import RpoWatch
+        from chalicelib.jobs.notices import NoticeSender
+        from chalicelib.jobs.tick import DuePokes, Tick
+        from chalicelib.replication.copy_retries import CopyRetries
+        from chalicelib.replication.slots import SlotHealer
+        from chalicelib.retention.sweep import LifecycleSweep
+
         parts: dict[str, TickPart] = {
             "jobs": DuePokes(self.engine),
             "copy slots": SlotHealer(self.engine, self.claims, self.ec2, self.copy_regions),
@@ -633,6 +798,8 @@ class Farshore:
     @cached_property
     def surveys(self) -> Surveys:
         """The surveys of each place."""
+        from chalicelib.inventory.places import SurveyedWorld, Surveys
+
         regions = {name: config.snapshot_region for name, config in self.settings.vaults.items()}
         return Surveys(
             SurveyedWorld(self.ec2, self.vault, regions, self.copy_regions),
@@ -649,6 +816,8 @@ class Farshore:
     @cached_property
     def inventories(self) -> Inventories:
         """Opens inventories."""
+        from chalicelib.inventory.due_inventories import Inventories
+
         return Inventories(self.engine, self.table, self.places, self.now)
 
 

@@ -1,4 +1,4 @@
-"""The local cloud as its users see it: `python -m stage` in a process of its own, at addresses that it
+"""The local cloud as its users see it: `python -P -m stage` in a process of its own, at addresses that it
 prints.
 
 Everything the story does goes through these: AWS calls through boto3, the API and the control server through
@@ -139,7 +139,7 @@ def local_cloud(offsite: str, log: TextIO) -> Iterator[DemoCloud]:
     """
     ports = dict.fromkeys(("AWS_PORT", "API_PORT", "CONTROL_PORT"), "0")
     environment = {**os.environ, **ports, "OFFSITE": offsite, "PYTHONPATH": str(LOCAL), "SIGNED": "1"}
-    command = [sys.executable, "-m", "stage"]
+    command = [sys.executable, "-P", "-m", "stage"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, stderr=log, text=True) as process:
         try:
             ready = process.stdout.readline() if process.stdout else ""

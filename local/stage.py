@@ -3,9 +3,9 @@
 This is the only place outside the local cloud that knows the parameters of the packaged templates.
 Off-site, a vault is a folder (libcloud's LOCAL provider); a real server is one more entry in `OFFSITES`.
 
-`python -m stage` runs the local cloud with the packaged app on it, until it is interrupted. Ports come from
-AWS_PORT, API_PORT and CONTROL_PORT (0 or unset: any free one), the off-site cloud from OFFSITE; with SIGNED=1
-unsigned requests to the API are refused. When all is ready, one JSON line on standard output has all
+`python -P -m stage` runs the local cloud with the packaged app on it, until it is interrupted. Ports come
+from AWS_PORT, API_PORT and CONTROL_PORT (0 or unset: any free one), the off-site cloud from OFFSITE; with
+SIGNED=1 unsigned requests to the API are refused. When all is ready, one JSON line on standard output has all
 addresses. For people, instructions and all other messages are on standard error.
 """
 
@@ -34,6 +34,7 @@ from local_cloud.signing import OPERATOR_KEY, OPERATOR_SECRET
 
 CHECKOUT = Path(__file__).parent.parent
 HOME_TEMPLATE = CHECKOUT / "build" / "package" / "sam.json"
+FUNCTION = HOME_TEMPLATE.with_name("function")
 DR_TEMPLATE = CHECKOUT / ".chalice" / "dr-region.yaml"
 HOME_REGION, DR_REGION = "eu-central-1", "eu-west-1"
 HOME_BUCKET, DR_BUCKET = "farshore-vault-home", "farshore-vault-dr"
@@ -150,8 +151,18 @@ def open_stage(root: Path, offsite: str = "local") -> Iterator[Stage]:
         yield Stage(vault)
 
 
+def run_packaged_code() -> None:
+    """Have the functions import the packaged app, and what only the package carries.
+
+    The path must not have the checkout: `python -P`. The compiled modules of the package are those of the
+    functions' platform, so this interpreter's own packages come first; they have the same versions.
+    """
+    sys.path.append(str(FUNCTION))
+
+
 def main() -> int:
     """Serve until SIGINT or SIGTERM; return the exit code."""
+    run_packaged_code()
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     stop = threading.Event()
     gc.set_threshold(50_000, 20, 50)  # a cloud is a million objects that stay

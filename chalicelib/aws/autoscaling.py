@@ -62,7 +62,10 @@ class AutoScaling:
 
     def __init__(self, client: "AutoScalingClient") -> None:
         self._client = client
-        self._region = client.meta.region_name
+
+    @property
+    def _region(self) -> str:
+        return self._client.meta.region_name
 
     def instances(self, ids: Iterable[str]) -> dict[str, GroupInstance]:
         """Return those of the named instances that are in a group, by id."""

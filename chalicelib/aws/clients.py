@@ -6,6 +6,7 @@ answer got lost, would make a second snapshot; instead the job looks for the fir
 """
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -29,6 +30,20 @@ ATTEMPTS = 3
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 30
 S3_READ_TIMEOUT_SECONDS = 300  # CopyObject and UploadPartCopy answer when all bytes are copied: up to 5 GB
+
+
+class ClientOnDemand:
+    """A client that is made when its first operation is called: most events need one or two services."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the client, and keep it."""
+        if "_client" not in self.__dict__:
+            self._client = self._make()
+        attribute = self.__dict__[name] = getattr(self._client, name)
+        return attribute
 
 
 class Clients:
@@ -120,11 +135,14 @@ class Clients:
 
     def _client(self, service: str, region: str | None, retries: bool) -> Any:
         key = (service, region or self.region, retries)
-        with self._making:
-            if key not in self._made:
-                make: Any = self._session.client  # the typed method takes only literal names
-                self._made[key] = make(service, region_name=key[1], config=_config(service, retries=retries))
+        if key not in self._made:
+            self._made[key] = ClientOnDemand(lambda: self._make(service, key[1], retries))
         return self._made[key]
+
+    def _make(self, service: str, region: str, retries: bool) -> Any:
+        make: Any = self._session.client  # the typed method takes only literal names
+        with self._making:
+            return make(service, region_name=region, config=_config(service, retries=retries))
 
 
 def _config(service: str, *, retries: bool) -> Config:

@@ -59,7 +59,10 @@ class Ec2Network:
     def __init__(self, client: "EC2Client", *, unretried: "EC2Client") -> None:
         self._client = client
         self._unretried = unretried
-        self._region = client.meta.region_name
+
+    @property
+    def _region(self) -> str:
+        return self._client.meta.region_name
 
     def interfaces(self, ids: Iterable[str]) -> dict[str, NetworkInterface]:
         """Return those of the named interfaces that exist, by id."""

@@ -32,7 +32,10 @@ class TargetGroups:
 
     def __init__(self, client: "ElasticLoadBalancingv2Client") -> None:
         self._client = client
-        self._region = client.meta.region_name
+
+    @property
+    def _region(self) -> str:
+        return self._client.meta.region_name
 
     def targets(self, group: str) -> tuple[Target, ...]:
         """Return the targets of a group, healthy or not; those that are leaving it are left out.

@@ -78,7 +78,10 @@ class Ssm:
     def __init__(self, client: "SSMClient", *, unretried: "SSMClient") -> None:
         self._client = client
         self._unretried = unretried
-        self._region = client.meta.region_name
+
+    @property
+    def _region(self) -> str:
+        return self._client.meta.region_name
 
     def agents(self, instance_ids: Iterable[str]) -> dict[str, Agent]:
         """Return the agents of these instances that have ever registered, by instance."""

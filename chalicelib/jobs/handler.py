@@ -1,6 +1,6 @@
 """What every handler of jobs must provide. `decide`, `clean_up`, `abandon` and `leftovers` are pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -47,3 +47,25 @@ class JobHandler(Protocol):
 
 
 Handlers = Mapping[tuple[JobKind, str], JobHandler]
+
+
+class HandlersOnDemand(Handlers):
+    """Handlers that are made when they are first asked for: one job's worker needs only one of them."""
+
+    def __init__(self, makers: Mapping[tuple[JobKind, str], Callable[[], JobHandler]]) -> None:
+        self._makers = makers
+        self._made: dict[tuple[JobKind, str], JobHandler] = {}
+
+    def __getitem__(self, key: tuple[JobKind, str]) -> JobHandler:
+        """Return the handler of a kind and method."""
+        if key not in self._made:
+            self._made[key] = self._makers[key]()
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[tuple[JobKind, str]]:
+        """Iterate over the kinds and methods."""
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._makers)

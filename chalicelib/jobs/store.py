@@ -8,10 +8,9 @@ Invariant: a save is conditional on the lease's token and on the version that th
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from chalicelib.catalog.store import wake
 from chalicelib.catalog.store.items import Item, moment, stamp
@@ -20,20 +19,13 @@ from chalicelib.catalog.store.writes import Attr, Role, Write
 from chalicelib.errors import LeaseHeld, NotFound
 from chalicelib.jobs.codec import from_text, to_text
 from chalicelib.jobs.decision import Children
+from chalicelib.jobs.handler import Handlers
 from chalicelib.jobs.job import AnyJob, Failure, Intent, Job, JobId, JobKind, JobState, Permit
 
 # A finished job is kept this long; then DynamoDB's TTL removes it.
 REMEMBERED = timedelta(days=90)
 FORMAT = 1
 _LEASE = ("lease_token", "lease_until", "abandoned_leases")
-
-
-@dataclass(frozen=True, slots=True)
-class JobTypes:
-    """The types of a kind of job: its work and its progress."""
-
-    work: type[Any]
-    progress: type[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +44,9 @@ class Lease:
 class JobStore:
     """Leases, reads and lists jobs, and returns the writes that open and save them."""
 
-    def __init__(self, table: Table, shapes: Mapping[tuple[JobKind, str], JobTypes]) -> None:
+    def __init__(self, table: Table, handlers: Handlers) -> None:
         self._table = table
-        self._shapes = shapes
+        self._handlers = handlers
 
     def opening(self, job: AnyJob, wake_at: datetime) -> list[Write]:
         """Return the writes that store a new job; an existing one stays as it is."""
@@ -174,7 +166,7 @@ class JobStore:
 
     def _job(self, item: Item) -> AnyJob:
         kind, method = JobKind(item["kind"]), item["method"]
-        shapes = self._shapes[kind, method]
+        shapes = self._handlers[kind, method]
         return Job(
             id=JobId(item["id"]),
             kind=kind,

@@ -9,7 +9,7 @@ import pytest
 from little_stack import HOME, PLANS, LittleStack
 from local_cloud.cloud import Cloud
 from local_cloud.cloudformation.intrinsics import TemplateError
-from local_cloud.cloudformation.template import StackPlan
+from local_cloud.cloudformation.template import StackPlan, read_template
 
 
 def deploy(cloud: Cloud, folder: Path, document: dict[str, Any], **parameters: str) -> dict[str, Any]:
@@ -141,3 +141,27 @@ def test_what_is_not_read_is_refused_by_name(
 def test_a_parameter_that_is_not_declared_is_refused(cloud: Cloud, tmp_path: Path) -> None:
     with pytest.raises(TemplateError, match="has no parameter Colour"):
         deploy(cloud, tmp_path, {}, Colour="red")
+
+
+def test_what_globals_say_of_all_functions_a_function_may_say_otherwise(tmp_path: Path) -> None:
+    template = tmp_path / "template.json"
+    of_all = {
+        "Timeout": 20,
+        "MemorySize": 256,
+        "Environment": {"Variables": {"COLOUR": "red", "SHAPE": "round"}},
+    }
+    own = {"Timeout": 30, "Environment": {"Variables": {"COLOUR": "blue"}}}
+    function = {"Type": "AWS::Serverless::Function", "Properties": own}
+    template.write_text(json.dumps({"Globals": {"Function": of_all}, "Resources": {"Painter": function}}))
+    assert read_template(template)["Resources"]["Painter"]["Properties"] == {
+        "Timeout": 30,
+        "MemorySize": 256,
+        "Environment": {"Variables": {"COLOUR": "blue", "SHAPE": "round"}},
+    }
+
+
+def test_globals_that_are_not_read_here_are_refused(tmp_path: Path) -> None:
+    template = tmp_path / "template.json"
+    template.write_text(json.dumps({"Globals": {"Api": {}}, "Resources": {}}))
+    with pytest.raises(TemplateError, match="Globals of Api"):
+        read_template(template)

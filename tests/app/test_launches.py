@@ -1,5 +1,6 @@
 """An instance of a group comes up with its service's data, and saves it before it goes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -152,6 +153,20 @@ def test_a_restore_whose_verify_fails_is_no_launch(app: Deployment) -> None:
 
     assert "the verify script failed" in launches(app)[0]["reason"]
     assert "InService" not in group.states().values()
+
+
+@pytest.mark.parametrize("may_loop", [True, False])
+def test_a_launch_that_waits_long_needs_leave_to_loop(app: Deployment, may_loop: bool) -> None:
+    """Its worker pokes it through the queue that wakes the worker: a loop, as Lambda sees it."""
+    functions = app.cloud.functions
+    worker = functions.get("farshore-AdvanceJobs")
+    assert worker.may_loop
+    functions.add(replace(worker, may_loop=may_loop))
+    planned(app)
+    with_a_point(app)
+    Group(app, hooks=HOOKS[:1], heartbeat=7200, tags={"local:ssm-agent": "none"})
+    app.pass_time(minutes=40)
+    assert bool(app.dead_letters()) is not may_loop
 
 
 def test_an_agent_that_never_comes_ends_the_launch_within_the_hooks_time(app: Deployment) -> None:

@@ -27,6 +27,7 @@ WRONG_REQUEST = {
     "EncryptionTypeMismatch",
     "IdempotentParameterMismatchException",
     "InvalidAddress",
+    "InvalidAttributeName",
     "InvalidBatchEntryId",
     "InvalidDocument",
     "InvalidDocumentVersion",

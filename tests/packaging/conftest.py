@@ -1,12 +1,13 @@
 """What `make package` made: the template, and the zip unpacked as Lambda would."""
 
-import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from local_cloud.cloudformation.template import read_template
 
 PACKAGE = Path(__file__).parents[2] / "build" / "package"
 
@@ -16,8 +17,7 @@ def template() -> Mapping[str, Any]:
     path = PACKAGE / "sam.json"
     if not path.exists():
         pytest.fail("there is no packaged template: run `make package`", pytrace=False)
-    document: Mapping[str, Any] = json.loads(path.read_text())
-    return document
+    return read_template(path)
 
 
 @pytest.fixture(scope="session")

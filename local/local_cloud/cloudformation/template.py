@@ -62,6 +62,7 @@ def parse_template(path: Path, text: str) -> Mapping[str, Any]:
     document = json.loads(text) if path.suffix == ".json" else yaml.load(text, CloudFormationLoader)  # noqa: S506  a SafeLoader
     if not isinstance(document, dict) or "Resources" not in document:
         raise TemplateError(f"{path} is no template: it has no Resources")
+    _apply_globals(document)
     return document
 
 
@@ -75,6 +76,30 @@ def fits(parameter: Mapping[str, Any], value: Any) -> bool:
     return re.fullmatch(parameter.get("AllowedPattern", "(?s:.*)"), str(value)) is not None and parameter.get(
         "MinLength", 0
     ) <= len(str(value)) <= parameter.get("MaxLength", inf)
+
+
+def _apply_globals(document: dict[str, Any]) -> None:
+    """Give every function what `Globals` says of all: a function's own value goes before, maps are merged.
+
+    https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-template-anatomy-globals.html
+    """
+    of_all = document.pop("Globals", {})
+    if unknown := sorted(of_all.keys() - {"Function"}):
+        raise TemplateError(f"Globals of {', '.join(unknown)} are not read here")
+    for resource in document["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"] = _merged(of_all.get("Function", {}), resource["Properties"])
+
+
+def _merged(of_all: Any, own: Any) -> Any:
+    """Return one value made of two: maps by their keys, lists one after the other, else the own one."""
+    match of_all, own:
+        case dict(), dict():
+            shared = {name: _merged(of_all[name], own[name]) for name in of_all.keys() & own.keys()}
+            return {**of_all, **own, **shared}
+        case list(), list():
+            return [*of_all, *own]
+    return own
 
 
 class Stack:

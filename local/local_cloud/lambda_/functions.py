@@ -1,7 +1,8 @@
 """Runs the stack's functions as Lambda would: environment, context, payload limits.
 
-A handler string is imported from this process's path (the checkout), not from the packaged zip: the tests
-import the same modules, and two copies of them in one process would not recognise each other's classes.
+A handler string is imported from this process's path. Whoever starts the process puts the package there;
+tests put the checkout there: they import the same modules, and two copies of them in one process would not
+recognise each other's classes.
 Environment, timeout and memory size come from the template. Limits follow
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
 

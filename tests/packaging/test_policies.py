@@ -96,8 +96,7 @@ def test_only_the_worker_changes_what_is_protected(template: Mapping[str, Any]) 
     ("action", "key"),
     [
         ("ec2:DeleteSnapshot", "aws:ResourceTag/farshore:recovery-point"),
-        ("ec2:CopySnapshot", "aws:ResourceTag/farshore:recovery-point"),
-        ("ec2:CopySnapshot", "aws:RequestTag/farshore:recovery-point"),
+        ("ec2:CreateVolume", "aws:ResourceTag/farshore:recovery-point"),
         ("ec2:CreateVolume", "aws:RequestTag/farshore:job"),
     ],
 )
@@ -108,6 +107,13 @@ def test_snapshots_and_volumes_are_touched_only_under_farshores_tags(
     assert found
     assert all("Null" in statement["Condition"] for statement in found)
     assert {"Null": {key: "false"}} in [statement["Condition"] for statement in found]
+
+
+def test_a_copy_is_tagged_and_its_source_is_a_snapshot_that_is_there(template: Mapping[str, Any]) -> None:
+    making, source = allowing(template, "AdvanceJobsRole", "ec2:CopySnapshot")
+    assert making["Condition"] == {"Null": {"aws:RequestTag/farshore:recovery-point": "false"}}
+    # What is to be made is `snapshot/*`, which no pattern `snap-*` matches.
+    assert source["Resource"]["Fn::Sub"].endswith("::snapshot/snap-*")
 
 
 @pytest.mark.parametrize("action", ["ec2:AttachVolume", "ec2:DeleteVolume", "ec2:DetachVolume"])

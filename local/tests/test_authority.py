@@ -1,13 +1,16 @@
 """What a role may not do is denied, in the words of each service, whoever has its keys."""
 
 import base64
+import http.client
 import json
 import zlib
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from little_stack import AWAY, HERE, HOME, TRUST, LittleStack, policy_of, policy_of_queue, role_of
@@ -16,6 +19,7 @@ from local_cloud.cloudformation.intrinsics import TemplateError
 from local_cloud.cloudformation.template import StackPlan
 from local_cloud.lambda_.functions import Function
 from local_cloud.services.iam.sessions import Session
+from local_cloud.signing import signed
 
 ACCOUNT = "123456789012"
 
@@ -280,3 +284,55 @@ def test_a_role_without_a_trust_policy_or_with_a_managed_policy_is_refused(
         template.write_text(json.dumps({"Resources": resources}))
         with pytest.raises(TemplateError, match=problem):
             cloud.deploy([StackPlan("tried", template, HOME, {})])
+
+
+def test_an_api_is_invoked_by_those_alone_whose_policies_let_them(little: LittleStack) -> None:
+    looking = f"arn:aws:execute-api:{HOME}:{ACCOUNT}:*/live/GET/things/*"
+    session = opened(little.cloud, {"Action": "execute-api:Invoke", "Resource": looking})
+    keys = Credentials(session.access_key, session.secret, session.token)
+
+    def answer(method: str) -> tuple[int, str]:
+        url = f"{little.cloud.api.url}/things/one"
+        headers = signed(method, url, {}, None, region=HOME, by=keys)
+        connection = http.client.HTTPConnection(urlsplit(url).netloc)
+        try:
+            connection.request(method, "/things/one", headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    assert answer("GET")[0] == 201
+    status, text = answer("DELETE")
+    assert (status, "is not authorized to perform: execute-api:Invoke on resource: " in text) == (403, True)
+
+
+def test_a_key_is_used_in_the_name_of_its_service_where_role_and_key_allow_it(little: LittleStack) -> None:
+    cloud = little.cloud
+    kms = cloud.client("kms", HOME)
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
+    cloud.client("s3", HOME).put_bucket_encryption(
+        Bucket="little-bucket", ServerSideEncryptionConfiguration={"Rules": [rule]}
+    )
+    through = {"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}}
+    objects = {"Action": "s3:PutObject", "Resource": "arn:aws:s3:::little-bucket/*"}
+    with_key = {"Action": "kms:GenerateDataKey", "Resource": key, "Condition": through}
+    alone, both = (
+        client_of(cloud, cloud.sessions.open(role_of(cloud, *statements, name=name), "me"), "s3")
+        for name, statements in (("alone", [objects]), ("both", [objects, with_key]))
+    )
+    both.put_object(Bucket="little-bucket", Key="k", Body=b"")
+    put = {"Bucket": "little-bucket", "Key": "k", "Body": b""}
+    assert (
+        f"perform: kms:GenerateDataKey on resource: {key} because no identity-"
+        in denial(alone.put_object, **put)[1]
+    )
+
+    administrator = {
+        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/a"},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy_of(administrator)))
+    assert "because no resource-based policy allows" in denial(both.put_object, **put)[1]

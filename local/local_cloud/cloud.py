@@ -49,10 +49,14 @@ from local_cloud.services.iam.authority import Authority
 from local_cloud.services.iam.roles import Roles
 from local_cloud.services.iam.sessions import Session, Sessions
 from local_cloud.services.iam.signatures import Signatures
+from local_cloud.services.lambda_account import LambdaAccount
+from local_cloud.services.metric_data import MetricData
 from local_cloud.services.route53 import Route53
 from local_cloud.services.s3 import S3
+from local_cloud.services.service_quotas import ServiceQuotas
 from local_cloud.services.sqs.queues import Queues
 from local_cloud.services.ssm import Ssm
+from local_cloud.services.sts import Sts
 from local_cloud.short_way import short_way
 from local_cloud.signing import OPERATOR_KEY, OPERATOR_SECRET
 
@@ -136,6 +140,9 @@ class Cloud:
             invocations=invocations,
             queues=self.queues,
         )
+        self._metrics = MetricData(self.clock)
+        self.functions.on_end.append(self._metrics.invoked)
+        self.functions.on_error.append(self._metrics.failed)
         self._tables = DynamoDb(self.clock, self.timeline, self.faults.staleness)
         self.capacity = Capacity()
         ground = CloudContext(
@@ -157,6 +164,10 @@ class Cloud:
             balancers,
             self._names,
             S3(),
+            Sts(self.sessions),
+            ServiceQuotas(self._quotas),
+            LambdaAccount(self._quotas, self.functions, self.queues),
+            self._metrics,
         )
         self._endpoint.attach(stand_ins, past=[self._tables.past])
         control = Control(
@@ -206,6 +217,7 @@ class Cloud:
             self._groups,
             self._names,
             self.queues,
+            self._metrics,
             self.bus,
             self.gateway,
             self.functions,

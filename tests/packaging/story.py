@@ -21,7 +21,8 @@ from local_cloud.cloudformation.template import StackPlan
 from local_cloud.recognise import Target
 from local_cloud.services.iam.policies import Policy
 from stage import DR_REGION, HOME_BUCKET, HOME_REGION, Stage, open_stage
-from tests.support.farshore import BEGIN, NEVER, Document, Farshore
+from tests.support.deployment import NEVER, Deployment, Document
+from tests.support.farshore import BEGIN
 from tests.support.groups import Group
 
 Grant = tuple[str, str, str]
@@ -88,7 +89,7 @@ def encrypted_stage(root: Path) -> Iterator[tuple[Cloud, EncryptedStage]]:
     farshore.cache_clear()
     with Cloud(root, start_at=BEGIN, signed=True) as cloud, open_stage(root) as plain:
         keys = {
-            region: cloud.client("kms", region).create_key()["KeyMetadata"]["Arn"]
+            region: cloud.client("kms", region).create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["Arn"]
             for region in (HOME_REGION, DR_REGION)
         }
         stage = EncryptedStage(plain.offsite, keys=keys)
@@ -106,7 +107,7 @@ def told(root: Path) -> Told:
             operations.add((function and logical(function), target.operation))
 
         cloud.calls.on_call.append(note)
-        play(Farshore(cloud, stage), stage.keys[HOME_REGION])
+        play(Deployment(cloud, stage), stage.keys[HOME_REGION])
         functions = {each.role_arn: logical(each.name) for each in cloud.functions.all()}
         return Told(
             {name: cloud.roles.policy_of(arn) for arn, name in functions.items()},
@@ -125,10 +126,10 @@ def logical(function: str) -> str:
     return function.partition("-")[2]
 
 
-def play(app: Farshore, key: str) -> None:
+def play(app: Deployment, key: str) -> None:
     """Back up by the clock and by request, copy, let go, fail, restore, delete; look at everything."""
     instance = launch_encrypted(app, key)
-    app.put_plan("orders", plan())
+    app.store_plan("orders", plan())
     app.cloud.advance(timedelta(hours=2))
     app.finish()
     for rule in ("blocks", "files"):
@@ -153,12 +154,16 @@ def play(app: Farshore, key: str) -> None:
     app.post("/inventory", {})
     app.finish()
     check_readiness(app)
+    assert app.ask("POST", "/doctor", {}).status == 202
+    app.finish()
+    checks = app.get("/doctor")["checks"]
+    assert not [each for each in checks if each["state"] == "failed"], checks
     for path in ("/plans", "/plans/orders", "/jobs", "/recovery-points", "/status", "/inventory"):
         app.get(path)
     assert app.ask("DELETE", "/plans/orders").status == 200
 
 
-def replace_an_instance(app: Farshore) -> None:
+def replace_an_instance(app: Deployment) -> None:
     """Have a group replace an instance: it is backed up, and its successor restored and configured."""
     rule = {"name": "files", "kind": "service", "schedule": NEVER, "lifecycle": LIFECYCLE, **SCRIPTS}
     for name, launch in (("group", {"restore": "files"}), ("script", {"script": "true"})):
@@ -168,13 +173,13 @@ def replace_an_instance(app: Farshore) -> None:
             "on_launch": {**launch, "hook": "up", "on_failure": "abandon"},
         }
         ends = {"on_terminate": {"backup": "files", "hook": "down"}} if name == "group" else {}
-        app.put_plan(name, {**document, **ends})
+        app.store_plan(name, {**document, **ends})
     lost = {"match": {"event": "EC2 Instance-launch Lifecycle Action"}, "effect": {"drop": True}, "count": 1}
     app.cloud.faults.replace([lost])
     group = Group(app, tags={"app": "group"})
     first = group.only()
     app.finish()
-    app.back_up("group", "files")
+    app.make_point("group", "files")
     group.replace(first)
     app.finish()
     assert group.only() != first
@@ -189,9 +194,9 @@ def replace_an_instance(app: Farshore) -> None:
         assert app.ask("DELETE", f"/plans/{name}").status == 200
 
 
-def start_instances(app: Farshore) -> None:
+def start_instances(app: Deployment) -> None:
     """Start instances from a backup, and some on which it cannot be restored, which are terminated."""
-    app.launch(app="started")
+    app.run_instance(app="started")
     data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro"}
     profile = {"IamInstanceProfile": {"Name": instance_profile(app)}}
     app.ec2().create_launch_template(LaunchTemplateName="started", LaunchTemplateData=data | profile)
@@ -199,10 +204,10 @@ def start_instances(app: Farshore) -> None:
     order: Document = {"service": "started", "rule": "files", "launch_template": {"name": "started"}}
     rule = {"name": "files", "kind": "service", "schedule": NEVER, "lifecycle": LIFECYCLE, **SCRIPTS}
     for state, restore in (("COMPLETED", "cat > restored"), ("FAILED", "exit 3")):
-        app.put_plan(
+        app.store_plan(
             "started", {"selection": {"tags": {"app": "started"}}, "rules": [rule | {"restore": restore}]}
         )
-        app.back_up("started", "files")
+        app.make_point("started", "files")
         order |= {"on_failure": "terminate", "subnets": [subnets[0]["SubnetId"]]}
         assert app.ask("POST", "/launches", order | {"dry_run": True}).status == 200
         [job] = app.post("/launches", order)
@@ -211,7 +216,7 @@ def start_instances(app: Farshore) -> None:
     assert app.ask("DELETE", "/plans/started").status == 200
 
 
-def launch_encrypted(app: Farshore, key: str) -> str:
+def launch_encrypted(app: Deployment, key: str) -> str:
     """Start an instance whose data volume is under a key of the operator's."""
     started = app.ec2().run_instances(
         ImageId="ami-12345678",
@@ -231,18 +236,18 @@ def launch_encrypted(app: Farshore, key: str) -> str:
     return str(started["Instances"][0]["InstanceId"])
 
 
-def die_after_sending(app: Farshore) -> None:
+def die_after_sending(app: Deployment) -> None:
     """Kill a worker between the sending of its command and the record of that; the next one finds it."""
     match = {"service": "ssm", "operation": "SendCommand", "caller": "function"}
     app.cloud.faults.replace([{"match": match, "effect": {"kill": "after"}, "count": 1}])
-    app.back_up("orders", "files")
+    app.make_point("orders", "files")
     app.cloud.faults.replace([])
 
 
-def move_identity(app: Farshore) -> None:
+def move_identity(app: Deployment) -> None:
     """Start an instance whose identity is taken back when a call fails, and one that gets it all."""
-    app.launch(app="moved")
-    old = app.launch(app="holder")
+    app.run_instance(app="moved")
+    old = app.run_instance(app="holder")
     subnet = app.ec2().describe_subnets()["Subnets"][0]
     made = app.cloud.client("elbv2", HOME_REGION).create_target_group(
         Name="moved", Protocol="TCP", Port=80, VpcId=subnet["VpcId"], TargetType="instance"
@@ -265,8 +270,8 @@ def move_identity(app: Farshore) -> None:
         "on_launch": {"restore": "files", "hook": "moved"},
         "identity": identity,
     }
-    app.put_plan("moved", document)
-    app.back_up("moved", "files")
+    app.store_plan("moved", document)
+    app.make_point("moved", "files")
     order = {
         "service": "moved",
         "rule": "files",
@@ -288,7 +293,7 @@ def move_identity(app: Farshore) -> None:
     assert app.ask("DELETE", "/plans/moved").status == 200
 
 
-def instance_profile(app: Farshore) -> str:
+def instance_profile(app: Deployment) -> str:
     """Make a role that instances have, and return the name of its profile."""
     iam, name = app.cloud.client("iam", "us-east-1"), "started"
     statement = {
@@ -315,7 +320,7 @@ def plan() -> Document:
     return {"selection": selection, "rules": [{"lifecycle": LIFECYCLE} | rule for rule in rules]}
 
 
-def back_up_volume_by_volume(app: Farshore) -> None:
+def back_up_volume_by_volume(app: Deployment) -> None:
     """Back up an instance of which more is left out than one CreateSnapshots can leave out; terminate it."""
     ec2 = app.ec2()
     tags = {"instance": {"app": "wide"}, "volume": {"scratch": "yes"}}
@@ -339,7 +344,7 @@ def back_up_volume_by_volume(app: Farshore) -> None:
     app.cloud.advance(timedelta(seconds=15))
     blocks = {"name": "wide", "kind": "snapshot", "schedule": "cron(0 0 1 1 ? 2100)", "lifecycle": LIFECYCLE}
     rule = blocks | {"volumes": {"exclude_tags": {"scratch": "yes"}}}
-    app.put_plan("wide", {"selection": {"tags": {"app": "wide"}}, "rules": [rule]})
+    app.store_plan("wide", {"selection": {"tags": {"app": "wide"}}, "rules": [rule]})
     [job] = app.post("/backups", {"plan": "wide"})
     app.finish()
     assert app.job(job)["state"] == "COMPLETED", app.job(job)
@@ -347,7 +352,7 @@ def back_up_volume_by_volume(app: Farshore) -> None:
     app.finish()
 
 
-def fail(app: Farshore) -> None:
+def fail(app: Deployment) -> None:
     """Run the script that fails; its upload is aborted."""
     [job] = app.post("/backups", {"plan": "orders", "rule": "broken"})
     app.finish()
@@ -355,18 +360,18 @@ def fail(app: Farshore) -> None:
     assert not app.uploads()
 
 
-def restore(app: Farshore, wanted: Document) -> None:
+def restore(app: Deployment, wanted: Document) -> None:
     """Restore what is wanted."""
     [job] = app.post("/restores", {"service": "orders", **wanted})
     app.finish()
     assert app.job(job)["state"] == "COMPLETED", app.job(job)
 
 
-def restore_onto_instances(app: Farshore) -> None:
+def restore_onto_instances(app: Deployment) -> None:
     """Attach volumes to an instance, and to one on which the script fails."""
     for state, script in (("COMPLETED", "true"), ("FAILED", "false")):
         blocks = {**plan()["rules"][0], "restore": script}
-        app.put_plan("orders", plan() | {"rules": [blocks, *plan()["rules"][1:]]})
+        app.store_plan("orders", plan() | {"rules": [blocks, *plan()["rules"][1:]]})
         started = app.ec2().run_instances(ImageId="ami-12345678", MinCount=1, MaxCount=1)
         instance = started["Instances"][0]["InstanceId"]
         order = {"service": "orders", "rule": "blocks", "target": {"instance_id": instance}}
@@ -376,7 +381,7 @@ def restore_onto_instances(app: Farshore) -> None:
 
 
 @contextmanager
-def home_bucket_unreachable(app: Farshore) -> Iterator[None]:
+def home_bucket_unreachable(app: Deployment) -> Iterator[None]:
     """Let every call that concerns the home bucket fail."""
     error = {"code": "AccessDenied", "status": 403, "message": "The region is gone."}
     match = {"service": "s3", "resource": HOME_BUCKET}
@@ -385,7 +390,7 @@ def home_bucket_unreachable(app: Farshore) -> Iterator[None]:
     app.cloud.faults.replace([])
 
 
-def check_readiness(app: Farshore) -> None:
+def check_readiness(app: Deployment) -> None:
     """Check the readiness of a service in an Auto Scaling group whose plan names a hook and an identity."""
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "app", "Value": "grouped"}]}]
     data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro", "TagSpecifications": tags}
@@ -410,24 +415,24 @@ def check_readiness(app: Farshore) -> None:
     rules = [{"lifecycle": LIFECYCLE} | files]
     selection = {"tags": {"app": "grouped"}}
     named = {"selection": selection, "rules": rules, "on_launch": on_launch, "identity": identity}
-    app.put_plan("grouped", named)
+    app.store_plan("grouped", named)
     shown = {each["service"]: each for each in app.get("/readiness")["items"]}
     reasons = {each["check"]: each["reason"] for each in shown["grouped"]["checks"]}
     assert "lifecycle hook grouped-launch does not exist" in reasons["hooks"]
     assert reasons["addresses"].count("which does not exist") == len(identity)
 
 
-def let_go(app: Farshore) -> None:
+def let_go(app: Deployment) -> None:
     """Delete a point by request, and see that the lifecycle has deleted in every vault; the newest stay."""
     for rule in ("blocks", "files"):
         newest, *_ = app.everything("/recovery-points", rule=rule, state="AVAILABLE")
         assert app.ask("DELETE", f"/recovery-points/{newest['id']}").status == 409
-    older = [
-        each for each in app.everything("/recovery-points", rule="files") if each["state"] == "AVAILABLE"
-    ]
-    assert app.ask("DELETE", f"/recovery-points/{older[-1]['id']}").status == 202
+    kept = [{**rule, "lifecycle": {"count": 9}} for rule in plan()["rules"]]
+    app.store_plan("orders", plan() | {"rules": kept})
+    older, _ = (app.make_point("orders", "files") for _ in range(2))
+    assert app.ask("DELETE", f"/recovery-points/{older['id']}").status == 202
     app.finish()
-    assert app.point(older[-1]["id"])["state"] == "DELETED"
+    assert app.point(older["id"])["state"] == "DELETED"
     reasons = {
         (artefact["vault"], artefact["reason"])
         for point in app.everything("/recovery-points")

@@ -41,14 +41,39 @@ UNSEEN = (
         "compares the holders of copy slots with what EC2 says is pending",
     ),
     Unseen(
+        "Poke",
+        ("AdvanceDeletions",),
+        ("sqs:SendMessage",),
+        "a job that waits for its grace, for EC2's pace or for another try pokes itself; the story has none",
+    ),
+    Unseen(
+        "LookWhereAwsKnowsNoResource",
+        ("AdvanceDeletions",),
+        ("ssm:CancelCommand",),
+        "ends the script of a failed backup whose file is deleted; the story's backups succeed",
+    ),
+    Unseen(
+        "CredentialsOfOtherClouds",
+        ("AdvanceDeletions",),
+        ("secretsmanager:GetSecretValue",),
+        "deletes off-site; the story's functions share one process, in which the worker has read it",
+    ),
+    Unseen(
+        "Objects",
+        ("AdvanceDeletions",),
+        ("s3:AbortMultipartUpload",),
+        "an inventory ends an upload that a dead worker left; the story has none",
+    ),
+    Unseen(
         "OtherObjects",
-        ("AdvanceJobs",),
+        ("AdvanceJobs", "AdvanceDeletions"),
         ("s3:AbortMultipartUpload",),
         "drops the parts of a copy, or of a file being put together there, that is given up",
     ),
 )
 
-TAG = "farshore:recovery-point"
+OF, AS = "aws:resourcetag/farshore:deployment", "aws:requesttag/farshore:deployment"
+HERE, OTHER_STAGE = f"{HOME_REGION}/local", f"{HOME_REGION}/prod"
 SNAPSHOT = f"arn:aws:ec2:{DR_REGION}::snapshot/snap-1"
 COPY = f"arn:aws:ec2:{DR_REGION}::snapshot/*"
 VOLUME = f"arn:aws:ec2:{HOME_REGION}:{ACCOUNT}:volume/vol-1"
@@ -72,6 +97,11 @@ FORBIDDEN = {
         "ec2:DeleteSnapshot", SNAPSHOT, {"aws:resourcetag/farshore:job": "j"}
     ),
     "copy a snapshot without tagging the copy": Need("ec2:CopySnapshot", COPY),
+    "delete a snapshot of another stage": Need("ec2:DeleteSnapshot", SNAPSHOT, {OF: OTHER_STAGE}),
+    "make a snapshot in another stage's name": Need("ec2:CreateSnapshots", SNAPSHOT, {AS: OTHER_STAGE}),
+    "make a volume of another stage's snapshot": Need("ec2:CreateVolume", SNAPSHOT, {OF: OTHER_STAGE}),
+    "delete a volume of another stage": Need("ec2:DeleteVolume", VOLUME, {OF: OTHER_STAGE}),
+    "terminate an instance of another stage": Need("ec2:TerminateInstances", INSTANCE, {OF: OTHER_STAGE}),
     "make a volume of a snapshot that is not ours": Need(
         "ec2:CreateVolume", SNAPSHOT, {"aws:requesttag/farshore:job": "j"}
     ),
@@ -80,18 +110,18 @@ FORBIDDEN = {
     "detach a volume that is not ours": Need("ec2:DetachVolume", VOLUME),
     "delete a volume that is not ours": Need("ec2:DeleteVolume", VOLUME),
     "delete a volume that only has our point's tag": Need(
-        "ec2:DeleteVolume", VOLUME, {f"aws:resourcetag/{TAG}": "rp"}
+        "ec2:DeleteVolume", VOLUME, {"aws:resourcetag/farshore:recovery-point": "rp"}
     ),
     "attach a volume elsewhere": Need(
         "ec2:AttachVolume",
         VOLUME.replace(HOME_REGION, DR_REGION),
-        {"aws:resourcetag/farshore:job": "j"},
+        {OF: HERE},
     ),
-    "tag what is there already": Need("ec2:CreateTags", SNAPSHOT, {f"aws:requesttag/{TAG}": "rp"}),
-    "tag an instance that is there": Need("ec2:CreateTags", INSTANCE, {"aws:requesttag/farshore:job": "j"}),
+    "tag what is there already": Need("ec2:CreateTags", SNAPSHOT, {AS: HERE}),
+    "tag an instance that is there": Need("ec2:CreateTags", INSTANCE, {AS: HERE}),
     "start an instance without tagging it": Need("ec2:RunInstances", INSTANCE),
     "start an instance elsewhere": Need(
-        "ec2:RunInstances", INSTANCE.replace(HOME_REGION, DR_REGION), {"aws:requesttag/farshore:job": "j"}
+        "ec2:RunInstances", INSTANCE.replace(HOME_REGION, DR_REGION), {AS: HERE}
     ),
     "terminate an instance that is not ours": Need("ec2:TerminateInstances", INSTANCE),
     "give a role to something else than an instance": Need(
@@ -159,3 +189,18 @@ def test_no_function_may_do_what_is_forbidden(story: Told) -> None:
         if policy.judge(need).effect is Effect.ALLOW
     }
     assert not allowed
+
+
+def test_the_function_for_deletions_deletes_what_this_stage_made_and_no_other_function_does(
+    story: Told,
+) -> None:
+    deletes = (
+        Need("ec2:DeleteSnapshot", SNAPSHOT, {OF: HERE}),
+        Need("s3:DeleteObject", f"arn:aws:s3:::{HOME_BUCKET}/points/orders/data"),
+        Need("s3:DeleteObject", f"arn:aws:s3:::{DR_BUCKET}/points/orders/data"),
+    )
+    able = {
+        name: [need for need in deletes if policy.judge(need).effect is Effect.ALLOW]
+        for name, policy in story.policies.items()
+    }
+    assert {name: found for name, found in able.items() if found} == {"AdvanceDeletions": list(deletes)}

@@ -11,7 +11,7 @@ import pytest
 
 from stage import HOME_REGION
 from tests.packaging.story import SCRIPTS, encrypted_stage, launch_encrypted
-from tests.support.farshore import NEVER, Document, Farshore
+from tests.support.deployment import NEVER, Deployment, Document
 
 WORKER = "AdvanceJobs"
 KEPT = {"count": 5}
@@ -22,20 +22,20 @@ RULES: list[Document] = [
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farshore]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with encrypted_stage(tmp_path_factory.mktemp("cloud")) as (cloud, stage):
-        app = Farshore(cloud, stage)
+        app = Deployment(cloud, stage)
         launch_encrypted(app, stage.keys[HOME_REGION])
-        app.put_plan("orders", {"selection": {"tags": {"app": "orders"}}, "rules": RULES})
+        app.store_plan("orders", {"selection": {"tags": {"app": "orders"}}, "rules": RULES})
         for rule in ("blocks", "files"):
-            app.back_up("orders", rule)
+            app.make_point("orders", rule)
         data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro"}
         app.ec2().create_launch_template(LaunchTemplateName="orders", LaunchTemplateData=data)
         yield app
 
 
 @contextmanager
-def without(app: Farshore, function: str, action: str) -> Iterator[None]:
+def without(app: Deployment, function: str, action: str) -> Iterator[None]:
     """Take an action from every statement of a function's role as long as the context lasts."""
     iam = app.cloud.client("iam", "us-east-1")
     role = app.cloud.functions.get(f"farshore-{function}").role_arn.rpartition("/")[2]
@@ -60,28 +60,28 @@ def put(iam: Any, named: Document, policy: Document) -> None:
     iam.put_role_policy(**named, PolicyDocument=json.dumps(policy))
 
 
-def back_up(rule: str) -> Callable[[Farshore], str]:
+def back_up(rule: str) -> Callable[[Deployment], str]:
     """Ask for a backup."""
     return lambda app: app.post("/backups", {"plan": "orders", "rule": rule})[0]
 
 
-def copy(rule: str, vault: str) -> Callable[[Farshore], str]:
+def copy(rule: str, vault: str) -> Callable[[Deployment], str]:
     """Ask for a copy of the newest point of a rule."""
 
-    def ask(app: Farshore) -> str:
+    def ask(app: Deployment) -> str:
         newest, *_ = app.everything("/recovery-points", rule=rule, state="AVAILABLE")
         return app.post(f"/recovery-points/{newest['id']}/copies", {"vault": vault})[0]
 
     return ask
 
 
-def restore_a_volume(app: Farshore) -> str:
+def restore_a_volume(app: Deployment) -> str:
     """Ask for a volume of the newest snapshot."""
     order = {"service": "orders", "rule": "blocks", "target": {"availability_zone": f"{HOME_REGION}a"}}
     return app.post("/restores", order)[0]
 
 
-def start_an_instance(app: Farshore) -> str:
+def start_an_instance(app: Deployment) -> str:
     """Ask for an instance with the newest files."""
     order = {"service": "orders", "rule": "files", "launch_template": {"name": "orders"}}
     return app.post("/launches", order)[0]
@@ -92,7 +92,7 @@ class Taken:
     """A right of the worker, a request whose job needs it, and the resource that the job's reason names."""
 
     action: str
-    ask: Callable[[Farshore], str]
+    ask: Callable[[Deployment], str]
     resource: str
 
 
@@ -114,7 +114,7 @@ TAKEN = (
 
 @pytest.mark.parametrize("taken", TAKEN, ids=lambda taken: taken.action)
 def test_a_job_without_a_right_fails_and_names_it_and_the_next_with_it_succeeds(
-    app: Farshore, taken: Taken
+    app: Deployment, taken: Taken
 ) -> None:
     with without(app, WORKER, taken.action):
         job = taken.ask(app)
@@ -136,9 +136,9 @@ def test_a_job_without_a_right_fails_and_names_it_and_the_next_with_it_succeeds(
     ids=["copy", "volume"],
 )
 def test_what_needs_a_key_that_may_not_be_used_fails_when_ebs_finds_out(
-    app: Farshore, ask: Callable[[Farshore], str], reason: str
+    app: Deployment, ask: Callable[[Deployment], str], reason: str
 ) -> None:
-    app.back_up("orders", "blocks")
+    app.make_point("orders", "blocks")
     with without(app, WORKER, "kms:CreateGrant"):
         job = ask(app)
         app.finish()
@@ -147,7 +147,7 @@ def test_what_needs_a_key_that_may_not_be_used_fails_when_ebs_finds_out(
 
 
 def test_messages_wait_while_their_function_may_not_poll_and_their_jobs_go_on_after_that(
-    app: Farshore,
+    app: Deployment,
 ) -> None:
     with without(app, WORKER, "sqs:ReceiveMessage"):
         job = back_up("blocks")(app)
@@ -157,7 +157,7 @@ def test_messages_wait_while_their_function_may_not_poll_and_their_jobs_go_on_af
     assert app.job(job)["state"] == "COMPLETED"
 
 
-def test_a_request_that_the_api_may_not_carry_out_says_which_right_it_lacks(app: Farshore) -> None:
+def test_a_request_that_the_api_may_not_carry_out_says_which_right_it_lacks(app: Deployment) -> None:
     with without(app, "APIHandler", "dynamodb:Query"):
         answer = app.ask("GET", "/jobs")
     assert answer.status >= 500

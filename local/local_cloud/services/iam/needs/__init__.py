@@ -17,6 +17,8 @@ from local_cloud.services.iam.policies import Need
 
 __all__ = ["action_of", "needs_of", "rule_of"]
 
+PREFIXES = {"monitoring": "cloudwatch", "email": "ses"}
+"""Prefixes of actions that are not the name that requests are signed for."""
 RULES: Mapping[tuple[str, str], Rule] = {
     **{("ec2", operation): rule for operation, rule in ec2.RULES.items()},
     **{("s3", operation): rule for operation, rule in s3.RULES.items()},
@@ -36,4 +38,5 @@ def needs_of(call: Call, rule: Rule) -> Iterable[Need]:
 
 def action_of(call: Call) -> str:
     """Return the action that most operations ask for: the service's prefix and the operation's name."""
-    return f"{get_service_model(call.service).signing_name}:{call.operation}"
+    signed_for = get_service_model(call.service).signing_name
+    return f"{PREFIXES.get(signed_for, signed_for)}:{call.operation}"

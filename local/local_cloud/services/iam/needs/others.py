@@ -12,12 +12,13 @@
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from local_cloud.call import ACCOUNT, Call
 from local_cloud.passing import moto_backend
 from local_cloud.services.ec2.world import Region
-from local_cloud.services.iam.needs.rules import Rule, of_nothing, tags_as, use_of_key
+from local_cloud.services.iam.needs.rules import Rule, key_arn, of_nothing, tags_as, use_of_key
 from local_cloud.services.iam.policies import Need
 from local_cloud.services.ssm.documents import OWNED_BY_AWS
 
@@ -138,6 +139,32 @@ def of_secret(call: Call) -> Iterator[Need]:
     yield from use_of_key(call.region, found and found.kms_key_id, "secretsmanager", ["Decrypt"])
 
 
+def of_secret_itself(call: Call) -> Iterator[Need]:
+    """DescribeSecret: the secret alone."""
+    secret = next(iter(of_secret(call)))
+    yield replace(secret, action="secretsmanager:DescribeSecret")
+
+
+def of_events(call: Call) -> Iterator[Need]:
+    """PutEvents: the default bus, with the source of each event."""
+    bus = f"arn:aws:events:{call.region}:{ACCOUNT}:event-bus/default"
+    for entry in call.params["Entries"]:
+        context = {"events:source": entry["Source"], "events:detail-type": entry["DetailType"]}
+        yield Need("events:PutEvents", bus, context)
+
+
+def of_rule(call: Call) -> Iterator[Need]:
+    """DescribeRule: the rule on the default bus."""
+    yield Need("events:DescribeRule", f"arn:aws:events:{call.region}:{ACCOUNT}:rule/{call.params['Name']}")
+
+
+def of_key(call: Call) -> Iterator[Need]:
+    """DescribeKey: the key; one that AWS manages, too."""
+    named = call.params["KeyId"]
+    arn = key_arn(call.region, named) or f"arn:aws:kms:{call.region}:{ACCOUNT}:key/{named.rpartition('/')[2]}"
+    yield Need("kms:DescribeKey", arn, {"kms:calleraccount": ACCOUNT})
+
+
 def of_no_one(_: Call) -> tuple[Need, ...]:
     """Return that nothing is needed: GetCallerIdentity is everyone's.
 
@@ -152,6 +179,14 @@ def looks(prefix: str, *operations: str, service: str = "") -> Mapping[tuple[str
 
 
 RULES: Mapping[tuple[str, str], Rule] = {
+    **looks("cloudwatch", "GetMetricData"),
+    **looks("events", "ListRuleNamesByTarget"),
+    **looks("lambda", "GetAccountSettings", "ListEventSourceMappings"),
+    **looks("servicequotas", "ListAWSDefaultServiceQuotas", "ListServiceQuotas", service="service-quotas"),
+    ("events", "DescribeRule"): of_rule,
+    ("events", "PutEvents"): of_events,
+    ("kms", "DescribeKey"): of_key,
+    ("secretsmanager", "DescribeSecret"): of_secret_itself,
     **looks(
         "autoscaling",
         "DescribeAutoScalingGroups",

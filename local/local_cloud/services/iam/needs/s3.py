@@ -157,6 +157,7 @@ RULES: Mapping[str, Rule] = {
     "GetBucketLocation": of_bucket("s3:GetBucketLocation"),
     "GetBucketVersioning": of_bucket("s3:GetBucketVersioning"),
     "GetObject": of_reading,
+    "GetPublicAccessBlock": of_bucket("s3:GetBucketPublicAccessBlock"),
     "GetObjectTagging": of_object("s3:GetObjectTagging"),
     "HeadBucket": of_bucket("s3:ListBucket"),
     "HeadObject": of_reading,

@@ -14,8 +14,8 @@ from time import perf_counter
 from wsgiref.types import WSGIEnvironment
 
 from local_cloud.cloud import Cloud
-from local_cloud.lambda_.functions import FUNCTION_KEY
 from local_cloud.recognise import Target
+from local_cloud.signing import OPERATOR_KEY
 from local_cloud.wire import parse
 from stage import DR_REGION
 from tests.support.deployment import Deployment, Document
@@ -41,8 +41,8 @@ class Ledger:
     jobs: dict[str, str] = field(default_factory=dict)
 
     def see(self, target: Target, environ: WSGIEnvironment, function: str | None) -> None:
-        """Enter a call; what is not signed with the functions' key is no call of Farshore's."""
-        if target.access_key != FUNCTION_KEY:
+        """Enter a call; what the operator signed is no call of Farshore's."""
+        if target.access_key == OPERATOR_KEY:
             return
         by = function.partition("-")[2] if function else "instance"
         if by in WORKERS:

@@ -40,6 +40,18 @@ class Heard:
         return ""
 
 
+def policy_for(queue_arn: str, rule_arn: str) -> dict[str, Any]:
+    """Return the policy with which a queue takes events from a rule."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": rule_arn}},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
 class Listener:
     """Receives the events of a region from its creation on."""
 
@@ -47,9 +59,12 @@ class Listener:
         """Create the rule and the queue."""
         self._sqs, self._events = ground.client("sqs", region), ground.client("events", region)
         self._queue = self._sqs.create_queue(QueueName=NAME)["QueueUrl"]
-        arn = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
-        self._events.put_rule(Name=NAME, EventPattern=json.dumps(PATTERN))
-        self._events.put_targets(Rule=NAME, Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
+        found = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+        arn = found["Attributes"]["QueueArn"]
+        rule = self._events.put_rule(Name=NAME, EventPattern=json.dumps(PATTERN))["RuleArn"]
+        policy = {"Policy": json.dumps(policy_for(arn, rule))}
+        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes=policy)
+        self._events.put_targets(Rule=NAME, Targets=[{"Id": "queue", "Arn": arn}])
 
     def heard(self) -> Iterator[Heard]:
         """Yield the events since the last call."""

@@ -176,6 +176,8 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
 _ERROR_OF = {code: error for error, codes in _CODES.items() for code in codes}
 # What the caller has asked about: it reads the answer itself.
 _ANSWERS = frozenset({"ConditionalCheckFailedException", "InvalidRange", "TransactionCanceledException"})
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html
+_ENCODED = " Encoded authorization failure message:"
 # A HEAD has no body, so in S3's answer to one the status is the code.
 _ERROR_OF_STATUS: dict[int, type[FarshoreError]] = {403: Denied, 404: NotFound, 412: Conflict, 429: Throttled}
 
@@ -196,7 +198,21 @@ def translate(
         why = str(exc)
     if error is None:
         return None
+    if error is Denied:
+        why = _with_remedy(why, code)
     return error(why, operation=operation, resource=resource, region=region, code=code)
+
+
+def _with_remedy(why: str, code: str) -> str:
+    """Return why a call was denied and what to do, without the long encoded word that EC2 adds."""
+    said = why.partition(_ENCODED)[0].rstrip(".")
+    if "explicit deny" in said:
+        return f"{said}; find the policy that denies it, and change it there"
+    if "is not authorized to perform" in said:
+        return f"{said}; grant it in the policy of that role"
+    if code == "403":
+        return f"{said}; the role needs s3:GetObject for it, and s3:ListBucket for its bucket"
+    return why
 
 
 def code_of(exc: ClientError) -> str:

@@ -17,6 +17,7 @@ from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig, VaultConfig
 
 # The queues of a stage by the last word of their names; each has dead letters, `NAME-dead`.
 EVENT_QUEUES = ("events", "launches")
+"""The queues to which rules of EventBridge lead."""
 QUEUES = ("jobs", "deletions", *EVENT_QUEUES)
 ALL_QUEUES = (*QUEUES, *(f"{name}-dead" for name in QUEUES))
 

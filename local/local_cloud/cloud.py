@@ -35,7 +35,7 @@ from local_cloud.control.routes import Control
 from local_cloud.control.timeline import Timeline
 from local_cloud.endpoint import CallCount, Endpoint
 from local_cloud.lambda_.executions import Executions
-from local_cloud.lambda_.functions import FUNCTION_KEY, FUNCTION_SECRET, FUNCTION_SESSION, Functions
+from local_cloud.lambda_.functions import FunctionError, Functions
 from local_cloud.lambda_.gateway import Gateway
 from local_cloud.lambda_.invocations import Invocations
 from local_cloud.server import Server
@@ -47,6 +47,9 @@ from local_cloud.services.ec2 import Ec2
 from local_cloud.services.ec2.buckets import TokenBuckets
 from local_cloud.services.elbv2 import LoadBalancers
 from local_cloud.services.events.event_bus import EventBus
+from local_cloud.services.iam.authority import Authority
+from local_cloud.services.iam.roles import Roles
+from local_cloud.services.iam.sessions import Session, Sessions
 from local_cloud.services.iam.signatures import Signatures
 from local_cloud.services.lambda_account import LambdaAccount
 from local_cloud.services.route53 import Route53
@@ -60,8 +63,6 @@ from local_cloud.short_way import short_way
 from local_cloud.signing import OPERATOR_KEY, OPERATOR_SECRET
 
 LOG = logging.getLogger(__name__)
-KNOWN_SECRETS = {FUNCTION_KEY: FUNCTION_SECRET, OPERATOR_KEY: OPERATOR_SECRET}
-"""What requests may be signed with, by access key."""
 IDLE_SECONDS = 0.5
 
 
@@ -107,27 +108,45 @@ class Cloud:
         self._executions = Executions(self.timeline)
         self._buckets = TokenBuckets(self.clock.now)
         buckets = self._buckets if self._quotas.throttled else None
-        signatures = Signatures(self.clock.now, KNOWN_SECRETS, {FUNCTION_KEY: FUNCTION_SESSION})
+        self.sessions, self.roles = Sessions(), Roles()
+        self.authority = Authority(self.sessions, self.roles)
+        signatures = Signatures(self.clock.now, self.sessions)
         self._endpoint = Endpoint(
             calls=self.calls,
             faults=self.faults,
             buckets=buckets,
             executions=self._executions,
+            sessions=self.sessions,
             signatures=signatures,
+            authority=self.authority,
             call_from_outside=self._call,
         )
         self.aws = Server(self._endpoint, ports.aws)
-        self.functions = Functions(self.aws.url, self._executions)
-        self.gateway = Gateway(self.clock, self.functions, signatures, takes_unsigned=not signed)
+        self.functions = Functions(self.aws.url, self._executions, self.sessions, self.authority)
+        self.gateway = Gateway(
+            self.clock,
+            self.functions,
+            self.sessions,
+            signatures,
+            self.authority,
+            takes_unsigned=not signed,
+        )
         self.api = Server(self.gateway, ports.api)
-        self.queues = Queues(self.clock, self.timeline, self.functions)
-        invocations = Invocations(self.timeline, self.functions, self.queues.deliver)
-        self.bus = EventBus(self.clock, self.timeline, self.faults, invocations, self.queues)
+        self.queues = Queues(self.clock, self.timeline, self.functions, self.authority)
+        invocations = Invocations(self.timeline, self.functions, self.authority, self.queues.deliver)
+        self.bus = EventBus(
+            clock=self.clock,
+            timeline=self.timeline,
+            faults=self.faults,
+            authority=self.authority,
+            invocations=invocations,
+            queues=self.queues,
+        )
         self._metrics = Metrics(self.clock.now)
         self.functions.on_output.append(self._metrics.read_output)
         self.functions.on_end.append(self._metrics.invoked)
         self.functions.on_error.append(self._metrics.failed)
-        self.topics = Topics(self.clock.now)
+        self.topics = Topics(self.clock.now, self.authority)
         self.alarms = Alarms(self.clock, self.timeline, self._metrics, self.topics)
         self._tables = DynamoDb(self.clock, self.timeline, self.faults.staleness)
         self.capacity = Capacity()
@@ -135,10 +154,12 @@ class Cloud:
             self.clock, self.timeline, self.bus.emit, self.root, self._quotas, self.capacity
         )
         self.ec2, self.ssm = machines(ground)
+        self.authority.on_spoiled.append(self.ec2.spoil)
         balancers = LoadBalancers(self.clock)
         self._groups = AutoScaling(ground, self.ec2, balancers)
         self._names = Route53(ground)
         stand_ins: tuple[StandIn, ...] = (
+            self.roles,
             self.queues,
             self.topics,
             self.bus,
@@ -149,7 +170,7 @@ class Cloud:
             balancers,
             self._names,
             S3(),
-            Sts(),
+            Sts(self.sessions),
             ServiceQuotas(self._quotas),
             LambdaAccount(self._quotas, self.functions, self.queues),
             self._metrics,
@@ -165,6 +186,7 @@ class Cloud:
             spot=self.ec2.interruptions,
             alarms=self.alarms.states,
             mails=self.topics.to_document,
+            open_session=self._open_session,
         )
         self.control = Server(control, ports.control)
 
@@ -186,7 +208,9 @@ class Cloud:
 
     def deploy(self, plans: Iterable[StackPlan]) -> list[Stack]:
         """Deploy stacks in order; their own calls are not counted."""
-        workshop = Workshop(self.client, self.functions, self.queues, self.bus, self.gateway, self.alarms)
+        workshop = Workshop(
+            self.client, self.roles, self.functions, self.queues, self.bus, self.gateway, self.alarms
+        )
         stacks = [Stack(plan, workshop) for plan in plans]
         for stack in stacks:
             stack.deploy()
@@ -209,6 +233,9 @@ class Cloud:
             self.bus,
             self.gateway,
             self.functions,
+            self.sessions,
+            self.roles,
+            self.authority,
             self._tables,
             self._buckets,
             self.calls,
@@ -257,6 +284,19 @@ class Cloud:
         """Make the call of a fault that acts as an outsider."""
         client = self.client(call.service, call.region)
         getattr(client, xform_name(call.operation))(**call.params)
+
+    def _open_session(self, function: str) -> Session:
+        """Open a session of a function's role, for the operator to try out what the function may do.
+
+        Raises:
+            ValueError: there is no such function.
+        """
+        try:
+            role_arn = self.functions.get(function).role_arn
+        except FunctionError as error:
+            names = ", ".join(sorted(each.name for each in self.functions.all()))
+            raise ValueError(f"{error}; there are {names}") from error
+        return self.sessions.open(role_arn, "operator")
 
     def put_secret(self, name: str, value: object, region: str) -> None:
         """Keep a secret (a JSON document) in Secrets Manager."""

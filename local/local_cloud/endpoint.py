@@ -1,8 +1,8 @@
 """The AWS endpoint: every call passes here, is counted, meets its faults and limits, and is answered.
 
-A call is recognised, counted, perhaps refused (for its signature, by a fault, by a bucket), then answered by
-the service's stand-in or by moto; a fault may delay it or lose its answer. Our errors are rendered in the
-protocol of the service. The endpoint knows nothing of services except EC2's buckets.
+A call is recognised, counted, perhaps refused (for its signature, by a fault, by IAM, by a bucket), then
+answered by the service's stand-in or by moto; a fault may delay it or lose its answer. Our errors are
+rendered in the protocol of the service. The endpoint knows nothing of services except EC2's buckets.
 """
 
 import contextlib
@@ -22,14 +22,15 @@ from werkzeug.wrappers import Response
 from local_cloud.call import ACCOUNT, AwsError, Call, Handler, StandIn
 from local_cloud.control.faults import Caller, Effect, Error, Faults, OutsideCall
 from local_cloud.lambda_.executions import Execution, Executions
-from local_cloud.lambda_.functions import FUNCTION_KEY
 from local_cloud.passing import lock_of, pass_on
 from local_cloud.recognise import Signed, Target, recognise
 from local_cloud.server import AnswerLostError, HttpAnswer
 from local_cloud.services.ec2.buckets import TokenBuckets
+from local_cloud.services.iam.authority import Authority
 from local_cloud.services.iam.refusals import RefusedError, in_words_of
+from local_cloud.services.iam.sessions import Sessions
 from local_cloud.services.iam.signatures import Signatures
-from local_cloud.wire import parse, render_error, render_result
+from local_cloud.wire import parse, parse_names, render_error, render_result
 
 LOG = logging.getLogger(__name__)
 OnCall = Callable[[Target, WSGIEnvironment, str | None], None]
@@ -91,7 +92,9 @@ class Endpoint:
         faults: Faults,
         buckets: TokenBuckets | None,
         executions: Executions,
+        sessions: Sessions,
         signatures: Signatures,
+        authority: Authority,
         call_from_outside: Callable[[OutsideCall], object],
     ) -> None:
         """Serve without EC2 throttling where `buckets` is None."""
@@ -99,7 +102,9 @@ class Endpoint:
         self._faults = faults
         self._buckets = buckets
         self._executions = executions
+        self._sessions = sessions
         self._signatures = signatures
+        self._authority = authority
         self._call_from_outside = call_from_outside
         self._handlers: dict[tuple[str, str], Handler] = {}
         self._past: dict[tuple[str, str], Handler] = {}
@@ -114,7 +119,8 @@ class Endpoint:
     def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:
         """Return one call."""
         target = recognise(environ)
-        by_function = target.access_key == FUNCTION_KEY and target.signed is Signed.HEADER
+        session = self._sessions.get(target.access_key)
+        by_function = session and session.of_function and target.signed is Signed.HEADER
         caller = self._executions.of(environ.get("HTTP_X_AMZN_TRACE_ID")) if by_function else None
         function = caller.function if caller else None
         self._calls.add(target, environ, function)
@@ -190,18 +196,21 @@ class Endpoint:
         key = (target.service, target.operation)
         handler = (self._past.get(key) if behind else None) or self._handlers.get(key)
         throttled = self._buckets is not None and target.service == "ec2"
-        if handler is None and not throttled:
+        judged = self._authority.judges(target.service, target.access_key)
+        if handler is None and not throttled and not judged:
             return pass_on(target.service, environ)
         call = Call(
             service=target.service,
             operation=target.operation,
             region=target.region,
             account=ACCOUNT,
-            params=parse(target, environ),
+            params=parse(target, environ) if handler or throttled else parse_names(target, environ),
             access_key=target.access_key,
             environ=environ,
             behind=behind,
         )
+        if judged:
+            self._authority.check(call)
         if self._buckets is not None and throttled:
             self._buckets.admit(call)
         if handler is None:

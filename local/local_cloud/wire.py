@@ -4,6 +4,7 @@ The protocols are AWS's (https://smithy.io/2.0/aws/protocols/), read and written
 serialisers from botocore's models.
 """
 
+import json
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -67,6 +68,17 @@ def parse(target: Target, environ: WSGIEnvironment) -> Mapping[str, Any]:
         }
     )
     return {name: value for name, value in parsed.items() if value is not None}
+
+
+def parse_names(target: Target, environ: WSGIEnvironment) -> Mapping[str, Any]:
+    """Read the parameters for one who looks only at the names in them: much cheaper, where they are JSON."""
+    if "HTTP_X_AMZ_TARGET" not in environ:
+        return parse(target, environ)
+    try:
+        named = json.loads(environ["wsgi.input"].getvalue() or b"{}")
+    except ValueError:
+        return {}
+    return named if isinstance(named, dict) else {}
 
 
 def render_result(target: Target, environ: WSGIEnvironment, result: Mapping[str, Any]) -> HttpAnswer:

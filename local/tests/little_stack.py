@@ -12,8 +12,10 @@ from local_cloud.control.faults import Faults
 from local_cloud.control.timeline import Timeline
 from local_cloud.endpoint import CallCount, Endpoint
 from local_cloud.lambda_.executions import Executions
+from local_cloud.services.iam.authority import Authority
+from local_cloud.services.iam.roles import Roles
+from local_cloud.services.iam.sessions import Session, Sessions
 from local_cloud.services.iam.signatures import Signatures
-from local_cloud.signing import OPERATOR_KEY, OPERATOR_SECRET
 
 HERE = Path(__file__).parent / "stack"
 HOME, AWAY = "eu-central-1", "eu-west-1"
@@ -23,14 +25,51 @@ PLANS = (
 )
 
 
-def bare_endpoint(clock: Clock, timeline: Timeline, signatures: Signatures | None = None) -> Endpoint:
-    """Return an endpoint that nothing stands behind yet: no faults, no limits, no functions."""
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ],
+}
+
+
+def policy_of(*statements: dict[str, Any]) -> dict[str, Any]:
+    """Return a policy of statements that allow what they name, unless they say otherwise."""
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow"} | each for each in statements]}
+
+
+def policy_of_queue(queue_arn: str, rule_arn: str) -> str:
+    """Return a policy of a queue that lets one rule send to it."""
+    statement = {
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": rule_arn}},
+    }
+    return json.dumps(policy_of(statement))
+
+
+def role_of(cloud: Cloud, *statements: dict[str, Any], name: str = "tried") -> str:
+    """Make a role with one policy and return its ARN."""
+    return cloud.roles.add(name, TRUST, {"all": policy_of(*statements)})
+
+
+def bare_endpoint(clock: Clock, timeline: Timeline, *others: Session) -> Endpoint:
+    """Return an endpoint that nothing stands behind yet: no faults, no limits, no functions.
+
+    The operator and `others` may sign.
+    """
+    sessions = Sessions()
+    for session in others:
+        sessions.add(session)
     return Endpoint(
         calls=CallCount(),
         faults=Faults(),
         buckets=None,
         executions=Executions(timeline),
-        signatures=signatures or Signatures(clock.now, {OPERATOR_KEY: OPERATOR_SECRET}, {}),
+        sessions=sessions,
+        signatures=Signatures(clock.now, sessions),
+        authority=Authority(sessions, Roles()),
         call_from_outside=lambda call: None,
     )
 

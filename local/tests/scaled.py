@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from little_stack import HOME
+from little_stack import HOME, policy_of_queue
 from local_cloud.cloud import Cloud
 
 ZONES = [f"{HOME}a", f"{HOME}b"]
@@ -23,8 +23,10 @@ class Scaled:
         self._seen: list[dict[str, Any]] = []
         events = cloud.client("events", HOME)
         pattern = {"source": ["aws.autoscaling", "aws.ec2"]}
-        events.put_rule(Name="told", EventPattern=json.dumps(pattern))
+        rule = events.put_rule(Name="told", EventPattern=json.dumps(pattern))["RuleArn"]
         arn = f"arn:aws:sqs:{HOME}:123456789012:told"
+        policy = {"Policy": policy_of_queue(arn, rule)}
+        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes=policy)
         events.put_targets(Rule="told", Targets=[{"Id": "told", "Arn": arn}])
         self.ec2.create_launch_template(
             LaunchTemplateName="web",

@@ -1,13 +1,15 @@
 """The control server, as an operator with curl meets it."""
 
 import json
+import subprocess
 import urllib.error
 import urllib.request
 from typing import Any
 
 import pytest
 
-from little_stack import HOME, LittleStack
+from little_stack import HOME, LittleStack, role_of
+from local_cloud.lambda_.functions import Function
 from scaled import Scaled
 
 
@@ -132,7 +134,8 @@ def test_faults_that_cannot_be_are_refused_with_their_places(
 
 
 def test_other_paths_and_methods_are_refused_with_what_there_is(little: LittleStack) -> None:
-    paths = "/alarms, /calls, /capacity, /clock, /faults, /instances, /interruptions, /mails, /rebalances"
+    paths = "/alarms, /calls, /capacity, /clock, /faults, /instances, /interruptions"
+    paths += ", /mails, /rebalances, /sessions"
     assert ask(little, "GET", "/nope") == (404, {"error": f"GET /nope: there are {paths}"})
     assert ask(little, "PUT", "/clock") == (405, {"error": "PUT /clock: it takes GET, POST"})
 
@@ -183,3 +186,22 @@ def test_a_spot_instance_is_warned_and_taken_back(little: LittleStack) -> None:
     ):
         status, answer = ask(little, "POST", "/interruptions", document)
         assert (status, problem in answer["error"]) == (400, True)
+
+
+def test_curl_with_the_keys_of_a_role_may_do_what_the_role_may_and_no_more(little: LittleStack) -> None:
+    role = role_of(little.cloud, {"Action": "ec2:DescribeVpcs", "Resource": "*"})
+    little.cloud.functions.add(Function("looker", "a.b", HOME, role))
+    keys = ask(little, "POST", "/sessions", {"function": "looker"})[1]
+
+    def call(action: str) -> str:
+        url = f"{little.cloud.aws.url}/?Action={action}&Version=2016-11-15"
+        signed = ["--aws-sigv4", f"aws:amz:{HOME}:ec2", "--user"]
+        signed += [f"{keys['AWS_ACCESS_KEY_ID']}:{keys['AWS_SECRET_ACCESS_KEY']}"]
+        token = f"X-Amz-Security-Token: {keys['AWS_SESSION_TOKEN']}"
+        done = subprocess.run(["curl", "-sS", *signed, "-H", token, url], capture_output=True, check=True)
+        return done.stdout.decode()
+
+    assert "UnauthorizedOperation" in call("DescribeInstances")
+    assert "UnauthorizedOperation" not in call("DescribeVpcs")
+    status, answer = ask(little, "POST", "/sessions", {"function": "nobody"})
+    assert (status, "there is no function nobody; there are " in answer["error"]) == (400, True)

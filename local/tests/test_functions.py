@@ -8,9 +8,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from little_stack import HOME
+from little_stack import HOME, role_of
 from local_cloud.cloud import Cloud
 from local_cloud.lambda_.functions import Function, FunctionError
+
+ROLE = "of-all-functions"
+ROLE_ARN = f"arn:aws:iam::123456789012:role/{ROLE}"
 
 
 def tell_environment(_: object, context: Any) -> dict[str, str]:
@@ -55,6 +58,7 @@ def _profile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cloud(cloud: Cloud) -> Cloud:
+    role_of(cloud, {"Action": "*", "Resource": "*"}, name=ROLE)
     for handler in (
         tell_environment,
         count_queues,
@@ -68,8 +72,9 @@ def cloud(cloud: Cloud) -> Cloud:
 
 def function(handler: str, *, name: str = "", timeout: float = 60) -> Function:
     limit = timedelta(seconds=timeout)
+    environment = {"COLOUR": "red"}
     return Function(
-        name or handler, f"{__name__}.{handler}", HOME, {"COLOUR": "red"}, timeout=limit, memory_mb=256
+        name or handler, f"{__name__}.{handler}", HOME, ROLE_ARN, environment, timeout=limit, memory_mb=256
     )
 
 
@@ -119,4 +124,4 @@ def test_an_answer_that_lambda_cannot_carry_fails(cloud: Cloud, name: str) -> No
 
 def test_an_environment_of_more_than_4_kb_cannot_be_deployed(cloud: Cloud) -> None:
     with pytest.raises(ValueError, match="4096"):
-        cloud.functions.add(Function("big", "x.y", HOME, {"BIG": "x" * 4096}))
+        cloud.functions.add(Function("big", "x.y", HOME, ROLE_ARN, {"BIG": "x" * 4096}))

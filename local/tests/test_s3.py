@@ -28,7 +28,7 @@ from local_cloud.control.timeline import Timeline
 from local_cloud.endpoint import Endpoint
 from local_cloud.passing import moto_backend
 from local_cloud.server import HttpAnswer, Server
-from local_cloud.services.iam.signatures import Signatures
+from local_cloud.services.iam.sessions import Session
 from local_cloud.services.s3 import S3
 from local_cloud.services.s3.payload import decode_chunks
 
@@ -97,9 +97,8 @@ def world(tmp_path: Path, served: Served) -> Iterator[World]:
     gate, clients = served
     with Clock(START) as clock:
         ground = CloudContext(clock, Timeline(clock), lambda region, event: None, tmp_path, Quotas())
-        secrets = {"test": "test", ROLE_KEY: ROLE_SECRET}
-        signatures = Signatures(clock.now, secrets, {ROLE_KEY: ROLE_TOKEN})
-        gate.endpoint = bare_endpoint(clock, ground.timeline, signatures)
+        temporary = Session(ROLE_KEY, ROLE_SECRET, ROLE_TOKEN)
+        gate.endpoint = bare_endpoint(clock, ground.timeline, temporary)
         gate.endpoint.attach([S3()])
         made = World(clock, **clients)
         for region, client in ((HOME, made.home), (AWAY, made.away)):

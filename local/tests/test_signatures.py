@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 
 from little_stack import HOME
 from local_cloud.cloud import Cloud
-from local_cloud.lambda_.functions import FUNCTION_KEY, FUNCTION_SECRET, FUNCTION_SESSION
 
 CALLS = {
     "dynamodb": lambda client: client.list_tables(),
@@ -60,10 +59,11 @@ def test_a_wrong_key_and_a_wrong_secret_are_refused_in_the_words_of_the_service(
 
 
 def test_temporary_keys_need_their_session(cloud: Cloud) -> None:
-    rightly = client_of(cloud, "dynamodb", FUNCTION_KEY, FUNCTION_SECRET, FUNCTION_SESSION)
+    session = cloud.sessions.of_function("f", "arn:aws:iam::123456789012:role/r")
+    rightly = client_of(cloud, "dynamodb", session.access_key, session.secret, session.token)
     assert refusal("dynamodb", rightly) == ("FunctionKilled", 399)  # signed by a function, and none runs
     for token in (None, "another-session"):
-        client = client_of(cloud, "dynamodb", FUNCTION_KEY, FUNCTION_SECRET, token)
+        client = client_of(cloud, "dynamodb", session.access_key, session.secret, token)
         assert refusal("dynamodb", client) == ("UnrecognizedClientException", 400)
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from little_stack import HOME, PLANS, LittleStack
+from little_stack import HOME, PLANS, TRUST, LittleStack
 from local_cloud.cloud import Cloud
 from local_cloud.cloudformation.intrinsics import TemplateError
 from local_cloud.cloudformation.template import StackPlan, read_template
+
+ROLE = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}}
 
 
 def deploy(cloud: Cloud, folder: Path, document: dict[str, Any], **parameters: str) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def test_deploying_is_not_counted_and_can_be_repeated_after_a_reset(little: Litt
         ({"a": {"Ref": "AWS::NoValue"}, "b": 1}, {"b": 1}),
         ([{"Ref": "AWS::NoValue"}, 1], [1]),
         ({"Fn::GetAtt": ["Queue", "Arn"]}, f"arn:aws:sqs:{HOME}:123456789012:tried-Queue"),
-        ({"Fn::GetAtt": "Role.Arn"}, "arn:aws:iam::123456789012:tried-Role"),
+        ({"Fn::GetAtt": "Role.Arn"}, "arn:aws:iam::123456789012:role/tried-Role"),
     ],
 )
 def test_an_intrinsic_function_is_carried_out(
@@ -73,7 +75,7 @@ def test_an_intrinsic_function_is_carried_out(
             "IsRed": {"Fn::Equals": [{"Ref": "Colour"}, "red"]},
             "IsNotRed": {"Fn::Not": [{"Condition": "IsRed"}]},
         },
-        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}, "Role": {"Type": "AWS::IAM::Role"}},
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}, "Role": ROLE},
         "Outputs": {"It": {"Value": value}},
     }
     assert deploy(cloud, tmp_path, document, Colour="red")["It"] == expected
@@ -122,6 +124,7 @@ def queue(**properties: Any) -> dict[str, Any]:
                         "Type": "AWS::Serverless::Function",
                         "Properties": {
                             "Handler": "a.b",
+                            "Role": "arn:aws:iam::123456789012:role/r",
                             "Events": {"E": {"Type": "Kinesis", "Properties": {}}},
                         },
                     }

@@ -422,7 +422,7 @@ def test_quotas_that_are_too_small_are_found(small: Ground) -> None:
     assert "set CopySlots to 5" in found["quotas"]["remedy"]
     assert found["concurrency"]["state"] == "warning"
     assert found["concurrency"]["reason"].startswith(
-        "62 functions of the stage may run at once, and 10 of the account's 10 are free"
+        "67 functions of the stage may run at once, and 10 of the account's 10 are free"
     )
     assert "Concurrent executions" in found["concurrency"]["remedy"]
     app.ec2().create_volume(AvailabilityZone=f"{HOME_REGION}a", Size=1)

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local_cloud.lambda_.functions import FUNCTION_SECRET
 from tests.support.deployment import Deployment, service_rule
 
 WAITS = "while [ ! -e go ]; do sleep 0.1; done"
@@ -75,7 +74,9 @@ def test_nothing_that_is_kept_of_a_backup_and_its_restore_opens_it(
         for key in app.keys(where)
     ]
     kept = json.dumps([outputs, told, files, *capfd.readouterr()], default=str)
-    for secret in ("X-Amz-Signature", "X-Amz-Security-Token", FUNCTION_SECRET):
+    worker = app.cloud.functions.get("farshore-AdvanceJobs")
+    session = app.cloud.functions.session_of(worker)
+    for secret in ("X-Amz-Signature", "X-Amz-Security-Token", session.secret):
         assert secret not in kept
     assert not [key for where in ("primary", "dr") for key in app.keys(where) if key.startswith("mailbox/")]
     assert app.discrepancies() == []

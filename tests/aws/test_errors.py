@@ -127,3 +127,40 @@ def test_a_port_that_nobody_listens_on_is_unavailable(monkeypatch: pytest.Monkey
     client = Clients("eu-central-1").ec2(retries=False)
     with pytest.raises(Unavailable, match="Could not connect"), translated_errors("DescribeInstances"):
         client.describe_instances()
+
+
+WHO = "User: arn:aws:sts::1:assumed-role/r/f is not authorized to perform: ec2:CreateTags on resource: a"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "why"),
+    [
+        (
+            "UnauthorizedOperation",
+            f"You are not authorized. {WHO} because no identity-based policy allows "
+            "the ec2:CreateTags action. Encoded authorization failure message: 4AqbP-Lx0",
+            f"You are not authorized. {WHO} because no identity-based policy allows "
+            "the ec2:CreateTags action; grant it in the policy of that role",
+        ),
+        (
+            "AccessDenied",
+            f"{WHO} with an explicit deny in a resource-based policy",
+            f"{WHO} with an explicit deny in a resource-based policy; find the policy that denies it, and "
+            "change it there",
+        ),
+        (
+            "403",
+            "Forbidden",
+            "Forbidden; the role needs s3:GetObject for it, and s3:ListBucket for its bucket",
+        ),
+        ("AccessDenied", "Access Denied", "Access Denied"),
+    ],
+)
+def test_a_denial_says_where_to_grant_what_is_lacking(code: str, said: str, why: str) -> None:
+    response: Any = {
+        "Error": {"Code": code, "Message": said},
+        "ResponseMetadata": {"HTTPStatusCode": 403},
+    }
+    error = translate(ClientError(response, "O"), operation="O", resource=None, region=None)
+    assert isinstance(error, Denied)
+    assert error.why == why

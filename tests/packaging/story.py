@@ -1,13 +1,14 @@
-"""The main story, small: every kind of job once, on the local cloud, with each call its functions made.
+"""The main story, small: every kind of job once, on the local cloud, which judges each call by its role.
 
-A call that an instance makes through a presigned URL counts as the worker's: the worker presigns, and AWS
-asks whether the one who signed may do it
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html).
+The vaults of the home region and the DR region are encrypted with keys of the operator's own. A call that an
+instance makes through a presigned URL counts as the worker's: the worker presigns, and AWS asks whether the
+one who signed may do it (https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-presigned-url.html).
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,16 @@ from wsgiref.types import WSGIEnvironment
 from chalicelib.wiring import farshore
 from local_cloud.call import ACCOUNT
 from local_cloud.cloud import Cloud
-from local_cloud.cloudformation.template import Stack
-from local_cloud.lambda_.functions import FUNCTION_KEY
+from local_cloud.cloudformation.template import StackPlan
 from local_cloud.recognise import Target
-from local_cloud.wire import parse
-from stage import DR_REGION, HOME_BUCKET, HOME_REGION, open_stage
-from tests.packaging.iam.needs import Made
+from local_cloud.services.iam.policies import Policy
+from stage import DR_REGION, HOME_BUCKET, HOME_REGION, Stage, open_stage
 from tests.support.deployment import NEVER, Deployment, Document
 from tests.support.farshore import BEGIN
 from tests.support.groups import Group
 
-WORKER = "AdvanceJobs"
+Grant = tuple[str, str, str]
+"""A function, the Sid of a statement of its policy, an action."""
 LIFECYCLE = {"count": 1}
 COPIES = {
     "snapshot": [{"vault": "dr", "lifecycle": LIFECYCLE}],
@@ -40,57 +40,95 @@ SCRIPTS = {
 }
 
 
-@dataclass
-class Witness:
-    """Notes the calls of the functions, with the tags that the snapshots, volumes and instances they name
-    have at that time."""
+@dataclass(frozen=True, slots=True)
+class EncryptedStage(Stage):
+    """A stage whose buckets and copies are under the operator's keys, by region."""
 
-    cloud: Cloud
-    made: list[Made] = field(default_factory=list)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
-    def see(self, target: Target, environ: WSGIEnvironment, function: str | None) -> None:
-        """Note a call."""
-        if target.access_key != FUNCTION_KEY:
-            return
-        by = WORKER if function is None else function.partition("-")[2]
-        params = parse(target, environ)
-        tags = self._tags(target.region, params) if target.service == "ec2" else {}
-        self.made.append(Made(by, target.service, target.operation, target.region, params, tags))
+    @property
+    def vaults_document(self) -> dict[str, Any]:
+        """Return the vaults document, with the key of the DR region."""
+        document = Stage.vaults_document.fget(self)  # type: ignore[attr-defined]
+        return {**document, "dr": {**document["dr"], "kms_key": self.keys[DR_REGION]}}
 
-    def _tags(self, region: str, params: Any) -> dict[str, str]:
-        named = params.get("SourceSnapshotId") or params.get("SnapshotId") or params.get("VolumeId")
-        named = named or next(iter(params.get("InstanceIds", ())), None)
-        if not named:
-            return {}
-        ec2 = self.cloud.client("ec2", params.get("SourceRegion", region))
-        found = ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [named]}])
-        return {tag["Key"]: tag["Value"] for tag in found["Tags"]}
+    def plans(self) -> tuple[StackPlan, StackPlan]:
+        """Return the stacks, with the keys of their buckets."""
+        away, home = Stage.plans(self)
+        return (
+            replace(away, parameters={**away.parameters, "KeyArn": self.keys[DR_REGION]}),
+            replace(home, parameters={**home.parameters, "VaultKeyArn": self.keys[HOME_REGION]}),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The story's end: the home stack, and every call made."""
+    """The story's end: what the functions did, by function, and what their policies say of it."""
 
-    stack: Stack
-    made: tuple[Made, ...]
+    policies: Mapping[str, Policy]
+    """By function, as the template calls it."""
+    operations: frozenset[tuple[str | None, str]]
+    """Function and operation; calls through presigned URLs have no function."""
+    needed: frozenset[Grant]
+    denials: frozenset[str]
+
+    @property
+    def granted(self) -> frozenset[Grant]:
+        """Return all that the policies grant."""
+        return frozenset(
+            (function, statement.sid, action)
+            for function, policy in self.policies.items()
+            for statement in policy.statements
+            for action in statement.actions
+        )
 
 
 @contextmanager
-def told(root: Path) -> Iterator[Told]:
-    """Play the story; the stack can be asked as long as the context lasts."""
+def encrypted_stage(root: Path) -> Iterator[tuple[Cloud, EncryptedStage]]:
+    """Keep up a cloud with this stage on it."""
     farshore.cache_clear()
-    with Cloud(root, start_at=BEGIN, signed=True) as cloud, open_stage(root) as stage:
-        _, home = stage.deploy(cloud)
-        witness = Witness(cloud)
-        cloud.calls.on_call.append(witness.see)
-        play(Deployment(cloud, stage))
-        yield Told(home, tuple(witness.made))
+    with Cloud(root, start_at=BEGIN, signed=True) as cloud, open_stage(root) as plain:
+        keys = {
+            region: cloud.client("kms", region).create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["Arn"]
+            for region in (HOME_REGION, DR_REGION)
+        }
+        stage = EncryptedStage(plain.offsite, keys=keys)
+        stage.deploy(cloud)
+        yield cloud, stage
     farshore.cache_clear()
 
 
-def play(app: Deployment) -> None:
+def told(root: Path) -> Told:
+    """Play the story."""
+    with encrypted_stage(root) as (cloud, stage):
+        operations = set[tuple[str | None, str]]()
+
+        def note(target: Target, _: WSGIEnvironment, function: str | None) -> None:
+            operations.add((function and logical(function), target.operation))
+
+        cloud.calls.on_call.append(note)
+        play(Deployment(cloud, stage), stage.keys[HOME_REGION])
+        functions = {each.role_arn: logical(each.name) for each in cloud.functions.all()}
+        return Told(
+            {name: cloud.roles.policy_of(arn) for arn, name in functions.items()},
+            frozenset(operations),
+            frozenset(
+                (functions[role], sid, action)
+                for role, sid, action in cloud.authority.used
+                if role in functions
+            ),
+            frozenset(cloud.authority.denials),
+        )
+
+
+def logical(function: str) -> str:
+    """Return what the template calls a function."""
+    return function.partition("-")[2]
+
+
+def play(app: Deployment, key: str) -> None:
     """Back up by the clock and by request, copy, let go, fail, restore, delete; look at everything."""
-    instance = app.run_instance(app="orders", Name="orders")
+    instance = launch_encrypted(app, key)
     app.store_plan("orders", plan())
     app.cloud.advance(timedelta(hours=2))
     app.finish()
@@ -101,6 +139,7 @@ def play(app: Deployment) -> None:
         assert app.job(first[0])["state"] == "COMPLETED", app.job(first[0])
     back_up_volume_by_volume(app)
     fail(app)
+    die_after_sending(app)
     files = {"rule": "files", "vault": "offsite", "target": {"instance_id": instance}}
     restore(app, files)
     with home_bucket_unreachable(app):
@@ -111,13 +150,14 @@ def play(app: Deployment) -> None:
     let_go(app)
     replace_an_instance(app)
     start_instances(app)
+    move_identity(app)
     app.post("/inventory", {})
     app.finish()
     check_readiness(app)
     assert app.ask("POST", "/doctor", {}).status == 202
     app.finish()
-    seen = app.get("/doctor")
-    assert seen["healthy"], seen["checks"]
+    checks = app.get("/doctor")["checks"]
+    assert not [each for each in checks if each["state"] == "failed"], checks
     for path in ("/plans", "/plans/orders", "/jobs", "/recovery-points", "/status", "/inventory"):
         app.get(path)
     assert app.ask("DELETE", "/plans/orders").status == 200
@@ -158,7 +198,8 @@ def start_instances(app: Deployment) -> None:
     """Start instances from a backup, and some on which it cannot be restored, which are terminated."""
     app.run_instance(app="started")
     data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro"}
-    app.ec2().create_launch_template(LaunchTemplateName="started", LaunchTemplateData=data)
+    profile = {"IamInstanceProfile": {"Name": instance_profile(app)}}
+    app.ec2().create_launch_template(LaunchTemplateName="started", LaunchTemplateData=data | profile)
     subnets = app.ec2().describe_subnets()["Subnets"]
     order: Document = {"service": "started", "rule": "files", "launch_template": {"name": "started"}}
     rule = {"name": "files", "kind": "service", "schedule": NEVER, "lifecycle": LIFECYCLE, **SCRIPTS}
@@ -173,6 +214,98 @@ def start_instances(app: Deployment) -> None:
         app.finish()
         assert app.job(job)["state"] == state, app.job(job)
     assert app.ask("DELETE", "/plans/started").status == 200
+
+
+def launch_encrypted(app: Deployment, key: str) -> str:
+    """Start an instance whose data volume is under a key of the operator's."""
+    started = app.ec2().run_instances(
+        ImageId="ami-12345678",
+        MinCount=1,
+        MaxCount=1,
+        BlockDeviceMappings=[
+            {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "Encrypted": True, "KmsKeyId": key}}
+        ],
+        TagSpecifications=[
+            {
+                "ResourceType": "instance",
+                "Tags": [{"Key": "app", "Value": "orders"}, {"Key": "Name", "Value": "orders"}],
+            }
+        ],
+    )
+    app.cloud.advance(timedelta(seconds=10))
+    return str(started["Instances"][0]["InstanceId"])
+
+
+def die_after_sending(app: Deployment) -> None:
+    """Kill a worker between the sending of its command and the record of that; the next one finds it."""
+    match = {"service": "ssm", "operation": "SendCommand", "caller": "function"}
+    app.cloud.faults.replace([{"match": match, "effect": {"kill": "after"}, "count": 1}])
+    app.make_point("orders", "files")
+    app.cloud.faults.replace([])
+
+
+def move_identity(app: Deployment) -> None:
+    """Start an instance whose identity is taken back when a call fails, and one that gets it all."""
+    app.run_instance(app="moved")
+    old = app.run_instance(app="holder")
+    subnet = app.ec2().describe_subnets()["Subnets"][0]
+    made = app.cloud.client("elbv2", HOME_REGION).create_target_group(
+        Name="moved", Protocol="TCP", Port=80, VpcId=subnet["VpcId"], TargetType="instance"
+    )
+    group = made["TargetGroups"][0]["TargetGroupArn"]
+    interface = app.ec2().create_network_interface(SubnetId=subnet["SubnetId"])["NetworkInterface"]
+    zone = app.cloud.client("route53", "us-east-1").create_hosted_zone(
+        Name="example.internal", CallerReference="moved"
+    )
+    identity = {
+        "elastic_ip": app.ec2().allocate_address(Domain="vpc")["AllocationId"],
+        "eni": interface["NetworkInterfaceId"],
+        "dns": {"zone": zone["HostedZone"]["Id"].rpartition("/")[2], "name": "moved.example.internal"},
+        "target_group": group,
+    }
+    rule = {"name": "files", "kind": "service", "schedule": NEVER, "lifecycle": LIFECYCLE, **SCRIPTS}
+    document = {
+        "selection": {"tags": {"app": "moved"}},
+        "rules": [rule],
+        "on_launch": {"restore": "files", "hook": "moved"},
+        "identity": identity,
+    }
+    app.store_plan("moved", document)
+    app.make_point("moved", "files")
+    order = {
+        "service": "moved",
+        "rule": "files",
+        "launch_template": {"name": "started"},
+        "subnets": [subnet["SubnetId"]],
+        "identity": True,
+        "on_failure": "terminate",
+    }
+    error = {"code": "InvalidTarget", "status": 400, "message": "No."}
+    match = {"service": "elbv2", "operation": "RegisterTargets", "caller": "function"}
+    app.cloud.faults.replace([{"match": match, "effect": {"error": error}}])
+    for state in ("FAILED", "COMPLETED"):
+        [job] = app.post("/launches", order)
+        app.finish()
+        assert app.job(job)["state"] == state, app.job(job)
+        app.cloud.faults.replace([])
+        targets = [{"Id": old}]
+        app.cloud.client("elbv2", HOME_REGION).register_targets(TargetGroupArn=group, Targets=targets)
+    assert app.ask("DELETE", "/plans/moved").status == 200
+
+
+def instance_profile(app: Deployment) -> str:
+    """Make a role that instances have, and return the name of its profile."""
+    iam, name = app.cloud.client("iam", "us-east-1"), "started"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "ec2.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    trust = {"Version": "2012-10-17", "Statement": [statement]}
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    return name
 
 
 def plan() -> Document:
@@ -294,12 +427,12 @@ def let_go(app: Deployment) -> None:
     for rule in ("blocks", "files"):
         newest, *_ = app.everything("/recovery-points", rule=rule, state="AVAILABLE")
         assert app.ask("DELETE", f"/recovery-points/{newest['id']}").status == 409
-    older = [
-        each for each in app.everything("/recovery-points", rule="files") if each["state"] == "AVAILABLE"
-    ]
-    assert app.ask("DELETE", f"/recovery-points/{older[-1]['id']}").status == 202
+    kept = [{**rule, "lifecycle": {"count": 9}} for rule in plan()["rules"]]
+    app.store_plan("orders", plan() | {"rules": kept})
+    older, _ = (app.make_point("orders", "files") for _ in range(2))
+    assert app.ask("DELETE", f"/recovery-points/{older['id']}").status == 202
     app.finish()
-    assert app.point(older[-1]["id"])["state"] == "DELETED"
+    assert app.point(older["id"])["state"] == "DELETED"
     reasons = {
         (artefact["vault"], artefact["reason"])
         for point in app.everything("/recovery-points")

@@ -158,7 +158,8 @@ def test_a_copy_may_come_from_any_snapshot_at_home_and_is_tagged(template: Mappi
     made, source = allowing(template, "AdvanceJobsRole", "ec2:CopySnapshot")
     assert made["Condition"] == MADE_HERE
     assert "Condition" not in source
-    assert source["Resource"]["Fn::Sub"].endswith(":ec2:${AWS::Region}::snapshot/*")
+    # What is to be made is `snapshot/*`, which no pattern `snap-*` matches.
+    assert source["Resource"]["Fn::Sub"].endswith(":ec2:${AWS::Region}::snapshot/snap-*")
 
 
 def test_tags_are_set_only_in_the_creating_call(template: Mapping[str, Any]) -> None:

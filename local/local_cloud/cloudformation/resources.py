@@ -1,8 +1,8 @@
 """What each type of resource in a template becomes: a call to the AWS endpoint, or a part of the local cloud.
 
 A property that a creator does not support is an error that names it: if it were ignored here, it would be
-tested nowhere. Types that change nothing a function or an operator can see (roles, permissions, log
-groups) are known by name and ignored.
+tested nowhere. Types that change nothing a function or an operator can see (permissions) are known by name
+and ignored.
 """
 
 import json
@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from local_cloud.call import ACCOUNT
+from local_cloud.call import ACCOUNT, AwsError
 from local_cloud.cloudformation.intrinsics import TemplateError
 from local_cloud.cloudformation.lifecycle_rules import lifecycle_rule
 from local_cloud.lambda_.functions import Function, Functions
 from local_cloud.lambda_.gateway import Gateway
 from local_cloud.services.cloudwatch.alarms import Alarm, Alarms, rule_of
 from local_cloud.services.events.event_bus import EventBus
+from local_cloud.services.iam.conditions import PolicyError
+from local_cloud.services.iam.policies import read_policy
+from local_cloud.services.iam.roles import Roles
 from local_cloud.services.sqs.queues import Queues, SourceMapping
 
 Properties = Mapping[str, Any]
@@ -52,6 +55,7 @@ class Workshop:
     """What resources are made with."""
 
     clients: Clients
+    roles: Roles
     functions: Functions
     queues: Queues
     bus: EventBus
@@ -153,20 +157,40 @@ def make_bucket(workshop: Workshop, place: StackPlace, properties: Properties) -
 
 
 def make_bucket_policy(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
-    """Set the policy of a bucket, without the statements for requests without TLS.
-
-    moto looks at no condition of a statement and would deny every request by those; here the loopback
-    interface stands for TLS.
-    """
+    """Set the policy of a bucket."""
     only(place, properties, ("Bucket", "PolicyDocument"))
-    document = properties["PolicyDocument"]
-    without_tls = {"Bool": {"aws:SecureTransport": "false"}}
-    left = [each for each in document["Statement"] if each.get("Condition") != without_tls]
-    if left:
-        workshop.clients("s3", place.region).put_bucket_policy(
-            Bucket=properties["Bucket"], Policy=json.dumps({**document, "Statement": left})
-        )
+    policy = json.dumps(properties["PolicyDocument"])
+    workshop.clients("s3", place.region).put_bucket_policy(Bucket=properties["Bucket"], Policy=policy)
     return Created(place.physical_name)
+
+
+def make_role(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
+    """Make a role with its policies."""
+    only(place, properties, ("RoleName", "AssumeRolePolicyDocument", "Policies", "Description", "Tags"))
+    name = properties.get("RoleName", place.physical_name)
+    try:
+        policies = {each["PolicyName"]: each["PolicyDocument"] for each in properties.get("Policies", ())}
+        arn = workshop.roles.add(name, properties["AssumeRolePolicyDocument"], policies)
+    except KeyError as error:
+        raise TemplateError(f"{place.name} has no {error}") from error
+    except PolicyError as error:
+        raise TemplateError(f"{place.name}: {error}") from error
+    return Created(name, {"Arn": arn})
+
+
+def make_managed_policy(_: Workshop, place: StackPlace, properties: Properties) -> Created:
+    """Read a policy that is attached to nothing here: operators attach it."""
+    only(place, properties, ("ManagedPolicyName", "Description", "Path", "PolicyDocument"))
+    read_policy(properties["PolicyDocument"])
+    name = properties.get("ManagedPolicyName", place.physical_name)
+    arn = f"arn:aws:iam::{ACCOUNT}:policy/{name}"
+    return Created(arn, {"PolicyArn": arn})
+
+
+def make_log_group(_: Workshop, place: StackPlace, properties: Properties) -> Created:
+    """Name a log group: what functions print goes to standard error."""
+    name = properties.get("LogGroupName", place.physical_name)
+    return Created(name, {"Arn": f"arn:aws:logs:{place.region}:{ACCOUNT}:log-group:{name}:*"})
 
 
 def make_key(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
@@ -273,12 +297,10 @@ def make_function(workshop: Workshop, place: StackPlace, properties: Properties)
         "Tags",
         "Tracing",
         "Architectures",
-        "Role",
         "ReservedConcurrentExecutions",
         "EphemeralStorage",
         "Layers",
         "Description",
-        "LoggingConfig",
         "SnapStart",
     )
     known = (
@@ -290,19 +312,25 @@ def make_function(workshop: Workshop, place: StackPlace, properties: Properties)
         "DeadLetterQueue",
         "EventInvokeConfig",
         "RecursiveLoop",
+        "Role",
+        "LoggingConfig",
     )
     only(place, properties, ("FunctionName", *known, *ignored))
+    if "Role" not in properties:
+        raise TemplateError(f"{place.name} names no Role")
     environment = properties.get("Environment", {}).get("Variables", {})
     function = Function(
         name=properties.get("FunctionName", place.physical_name),
         handler=properties["Handler"],
         region=place.region,
+        role_arn=properties["Role"],
         environment={name: str(value) for name, value in environment.items()},
         timeout=timedelta(seconds=int(properties.get("Timeout", 3))),
         memory_mb=int(properties.get("MemorySize", 128)),
         retries=int(properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", 2)),
         dead_letter_arn=properties.get("DeadLetterQueue", {}).get("TargetArn"),
         may_loop=properties.get("RecursiveLoop") == "Allow",
+        log_group=properties.get("LoggingConfig", {}).get("LogGroup", ""),
     )
     workshop.functions.add(function)
     for name, event in properties.get("Events", {}).items():
@@ -335,7 +363,10 @@ def connect(workshop: Workshop, place: StackPlace, function: Function, event: Pr
                 reports_failures="ReportBatchItemFailures" in properties.get("FunctionResponseTypes", ()),
                 most_at_once=properties.get("ScalingConfig", {}).get("MaximumConcurrency"),
             )
-            workshop.queues.connect(mapping)
+            try:
+                workshop.queues.connect(mapping)
+            except AwsError as error:
+                raise TemplateError(f"{place.name}: {error.message}") from error
         case other:
             raise TemplateError(f"the local cloud does not know the event source {other} of {function.name}")
 
@@ -375,14 +406,12 @@ def encryption_of(properties: Properties) -> dict[str, Any]:
     return {"Rules": [renamed(rule, names) for rule in properties["ServerSideEncryptionConfiguration"]]}
 
 
-def ignored(service: str, region_matters: bool = True) -> Callable[[StackPlace], Created]:
+def ignored(service: str) -> Callable[[StackPlace], Created]:
     """Return a placeholder for a resource that is accepted and not created."""
 
     def stand_for(place: StackPlace) -> Created:
-        region = place.region if region_matters else ""
-        return Created(
-            place.physical_name, {"Arn": f"arn:aws:{service}:{region}:{ACCOUNT}:{place.physical_name}"}
-        )
+        arn = f"arn:aws:{service}:{place.region}:{ACCOUNT}:{place.physical_name}"
+        return Created(place.physical_name, {"Arn": arn})
 
     return stand_for
 
@@ -395,6 +424,9 @@ CREATORS: Mapping[str, Creator] = {
     "AWS::S3::BucketPolicy": make_bucket_policy,
     "AWS::KMS::Key": make_key,
     "AWS::KMS::Alias": make_alias,
+    "AWS::IAM::ManagedPolicy": make_managed_policy,
+    "AWS::IAM::Role": make_role,
+    "AWS::Logs::LogGroup": make_log_group,
     "AWS::Events::Rule": make_rule,
     "AWS::SNS::Topic": make_topic,
     "AWS::SNS::TopicPolicy": make_topic_policy,
@@ -406,10 +438,6 @@ CREATORS: Mapping[str, Creator] = {
 }
 KNOWN_AND_IGNORED: Mapping[str, Callable[[StackPlace], Created]] = {
     "AWS::Events::EventBusPolicy": ignored("events"),
-    "AWS::IAM::ManagedPolicy": ignored("iam", region_matters=False),
-    "AWS::IAM::Policy": ignored("iam", region_matters=False),
-    "AWS::IAM::Role": ignored("iam", region_matters=False),
     "AWS::Lambda::Permission": ignored("lambda"),
-    "AWS::Logs::LogGroup": ignored("logs"),
     "AWS::Logs::MetricFilter": ignored("logs"),
 }

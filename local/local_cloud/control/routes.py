@@ -2,6 +2,7 @@
 
 POST   /clock      {"advance": "1h"} or {"now": "2030-01-01T00:00:00Z"}  ->  {"now": ...}
 GET    /clock                                                            ->  {"now": ...}
+POST   /sessions   {"function": "farshore-Tick"}    ->  keys of a session of that function's role
 GET    /instances                                   ->  {instance id: its directory}
 POST   /interruptions {"instance": "i-...", "action": "terminate"}  warns, then ends a Spot Instance
 POST   /rebalances    {"instance": "i-..."}                         recommends to rebalance a Spot Instance
@@ -31,6 +32,7 @@ from local_cloud.control.faults import Caller, Faults
 from local_cloud.control.timeline import Timeline
 from local_cloud.endpoint import CallCount
 from local_cloud.server import HttpAnswer
+from local_cloud.services.iam.sessions import Session
 
 LOG = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Control:
         spot: Spot,
         alarms: Callable[[], Mapping[str, str]],
         mails: Callable[[], Sequence[object]],
+        open_session: Callable[[str], Session],
     ) -> None:
         self._clock = clock
         self._timeline = timeline
@@ -70,9 +73,11 @@ class Control:
         self._capacity = capacity
         self._instances = instances
         self._spot = spot
+        self._open_session = open_session
         self._routes: Mapping[tuple[str, str], Callable[[WSGIEnvironment], object]] = {
             ("GET", "/clock"): lambda _: self._now(),
             ("POST", "/clock"): self._advance,
+            ("POST", "/sessions"): self._session,
             ("GET", "/instances"): lambda _: {
                 key: str(path) for key, path in sorted(self._instances().items())
             },
@@ -140,6 +145,18 @@ class Control:
         if when < self._clock.now():
             raise ValueError(f"{text} is past: it is {self._now()['now']}, and the clock goes forward only")
         return when.astimezone(UTC)
+
+    def _session(self, environ: WSGIEnvironment) -> dict[str, str | None]:
+        match document_of(environ):
+            case {"function": str(name), **others} if not others:
+                session = self._open_session(name)
+            case _:
+                raise ValueError('write {"function": "farshore-Tick"}')
+        return {
+            "AWS_ACCESS_KEY_ID": session.access_key,
+            "AWS_SECRET_ACCESS_KEY": session.secret,
+            "AWS_SESSION_TOKEN": session.token,
+        }
 
     def _interrupt(self, environ: WSGIEnvironment) -> object:
         match document_of(environ):

@@ -10,10 +10,14 @@ A function cannot be stopped from outside; one that is killed or runs past its t
 its further requests are refused, and it counts as crashed, regardless of its result. `executions` says which
 function runs when.
 
+What a function prints is written to its log group with its role's rights, as Lambda does it
+(https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html): without these it is lost.
+
 moto: its Lambda, which needs Docker, is not used.
 """
 
 import importlib
+import io
 import json
 import logging
 import os
@@ -26,13 +30,14 @@ from datetime import timedelta
 from typing import Any, TextIO, cast
 
 from local_cloud.call import ACCOUNT
+from local_cloud.lambda_.credentials import follow_environment
 from local_cloud.lambda_.executions import Execution, Executions
 from local_cloud.lambda_.traces import Trace, continued
+from local_cloud.services.iam.authority import Authority
+from local_cloud.services.iam.policies import Need
+from local_cloud.services.iam.sessions import Session, Sessions
 
 LOG = logging.getLogger(__name__)
-FUNCTION_KEY = "ASIALOCALFUNCTION0000"
-FUNCTION_SECRET = "secret-of-the-local-functions"
-FUNCTION_SESSION = "session-of-the-local-functions"
 SYNCHRONOUS_PAYLOAD_BYTES = 6 * 1024 * 1024
 ENVIRONMENT_BYTES = 4096
 OPERATORS_OWN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")
@@ -58,6 +63,7 @@ class Function:
     name: str
     handler: str
     region: str
+    role_arn: str
     environment: Mapping[str, str] = field(default_factory=dict)
     timeout: timedelta = timedelta(seconds=3)
     memory_mb: int = 128
@@ -65,6 +71,8 @@ class Function:
     dead_letter_arn: str | None = None
     may_loop: bool = False
     """Whether `RecursiveLoop` is `Allow`."""
+    log_group: str = ""
+    """Lambda's own for the function where it is empty."""
 
     @property
     def arn(self) -> str:
@@ -88,7 +96,7 @@ class Context:
         self.invoked_function_arn = function.arn
         self.memory_limit_in_mb = str(function.memory_mb)
         self.aws_request_id = str(uuid.uuid4())
-        self.log_group_name = f"/aws/lambda/{function.name}"
+        self.log_group_name = log_group_of(function)
         self.log_stream_name = f"local/[$LATEST]{uuid.uuid4().hex}"
         self._execution = execution
 
@@ -122,9 +130,14 @@ class StandardError:
 class Functions:
     """The functions of the stack, by name."""
 
-    def __init__(self, endpoint_url: str, executions: Executions) -> None:
+    def __init__(
+        self, endpoint_url: str, executions: Executions, sessions: Sessions, authority: Authority
+    ) -> None:
         """Set `endpoint_url` as the AWS endpoint of every function."""
+        follow_environment()
         self._endpoint_url = endpoint_url
+        self._sessions = sessions
+        self._authority = authority
         self._executions = executions
         self.on_end: list[OnEnd] = []
         self.on_error: list[OnError] = []
@@ -142,6 +155,10 @@ class Functions:
     def clear(self) -> None:
         """Forget every function."""
         self._functions.clear()
+
+    def all(self) -> tuple[Function, ...]:
+        """Return every function."""
+        return tuple(self._functions.values())
 
     def get(self, name_or_arn: str) -> Function:
         """Return a function by name or ARN.
@@ -213,8 +230,29 @@ class Functions:
 
     @contextmanager
     def _surroundings(self, function: Function, trace: Trace) -> Iterator[None]:
-        with environment(function, trace, self._endpoint_url), redirect_stdout(self._output):
+        session = self.session_of(function)
+        output = self._output if self._may_log(function, session) else io.StringIO()
+        with environment(function, session, trace, self._endpoint_url), redirect_stdout(output):
             yield
+
+    def session_of(self, function: Function) -> Session:
+        """Return the session of a function's role, whose credentials the function has."""
+        return self._sessions.of_function(function.name, function.role_arn)
+
+    def _may_log(self, function: Function, session: Session) -> bool:
+        """Return whether the function's role lets what it prints into its log group."""
+        stream = f"log-group:{log_group_of(function)}:log-stream:local"
+        arn = f"arn:aws:logs:{function.region}:{ACCOUNT}:{stream}"
+        for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+            if why := self._authority.may(session, Need(action, arn), function.region):
+                LOG.warning("what %s prints is lost: %s", function.name, why)
+                return False
+        return True
+
+
+def log_group_of(function: Function) -> str:
+    """Return the name of the log group that a function's output goes to."""
+    return function.log_group or f"/aws/lambda/{function.name}"
 
 
 def resolve(handler: str) -> Callable[[object, Context], object]:
@@ -224,7 +262,7 @@ def resolve(handler: str) -> Callable[[object, Context], object]:
 
 
 @contextmanager
-def environment(function: Function, trace: Trace, endpoint_url: str) -> Iterator[None]:
+def environment(function: Function, session: Session, trace: Trace, endpoint_url: str) -> Iterator[None]:
     """Set the environment of a function's invocation for as long as the context lasts.
 
     The names are Lambda's (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html); the
@@ -234,9 +272,9 @@ def environment(function: Function, trace: Trace, endpoint_url: str) -> Iterator
         **function.environment,
         "AWS_REGION": function.region,
         "AWS_DEFAULT_REGION": function.region,
-        "AWS_ACCESS_KEY_ID": FUNCTION_KEY,
-        "AWS_SECRET_ACCESS_KEY": FUNCTION_SECRET,
-        "AWS_SESSION_TOKEN": FUNCTION_SESSION,
+        "AWS_ACCESS_KEY_ID": session.access_key,
+        "AWS_SECRET_ACCESS_KEY": session.secret,
+        "AWS_SESSION_TOKEN": session.token or "",
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -244,7 +282,7 @@ def environment(function: Function, trace: Trace, endpoint_url: str) -> Iterator
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_GROUP_NAME": log_group_of(function),
         "AWS_LAMBDA_LOG_STREAM_NAME": "local",
         "_HANDLER": function.handler,
         "_X_AMZN_TRACE_ID": trace.written(),

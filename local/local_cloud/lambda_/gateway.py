@@ -3,7 +3,9 @@
 Events and answers have the shapes of
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html. Routes are
 those of the packaged definition; others get what it says for `MISSING_AUTHENTICATION_TOKEN`. Signatures must
-be correct. Unsigned requests are accepted unless that is disabled, since only this machine's operator can
+be correct, and who signed must be allowed to invoke the route
+(https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-control-access-using-iam-policies-to-invoke-api.html).
+Unsigned requests are accepted unless that is disabled, since only this machine's operator can
 reach this loopback port.
 
 moto: its API Gateway, which calls no function, is not used.
@@ -25,7 +27,10 @@ from local_cloud.call import ACCOUNT
 from local_cloud.control.clock import Clock
 from local_cloud.lambda_.functions import FunctionError, Functions
 from local_cloud.server import HttpAnswer
+from local_cloud.services.iam.authority import Authority
+from local_cloud.services.iam.policies import Need
 from local_cloud.services.iam.refusals import RefusedError, Wrong
+from local_cloud.services.iam.sessions import Sessions
 from local_cloud.services.iam.signatures import Signatures
 
 SERVICE = "execute-api"
@@ -63,11 +68,20 @@ class Gateway:
     """Answers HTTP requests with the API's function; without an API everything is unknown to it."""
 
     def __init__(
-        self, clock: Clock, functions: Functions, signatures: Signatures, *, takes_unsigned: bool
+        self,
+        clock: Clock,
+        functions: Functions,
+        sessions: Sessions,
+        signatures: Signatures,
+        authority: Authority,
+        *,
+        takes_unsigned: bool,
     ) -> None:
         self._clock = clock
         self._functions = functions
+        self._sessions = sessions
         self._signatures = signatures
+        self._authority = authority
         self._takes_unsigned = takes_unsigned
         self._api = Api("none", "none")
 
@@ -95,7 +109,7 @@ class Gateway:
         if found is None:
             return self._own_answer("MISSING_AUTHENTICATION_TOKEN", 403, "Missing Authentication Token")
         route, parameters = found
-        if refusal := self._refusal(environ):
+        if refusal := self._refusal(environ, path):
             return refusal
         try:
             event = self._event(environ, route, path, parameters)
@@ -104,8 +118,8 @@ class Gateway:
             return message(502, "Internal server error")
         return self._answer(answer, environ)
 
-    def _refusal(self, environ: WSGIEnvironment) -> HttpAnswer | None:
-        """Return the answer to a request that is not signed correctly."""
+    def _refusal(self, environ: WSGIEnvironment, path: str) -> HttpAnswer | None:
+        """Return the answer to a request that is not signed correctly, or that its signer may not make."""
         try:
             claim = self._signatures.check(environ)
         except RefusedError as refused:
@@ -117,6 +131,11 @@ class Gateway:
         if claim.service != SERVICE:
             why = f"Credential should be scoped to correct service: '{SERVICE}'."
             return self._own_answer("INVALID_SIGNATURE", 403, why)
+        session = self._sessions.get(claim.access_key)
+        named = f"{self._api.id}/{self._api.stage}/{environ['REQUEST_METHOD']}{path}"
+        need = Need("execute-api:Invoke", f"arn:aws:execute-api:{claim.region}:{ACCOUNT}:{named}")
+        if session and (denial := self._authority.may(session, need, claim.region)):
+            return self._own_answer("ACCESS_DENIED", 403, denial)
         return None
 
     def _own_answer(self, kind: str, status: int, text: str) -> HttpAnswer:

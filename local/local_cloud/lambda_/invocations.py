@@ -2,7 +2,7 @@
 
 A function that fails is tried twice more, after one minute and after two
 (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html); then the event goes to
-the function's dead-letter queue, if it has one, with the attributes Lambda adds
+the function's dead-letter queue, if it has one and its role may send to it, with the attributes Lambda adds
 (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html).
 
 moto: its Lambda, which needs Docker, is not used.
@@ -17,6 +17,8 @@ from datetime import timedelta
 from local_cloud.control.strands import run_apart
 from local_cloud.control.timeline import Timeline
 from local_cloud.lambda_.functions import Function, FunctionError, Functions
+from local_cloud.services.iam.authority import Authority
+from local_cloud.services.iam.policies import Need
 
 LOG = logging.getLogger(__name__)
 RETRY_AFTER = (timedelta(minutes=1), timedelta(minutes=2))
@@ -27,9 +29,12 @@ Deliver = Callable[[str, str, Mapping[str, str]], None]
 class Invocations:
     """Events that wait for a function to run."""
 
-    def __init__(self, timeline: Timeline, functions: Functions, deliver: Deliver) -> None:
+    def __init__(
+        self, timeline: Timeline, functions: Functions, authority: Authority, deliver: Deliver
+    ) -> None:
         self._timeline = timeline
         self._functions = functions
+        self._authority = authority
         self._deliver = deliver
 
     def send(self, function: str, event: object) -> None:
@@ -58,6 +63,10 @@ class Invocations:
         arn = function.dead_letter_arn
         if arn is None:
             LOG.error("an event for %s is lost: %s", function.name, error)
+            return
+        session = self._functions.session_of(function)
+        if why := self._authority.may(session, Need("sqs:SendMessage", arn), function.region):
+            LOG.error("an event for %s is lost: %s", function.name, why)
             return
         attributes = {"RequestID": str(uuid.uuid4()), "ErrorCode": "200", "ErrorMessage": str(error)[:1024]}
         self._deliver(arn, json.dumps(event), attributes)

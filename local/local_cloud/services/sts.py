@@ -1,4 +1,4 @@
-"""STS: who a caller is. The functions are a role's session, everybody else is the operator.
+"""STS: who a caller is.
 
 https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from local_cloud.call import ACCOUNT, Call, Handler, PassOn
-from local_cloud.lambda_.functions import FUNCTION_KEY
+from local_cloud.services.iam.sessions import OPERATOR, Sessions
 
 
 class Sts:
@@ -17,13 +17,14 @@ class Sts:
 
     service = "sts"
 
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
     def handlers(self) -> Mapping[str, Handler]:
         """Return the operations done here."""
         return {"GetCallerIdentity": self._identity}
 
     def _identity(self, call: Call, _: PassOn) -> Mapping[str, Any]:
-        if call.access_key == FUNCTION_KEY:
-            arn, user = f"arn:aws:sts::{ACCOUNT}:assumed-role/functions/local", "AROALOCALFUNCTIONS00:local"
-        else:
-            arn, user = f"arn:aws:iam::{ACCOUNT}:user/operator", "AIDALOCALOPERATOR000"
-        return {"UserId": user, "Account": ACCOUNT, "Arn": arn}
+        session = self._sessions.get(call.access_key) or OPERATOR
+        user = f"AROALOCALROLE0000000:{session.name}" if session.role_arn else "AIDALOCALOPERATOR000"
+        return {"UserId": user, "Account": ACCOUNT, "Arn": session.arn}

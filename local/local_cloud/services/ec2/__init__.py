@@ -129,6 +129,10 @@ class Ec2:
         """Make the next snapshot or copy that is, or is made of, `resource_id` end in error."""
         self._snapshots.fail(resource_id, reason)
 
+    def spoil(self, operation: str, snapshot_id: str, reason: str) -> None:
+        """Make what is about to be made of a snapshot end in error: a volume by CreateVolume, or a copy."""
+        (self._volumes if operation == "CreateVolume" else self._snapshots).fail(snapshot_id, reason)
+
     def _let_go(self, region: Region, instance: Instance) -> None:
         """Free what a terminated instance had of the network."""
         self._addresses.instance_ended(region, instance)

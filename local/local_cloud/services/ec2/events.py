@@ -87,14 +87,16 @@ def snapshot_copied(outcome: Outcome, span: Span, *, incremental: bool) -> Event
     return event
 
 
-def volume_changed(account: str, region: str, volume_id: str, event: str, result: str) -> Event:
-    """Tell that a volume was created (`createVolume`, `available`), attached (`attachVolume`, `attached`) or
-    deleted (`deleteVolume`, `deleted`)."""
+def volume_changed(
+    account: str, region: str, volume_id: str, event: str, result: str, cause: str = ""
+) -> Event:
+    """Tell that a volume was created (`createVolume`, `available`, or `failed` with a cause), attached
+    (`attachVolume`, `attached`) or deleted (`deleteVolume`, `deleted`)."""
     return {
         "source": "aws.ec2",
         "detail-type": "EBS Volume Notification",
         "resources": [f"arn:aws:ec2:{region}:{account}:volume/{volume_id}"],
-        "detail": {"result": result, "cause": "", "event": event, "request-id": str(uuid.uuid4())},
+        "detail": {"result": result, "cause": cause, "event": event, "request-id": str(uuid.uuid4())},
     }
 
 

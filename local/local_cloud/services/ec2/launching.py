@@ -66,8 +66,8 @@ class Launching:
         """Make the instances of a RunInstances, as many of `MaxCount` as there is room for."""
         backend = region.backend
         smallest, largest = _counts(params)
-        template, from_template = _template(region, params)
-        wanted = _merged(template, params)
+        template, from_template = launch_template(region, params)
+        wanted = merged(template, params)
         tags = requested_tags(wanted, *TAGGED)
         image_id = wanted.get("ImageId")
         if not image_id:
@@ -133,7 +133,7 @@ def _counts(params: Mapping[str, Any]) -> tuple[int, int]:
     return smallest, largest
 
 
-def _template(region: Region, params: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
+def launch_template(region: Region, params: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
     """Return the data of the launch template that is named, if one is, and the tags that name it."""
     if not (named := params.get("LaunchTemplate")):
         return {}, {}
@@ -160,7 +160,7 @@ def _template(region: Region, params: Mapping[str, Any]) -> tuple[Mapping[str, A
     return data, tags
 
 
-def _merged(template: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+def merged(template: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a request on top of those of its template."""
     tags = [*template.get("TagSpecifications", ()), *params.get("TagSpecifications", ())]
     return {**template, **params, "TagSpecifications": tags}

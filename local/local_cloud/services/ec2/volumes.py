@@ -40,6 +40,7 @@ class Volumes:
         self._disks = disks
         self._snapshots = snapshots
         self._creating: set[str] = set()
+        self._failures: dict[str, str] = {}
         self._requests: dict[tuple[Region, str], tuple[dict[str, Any], str]] = {}
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -72,12 +73,20 @@ class Volumes:
         if token:
             self._requests[region, token] = asked, volume.id
         self._creating.add(volume.id)
+        failure = self._failures.pop(call.params.get("SnapshotId", ""), "")
         self._world.later(
             self._world.quotas.volume_creating,
-            lambda: self._created(region, volume.id),
+            lambda: self._created(region, volume.id, failure),
             f"{volume.id} available",
         )
         return describe_volume(region, volume, self.state(volume))
+
+    def fail(self, snapshot_id: str, reason: str) -> None:
+        """Make the next volume of a snapshot fail: it is `creating`, then gone.
+
+        https://docs.aws.amazon.com/ebs/latest/userguide/ebs-cloud-watch-events.html
+        """
+        self._failures[snapshot_id] = reason
 
     def make(self, region: Region, zone: str, wanted: Mapping[str, Any]) -> Volume:
         """Make a volume in `zone` with its bytes; `wanted` is a CreateVolume or the `Ebs` of a
@@ -184,6 +193,7 @@ class Volumes:
     def clear(self) -> None:
         """Forget what is under way."""
         self._creating.clear()
+        self._failures.clear()
         self._requests.clear()
 
     def _attached(self, region: Region, attachment: VolumeAttachment) -> None:
@@ -202,12 +212,17 @@ class Volumes:
             self._disks.detach(volume.id)
             region.backend.detach_volume(volume.id, attachment.instance.id, attachment.device)
 
-    def _created(self, region: Region, volume_id: str) -> None:
+    def _created(self, region: Region, volume_id: str, failure: str) -> None:
         self._creating.discard(volume_id)
-        if volume_id in region.backend.volumes:
-            self._world.tell(
-                region, volume_changed(region.account, region.name, volume_id, "createVolume", "available")
-            )
+        if volume_id not in region.backend.volumes:
+            return
+        if failure:
+            region.backend.delete_volume(volume_id)
+            region.backend.tags.pop(volume_id, None)
+            self._disks.delete(volume_id)
+        result = "failed" if failure else "available"
+        event = volume_changed(region.account, region.name, volume_id, "createVolume", result, failure)
+        self._world.tell(region, event)
 
 
 def _holds(region: Region, attachment: VolumeAttachment) -> bool:

@@ -3,14 +3,20 @@
 moto keeps the rules of each region's bus and matches their patterns
 (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html); this delivers: to
 functions, queues, and the default bus of another region. Every step is an action on the timeline, so that an
-event can be lost, doubled or late.
+event can be lost, doubled or late. A queue's policy must let the rule send to it, and another region's bus
+needs a role (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html,
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-region.html); what is not allowed is not
+delivered, and counted as the metric FailedInvocations counts it
+(https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html).
 
 moto: keeps rules and targets, and matches patterns; schedules never fire, and functions are never called.
 Added: delivery to functions, queues and other regions' buses, schedules.
 """
 
 import json
+import logging
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,9 +28,14 @@ from local_cloud.control.timeline import Action, Timeline
 from local_cloud.lambda_.invocations import Invocations
 from local_cloud.passing import lock_of, moto_backend
 from local_cloud.services.events.schedule_expressions import NextAfter, next_after
+from local_cloud.services.iam.authority import Authority
+from local_cloud.services.iam.policies import Need
 from local_cloud.services.sqs.queues import Queues
 
+LOG = logging.getLogger(__name__)
+SERVICE = "events.amazonaws.com"
 Event = dict[str, Any]
+Target = Mapping[str, Any]
 NOT_READ = frozenset({"InputPath", "InputTransformer"})
 
 
@@ -34,22 +45,33 @@ class EventBus:
     service = "events"
 
     def __init__(
-        self, clock: Clock, timeline: Timeline, faults: Faults, invocations: Invocations, queues: Queues
+        self,
+        *,
+        clock: Clock,
+        timeline: Timeline,
+        faults: Faults,
+        authority: Authority,
+        invocations: Invocations,
+        queues: Queues,
     ) -> None:
         self._clock = clock
         self._timeline = timeline
         self._faults = faults
+        self._authority = authority
         self._invocations = invocations
         self._queues = queues
         self._schedules: dict[str, str] = {}
+        self.failed_invocations: Counter[str] = Counter()
+        """How many events each rule, by ARN, was not allowed to deliver."""
 
     def handlers(self) -> Mapping[str, Handler]:
         """Deliver what is put, fire what is scheduled, refuse targets that cannot be served."""
         return {"PutEvents": self._put_events, "PutRule": self._put_rule, "PutTargets": self._put_targets}
 
     def clear(self) -> None:
-        """Forget every schedule."""
+        """Forget every schedule, and what failed."""
         self._schedules.clear()
+        self.failed_invocations.clear()
 
     def emit(self, region: str, event: Event) -> None:
         """Put a service's event on a region's default bus."""
@@ -69,18 +91,39 @@ class EventBus:
             rules = list(rules_of(region).values())
             matching = [rule for rule in rules if rule.event_pattern.dump() and rule.state == "ENABLED"]
             targets = [
-                target
+                (str(rule.arn), target)
                 for rule in matching
                 if rule.event_pattern.matches_event(event)
                 for target in rule.targets
             ]
         self._deliver_to_all(targets, event)
 
-    def _deliver_to_all(self, targets: Iterable[Mapping[str, Any]], event: Event) -> None:
-        for target in targets:
-            self._deliver(target, event)
+    def _deliver_to_all(self, targets: Iterable[tuple[str, Target]], event: Event) -> None:
+        for rule_arn, target in targets:
+            if self._may_deliver(rule_arn, target):
+                self._deliver(target, event)
+            else:
+                LOG.warning("%s may not deliver to %s", rule_arn, target["Arn"])
+                self.failed_invocations[rule_arn] += 1
 
-    def _deliver(self, target: Mapping[str, Any], event: Event) -> None:
+    def _may_deliver(self, rule_arn: str, target: Target) -> bool:
+        """Return whether a queue's policy, or the target's role, lets a rule deliver."""
+        arn = target["Arn"]
+        _, _, service, region, _, _ = arn.split(":", 5)
+        match service:
+            case "sqs":
+                context = {"aws:sourcearn": rule_arn, "aws:sourceaccount": ACCOUNT}
+                return self._authority.service_may(SERVICE, Need("sqs:SendMessage", arn, context))
+            case "events":
+                role = target.get("RoleArn", "")
+                return (
+                    self._authority.service_may_assume(SERVICE, role)
+                    and self._authority.role_may(role, "events", Need("events:PutEvents", arn), region)
+                    is None
+                )
+        return True
+
+    def _deliver(self, target: Target, event: Event) -> None:
         """Hand an event to one target; which kinds there are is checked when targets are put."""
         payload = json.loads(target["Input"]) if target.get("Input") else event
         _, _, service, region, _, _ = target["Arn"].split(":", 5)
@@ -153,7 +196,7 @@ class EventBus:
             return False
         if rule.state == "ENABLED":
             told = {"source": "aws.events", "detail-type": "Scheduled Event", "resources": [arn]}
-            event, targets = enveloped(told, region, due), list(rule.targets)
+            event, targets = enveloped(told, region, due), [(arn, target) for target in rule.targets]
             self._on_its_way(event, lambda: self._deliver_to_all(targets, event))
         return True
 

@@ -1,13 +1,17 @@
-"""How each service refuses a request that is not signed correctly.
+"""How each service refuses a request that is not signed correctly, or that its caller may not make.
 
 S3: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. EC2:
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html. Services that speak JSON:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html. The others, and SQS,
 which keeps the codes of its older protocol:
 https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html. API Gateway:
-https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html. Denials:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html.
 """
 
+import base64
+import json
+import zlib
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -15,6 +19,7 @@ from botocore.exceptions import UnknownServiceError
 from moto.core.utils import get_service_model
 
 from local_cloud.call import AwsError
+from local_cloud.services.iam.policies import Need
 
 
 class Wrong(StrEnum):
@@ -97,6 +102,29 @@ def in_words_of(service: str, refused: RefusedError) -> AwsError:
     dialect = BY_SERVICE.get(service) or BY_PROTOCOL.get(protocol_of(service), QUERY)
     code, status = dialect[refused.wrong]
     return AwsError(code, EC2_MESSAGE if code == "AuthFailure" else refused.message, status)
+
+
+def denied(service: str, why: str, need: Need) -> AwsError:
+    """Return the error with which a service denies a call that is signed correctly."""
+    if service == "ec2":
+        encoded = _encoded({"action": need.action, "resource": need.resource, "context": dict(need.context)})
+        return AwsError(
+            "UnauthorizedOperation",
+            f"You are not authorized to perform this operation. {why}. "
+            f"Encoded authorization failure message: {encoded}",
+            403,
+        )
+    if service not in BY_SERVICE and (protocol := protocol_of(service)) in BY_PROTOCOL:
+        return AwsError("AccessDeniedException", why, 400 if protocol == "json" else 403)
+    return AwsError("AccessDenied", why, 403)
+
+
+def _encoded(details: Mapping[str, object]) -> str:
+    """Return details as one long word, as EC2 does; AWS's can be read by sts:DecodeAuthorizationMessage only.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html
+    """
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(details, sort_keys=True).encode())).decode()
 
 
 def protocol_of(service: str) -> str:

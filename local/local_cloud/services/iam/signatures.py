@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from wsgiref.types import WSGIEnvironment
 
 from local_cloud.services.iam.refusals import RefusedError, Wrong
+from local_cloud.services.iam.sessions import Sessions
 from local_cloud.services.iam.sigv4 import (
     ALGORITHM,
     Claim,
@@ -32,13 +33,9 @@ INVALID_TOKEN = "The security token included in the request is invalid."
 class Signatures:
     """The access keys that are known, and whether a request is signed by one of them."""
 
-    def __init__(
-        self, now: Callable[[], datetime], secrets: Mapping[str, str], tokens: Mapping[str, str]
-    ) -> None:
-        """Know the secrets, and for temporary credentials the session tokens, by access key."""
+    def __init__(self, now: Callable[[], datetime], sessions: Sessions) -> None:
         self._now = now
-        self._secrets = secrets
-        self._tokens = tokens
+        self._sessions = sessions
 
     def check(self, environ: WSGIEnvironment) -> Claim:
         """Return who signed a request.
@@ -47,13 +44,12 @@ class Signatures:
             RefusedError: no known identity signed it, or it was changed after it was signed.
         """
         claim = self._claim(environ)
-        if claim.access_key not in self._secrets:
+        session = self._sessions.get(claim.access_key)
+        if session is None:
             raise RefusedError(Wrong.UNKNOWN_KEY, unknown(claim.service))
-        self._check_token(claim)
+        _check_token(claim, session.token)
         refuse_unsigned_headers(environ, claim)
-        if not hmac.compare_digest(
-            signature_of(environ, claim, self._secrets[claim.access_key]), claim.signature
-        ):
+        if not hmac.compare_digest(signature_of(environ, claim, session.secret), claim.signature):
             raise RefusedError(
                 Wrong.MISMATCH,
                 "The request signature we calculated does not match the signature you provided. Check your "
@@ -100,14 +96,15 @@ class Signatures:
         if now > begins + lasts:
             raise RefusedError(Wrong.TIME, "Request has expired")
 
-    def _check_token(self, claim: Claim) -> None:
-        expected = self._tokens.get(claim.access_key)
-        if expected is None:
-            return
-        if not claim.token:
-            raise RefusedError(Wrong.UNKNOWN_KEY, unknown(claim.service))
-        if not hmac.compare_digest(claim.token, expected):
-            raise RefusedError(Wrong.WRONG_TOKEN, INVALID_TOKEN)
+
+def _check_token(claim: Claim, expected: str | None) -> None:
+    """Refuse temporary credentials without the token of their session."""
+    if expected is None:
+        return
+    if not claim.token:
+        raise RefusedError(Wrong.UNKNOWN_KEY, unknown(claim.service))
+    if not hmac.compare_digest(claim.token, expected):
+        raise RefusedError(Wrong.WRONG_TOKEN, INVALID_TOKEN)
 
 
 def unknown(service: str) -> str:

@@ -12,18 +12,19 @@ moto: keeps topics, policies and subscriptions, checks what is published; mails 
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
-from typing import Any
 
 from local_cloud.call import ACCOUNT, AwsError, Call, Handler, PassOn
 from local_cloud.passing import lock_of, moto_backend
+from local_cloud.services.iam.authority import Authority
+from local_cloud.services.iam.needs.rules import key_arn
+from local_cloud.services.iam.policies import Need
 
 LOG = logging.getLogger(__name__)
 LONGEST_SUBJECT = 100
-Conditions = Mapping[str, Mapping[str, Any]]
+USES_OF_KEY = ("Decrypt", "GenerateDataKey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ class Topics:
 
     service = "sns"
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    def __init__(self, now: Callable[[], datetime], authority: Authority) -> None:
         self._now = now
+        self._authority = authority
         self.mails: list[Mail] = []
         """Every mail, the oldest first."""
 
@@ -75,22 +77,15 @@ class Topics:
         if topic is None:
             LOG.warning("a notification is lost: there is no topic %s", notification.topic)
             return
-        context = {"aws:SourceArn": source_arn, "aws:SourceAccount": ACCOUNT}
-        if not allows(topic._policy_json, service, "sns:Publish", context):
-            LOG.warning("%s may not publish to %s", service, notification.topic)
-        elif topic.kms_master_key_id and not self._may_use_key(topic, region, service, context):
-            LOG.warning("%s may not use the key of %s", service, notification.topic)
+        context = {"aws:sourcearn": source_arn, "aws:sourceaccount": ACCOUNT}
+        key = key_arn(region, topic.kms_master_key_id) if topic.kms_master_key_id else None
+        needs = [Need("sns:Publish", notification.topic, context)]
+        needs += [Need(f"kms:{action}", key, context) for action in USES_OF_KEY if key]
+        refused = [need for need in needs if not self._authority.service_may(service, need)]
+        if refused:
+            LOG.warning("%s may not %s on %s", service, refused[0].action, refused[0].resource)
         else:
             self._mail(notification, region)
-
-    @staticmethod
-    def _may_use_key(topic: Any, region: str, service: str, context: Mapping[str, str]) -> bool:
-        with lock_of("kms"):
-            key = moto_backend("kms")[ACCOUNT][region].keys.get(topic.kms_master_key_id)
-        policy = json.loads(key.policy) if key else {"Statement": []}
-        return all(
-            allows(policy, service, action, context) for action in ("kms:Decrypt", "kms:GenerateDataKey")
-        )
 
     def _publish(self, call: Call, pass_on: PassOn) -> None:
         """Mail what moto has accepted.
@@ -115,30 +110,3 @@ class Topics:
                 self.mails.append(
                     Mail(self._now(), each.endpoint, notification.subject, notification.message)
                 )
-
-
-def allows(policy: Mapping[str, Any], service: str, action: str, context: Mapping[str, str]) -> bool:
-    """Return whether a resource's policy allows an action to a service, by what it knows of the request."""
-    return any(
-        statement["Effect"] == "Allow"
-        and isinstance(statement["Principal"], Mapping)
-        and service in listed(statement["Principal"].get("Service", ()))
-        and any(fnmatchcase(action.lower(), each.lower()) for each in listed(statement["Action"]))
-        and met(statement.get("Condition", {}), context)
-        for statement in policy["Statement"]
-    )
-
-
-def met(conditions: Conditions, context: Mapping[str, str]) -> bool:
-    """Return whether all conditions of a statement hold; an operator that is not known here never does."""
-    return all(
-        operator in ("StringEquals", "ArnLike", "ArnEquals", "StringLike")
-        and any(fnmatchcase(context.get(key, ""), pattern) for pattern in listed(wanted))
-        for operator, keys in conditions.items()
-        for key, wanted in keys.items()
-    )
-
-
-def listed(value: str | Iterable[str]) -> list[str]:
-    """Return a value that may stand alone or in a list."""
-    return [value] if isinstance(value, str) else list(value)

@@ -5,7 +5,9 @@ fails comes back after the queue's visibility timeout; with ReportBatchItemFailu
 do. moto keeps the queues and moves messages to their dead-letter queues. There is no polling: a call that
 makes a message visible schedules an action on the timeline for that moment. A chain of invocations that goes
 through a queue back to the same function is cut
-(https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
+(https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html). Lambda polls with the rights of the
+function's role (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html): without them the
+mapping cannot be made, and messages stay on the queue until the rights are back.
 
 moto: keeps queues and messages; nothing of its own takes messages to a function.
 Added: the mappings, their batches and their partial answers, the recursion limit.
@@ -20,13 +22,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
-from local_cloud.call import ACCOUNT, Call, Handler, PassOn
+from local_cloud.call import ACCOUNT, AwsError, Call, Handler, PassOn
 from local_cloud.control.clock import Clock
 from local_cloud.control.strands import run_apart
 from local_cloud.control.timeline import Timeline
 from local_cloud.lambda_.functions import FunctionError, Functions
 from local_cloud.lambda_.traces import Trace, read_trace
 from local_cloud.passing import lock_of, moto_backend
+from local_cloud.services.iam.authority import Authority
+from local_cloud.services.iam.policies import Need
 from local_cloud.services.sqs.pace import delete_all, quicken
 
 LOG = logging.getLogger(__name__)
@@ -35,6 +39,9 @@ JUST_AFTER = timedelta(milliseconds=1)
 LONGEST_CHAIN = 16
 """Invocations of a function in one chain; AWS says "approximately 16"."""
 TRACE = "AWSTraceHeader"
+POLLING = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+POLL_AGAIN = timedelta(minutes=1)
+"""When Lambda looks at a queue again that it may not poll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +69,11 @@ class Queues:
 
     service = "sqs"
 
-    def __init__(self, clock: Clock, timeline: Timeline, functions: Functions) -> None:
+    def __init__(self, clock: Clock, timeline: Timeline, functions: Functions, authority: Authority) -> None:
         self._clock = clock
         self._timeline = timeline
         self._functions = functions
+        self._authority = authority
         self._mappings: dict[str, SourceMapping] = {}
         self._wakes: dict[str, datetime] = {}
         quicken()
@@ -77,7 +85,16 @@ class Queues:
         return {**sending, **dict.fromkeys(others, self._pass_and_wake)}
 
     def connect(self, mapping: SourceMapping) -> None:
-        """Feed a function from a queue from now on."""
+        """Feed a function from a queue from now on.
+
+        Raises:
+            AwsError: the function's role may not poll the queue.
+        """
+        if action := self._forbidden(mapping):
+            raise AwsError(
+                "InvalidParameterValueException",
+                f"The provided execution role does not have permissions to call {action} on SQS",
+            )
         self._mappings[mapping.queue_arn] = mapping
         self._wake(mapping.queue_arn)
 
@@ -143,11 +160,27 @@ class Queues:
         mapping = self._mappings[queue_arn]
         if not mapping.enabled:
             return
+        if action := self._forbidden(mapping):
+            LOG.warning("%s may not call %s: messages wait", mapping.function, action)
+            self._wake(queue_arn, self._clock.now() + POLL_AGAIN)
+            return
         messages = receive(mapping)
         to_run = self._stop_loops(mapping, messages)
         if to_run:
             run_apart(lambda: remove(queue_arn, self._run(mapping, to_run)))
         self._wake(queue_arn, None if messages else self._clock.now() + timedelta(seconds=1))
+
+    def _forbidden(self, mapping: SourceMapping) -> str | None:
+        """Return what Lambda needs to poll a queue and the function's role may not do."""
+        try:
+            function = self._functions.get(mapping.function)
+        except FunctionError:
+            return None
+        session = self._functions.session_of(function)
+        for action in POLLING:
+            if self._authority.may(session, Need(f"sqs:{action}", mapping.queue_arn), function.region):
+                return action
+        return None
 
     def _stop_loops(self, mapping: SourceMapping, messages: list[Any]) -> list[Any]:
         """Return the messages of a batch that the function may see; dead letters are made of the others."""

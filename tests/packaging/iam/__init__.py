@@ -1,1 +1,0 @@
-"""IAM as far as the packaged roles need it: what calls ask for, what roles allow."""

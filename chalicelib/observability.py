@@ -7,7 +7,9 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 """
 
 import json
+import os
 import sys
+from dataclasses import dataclass
 from functools import cache
 from typing import IO, Any, cast
 
@@ -58,13 +60,70 @@ def _masked(value: Any) -> Any:
     return value
 
 
-def count(name: str, value: float = 1, **dimensions: str) -> None:
-    """Count an event. Dimensions split the metric, so they should have few different values."""
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric of the namespace `Farshore`: its name, what it counts, and the dimensions that split it.
+
+    Each combination of dimensions is paid for as a metric of its own and is what an alarm names, so they have
+    few values. What else is known of an event stands beside the value in its log line.
+    """
+
+    name: str
+    counts: str
+    dimensions: tuple[str, ...] = ()
+
+
+JOBS_OVER = Metric("JobsOver", "jobs that ended", ("kind", "state"))
+MISSED_RUN = Metric("MissedRun", "due runs for which no backup could be begun")
+LATE_RUN = Metric("LateRun", "runs that began more than ten minutes late")
+PLAN_SELECTS_NOTHING = Metric("PlanSelectsNothing", "due runs of plans that select no instance")
+NOT_SERVED = Metric("NotServed", "plans and parts of a tick that failed")
+RPO_MISSED = Metric("RpoMissed", "services beyond their RPO, told by every tick")
+OVERDUE_JOBS = Metric("OverdueJobs", "jobs that should have moved and were woken by a tick")
+THROTTLED = Metric("Throttled", "calls that EC2 throttled")
+STARVED = Metric("Starved", "tries of a job that has waited for a copy slot or a quota for more than an hour")
+COPY_NOT_OPENED = Metric("CopyNotOpened", "copies that could not be opened and are tried again")
+SLOTS_NOT_HEALED = Metric("SlotsNotHealed", "regions whose copy slots could not be compared with EC2's")
+COPY_SLOTS_HEALED = Metric("CopySlotsHealed", "copy slots freed of jobs that had ended")
+EVENTS_NOT_LOOKED_UP = Metric("EventsNotLookedUp", "completion events whose jobs could not be looked up")
+MESSAGE_FAILED = Metric("MessageFailed", "messages of a queue that failed and come again")
+REQUEST_FAILED = Metric("RequestFailed", "API requests that failed by an unexpected error")
+METRICS = (
+    JOBS_OVER,
+    MISSED_RUN,
+    LATE_RUN,
+    PLAN_SELECTS_NOTHING,
+    NOT_SERVED,
+    RPO_MISSED,
+    OVERDUE_JOBS,
+    THROTTLED,
+    STARVED,
+    COPY_NOT_OPENED,
+    SLOTS_NOT_HEALED,
+    COPY_SLOTS_HEALED,
+    EVENTS_NOT_LOOKED_UP,
+    MESSAGE_FAILED,
+    REQUEST_FAILED,
+)
+
+
+def count(metric: Metric, value: float = 1, **facts: str) -> None:
+    """Count an event of this stage. `facts` has the metric's dimensions, and what else its log line tells.
+
+    Raises:
+        KeyError: a dimension of the metric is missing.
+    """
+    split = {name: facts.pop(name) for name in metric.dimensions}
     with single_metric(
-        name=name,
+        name=metric.name,
         unit=MetricUnit.Count,
         value=value,
         namespace=NAMESPACE,
-        default_dimensions=dimensions | {"service": SERVICE},
-    ):
-        pass
+        default_dimensions={
+            "service": SERVICE,
+            "stage": os.environ.get("FARSHORE_STAGE", "unknown"),
+            **split,
+        },
+    ) as written:
+        for name, fact in facts.items():
+            written.add_metadata(name, fact)

@@ -240,6 +240,15 @@ class Settings(Declared):
         ),
     ] = Field(default_factory=dict)
 
+    alarm_topic: Annotated[
+        Maybe[Text],
+        Field(
+            alias="FARSHORE_ALARM_TOPIC",
+            pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+$",
+            description="the SNS topic that notices are published to; the stack sets it",
+        ),
+    ] = None
+
     @cached_property
     def primary(self) -> S3VaultConfig:
         """The vault that every recovery point is made in."""

@@ -27,6 +27,7 @@ from chalicelib.aws.secrets import Secrets
 from chalicelib.aws.service_quotas import ServiceQuotas
 from chalicelib.aws.ssm import Ssm
 from chalicelib.aws.sts import Sts
+from chalicelib.aws.topic import Topic
 from chalicelib.backup.due_backups import Deployment, covered_by
 from chalicelib.backup.first_backups import FirstBackups
 from chalicelib.backup.opener import BackupOpener
@@ -43,6 +44,7 @@ from chalicelib.catalog.store.examinations import ExaminationStore
 from chalicelib.catalog.store.findings import FindingStore
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.launching import LaunchingStore
+from chalicelib.catalog.store.notices import NoticeStore
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
@@ -53,6 +55,7 @@ from chalicelib.insight.known_names import KnownNames
 from chalicelib.insight.lists import Lists
 from chalicelib.insight.plan_hooks import PlanHooks
 from chalicelib.insight.readiness_pages import ReadinessPages, World
+from chalicelib.insight.rpo_watch import RpoWatch
 from chalicelib.insight.service_pages import ServicePages
 from chalicelib.insight.vault_probe import VaultProbe
 from chalicelib.inventory.due_inventories import Inventories
@@ -64,6 +67,7 @@ from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.handler import Handlers
 from chalicelib.jobs.instance_events import InstanceEvents
 from chalicelib.jobs.job import AnyJob, JobKind
+from chalicelib.jobs.notices import NoticeSender
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.queues import JobQueue, queue_of
@@ -151,6 +155,11 @@ class Farshore:
         return ServiceStore(self.table)
 
     @cached_property
+    def notices(self) -> NoticeStore:
+        """What operators are told."""
+        return NoticeStore(self.table)
+
+    @cached_property
     def instance_lists(self) -> InstanceLists:
         """The instance lists of large services."""
         return InstanceLists(self.table)
@@ -188,6 +197,12 @@ class Farshore:
             JobQueue.DELETIONS: self.settings.deletions_queue_url,
         }
         return PokeQueue(self._clients.sqs(), urls, queue_of)
+
+    @cached_property
+    def topic(self) -> Topic | None:
+        """The topic of alarms and notices."""
+        arn = self.settings.alarm_topic
+        return Topic(self._clients.sns(arn.split(":")[3]), arn) if arn else None
 
     @cached_property
     def ssm(self) -> Ssm:
@@ -594,9 +609,13 @@ class Farshore:
             ),
             "launches": self.launch_requests,
             "terminations": self.termination_requests,
-            "backups": BackupTick(self.opener, self.plans, self.services, self.home_ec2, self.now),
+            "backups": BackupTick(
+                self.opener, self.plans, self.services, self.notices, self.home_ec2, self.now
+            ),
             "lifecycles": LifecycleSweep(self.engine, self.plans, self.services, self.now),
             "inventories": self.inventories,
+            "objectives": RpoWatch(self.plans, self.services, self.notices, self.now),
+            "notices": NoticeSender(self.notices, self.topic, self.settings.stage, self.now),
         }
         return Tick(self.table, self.plans, self.services, self.autoscaling.all_instances, parts, self.now)
 

@@ -25,8 +25,8 @@ from chalicelib.vaults.offsite import open_offsite
 from deploy.deployment import Deployment, Finding
 
 Client = Callable[[str, str], Any]
-# The functions beside the workers: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
-OTHER_FUNCTIONS = 12
+# What the template lets the other functions run at once, and one each for the API and the tick.
+OTHER_FUNCTIONS = 17
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 UNRESERVED, RESERVED = 100, 11
 

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from chalicelib.observability import METRICS, Metric
 from chalicelib.plans.declared import Declared
 from chalicelib.plans.launches import Identity, OnLaunch, OnTerminate
 from chalicelib.plans.lifecycle import Lifecycle
@@ -96,6 +97,16 @@ def _later() -> str:
     return "| key | what it will say |\n|---|---|\n" + rows
 
 
+def _metrics() -> str:
+    rows = "".join(f"| {_split(metric)} | {metric.counts} |\n" for metric in METRICS)
+    return "| metric | counts |\n|---|---|\n" + rows
+
+
+def _split(metric: Metric) -> str:
+    by = f" by {', '.join(f'`{name}`' for name in metric.dimensions)}" if metric.dimensions else ""
+    return f"`{metric.name}`{by}"
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "plan": lambda: _table(
         keys_of(Plan, without=frozenset({"rules.", "on_launch.", "on_terminate.", "identity."}))
@@ -116,6 +127,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "service": lambda: _own(ServiceRule, BaseRule),
     "lifecycle": lambda: _table(keys_of(Lifecycle, "rules[].lifecycle.")),
     "later": _later,
+    "metrics": _metrics,
     "settings": lambda: _table(keys_of(Settings, without=frozenset({"FARSHORE_VAULTS."}))),
     "s3": lambda: _table(keys_of(S3VaultConfig)),
     "libcloud": lambda: _table(keys_of(OffsiteVaultConfig)),

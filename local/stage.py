@@ -39,6 +39,7 @@ HOME_REGION, DR_REGION = "eu-central-1", "eu-west-1"
 HOME_BUCKET, DR_BUCKET = "farshore-vault-home", "farshore-vault-dr"
 SECRET = "farshore/offsite"
 CONTAINER = "farshore"
+ALARM_EMAIL = "ops@example.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class Stage:
             "Vaults": json.dumps(self.vaults_document),
             "VaultBucketName": HOME_BUCKET,
             "OtherVaultBucketArns": f"arn:aws:s3:::{DR_BUCKET}",
+            "AlarmEmail": ALARM_EMAIL,
             "Grace": self.grace,
             "LogLevel": "WARNING",
         }

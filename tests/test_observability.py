@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.observability import count, logger
+from chalicelib.observability import JOBS_OVER, count, logger
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +56,19 @@ def test_an_exception_is_logged_with_its_trace() -> None:
     assert "test_observability" in line["exception"]
 
 
-def test_a_count_is_a_metric_with_its_dimensions() -> None:
-    metric = written(lambda: count("JobsFailed", 2, kind="backup"))
+def test_a_count_is_a_metric_of_its_stage_split_by_its_own_dimensions_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FARSHORE_STAGE", "test")
+    metric = written(lambda: count(JOBS_OVER, 2, kind="backup", state="FAILED", region="eu-west-1"))
     (told,) = metric["_aws"]["CloudWatchMetrics"]
     assert told["Namespace"] == "Farshore"
-    assert told["Metrics"] == [{"Name": "JobsFailed", "Unit": "Count"}]
-    assert set(told["Dimensions"][0]) == {"service", "kind"}
-    assert (metric["JobsFailed"], metric["kind"], metric["service"]) == ([2.0], "backup", "farshore")
+    assert told["Metrics"] == [{"Name": "JobsOver", "Unit": "Count"}]
+    assert set(told["Dimensions"][0]) == {"service", "stage", "kind", "state"}
+    assert (metric["JobsOver"], metric["kind"], metric["stage"]) == ([2.0], "backup", "test")
+    assert metric["region"] == "eu-west-1"
+
+
+def test_a_count_without_a_dimension_of_its_metric_is_refused() -> None:
+    with pytest.raises(KeyError, match="state"):
+        count(JOBS_OVER, kind="backup")

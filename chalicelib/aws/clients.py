@@ -77,6 +77,10 @@ class Clients:
         client: SQSClient = self._client("sqs", None, retries=True)
         return client
 
+    def sns(self, region: str) -> Any:
+        """Return the SNS client of a region."""
+        return self._client("sns", region, retries=True)
+
     def dynamodb(self) -> "DynamoDBClient":
         """Return the DynamoDB client of the home region."""
         client: DynamoDBClient = self._client("dynamodb", None, retries=True)

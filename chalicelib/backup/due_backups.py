@@ -19,7 +19,6 @@ from chalicelib.plans.selection import ec2_filters, matches
 
 # When no instance of a service named by a tag was seen for this long, it is no longer expected: its runs no
 # longer count as missed. `GET /status` shows it while it has points.
-EXPECTED_FOR = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,7 @@ def missed_by(
         if (each.lineage.rule, each.lineage.kind) == (rule.name, rule.kind)
     }
     if isinstance(plan.service, TagName):
-        seen = (each for each in known.values() if each.seen_at and now - each.seen_at < EXPECTED_FOR)
+        seen = (each for each in known.values() if each.is_expected(now))
         expected = {each.lineage.service for each in seen}
         expected |= set() if covered.services or expected else {plan.name}
     else:

@@ -14,11 +14,12 @@ from chalicelib.backup.due_backups import Covered, next_look
 from chalicelib.backup.opener import BackupOpener
 from chalicelib.backup.tick_plan import PlanAtTick, PlannedRun, is_due, plan_tick, rule_to_try
 from chalicelib.catalog.store import PlanStore, StoredPlan
+from chalicelib.catalog.store.notices import NoticeStore, begun, trouble_of
 from chalicelib.catalog.store.services import LineageRecord, Retry, ServiceStore
 from chalicelib.errors import FarshoreError, Permanent
 from chalicelib.jobs.tick import DueWork, isolated
 from chalicelib.jobs.work import missed_request
-from chalicelib.observability import count, logger
+from chalicelib.observability import LATE_RUN, PLAN_SELECTS_NOTHING, count, logger
 from chalicelib.plans.due import next_try
 from chalicelib.plans.model import Plan
 
@@ -32,6 +33,7 @@ class BackupTick:
     opener: BackupOpener
     plans: PlanStore
     services: ServiceStore
+    notices: NoticeStore
     ec2: Ec2
     now: Callable[[], datetime]
 
@@ -83,10 +85,10 @@ class BackupTick:
     def _view(self, stored: StoredPlan, covered: Covered, now: datetime, *, refused: bool) -> PlanAtTick:
         plan, records = stored.plan, tuple(self.services.lineages(stored.plan.name))
         if covered.services:
-            self.services.forget_unseen(records)
+            self.services.forget_unseen(records, now)
         elif not covered.unseen:
             logger().warning("the plan selects no instance", extra={"plan": plan.name})
-            count("PlanSelectsNothing", plan=plan.name)
+            count(PLAN_SELECTS_NOTHING, plan=plan.name)
         by_age = {(rule.name, rule.kind) for rule in plan.rules if rule.rpo is not None}
         aged = [each.last_job for each in records if (each.lineage.rule, each.lineage.kind) in by_age]
         last_jobs = self.opener.engine.jobs.ends(job for job in aged if job)
@@ -100,7 +102,7 @@ class BackupTick:
         facts = {"plan": plan.name, "rule": run.rule.name, "jobs": len(jobs), "late": run.cause.late}
         logger().info("opened backups", extra=facts)
         if run.cause.late:
-            count("LateRun", plan=plan.name, rule=run.rule.name)
+            count(LATE_RUN, plan=plan.name, rule=run.rule.name)
 
     def _record_missed(self, run: PlannedRun, now: datetime) -> None:
         """Open a job, already over, for each missed backup, and have it tried again like one that failed."""
@@ -108,6 +110,10 @@ class BackupTick:
             return
         requests = [missed_request(target, run.cause, why) for target, why in run.missed]
         jobs = self.opener.engine.open(requests)
+        self.notices.note(
+            begun(trouble_of(target.lineage), why, now, job)
+            for (target, why), job in zip(run.missed, jobs, strict=True)
+        )
         at = next_try(run.rule, run.cause.nominal_at, run.cause.tries, now)
         if at is not None and not run.cause.unseen:
             self.services.note_retries(

@@ -26,6 +26,7 @@ from chalicelib.errors import FarshoreError
 from chalicelib.insight.doctor import DoctorAnswer, examination
 from chalicelib.insight.doctor_view import (
     ALL_QUEUES,
+    EVENT_QUEUES,
     QUEUES,
     AgentsSeen,
     ClockSeen,
@@ -50,8 +51,6 @@ FIRST_WITHIN, ALL_WITHIN = timedelta(seconds=14), timedelta(seconds=22)
 # Snapshots are counted for less than that, so that what was counted until then can be said.
 COUNTED_WITHIN = timedelta(seconds=10)
 PAGE = 1000
-FED_BY_RULES = ("events", "launches")
-"""The queues to which rules of EventBridge lead."""
 MOST_INSTANCES = 5_000
 METRICS_SPAN = timedelta(minutes=30)
 
@@ -133,7 +132,7 @@ class Doctor:
         arns = {name: each.arn for name in QUEUES if (each := queues_seen[name].found)}
         mappings = {name: partial(world.functions.source_mappings, arn) for name, arn in arns.items()}
         feeds = then.each("what is fed by", mappings)
-        from_rules = {name: arn for name, arn in arns.items() if name in FED_BY_RULES}
+        from_rules = {name: arn for name, arn in arns.items() if name in EVENT_QUEUES}
         rules = then.each(
             "rules to", {name: partial(world.bus.rules_to, arn) for name, arn in from_rules.items()}
         )
@@ -163,7 +162,7 @@ class Doctor:
             snapshots=ended(counts),
             queues=queues_seen,
             feeds={**unseen, **ended(feeds)},
-            rules={**{name: unseen[name] for name in unseen if name in FED_BY_RULES}, **ended(rules)},
+            rules={**{name: unseen[name] for name in unseen if name in EVENT_QUEUES}, **ended(rules)},
         )
 
     def _buckets(self) -> Mapping[str, Callable[[], BucketState]]:

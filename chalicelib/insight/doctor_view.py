@@ -16,7 +16,8 @@ from chalicelib.jobs.job import AnyJob
 from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig, VaultConfig
 
 # The queues of a stage by the last word of their names; each has dead letters, `NAME-dead`.
-QUEUES = ("jobs", "deletions", "events", "launches")
+EVENT_QUEUES = ("events", "launches")
+QUEUES = ("jobs", "deletions", *EVENT_QUEUES)
 ALL_QUEUES = (*QUEUES, *(f"{name}-dead" for name in QUEUES))
 
 

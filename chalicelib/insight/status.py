@@ -3,17 +3,18 @@
 It also says, in sentences, what an operator should know. Pure.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.catalog.store.services import LineageRecord, ServiceRecord
 from chalicelib.catalog.values import Answer, Moment, says
 from chalicelib.plans.declared import Maybe
+from chalicelib.plans.due import GRACE
 from chalicelib.plans.durations import render_duration
-from chalicelib.plans.model import Kind, Plan
+from chalicelib.plans.model import Kind, Plan, TagName
 from chalicelib.plans.objectives import achieved_rpo
 from chalicelib.plans.values import PRIMARY
 
@@ -149,15 +150,64 @@ def _row_answer(row: Row, now: datetime) -> StatusRow:
     )
 
 
-def _behind(rows: Sequence[Row], objective: Any, now: datetime) -> bool:
+def _behind(rows: Iterable[Row], objective: timedelta, now: datetime) -> bool:
     """Return whether a vault in the plan has no point that is young enough."""
+    return any(at is None or now - at > objective for at in _newest(rows).values())
+
+
+def _newest(rows: Iterable[Row]) -> dict[str, datetime | None]:
+    """Return when the newest good point was made in each vault in the plan; None where there is none."""
     newest: dict[str, datetime | None] = {}
     for row in rows:
         if row.wanted:
             there, known = row.record.newest.get(row.vault), newest.get(row.vault)
             at = (there.verified_at or there.at) if there else None  # snapshots are not read back
             newest[row.vault] = at if known is None else max(known, at or known)
-    return any(at is None or now - at > objective for at in newest.values())
+    return newest
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Until when a service is within its RPO if no other point is made, and why not longer."""
+
+    service: str
+    until: datetime
+    why: str
+
+
+def promise_of(plan: Plan, record: ServiceRecord, since: datetime, now: datetime) -> Promise | None:
+    """Return a service's promise under a plan; None when none is made, or its instances are long gone. Pure.
+
+    Every vault in the plan must have a point that is young enough; where scripts make files, one of them must
+    have been read back. Two ticks more are granted: a point that is due at the last moment takes its time.
+    `since` is when the RPO was promised, which counts where there is no point yet.
+    """
+    rpo, named = plan.objectives.rpo, isinstance(plan.service, TagName)
+    if rpo is None or (named and not any(each.is_expected(now) for each in record.lineages)):
+        return None
+    newest: dict[str, datetime | None] = {
+        f"in vault {vault}": at for vault, at in _newest(_rows(plan, record)).items()
+    }
+    if any(rule.kind is Kind.SERVICE for rule in plan.rules):
+        files = (each.verified_at for each in record.lineages if each.verified_at)
+        newest["read back"] = max(files, default=None)
+    began = _promised_since(record, since)
+    where, at = min(newest.items(), key=lambda pair: pair[1] or began)
+    good = (
+        f"its newest good point {where} is of {at:%Y-%m-%d %H:%M} UTC"
+        if at
+        else f"it has no good point {where}"
+    )
+    why = f"{good}; plan {plan.name} promises an RPO of {render_duration(rpo)}"
+    return Promise(record.service, (at or began) + rpo + GRACE, why)
+
+
+def _promised_since(record: ServiceRecord, since: datetime) -> datetime:
+    """Return since when a point should be where there is none: a new service's RPO begins with it."""
+    points = sum(number for each in record.lineages for number in each.counts.values())
+    if points > 1 or any(number for each in record.lineages for number in each.awaited.values()):
+        return since
+    return max((since, *(each.seen_at for each in record.lineages if each.seen_at and not each.failing)))
 
 
 def _says(plan: str, stored: Plan | None, record: ServiceRecord, rows: Sequence[Row]) -> Iterator[str]:

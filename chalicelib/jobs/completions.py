@@ -18,7 +18,7 @@ from chalicelib.catalog.store.examinations import ExaminationStore
 from chalicelib.jobs.claims import Claims, lock_of_instance
 from chalicelib.jobs.job import job_of_mark
 from chalicelib.jobs.queues import JobQueue, queue_of
-from chalicelib.observability import count, logger
+from chalicelib.observability import EVENTS_NOT_LOOKED_UP, count, logger
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Completions:
                 self.queue.poke_all(sorted(set(self._jobs_of(kind, region, sorted(by_id)))))
             except Exception:  # a region or call that fails must not lose the events of others
                 log.exception("events not looked up", extra={"about": kind, "region": region})
-                count("EventsNotLookedUp", about=kind, region=region)
+                count(EVENTS_NOT_LOOKED_UP, about=kind, region=region)
                 failed |= {message for those in by_id.values() for message in those}
         return failed
 

@@ -42,7 +42,7 @@ from chalicelib.jobs.opening import Opener, whole_seconds
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.queues import JobQueue, queue_for, queue_of
 from chalicelib.jobs.store import JobStore, Lease
-from chalicelib.observability import count, logger
+from chalicelib.observability import JOBS_OVER, OVERDUE_JOBS, STARVED, THROTTLED, count, logger
 from chalicelib.plans.due import TICK
 
 # A tick looks ahead as far as the next one, so that what becomes due between them moves on time.
@@ -62,6 +62,8 @@ CLEANING_ENDS_AFTER = timedelta(days=1)
 CHILDREN_LOOK = timedelta(minutes=10)
 LINE_LOOK = timedelta(minutes=10)
 LOCK_LOOK = timedelta(minutes=1)
+# A job waits for copy slots and quotas; one that still waits after this time may miss its service's RPO.
+STARVED_AFTER = timedelta(hours=1)
 REDECIDED_AT_MOST = 10
 
 
@@ -282,7 +284,7 @@ class Engine:
         job, freed = _given_back(work.job, do.locks, do.slots)
         if work.begins:  # nothing was made: the next due run may replace it
             freed.append(lineages.not_begun(job))
-            job = replace(job, begun=False, superseded=0)
+            job = replace(job, begun=False, superseded=0, mends=False)
         work.job = replace(job, intent=None, permit=None)
         if freed:
             self._commit(work, freed)
@@ -292,7 +294,7 @@ class Engine:
         """After a throttle, pause all calls on the bucket; reserve a new turn, later each time."""
         now = self.now()
         self.pacer.slow_down(budget, now)
-        count("Throttled", operation=budget.operation, region=budget.region)
+        count(THROTTLED, operation=budget.operation, region=budget.region)
         permit = self.pacer.reserve(budget, now)
         jitter = random()  # noqa: S311 - not a secret
         pause = pause_after(refusal, work.job.attempts, jitter, cleaning=True)
@@ -460,7 +462,9 @@ class Engine:
         """Pause after an error, longer each time and with jitter, or give up."""
         if isinstance(error, LeaseHeld):
             raise error
-        cleaning = work.job.failure is not None
+        cleaning, now = work.job.failure is not None, self.now()
+        if isinstance(error, QuotaReached) and not cleaning and now - work.job.created_at > STARVED_AFTER:
+            count(STARVED, operation=str(error.operation), region=str(error.region), job=work.job.id)
         pause = pause_after(error, work.job.attempts, random(), cleaning=cleaning)  # noqa: S311 - jitter, no secret
         if pause is None:
             self._fail(work, f"gave up after {work.job.attempts + 1} attempts: {error}")
@@ -482,7 +486,7 @@ class Engine:
         )
         ended = [*self.jobs.finishing(work.lease, work.job, now), *leaving(work.job, left, now)]
         if lineages.takes_turns(job):
-            ended.append(lineages.ended(work.job))
+            ended += lineages.ended(work.job)
         self._store(work, [*ended, *finish.writes, *opening, *unpinned, *freed])
         self._poke_waiting(freed)
         if job.begun:
@@ -492,7 +496,7 @@ class Engine:
             self.queue.poke(job.parent)
         facts = {"job": job.id, "job_kind": str(job.kind), "state": str(state), "reason": finish.reason}
         logger().info("job over", extra={**facts, "farshore_service": job.service, "left": list(left)})
-        count("JobsOver", kind=str(job.kind), state=str(state))
+        count(JOBS_OVER, kind=str(job.kind), state=str(state))
 
     def _abandonment(self, work: Work, now: datetime) -> Finish:
         """Return the end of a job that could not be cleaned up, with what is left.
@@ -553,14 +557,15 @@ class Engine:
             by_delay.setdefault(whole_seconds(at - now), []).append(job_id)
         self.queue.poke_at(by_delay)
         if overdue := by_delay.get(timedelta(0)):
-            count("OverdueJobs", len(overdue))
+            count(OVERDUE_JOBS, len(overdue))
 
 
 def _beginning(work: Work, do: Do[Any]) -> tuple[AnyJob, list[Write]]:
     """Return the job as begun, when an act is the first of a backup, and the write that records it."""
     if work.turn is None or work.job.begun or not (do.intent or do.first):
         return work.job, []
-    return replace(work.job, begun=True, superseded=work.turn.superseded), [work.turn.begin]
+    turn = work.turn
+    return replace(work.job, begun=True, superseded=turn.superseded, mends=turn.mends), [turn.begin]
 
 
 def _given_back(job: AnyJob, locks: Iterable[str], slots: Iterable[str]) -> tuple[AnyJob, list[Write]]:

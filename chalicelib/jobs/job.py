@@ -93,7 +93,8 @@ class Job(Generic[Work, Progress]):
     cleaning up could not remove. `cancel` is the reason of the operator who cancelled it; `pins` are the
     artefacts (point, vault) that must stay while the job runs; `children` counts the child jobs it has
     opened; `locks` and `slots` (region, purpose, slot) are what it holds. A backup that has `begun` is the
-    one of its lineage that is under way; `superseded` counts the due runs before it that never began.
+    one of its lineage that is under way; `superseded` counts the due runs before it that never began. One
+    that `mends` began when the backup before it had failed or been missed.
     """
 
     id: JobId
@@ -123,6 +124,7 @@ class Job(Generic[Work, Progress]):
     left: tuple[str, ...] = ()
     begun: bool = False
     superseded: int = 0
+    mends: bool = False
     attempts: int = 0
     version: int = 0
     poked_at: datetime | None = None

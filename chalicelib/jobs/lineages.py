@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.catalog.store import services
+from chalicelib.catalog.store.notices import begun, over, trouble_of
 from chalicelib.catalog.store.services import LineageRecord
 from chalicelib.catalog.store.writes import Write
 from chalicelib.jobs.job import AnyJob, AnyRequest, JobKind, JobState
@@ -31,10 +32,11 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """The job may begin; `superseded` due runs before it never did."""
+    """The job may begin; `superseded` due runs before it never did. It `mends` what has failed before it."""
 
     begin: Write
     superseded: int = 0
+    mends: bool = False
 
 
 def takes_turns(job: AnyJob) -> bool:
@@ -60,7 +62,8 @@ def standing(record: LineageRecord, job: AnyJob) -> Superseded | Busy | Free:
 def free(record: LineageRecord, job: AnyJob) -> Free:
     """Return how a backup begins when no other is in the way. Pure."""
     due = job.work.due
-    return Free(services.beginning(record, job.id, due=due), max(0, record.passed - 1) if due else 0)
+    begin, superseded = services.beginning(record, job.id, due=due), max(0, record.passed - 1) if due else 0
+    return Free(begin, superseded, record.failing)
 
 
 def opened(job: AnyJob, missed: str | None) -> Write:
@@ -81,10 +84,19 @@ def not_begun(job: AnyJob) -> Write:
     return services.unbeginning(lineage_of(job), job.superseded + 1 if job.work.due else 0)
 
 
-def ended(job: AnyJob) -> Write:
-    """Return the write for a backup that ends; one that failed before it began was not superseded. Pure."""
-    failed = job.work.due and job.state is JobState.FAILED and not job.begun
-    return services.ending(lineage_of(job), job.id, begun=job.begun, passed=-1 if failed else 0)
+def ended(job: AnyJob) -> list[Write]:
+    """Return the writes for a backup that ends; one that failed before it began was not superseded. Pure.
+
+    That it failed, or that it succeeded after one that had failed, is noted to be told.
+    """
+    lineage, trouble, failed = lineage_of(job), trouble_of(lineage_of(job)), job.state is JobState.FAILED
+    unbegun = failed and job.work.due and not job.begun
+    writes = [services.ending(lineage, job.id, begun=job.begun, passed=-1 if unbegun else 0)]
+    if failed:
+        return [*writes, services.failing(lineage), begun(trouble, job.reason, job.updated_at, job.id)]
+    if job.mends and job.state is JobState.COMPLETED:
+        return [*writes, services.recovering(lineage), over(trouble, job.updated_at)]
+    return writes
 
 
 def superseded(job: AnyJob, by: str) -> str:

@@ -22,7 +22,7 @@ from chalicelib.jobs.handler import Handlers
 from chalicelib.jobs.job import AnyJob, AnyRequest, Failure, Job, JobId, JobState, Permit
 from chalicelib.jobs.pacing import Pacer
 from chalicelib.jobs.store import JobStore
-from chalicelib.observability import count, logger
+from chalicelib.observability import MISSED_RUN, count, logger
 
 NewJob = tuple[JobId, Permit | None]
 """A job that was opened, and its turn at a bucket."""
@@ -83,7 +83,7 @@ class Opener:
             left = [(job, group) for job, group in left if job.id not in known]
         for job in (job for job, _ in left if job.state.final):
             logger().error("run missed", extra={"job": job.id, "reason": job.reason})
-            count("MissedRun", plan=job.plan, rule=job.rule)
+            count(MISSED_RUN, plan=job.plan, rule=job.rule)
         return [(job.id, job.permit) for job, _ in left if not job.state.final]
 
     def _job_of(

@@ -16,13 +16,14 @@ from chalicelib.catalog.store.services import LineageRecord, ServiceStore
 from chalicelib.catalog.store.wake import due
 from chalicelib.errors import InvalidInput, Permanent
 from chalicelib.jobs.engine import Engine
-from chalicelib.observability import count, logger
+from chalicelib.observability import NOT_SERVED, count, logger
 from chalicelib.plans.due import TICK
 
 
 @dataclass(frozen=True, slots=True)
 class DueWork:
-    """What is due: jobs with their times, plans, lineages to retry, points with a due copy, the inventory.
+    """What is due: jobs with their times, plans, lineages to retry, points with a due copy, the inventory,
+    troubles to be told, plans whose RPOs are to be looked at.
 
     `stored` has the plans of all of them by name. `watching` reads the plans that look for instances that
     start or go, and `group_instances` lists the instances of every Auto Scaling group, each once for all who
@@ -36,6 +37,8 @@ class DueWork:
     inventory: bool
     stored: Mapping[str, StoredPlan]
     hooks_only: bool
+    notices: tuple[str, ...]
+    rpos: tuple[str, ...]
     watching: Callable[[], Sequence[StoredPlan]]
     group_instances: Callable[[], Sequence[GroupInstance]]
 
@@ -89,6 +92,8 @@ class Tick:
             found.inventory,
             stored,
             found.hooks_only,
+            found.notices,
+            found.rpos,
             cache(lambda: tuple(plan for name in found.watching if (plan := self._stored(name)))),
             cache(lambda: tuple(self.group_instances()) if found.watching else ()),
         )
@@ -100,7 +105,7 @@ class Tick:
             return self.plans.get(name)
         except InvalidInput as error:
             logger().error("plan cannot be read", extra={"plan": name, "error": str(error)})
-            count("NotServed", plan=name)
+            count(NOT_SERVED, plan=name)
             return None
 
 
@@ -117,7 +122,7 @@ def isolated(tasks: Iterable[tuple[str, Callable[[], None]]], dimension: str) ->
             task()
         except Exception as error:  # whatever it is, it must not stop the others
             log.exception("not served", extra={dimension: name, "error": str(error)})
-            count("NotServed", 1, **{dimension: name})
+            count(NOT_SERVED, 1, **{dimension: name})
             later = later if isinstance(error, Permanent) else error
     if later is not None:
         raise later

@@ -19,7 +19,7 @@ from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import AnyRequest
 from chalicelib.jobs.tick import DueWork
 from chalicelib.jobs.work import CopyMethods, copy_method, copy_request
-from chalicelib.observability import count, logger
+from chalicelib.observability import COPY_NOT_OPENED, count, logger
 from chalicelib.plans.lifecycle import Point, decide_lifecycle
 from chalicelib.plans.model import Rule
 from chalicelib.plans.values import PRIMARY
@@ -51,7 +51,7 @@ class CopyRetries:
                 self._open(point_id)
             except FarshoreError as error:
                 logger().warning("copy not opened", extra={"point": point_id, "error": str(error)})
-                count("CopyNotOpened")
+                count(COPY_NOT_OPENED)
                 later = error
         if later is not None:
             raise later

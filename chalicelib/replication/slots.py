@@ -13,7 +13,7 @@ from chalicelib.jobs.claims import Claims
 from chalicelib.jobs.engine import Engine
 from chalicelib.jobs.job import job_of_mark
 from chalicelib.jobs.tick import DueWork
-from chalicelib.observability import count, logger
+from chalicelib.observability import COPY_SLOTS_HEALED, SLOTS_NOT_HEALED, count, logger
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class SlotHealer:
                 self.heal(region)
             except FarshoreError as error:
                 logger().warning("copy slots not checked", extra={"region": region, "error": str(error)})
-                count("SlotsNotHealed", region=region)
+                count(SLOTS_NOT_HEALED, region=region)
 
     def heal(self, region: str) -> None:
         """Free the slots of jobs that are over; poke idle holders, and jobs that wait for a slot."""
@@ -51,4 +51,4 @@ class SlotHealer:
         waiting = self.claims.next_waiting(region, len(over)) if over else ()
         self.engine.queue.poke_all(sorted({*idle, *waiting}))
         if over:
-            count("CopySlotsHealed", len(over), region=region)
+            count(COPY_SLOTS_HEALED, len(over), region=region)

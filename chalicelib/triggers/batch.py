@@ -11,7 +11,7 @@ from typing import Any
 
 from chalice.app import SQSEvent, SQSRecord
 
-from chalicelib.observability import count, logger
+from chalicelib.observability import MESSAGE_FAILED, count, logger
 
 BatchAnswer = dict[str, list[dict[str, str]]]
 
@@ -34,7 +34,7 @@ def _done(record: SQSRecord, work: Callable[[SQSRecord], object]) -> bool:
         work(record)
     except Exception as exc:  # any error: the message is delivered again, finally to the dead-letter queue
         log.exception("a message failed", extra={"message_id": message_id(record)})
-        count("MessageFailed", error=type(exc).__name__)
+        count(MESSAGE_FAILED, error=type(exc).__name__)
         return False
     return True
 

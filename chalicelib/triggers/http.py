@@ -25,7 +25,7 @@ from chalicelib.errors import (
     Retryable,
     VaultMissing,
 )
-from chalicelib.observability import count, logger
+from chalicelib.observability import REQUEST_FAILED, count, logger
 from chalicelib.plans.declared import Declared
 from chalicelib.plans.reading import LARGEST_BYTES, load_document
 from chalicelib.plans.words import shown
@@ -114,7 +114,7 @@ def answering(
             return problem_of(error)
         except Exception as error:
             log.exception("a request failed", extra={"handler": handler.__name__})
-            count("RequestFailed", handler=handler.__name__)
+            count(REQUEST_FAILED, handler=handler.__name__)
             detail = f"an unexpected error ({type(error).__name__}); the function's log has the details"
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 

@@ -40,6 +40,8 @@ from local_cloud.lambda_.gateway import Gateway
 from local_cloud.lambda_.invocations import Invocations
 from local_cloud.server import Server
 from local_cloud.services.autoscaling import AutoScaling
+from local_cloud.services.cloudwatch.alarms import Alarms
+from local_cloud.services.cloudwatch.metrics import Metrics
 from local_cloud.services.dynamodb import DynamoDb
 from local_cloud.services.ec2 import Ec2
 from local_cloud.services.ec2.buckets import TokenBuckets
@@ -50,10 +52,10 @@ from local_cloud.services.iam.roles import Roles
 from local_cloud.services.iam.sessions import Session, Sessions
 from local_cloud.services.iam.signatures import Signatures
 from local_cloud.services.lambda_account import LambdaAccount
-from local_cloud.services.metric_data import MetricData
 from local_cloud.services.route53 import Route53
 from local_cloud.services.s3 import S3
 from local_cloud.services.service_quotas import ServiceQuotas
+from local_cloud.services.sns.topics import Topics
 from local_cloud.services.sqs.queues import Queues
 from local_cloud.services.ssm import Ssm
 from local_cloud.services.sts import Sts
@@ -140,9 +142,12 @@ class Cloud:
             invocations=invocations,
             queues=self.queues,
         )
-        self._metrics = MetricData(self.clock)
+        self._metrics = Metrics(self.clock.now)
+        self.functions.on_output.append(self._metrics.read_output)
         self.functions.on_end.append(self._metrics.invoked)
         self.functions.on_error.append(self._metrics.failed)
+        self.topics = Topics(self.clock.now)
+        self.alarms = Alarms(self.clock, self.timeline, self._metrics, self.topics)
         self._tables = DynamoDb(self.clock, self.timeline, self.faults.staleness)
         self.capacity = Capacity()
         ground = CloudContext(
@@ -156,6 +161,7 @@ class Cloud:
         stand_ins: tuple[StandIn, ...] = (
             self.roles,
             self.queues,
+            self.topics,
             self.bus,
             self._tables,
             self.ec2,
@@ -179,6 +185,8 @@ class Cloud:
             instances=self.ec2.directories,
             spot=self.ec2.interruptions,
             open_session=self._open_session,
+            alarms=self.alarms.states,
+            mails=self.topics.to_document,
         )
         self.control = Server(control, ports.control)
 
@@ -200,7 +208,15 @@ class Cloud:
 
     def deploy(self, plans: Iterable[StackPlan]) -> list[Stack]:
         """Deploy stacks in order; their own calls are not counted."""
-        workshop = Workshop(self.client, self.roles, self.functions, self.queues, self.bus, self.gateway)
+        workshop = Workshop(
+            self.client,
+            self.roles,
+            self.functions,
+            self.queues,
+            self.bus,
+            self.gateway,
+            self.alarms,
+        )
         stacks = [Stack(plan, workshop) for plan in plans]
         for stack in stacks:
             stack.deploy()
@@ -218,6 +234,8 @@ class Cloud:
             self._names,
             self.queues,
             self._metrics,
+            self.alarms,
+            self.topics,
             self.bus,
             self.gateway,
             self.functions,

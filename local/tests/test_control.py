@@ -134,7 +134,8 @@ def test_faults_that_cannot_be_are_refused_with_their_places(
 
 
 def test_other_paths_and_methods_are_refused_with_what_there_is(little: LittleStack) -> None:
-    paths = "/calls, /capacity, /clock, /faults, /instances, /interruptions, /rebalances, /sessions"
+    paths = "/alarms, /calls, /capacity, /clock, /faults, /instances, /interruptions, /mails, /rebalances"
+    paths += ", /sessions"
     assert ask(little, "GET", "/nope") == (404, {"error": f"GET /nope: there are {paths}"})
     assert ask(little, "PUT", "/clock") == (405, {"error": "PUT /clock: it takes GET, POST"})
 

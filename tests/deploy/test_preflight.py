@@ -259,8 +259,8 @@ def test_a_key_that_is_missing_or_disabled_is_told(cloud: Cloud, tmp_path: Path)
     [
         ({"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}, {}, None, False),
         ({"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}, {}, "set JOB_WORKERS=2", False),
-        ({"ConcurrentExecutions": 40}, {}, "set JOB_WORKERS=28", False),
-        ({"ConcurrentExecutions": 40}, {"JOB_WORKERS": "28"}, None, False),
+        ({"ConcurrentExecutions": 60}, {}, "set JOB_WORKERS=43", False),
+        ({"ConcurrentExecutions": 60}, {"JOB_WORKERS": "28"}, None, False),
         (
             {"ConcurrentExecutions": 110, "UnreservedConcurrentExecutions": 110},
             {"RESERVE_CONCURRENCY": "yes"},

@@ -164,7 +164,7 @@ def test_every_false_alarm_is_still_raised() -> None:
 
 # The services whose principals have the same name in every partition.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-services
-PRINCIPALS = ("apigateway", "events", "lambda")
+PRINCIPALS = ("apigateway", "cloudwatch", "events", "lambda")
 
 
 @pytest.mark.parametrize("partition", PARTITIONS[1:], ids=lambda partition: partition.name)

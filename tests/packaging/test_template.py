@@ -9,6 +9,7 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from chalicelib.settings import read_settings
+from deploy.preflight import OTHER_FUNCTIONS
 
 DR_REGION = Path(__file__).parents[2] / ".chalice" / "dr-region.yaml"
 FUNCTIONS = ("APIHandler", "Tick", "AdvanceJobs", "AdvanceDeletions", "Completions", "Launches")
@@ -70,6 +71,7 @@ def test_every_function_is_given_all_settings(template: Mapping[str, Any], funct
     given = dict.fromkeys(properties(template, function)["Environment"]["Variables"], "1")
     read = {"FARSHORE_VAULTS": "", "FARSHORE_VAULT_BUCKET": "home", "FARSHORE_OTHER_BUCKETS": ""}
     read |= {"FARSHORE_REQUEST_BUCKETS": "{}", "FARSHORE_GRACE": "24h"}
+    read |= {"FARSHORE_ALARM_TOPIC": "arn:aws:sns:eu-central-1:123456789012:alarms"}
     assert given.keys() >= read.keys()
     settings = read_settings(given | read | {"AWS_REGION": "eu-central-1"})
     assert settings.table == "1"
@@ -174,12 +176,16 @@ def test_the_api_is_throttled_below_what_its_functions_share_and_logs_who_calls(
 
 def test_jobs_leave_concurrency_to_the_api_and_the_tick(template: Mapping[str, Any]) -> None:
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
-    for function, source, _ in CONSUMERS:
-        scaling = properties(template, function)["Events"][source]["Properties"]["ScalingConfig"]
-        assert scaling["MaximumConcurrency"] in ({"Ref": "JobWorkers"}, 5)
+    bounds = [
+        properties(template, function)["Events"][source]["Properties"]["ScalingConfig"]["MaximumConcurrency"]
+        for function, source, _ in CONSUMERS
+    ]
+    assert {"Ref": "JobWorkers"} in bounds
+    fixed = sum(bound for bound in bounds if isinstance(bound, int))
+    assert fixed + 2 == OTHER_FUNCTIONS, "preflight counts on it"
     workers = template["Parameters"]["JobWorkers"]
     assert workers["MinValue"] >= 2, "AWS takes no smaller one"
-    assert workers["Default"] + 2 * 5 < 100
+    assert workers["MaxValue"] + fixed < 1000, "the concurrency of an account, unless it was raised"
 
 
 def test_reserving_concurrency_is_asked_for_as_small_accounts_cannot(template: Mapping[str, Any]) -> None:

@@ -49,6 +49,12 @@ FALSE_ALARMS = (
         "a trust policy has no resource: it stands on one",
     ),
     FalseAlarm(
+        "RESOURCE_STAR",
+        "",
+        PolicyKind.KEY,
+        "in the policy of a key every resource is this key",
+    ),
+    FalseAlarm(
         "RESOURCE_MISMATCH",
         "",
         PolicyKind.IDENTITY,

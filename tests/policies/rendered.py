@@ -41,11 +41,12 @@ PARTITIONS = (
 
 
 class PolicyKind(StrEnum):
-    """Who a policy is attached to: a role, a resource, or a role as whom it trusts."""
+    """What a policy is attached to: a role, a role as whom it trusts, a key, another resource."""
 
     IDENTITY = "identity"
     RESOURCE = "resource"
     TRUST = "trust"
+    KEY = "key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Policy:
 
 
 ARNS = {
+    "AWS::CloudWatch::Alarm": "cloudwatch:{region}:{account}:alarm:{name}",
     "AWS::DynamoDB::Table": "dynamodb:{region}:{account}:table/{name}",
     "AWS::Events::Rule": "events:{region}:{account}:rule/{name}",
     "AWS::IAM::Role": "iam::{account}:role/{name}",
@@ -138,7 +140,9 @@ def _documents(value: Any, kind: PolicyKind) -> Iterator[tuple[Any, PolicyKind]]
             match name:
                 case "AssumeRolePolicyDocument":
                     yield each, PolicyKind.TRUST
-                case "PolicyDocument" | "KeyPolicy" | "ResourcePolicy":
+                case "KeyPolicy":
+                    yield each, PolicyKind.KEY
+                case "PolicyDocument" | "ResourcePolicy":
                     yield each, kind
                 case _:
                     yield from _documents(each, kind)

@@ -12,6 +12,8 @@
 | recovery point | `points#LINEAGE` | id | `by_type`, `by_service`, and `wake` while a copy of it is due |
 | snapshots of a large point | `shards#POINT` | `VAULT#NUMBER` | |
 | service; lineage; its vault | `services#PLAN` | service; rule, kind; vault | `wake`: a failed run |
+| trouble that operators are told of | `notices` | `ABOUT#PLAN#HASH` | `wake` while there is news of it |
+| look at the RPOs of a plan | `rpo` | name | `wake` |
 | copy slots | `slots#REGION` | `slot#NUMBER`, `waiting#TIME#ID` | |
 | lock | `lock#WHAT` | `lock` | |
 | pace of a request bucket | `pace#REGION` | operation | |

@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Refused, Table
-from chalicelib.catalog.store.wake import WATCHING_ALL, WATCHING_HOOKS, always_waking, waking
+from chalicelib.catalog.store.wake import RPO, WATCHING_ALL, WATCHING_HOOKS, always_waking, waking
 from chalicelib.catalog.store.writes import Attr, Write
 from chalicelib.errors import NotFound
 from chalicelib.plans.model import Plan, Rule, plan_text
@@ -68,7 +68,8 @@ class PlanStore:
                 **waking(now),
             },
         )
-        self._table.commit([put, Write((_GONE, plan.name), deletes=True), *_watching(plan.name, plan)])
+        ungone = Write((_GONE, plan.name), deletes=True)
+        self._table.commit([put, ungone, *_watching(plan.name, plan), _rpo_look(plan.name, plan, now)])
         return stored
 
     def get(self, name: str) -> StoredPlan | None:
@@ -91,7 +92,7 @@ class PlanStore:
         """Remove the plan; return whether there was one. Its recovery points stay, and so does its name."""
         removed = Write(("plan", name), deletes=True, condition=Attr("pk").exists())
         gone = Write((_GONE, name), put={"format": 1})
-        return not self._table.commit([removed, gone, *_watching(name, None)])
+        return not self._table.commit([removed, gone, *_watching(name, None), _rpo_look(name, None)])
 
     def all(self) -> Iterator[StoredPlan]:
         """Yield every plan in the order of names."""
@@ -129,6 +130,17 @@ class PlanStore:
             condition="wake_at = :seen",
         )
 
+    def promised_since(self, plan: str) -> datetime | None:
+        """Return since when a plan has its RPO as it is stored; None when it has none."""
+        item = self._table.get(RPO, plan)
+        return moment(item["since"]) if item else None
+
+    def look_at_rpo(self, plan: str, at: datetime) -> None:
+        """Set when the RPOs of the plan's services are looked at next."""
+        self._table.update(
+            RPO, plan, "SET wake_at = :at", values={":at": stamp(at)}, condition="attribute_exists(pk)"
+        )
+
     def note_sweep(self, plan: str, day: str) -> None:
         """Record the day on which the plan's lifecycles were swept."""
         self._table.update(
@@ -146,6 +158,13 @@ def _watching(name: str, plan: Plan | None) -> Iterator[Write]:
             yield Write((kind, name), put={"format": 1, **always_waking()})
         else:
             yield Write((kind, name), deletes=True)
+
+
+def _rpo_look(name: str, plan: Plan | None, now: datetime | None = None) -> Write:
+    """Return the write that has the next tick look at the RPOs of a plan that promises one."""
+    if plan is None or plan.objectives.rpo is None or now is None:
+        return Write((RPO, name), deletes=True)
+    return Write((RPO, name), put={"format": 1, "since": stamp(now), **waking(now)})
 
 
 def _kept_since(rule: Rule, known: StoredPlan | None) -> datetime | None:

@@ -12,12 +12,13 @@ a lifecycle that has read every point states it again.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from boto3.dynamodb.conditions import ConditionBase
 
 from chalicelib.aws.batches import in_batches
 from chalicelib.catalog.recovery_point import Artefact, Lineage, RecoveryPoint
+from chalicelib.catalog.store import notices
 from chalicelib.catalog.store.items import Item, moment, stamp
 from chalicelib.catalog.store.table import Table
 from chalicelib.catalog.store.wake import NOT_WAKING, waking
@@ -31,6 +32,8 @@ _WAITED_FOR = "waited_for#"
 # A sort key has at most 1,024 bytes, and so may a service's name alone.
 _LONGEST_BYTES = 512
 INSTANCES_NAMED = 3
+# A service that one instance's tag names is expected to have instances again for so long.
+EXPECTED_FOR = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ class LineageRecord:
     Of its backups: the last job opened, the one under way, the newest due one with how many were due since
     one began, those that wait for their turn, and a failed one to be tried again. `missed` says why the last
     due run could not be made; `seen` are some of its instances when they were last seen. `flagged` says what
-    is wrong with its last point.
+    is wrong with its last point. It is `failing` until a backup succeeds that began after one had failed or
+    been missed.
     """
 
     lineage: Lineage
@@ -84,6 +88,11 @@ class LineageRecord:
     seen: tuple[str, ...] = ()
     seen_at: datetime | None = None
     flagged: Flagged | None = None
+    failing: bool = False
+
+    def is_expected(self, now: datetime) -> bool:
+        """Return whether its service is still to be backed up: instances of it were seen not long ago."""
+        return self.seen_at is not None and now - self.seen_at < EXPECTED_FOR
 
     @property
     def newest_at(self) -> datetime | None:
@@ -163,7 +172,7 @@ class ServiceStore:
             if record.retry is not None:
                 self._table.commit([forgetting_retry(record.lineage, record.retry.job)])
 
-    def forget_unseen(self, records: Iterable[LineageRecord]) -> None:
+    def forget_unseen(self, records: Iterable[LineageRecord], now: datetime) -> None:
         """Remove the missed runs of services of which no instance was ever seen.
 
         A plan that selects nothing has such a lineage, by its own name, until it selects something.
@@ -171,7 +180,8 @@ class ServiceStore:
         for record in records:
             if record.missed is not None and record.seen_at is None:
                 unseen = Attr("seen_at").not_exists()
-                self._table.commit([Write(_key(record.lineage), deletes=True, condition=unseen)])
+                forgotten = Write(_key(record.lineage), deletes=True, condition=unseen)
+                self._table.commit_outcome([forgotten, notices.over(notices.trouble_of(record.lineage), now)])
 
     def waking(self, keys: Iterable[tuple[str, str]]) -> list[LineageRecord]:
         """Return the lineages under these keys whose backups are to be tried again."""
@@ -194,7 +204,7 @@ def opening(lineage: Lineage, job_id: str, instances: Sequence[str], now: dateti
 
 def missing(lineage: Lineage, job_id: str, why: str, *, supersedes: bool) -> Write:
     """Return the write for a due run that could not be made; with `supersedes` it replaces those before."""
-    sets = {**_named(lineage), "last_job": job_id, "missed": why}
+    sets = {**_named(lineage), "last_job": job_id, "missed": why, "failing": True}
     if not supersedes:
         return Write(_key(lineage), sets=sets)
     sets["due_job"] = job_id
@@ -225,6 +235,16 @@ def ending(lineage: Lineage, job_id: str, *, begun: bool, passed: int) -> Write:
     """Return the write that ends a job's turn or its waiting; `passed` is added to the runs due since."""
     added = {"passed": passed} if passed else {}
     return Write(_key(lineage), adds=added, takes={"waiting": {job_id}}, drops=("running",) if begun else ())
+
+
+def failing(lineage: Lineage) -> Write:
+    """Return the write for a lineage whose backup has failed."""
+    return Write(_key(lineage), sets={**_named(lineage), "failing": True})
+
+
+def recovering(lineage: Lineage) -> Write:
+    """Return the write for a lineage of which a backup has succeeded."""
+    return Write(_key(lineage), drops=("failing",))
 
 
 def retrying(lineage: Lineage, retry: Retry) -> Write:
@@ -420,6 +440,7 @@ def _record(item: Item, lineage: Lineage, newest: Mapping[str, Newest] | None = 
         seen=tuple(item.get("seen", ())),
         seen_at=moment(item["seen_at"]) if "seen_at" in item else None,
         flagged=Flagged(*json.loads(item["flagged"])) if "flagged" in item else None,
+        failing=bool(item.get("failing")),
     )
 
 

@@ -1,4 +1,4 @@
-"""What is due: unfinished jobs, plans, failed backups and copies to be tried again, the daily inventory.
+"""What is due: unfinished jobs, plans, what failed and is tried again, notices, RPOs, the daily inventory.
 
 All have a `wake_at` and are in one index of keys alone, so a tick with nothing to do makes one query. Plans
 that look for instances that start or go at every tick have a record there that is always due.
@@ -20,6 +20,8 @@ _JOB = "job#"
 # The record that says when the next inventory is due.
 INVENTORY = ("inventory", "daily")
 _WATCHING = "watching"
+# Troubles that are to be told, and the plans whose services' RPOs are to be looked at, by name.
+NOTICES, RPO = "notices", "rpo"
 # Plans that any instance may concern, and plans for which only those that wait at a hook are looked at.
 WATCHING_ALL, WATCHING_HOOKS = f"{_WATCHING}-all", f"{_WATCHING}-hooks"
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,7 +35,8 @@ class Due:
     """What is due: jobs with the time at which each is, names of plans, keys of lineages, ids of points.
 
     `inventory` says whether the daily inventory is due; `watching` are the names of the plans that look for
-    instances that start or go; `hooks_only` says that all of these look only at hooks.
+    instances that start or go; `hooks_only` says that all of these look only at hooks. `notices` are the keys
+    of troubles to be told, `rpos` the plans in which services may be beyond their RPO.
     """
 
     jobs: tuple[tuple[str, datetime], ...]
@@ -43,6 +46,8 @@ class Due:
     inventory: bool = False
     watching: tuple[str, ...] = ()
     hooks_only: bool = True
+    notices: tuple[str, ...] = ()
+    rpos: tuple[str, ...] = ()
 
 
 def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) -> Due:
@@ -61,6 +66,8 @@ def due(table: Table, now: datetime, ahead: timedelta, most: int = MOST_READ) ->
             (item["pk"], item["sk"]) for item in _of(items, "services#") if moment(item["wake_at"]) <= now
         ),
         points=tuple(item["sk"] for item in _of(items, "points#") if moment(item["wake_at"]) <= now),
+        notices=tuple(item["sk"] for item in _of(items, NOTICES) if moment(item["wake_at"]) <= now),
+        rpos=tuple(item["sk"] for item in _of(items, RPO) if moment(item["wake_at"]) <= now),
         inventory=any(moment(item["wake_at"]) <= now for item in _of(items, INVENTORY[0])),
         watching=tuple(item["sk"] for item in _of(items, _WATCHING)),
         hooks_only=not any(_of(items, WATCHING_ALL)),

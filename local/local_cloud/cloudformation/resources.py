@@ -1,8 +1,8 @@
 """What each type of resource in a template becomes: a call to the AWS endpoint, or a part of the local cloud.
 
 A property that a creator does not support is an error that names it: if it were ignored here, it would be
-tested nowhere. Types that change nothing a function can see (permissions, alarms) are known by name and
-ignored.
+tested nowhere. Types that change nothing a function or an operator can see (permissions) are known by name
+and ignored.
 """
 
 import json
@@ -16,6 +16,7 @@ from local_cloud.cloudformation.intrinsics import TemplateError
 from local_cloud.cloudformation.lifecycle_rules import lifecycle_rule
 from local_cloud.lambda_.functions import Function, Functions
 from local_cloud.lambda_.gateway import Gateway
+from local_cloud.services.cloudwatch.alarms import Alarm, Alarms, rule_of
 from local_cloud.services.events.event_bus import EventBus
 from local_cloud.services.iam.conditions import PolicyError
 from local_cloud.services.iam.policies import read_policy
@@ -59,6 +60,7 @@ class Workshop:
     queues: Queues
     bus: EventBus
     gateway: Gateway
+    alarms: Alarms
 
 
 Creator = Callable[[Workshop, StackPlace, Properties], Created]
@@ -211,6 +213,64 @@ def make_alias(workshop: Workshop, place: StackPlace, properties: Properties) ->
     only(place, properties, ("AliasName", "TargetKeyId"))
     workshop.clients("kms", place.region).create_alias(**properties)
     return Created(properties["AliasName"])
+
+
+def make_topic(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
+    """Create an SNS topic."""
+    only(place, properties, ("TopicName", "KmsMasterKeyId", "DisplayName", "Tags"))
+    attributes = {key: properties[key] for key in ("KmsMasterKeyId", "DisplayName") if key in properties}
+    name = properties.get("TopicName", place.physical_name)
+    arn = workshop.clients("sns", place.region).create_topic(Name=name, Attributes=attributes)["TopicArn"]
+    return Created(arn, {"TopicArn": arn, "TopicName": name})
+
+
+def make_topic_policy(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
+    """Set the policy of topics."""
+    only(place, properties, ("Topics", "PolicyDocument"))
+    policy = json.dumps(properties["PolicyDocument"])
+    for arn in properties["Topics"]:
+        workshop.clients("sns", place.region).set_topic_attributes(
+            TopicArn=arn, AttributeName="Policy", AttributeValue=policy
+        )
+    return Created(place.physical_name)
+
+
+def make_subscription(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
+    """Subscribe to a topic."""
+    only(place, properties, ("TopicArn", "Protocol", "Endpoint"))
+    answer = workshop.clients("sns", place.region).subscribe(**properties, ReturnSubscriptionArn=True)
+    return Created(answer["SubscriptionArn"])
+
+
+def make_alarm(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
+    """Have an alarm judged."""
+    simple = ("Namespace", "MetricName", "Dimensions", "Statistic", "Period")
+    judged = (
+        "Metrics",
+        "EvaluationPeriods",
+        "DatapointsToAlarm",
+        "Threshold",
+        "ComparisonOperator",
+        "TreatMissingData",
+    )
+    only(place, properties, ("AlarmName", "AlarmDescription", "AlarmActions", "OKActions", *simple, *judged))
+    alarm = Alarm(
+        name=properties.get("AlarmName", place.physical_name),
+        region=place.region,
+        rule=rule_of(properties),
+        says=properties.get("AlarmDescription", ""),
+        actions=tuple(properties.get("AlarmActions", ())),
+        ok_actions=tuple(properties.get("OKActions", ())),
+    )
+    workshop.alarms.add(alarm)
+    return Created(alarm.name, {"Arn": alarm.arn})
+
+
+def make_dashboard(_: Workshop, place: StackPlace, properties: Properties) -> Created:
+    """Read the dashboard, whose body must be JSON; nobody looks at it."""
+    only(place, properties, ("DashboardName", "DashboardBody"))
+    json.loads(properties["DashboardBody"])
+    return Created(properties.get("DashboardName", place.physical_name))
 
 
 def make_rule(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
@@ -368,15 +428,16 @@ CREATORS: Mapping[str, Creator] = {
     "AWS::IAM::Role": make_role,
     "AWS::Logs::LogGroup": make_log_group,
     "AWS::Events::Rule": make_rule,
+    "AWS::SNS::Topic": make_topic,
+    "AWS::SNS::TopicPolicy": make_topic_policy,
+    "AWS::SNS::Subscription": make_subscription,
+    "AWS::CloudWatch::Alarm": make_alarm,
+    "AWS::CloudWatch::Dashboard": make_dashboard,
     "AWS::Serverless::Function": make_function,
     "AWS::Serverless::Api": make_api,
 }
 KNOWN_AND_IGNORED: Mapping[str, Callable[[StackPlace], Created]] = {
-    "AWS::CloudWatch::Alarm": ignored("cloudwatch"),
-    "AWS::CloudWatch::Dashboard": ignored("cloudwatch"),
     "AWS::Events::EventBusPolicy": ignored("events"),
     "AWS::Lambda::Permission": ignored("lambda"),
     "AWS::Logs::MetricFilter": ignored("logs"),
-    "AWS::SNS::Topic": ignored("sns"),
-    "AWS::SNS::TopicPolicy": ignored("sns"),
 }

@@ -1,4 +1,4 @@
-"""The control server: the clock, the instances, the call counts, the faults, the capacity. JSON in, JSON out.
+"""The control server: clock, instances, call counts, faults, capacity, alarms, mails. JSON in, JSON out.
 
 POST   /clock      {"advance": "1h"} or {"now": "2030-01-01T00:00:00Z"}  ->  {"now": ...}
 GET    /clock                                                            ->  {"now": ...}
@@ -12,11 +12,13 @@ GET    /faults                                      ->  the faults in force, wit
 PUT    /faults     [fault, ...]                     replaces all faults with these
 GET    /capacity                                    ->  what EC2 has room for, and the quotas
 PUT    /capacity   {"zones": [...], "quotas": [...]}  replaces all limits with these
+GET    /alarms                                      ->  {alarm: its state}
+GET    /mails                                       ->  what topics have mailed, the oldest first
 """
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,6 +63,8 @@ class Control:
         instances: Callable[[], Mapping[str, Path]],
         spot: Spot,
         open_session: Callable[[str], Session],
+        alarms: Callable[[], Mapping[str, str]],
+        mails: Callable[[], Sequence[object]],
     ) -> None:
         self._clock = clock
         self._timeline = timeline
@@ -85,6 +89,8 @@ class Control:
             ("PUT", "/faults"): self._set_faults,
             ("GET", "/capacity"): lambda _: self._capacity.to_document(),
             ("PUT", "/capacity"): self._set_capacity,
+            ("GET", "/alarms"): lambda _: alarms(),
+            ("GET", "/mails"): lambda _: mails(),
         }
 
     def __call__(self, environ: WSGIEnvironment) -> HttpAnswer:

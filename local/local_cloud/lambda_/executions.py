@@ -37,7 +37,7 @@ class Execution:
         self.held: list[threading.Event] = []
         self.turn: ExitStack | None = None
         self._killed = False
-        self._allowed = self._seconds = seconds
+        self.seconds_allowed = self._seconds = seconds
         self._since: float | None = None
 
     @property
@@ -49,7 +49,7 @@ class Execution:
     @property
     def seconds_taken(self) -> float:
         """Return the real seconds it has had the turn."""
-        return self._allowed - self.seconds_left
+        return self.seconds_allowed - self.seconds_left
 
     @property
     def is_alive(self) -> bool:

@@ -43,6 +43,8 @@ OPERATORS_OWN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_
 """Variables of this machine's user that must not reach a function."""
 
 
+OnOutput = Callable[[str], bool]
+"""Is called with what a function prints; returns whether it is a message to AWS, and not for people."""
 OnError = Callable[[str], None]
 """Is called when an invocation failed, with the function's name."""
 OnEnd = Callable[[str, float], None]
@@ -103,11 +105,17 @@ class Context:
 
 
 class StandardError:
-    """Standard error as it is at the time of each write: what functions print goes there."""
+    """Standard error as it is at the time of each write: what functions print for people goes there."""
+
+    def __init__(self, readers: Sequence[OnOutput]) -> None:
+        self._readers = readers
+        self._is_line_taken = False
 
     def write(self, text: str) -> int:
-        """Write to the present standard error."""
-        return sys.stderr.write(text)
+        """Write what no reader takes to the present standard error; `print` writes a line's end apart."""
+        taken = text == "\n" if self._is_line_taken else any(read(text) for read in self._readers)
+        self._is_line_taken = taken and text != "\n"
+        return len(text) if taken else sys.stderr.write(text)
 
     def flush(self) -> None:
         """Flush the present standard error."""
@@ -132,8 +140,9 @@ class Functions:
         self._executions = executions
         self.on_end: list[OnEnd] = []
         self.on_error: list[OnError] = []
+        self.on_output: list[OnOutput] = []
         self._functions: dict[str, Function] = {}
-        self._output = cast(TextIO, StandardError())
+        self._output = cast(TextIO, StandardError(self.on_output))
 
     def add(self, function: Function) -> None:
         """Deploy a function; its environment must fit Lambda's limit."""
@@ -203,7 +212,7 @@ class Functions:
         """Return the answer of an invocation that ends in time and fits."""
         returned = self._run(function, payload, execution)
         if not execution.is_alive:
-            raise FunctionError(f"{function.name} was killed or ran past its {allowed:g} s")
+            raise FunctionError(f"{function.name} was killed or ran past its {execution.seconds_allowed:g} s")
         if len(returned) > SYNCHRONOUS_PAYLOAD_BYTES:
             raise FunctionError(f"{function.name} answered {len(returned)} bytes, Lambda takes 6 MB")
         return returned

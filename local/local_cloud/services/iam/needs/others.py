@@ -6,6 +6,7 @@
   https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
 - Route 53: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/specifying-conditions-route53.html
 - Secrets Manager: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecretsmanager.html
+- SNS: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html
 - SQS: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html; SendMessage
   covers its batch form, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_AddPermission.html
 - SSM: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
@@ -165,6 +166,18 @@ def of_key(call: Call) -> Iterator[Need]:
     yield Need("kms:DescribeKey", arn, {"kms:calleraccount": ACCOUNT})
 
 
+def of_topic(call: Call) -> Iterator[Need]:
+    """Publish: the topic, and the key that SNS encrypts with.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+    """
+    arn = call.params["TopicArn"]
+    yield Need("sns:Publish", arn)
+    topic: Any = moto_backend("sns")[ACCOUNT][call.region].topics.get(arn)
+    key = topic and topic.kms_master_key_id
+    yield from use_of_key(call.region, key, "sns", ("GenerateDataKey", "Decrypt"))
+
+
 def of_no_one(_: Call) -> tuple[Need, ...]:
     """Return that nothing is needed: GetCallerIdentity is everyone's.
 
@@ -231,6 +244,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("route53", "GetHostedZone"): of_zone,
     ("route53", "ListResourceRecordSets"): of_zone,
     ("secretsmanager", "GetSecretValue"): of_secret,
+    ("sns", "Publish"): of_topic,
     ("ssm", "SendCommand"): of_command,
     ("sts", "GetCallerIdentity"): of_no_one,
 }

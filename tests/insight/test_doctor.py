@@ -165,7 +165,7 @@ def test_a_higher_quota_of_copies_is_said_because_copy_slots_may_be_raised() -> 
 def test_a_queue_without_a_limit_may_use_the_whole_account() -> None:
     feeds = {**VIEW.feeds, "jobs": Seen((SourceMapping("f", True, "Enabled", None),))}
     assert check("concurrency", feeds=feeds)[0] == "warning"
-    assert check("concurrency")[1].startswith("17 functions of the stage may run at once; 900 of")
+    assert check("concurrency")[1].startswith("22 functions of the stage may run at once; 900 of")
 
 
 def test_what_is_refused_for_one_vault_hides_no_other() -> None:

@@ -101,18 +101,18 @@ class Cloud:
         self._executions = Executions(self.timeline)
         self._buckets = TokenBuckets(self.clock.now)
         buckets = self._buckets if self._quotas.throttled else None
-        signatures = Signatures(self.clock.now, KNOWN_SECRETS, {FUNCTION_KEY: FUNCTION_SESSION})
+        self.signatures = Signatures(self.clock.now, KNOWN_SECRETS, {FUNCTION_KEY: FUNCTION_SESSION})
         self._endpoint = Endpoint(
             calls=self.calls,
             faults=self.faults,
             buckets=buckets,
             executions=self._executions,
-            signatures=signatures,
+            signatures=self.signatures,
             call_from_outside=self._call,
         )
         self.aws = Server(self._endpoint, ports.aws)
         self.functions = Functions(self.aws.url, self._executions)
-        self.gateway = Gateway(self.clock, self.functions, signatures, takes_unsigned=not signed)
+        self.gateway = Gateway(self.clock, self.functions, self.signatures, takes_unsigned=not signed)
         self.api = Server(self.gateway, ports.api)
         self.queues = Queues(self.clock, self.timeline, self.functions)
         invocations = Invocations(self.timeline, self.functions, self.queues.deliver)

@@ -11,7 +11,7 @@ Added: delivery to functions, queues and other regions' buses, schedules.
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,6 +42,8 @@ class EventBus:
         self._invocations = invocations
         self._queues = queues
         self._schedules: dict[str, str] = {}
+        self.on_event: list[Callable[[str, Event], object]] = []
+        """Are called with the region of each event that arrives on a bus, and the event."""
 
     def handlers(self) -> Mapping[str, Handler]:
         """Deliver what is put, fire what is scheduled, refuse targets that cannot be served."""
@@ -65,6 +67,8 @@ class EventBus:
             self._timeline.after(effect.delay or timedelta(0), arrive, f"event {event['detail-type']}")
 
     def _route(self, region: str, event: Event) -> None:
+        for carry in self.on_event:
+            carry(region, event)
         with lock_of("events"):
             rules = list(rules_of(region).values())
             matching = [rule for rule in rules if rule.event_pattern.dump() and rule.state == "ENABLED"]

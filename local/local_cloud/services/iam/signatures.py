@@ -37,8 +37,13 @@ class Signatures:
     ) -> None:
         """Know the secrets, and for temporary credentials the session tokens, by access key."""
         self._now = now
-        self._secrets = secrets
-        self._tokens = tokens
+        self._secrets = dict(secrets)
+        self._tokens = dict(tokens)
+
+    def accept(self, access_key: str, secret: str, token: str) -> None:
+        """Know a session's temporary credentials from now on."""
+        self._secrets[access_key] = secret
+        self._tokens[access_key] = token
 
     def check(self, environ: WSGIEnvironment) -> Claim:
         """Return who signed a request.

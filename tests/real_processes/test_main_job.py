@@ -79,8 +79,9 @@ def backups_are_made_copied_and_restored(ground: Ground) -> None:
 
     ground.tick()
     snapshot = ground.completed(ground.back_up("orders", "snap"))["recovery_point"]
+    asked = {"plan": "orders", "kind": "backup"}
     [scheduled] = until(
-        lambda: [each for each in ground.everything("/jobs") if each["rule"] == "file"], WITHIN
+        lambda: [each for each in ground.everything("/jobs", **asked) if each["rule"] == "file"], WITHIN
     )
     assert scheduled["origin"] == "rpo"
     file = ground.completed(scheduled["id"])["recovery_point"]

@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "ministack": ("ministack", "aws", "openssl"),
     "postgresql": ("pg_dump", "pg_createcluster", "pgbench"),
     "redis": ("redis-server", "redis-cli"),
+    "schemathesis": ("schemathesis",),
     "swift": (
         "swift-proxy-server",
         "swift-account-server",

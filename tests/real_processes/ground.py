@@ -22,9 +22,9 @@ from local_cloud.cloudformation.template import StackPlan
 from local_cloud.recognise import Target
 from local_cloud.server import AnswerLostError
 from local_cloud.services.events.event_bus import enveloped
-from stage import HOME_REGION, SECRET, Stage, open_stage
+from stage import HOME_REGION, HOME_TEMPLATE, SECRET, Stage, open_stage
 from tests.real_processes.carried_events import CarriedEvents, targets_of
-from tests.real_processes.ministack import MiniStack, ministack, session_of, workers_of
+from tests.real_processes.ministack import MiniStack, ministack, runtime, session_of, workers_of
 from tests.real_processes.role import Role
 from tests.real_processes.waiting import until
 from tests.support.api import Api, Document
@@ -46,6 +46,8 @@ FINAL = ("COMPLETED", "FAILED", "CANCELLED")
 @contextmanager
 def second_ground(root: Path) -> Iterator["Ground"]:
     """Keep the second ground up, with its files below `root`."""
+    tick = json.loads(HOME_TEMPLATE.read_text("utf-8"))["Resources"]["Tick"]["Properties"]
+    assert tick["Runtime"] == runtime(), "install MiniStack with the Python of the template's Runtime"
     with open_stage(root) as stage, Cloud(root / "machines", quotas=QUICK) as cloud:
         threading.Thread(target=cloud.keep_up, name="pump", daemon=True).start()
         with ministack(root / "ministack", cloud.aws.url) as processes:

@@ -8,6 +8,7 @@ Everything listens on loopback. Its traps are told where they are met.
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -127,6 +128,14 @@ class MiniStack:
             "AWS_PAGER": "",
         }
         return run(["aws", *arguments], environment)
+
+
+def runtime() -> str:
+    """Return the runtime that functions have here, whatever theirs is: MiniStack's own interpreter."""
+    program = shutil.which("ministack")
+    assert program
+    interpreter = Path(program).read_text("utf-8").splitlines()[0].removeprefix("#!")
+    return run([interpreter, "-c", "import sys; print('python%d.%d' % sys.version_info[:2])"]).strip()
 
 
 def session_of(function: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -5,9 +5,11 @@ ground is made once, and the stories run on it one after the other.
 
 What this ground cannot show, from MiniStack 1.5.33's source:
 - Rights on EC2, SSM and Auto Scaling: those calls go to the local layer, which checks their signatures.
-- The gateway's own answer to an unknown path: SAM's `GatewayResponses` are not read
-  (`services/cloudformation/provisioners.py` has no `AWS::ApiGateway::GatewayResponse`).
-- A scheduled rule is served on real minutes, so the test has it call its function itself.
+- The gateway's own words: SAM puts `GatewayResponses` into the API's definition, as
+  `x-amazon-apigateway-gateway-responses`, and `services/apigateway_v1.py` does not read them there.
+- The time from a schedule to its function: the test has the rule's target called, as the rule waits for the
+  next five minutes. (It may be called then, too; a tick that comes again changes nothing.)
+- The hours until a session of a role ends: MiniStack's have no end.
 """
 
 import hashlib

@@ -37,7 +37,13 @@ QUICK = Quotas(
     snapshot_pending=timedelta(seconds=1),
     copy_pending=timedelta(seconds=1),
     event_delay=timedelta(milliseconds=100),
+    scaling_step=timedelta(seconds=0.5),
 )
+SMALL = {
+    "ImageId": "ami-12345678",
+    "InstanceType": "t3.micro",
+    "BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}}],
+}
 WITHIN = 120
 """Seconds of real time in which what is waited for comes about, also where every function starts cold."""
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
@@ -216,17 +222,47 @@ class Ground(Api):
 
     def launch(self, app: str) -> Path:
         """Start an instance with a data volume and wait for its agent; return its disk, a directory."""
-        volume = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}}
         tags = {"ResourceType": "instance", "Tags": [{"Key": "app", "Value": app}]}
         [instance] = self.cloud.client("ec2", HOME_REGION).run_instances(
-            ImageId="ami-12345678",
-            InstanceType="t3.micro",
-            MinCount=1,
-            MaxCount=1,
-            BlockDeviceMappings=[volume],
-            TagSpecifications=[tags],
+            MinCount=1, MaxCount=1, TagSpecifications=[tags], **SMALL
         )["Instances"]
-        disk = self.cloud.ec2.directory(instance["InstanceId"])
+        return self._disk(instance["InstanceId"])
+
+    def launch_group(self, app: str) -> Path:
+        """Have a group start one; its hook `down` holds those that go, for five minutes at most."""
+        data = {"LaunchTemplateName": app, "LaunchTemplateData": SMALL}
+        self.cloud.client("ec2", HOME_REGION).create_launch_template(**data)
+        hook = {"LifecycleHookName": "down", "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING"}
+        groups = self.cloud.client("autoscaling", HOME_REGION)
+        groups.create_auto_scaling_group(
+            AutoScalingGroupName=app,
+            LaunchTemplate={"LaunchTemplateName": app},
+            MinSize=0,
+            MaxSize=1,
+            DesiredCapacity=1,
+            AvailabilityZones=[f"{HOME_REGION}a"],
+            LifecycleHookSpecificationList=[{**hook, "HeartbeatTimeout": 300}],
+            Tags=[{"Key": "app", "Value": app, "PropagateAtLaunch": True}],
+        )
+        [instance] = until(
+            lambda: [each for each in self.instances_of(app) if each["LifecycleState"] == "InService"], WITHIN
+        )
+        return self._disk(instance["InstanceId"])
+
+    def instances_of(self, group: str) -> list[Document]:
+        """List the instances of a group."""
+        groups = self.cloud.client("autoscaling", HOME_REGION)
+        [found] = groups.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
+        return list(found["Instances"])
+
+    def empty(self, group: str) -> None:
+        """Have a group end its instances."""
+        groups = self.cloud.client("autoscaling", HOME_REGION)
+        groups.set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=0)
+
+    def _disk(self, instance_id: str) -> Path:
+        """Wait for the agent of an instance; return its disk."""
+        disk = self.cloud.ec2.directory(instance_id)
         self._trust(disk)
         ssm = self.cloud.client("ssm", HOME_REGION)
         this = [{"Key": "InstanceIds", "Values": [disk.name]}]

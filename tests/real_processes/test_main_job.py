@@ -39,21 +39,25 @@ KEEPS = {
 def test_the_main_job_runs_in_real_processes(tmp_path: Path, subtests: pytest.Subtests) -> None:
     with second_ground(tmp_path) as ground:
         killed = killed_at_send_command(ground, "before") if EXHAUSTIVE else None
-        for story in (
-            only_correctly_signed_requests_reach_the_api,
-            backups_are_made_copied_and_restored,
-            a_worker_killed_after_send_command_leaves_one_command,
-            a_bad_message_alone_ends_in_the_dead_letters,
-            a_job_without_a_right_fails_and_names_it,
-        ):
-            with subtests.test(story.__name__):
-                story(ground)
+        leaving = leaving_instance(ground)
+        with subtests.test("only correctly signed requests reach the API"):
+            only_signed_requests_are_answered(ground)
+        with subtests.test("backups are made, copied and restored"):
+            backups_are_made_copied_and_restored(ground)
+        with subtests.test("an instance that its group ends is backed up before it goes"):
+            was_backed_up(ground, leaving)
+        with subtests.test("a worker killed after it sent a command sends no second one"):
+            leaves_one_command(ground, *killed_at_send_command(ground, "after"))
+        with subtests.test("a bad message alone ends in the dead letters"):
+            bad_message_ends_in_the_dead_letters(ground)
+        with subtests.test("a job without a right fails and names it"):
+            missing_right_is_named(ground)
         if killed:
-            with subtests.test("a_worker_killed_before_send_command_leaves_one_command"):
+            with subtests.test("a worker killed before it sent a command has one sent"):
                 leaves_one_command(ground, *killed)
 
 
-def only_correctly_signed_requests_reach_the_api(ground: Ground) -> None:
+def only_signed_requests_are_answered(ground: Ground) -> None:
     wrong = Credentials(ground.by.access_key, "not its secret")
     unknown = Credentials("AKIAUNKNOWNUNKNOWN00", "secret")
     assert refusal(ground, {}) == "Missing Authentication Token"
@@ -111,8 +115,20 @@ def restored_contents(ground: Ground, disk: Path) -> bytes:
     return copy.read_bytes()
 
 
-def a_worker_killed_after_send_command_leaves_one_command(ground: Ground) -> None:
-    leaves_one_command(ground, *killed_at_send_command(ground, "after"))
+def leaving_instance(ground: Ground) -> Path:
+    """Have a group end an instance that is to be backed up before it goes; return the instance's disk."""
+    disk = ground.launch_group("grouped")
+    protected(ground, "grouped", disk=disk, on_terminate={"backup": "file", "hook": "down"})
+    ground.empty("grouped")
+    return disk
+
+
+def was_backed_up(ground: Ground, disk: Path) -> None:
+    """Wait until the instance has left its group: the hook alone would hold it for five minutes."""
+    until(lambda: not ground.instances_of("grouped"), WITHIN, lambda: ground.everything("/jobs"))
+    [point] = ground.everything("/recovery-points", service="grouped")
+    assert point["source"]["instances"] == [disk.name]
+    assert point["state"] == "AVAILABLE"
 
 
 def killed_at_send_command(ground: Ground, moment: str) -> tuple[str, Path]:
@@ -134,7 +150,7 @@ def leaves_one_command(ground: Ground, job: str, disk: Path) -> None:
     assert (disk / "runs").read_text() == "run\n"
 
 
-def a_bad_message_alone_ends_in_the_dead_letters(ground: Ground) -> None:
+def bad_message_ends_in_the_dead_letters(ground: Ground) -> None:
     sqs, url = ground.client("sqs"), ground.queue_url("events")
     event = {"source": "aws.ec2", "detail-type": "EBS Volume Notification", "resources": []}
     good = json.dumps({**event, "detail": {"event": "createVolume", "result": "available"}})
@@ -150,7 +166,7 @@ def a_bad_message_alone_ends_in_the_dead_letters(ground: Ground) -> None:
     assert ground.messages("events") == []
 
 
-def a_job_without_a_right_fails_and_names_it(ground: Ground) -> None:
+def missing_right_is_named(ground: Ground) -> None:
     protected(ground, "rights")
     with ground.role("AdvanceJobs").without("s3:PutObject"):
         job = ground.ended(ground.back_up("rights", "file"))
@@ -159,15 +175,17 @@ def a_job_without_a_right_fails_and_names_it(ground: Ground) -> None:
     ground.completed(ground.back_up("rights", "file"))
 
 
-def protected(ground: Ground, app: str, *, scheduled: bool = False) -> Path:
-    """Store a plan with the rules `file` and `snap` for a new instance; return the instance's disk."""
-    disk = ground.launch(app)
+def protected(
+    ground: Ground, app: str, *, disk: Path | None = None, scheduled: bool = False, **rest: object
+) -> Path:
+    """Store a plan with the rules `file` and `snap` for an instance, else for a new one; return its disk."""
+    disk = disk or ground.launch(app)
     (disk / "data").write_bytes(os.urandom(300_000))
     file = service_rule(**KEEPS)
     if scheduled:
         del file["schedule"]
         file |= {"rpo": "12h", "copies": [{"vault": "dr"}, {"vault": "offsite"}]}
     snap = snapshot_rule(volumes={"boot": False}, copies=[{"vault": "dr"}])
-    plan = {"name": app, "service": app, "selection": {"tags": {"app": app}}, "rules": [file, snap]}
+    plan = {"name": app, "service": app, "selection": {"tags": {"app": app}}, "rules": [file, snap], **rest}
     ground.ask("PUT", f"/plans/{app}", plan, status=200)
     return disk

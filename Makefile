@@ -9,14 +9,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WHEELS := $(VENV)/wheels
 TEMPLATE := build/package/sam.json
-CODE := app.py chalicelib local tests docs $(wildcard demo benchmarks)
+CODE := app.py chalicelib local tests docs $(wildcard demo benchmarks deploy)
 SOURCES := app.py $(shell find chalicelib -type f -not -name '*.pyc') $(wildcard .chalice/*.json) requirements.txt
 UNIT := tests/plans tests/jobs tests/backup tests/retention tests/replication tests/recovery tests/inventory tests/test_settings.py
 SCRIPTS := $(shell git ls-files -co --exclude-standard '*.sh' .ci/run)
 # One line of progress, without a comma; standard output is left to what a target is asked for.
 say = @printf '\033[1m%s\033[0m\n' '$(1)' >&2
 
-.PHONY: help setup format check lint types imports shell cfn test unit coverage docs package local demo figures transfer bench-snapshots bench-launches clean
+.PHONY: help setup format check lint types imports shell cfn policies test unit coverage docs package deploy destroy preflight doctor local demo figures transfer bench-snapshots bench-launches clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ format: $(READY) ## write the code the way the formatter wants it
 	@$(BIN)/ruff format $(CODE)
 	@$(BIN)/ruff check --fix $(CODE)
 
-check: lint types imports shell cfn test ## everything that must hold before a commit
+check: lint types imports shell cfn policies test ## everything that must hold before a commit
 
 lint: $(READY) ## format and style
 	$(call say,ruff)
@@ -63,7 +63,11 @@ shell: $(READY) ## the shell scripts
 
 cfn: $(TEMPLATE) ## the packaged template and the DR region's
 	$(call say,cfn-lint)
-	@$(BIN)/cfn-lint $(TEMPLATE) .chalice/dr-region.yaml
+	@$(BIN)/cfn-lint $(TEMPLATE) .chalice/dr-region.yaml deploy/region.yaml
+
+policies: $(TEMPLATE) ## the policies: their grammar, and what AWS knows of actions, resources and keys
+	$(call say,parliament and the service authorization reference)
+	@$(BIN)/python -m tests.policies.lint
 
 test: $(TEMPLATE) ## the tests, in parallel; ARGS="-k words" picks some
 	$(call say,pytest)
@@ -82,6 +86,16 @@ $(TEMPLATE): $(READY) $(SOURCES)
 	@AWS_DEFAULT_REGION=us-east-1 PIP_NO_INDEX=1 PIP_FIND_LINKS=$(abspath $(WHEELS)) \
 	  $(BIN)/chalice package --stage prod --merge-template .chalice/resources.json $(@D) >&2
 
+# Settings come from deploy/STAGE.env; what is set on the command line takes precedence.
+preflight: $(READY) ## whether STAGE=prod can be deployed: settings, names, secrets, quotas; nothing is made
+	@deploy/preflight.sh
+
+deploy: $(TEMPLATE) ## deploy STAGE=prod, with its DR regions; asks before it changes a stack, DRY_RUN=1 shows the commands
+	@deploy/deploy.sh
+
+destroy: $(READY) ## delete the stacks of STAGE=prod, and what they hold only with DATA=delete CONFIRM=prod
+	@deploy/destroy.sh
+
 unit: $(READY) ## the tests that need no local cloud; VENV and PYTHON choose another interpreter
 	$(call say,pytest: without the local cloud on $(shell $(PYTHON) -V))
 	@$(BIN)/python -m pytest -q -n auto $(UNIT)
@@ -90,6 +104,9 @@ coverage: $(TEMPLATE) ## the tests, and how much of each package of the app they
 	$(call say,pytest with coverage)
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=json:build/coverage.json $(ARGS)
 	@$(BIN)/python -m tests.support.coverage_table build/coverage.json
+
+doctor: $(READY) ## whether the deployed STAGE=prod can do its work; CANARY=plan backs one up, JSON=1 for the document
+	@$(BIN)/python -m deploy.doctor
 
 local: $(TEMPLATE) ## an AWS on this machine with Farshore on it; AWS_PORT, API_PORT, CONTROL_PORT choose its ports
 	@exec $(BIN)/python -m stage

@@ -18,11 +18,12 @@ from local_cloud.lambda_.functions import FUNCTION_KEY
 from local_cloud.recognise import Target
 from local_cloud.wire import parse
 from stage import DR_REGION
-from tests.support.farshore import BEGIN, Document, Farshore, cold_functions, fresh_stage
+from tests.support.deployment import Deployment, Document
+from tests.support.farshore import BEGIN, cold_functions, fresh_stage
 
 Calls = Counter[str]
 """How many, by service:operation."""
-WORKER, HELPERS = "AdvanceJobs", ("Completions", "instance")
+WORKERS, HELPERS = ("AdvanceJobs", "AdvanceDeletions"), ("Completions", "instance")
 TICK = timedelta(minutes=5)
 NEVER = "cron(0 0 1 1 ? 2199)"
 SCRIPTS = {
@@ -34,29 +35,29 @@ SCRIPTS = {
 
 @dataclass
 class Ledger:
-    """Calls by who made them: a function, `instance`, or for the worker the job it was at."""
+    """Calls by who made them: a function, `instance`, or for a worker the job it was at."""
 
     calls: dict[str, Calls] = field(default_factory=dict)
-    job: str = WORKER
+    jobs: dict[str, str] = field(default_factory=dict)
 
     def see(self, target: Target, environ: WSGIEnvironment, function: str | None) -> None:
         """Enter a call; what is not signed with the functions' key is no call of Farshore's."""
         if target.access_key != FUNCTION_KEY:
             return
         by = function.partition("-")[2] if function else "instance"
-        if by == WORKER:
+        if by in WORKERS:
             if target.operation == "UpdateItem":
-                self._follow(parse(target, environ)["Key"]["pk"]["S"])
-            by = self.job
+                self._follow(by, parse(target, environ)["Key"]["pk"]["S"])
+            by = self.jobs.get(by, by)
         self.calls.setdefault(by, Counter())[f"{target.service}:{target.operation}"] += 1
 
     def of(self, *names: str) -> Calls:
         """Add up the calls made under these names."""
         return sum((self.calls.get(name, Counter()) for name in names), Calls())
 
-    def _follow(self, key: str) -> None:
+    def _follow(self, worker: str, key: str) -> None:
         if key.startswith("job#"):
-            self.job = key.removeprefix("job#")
+            self.jobs[worker] = key.removeprefix("job#")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ def count_calls(root: Path) -> Counted:
     with cold_functions(), Cloud(root, start_at=BEGIN, signed=True) as cloud, fresh_stage(cloud) as app:
         ledger = Ledger()
         cloud.calls.on_call.append(ledger.see)
-        instance = app.launch(app="bench", Name="bench")
-        app.put_plan("bench", plan())
+        instance = app.run_instance(app="bench", Name="bench")
+        app.store_plan("bench", plan())
         tick, day, seconds = idle(app, ledger)
         work = Work(app, ledger, instance)
         work.do_all()
@@ -92,7 +93,7 @@ def plan() -> Document:
     return {"selection": {"tags": {"app": "bench"}}, "rules": [rule | each for each in rules]}
 
 
-def idle(app: Farshore, ledger: Ledger) -> tuple[Calls, Calls, float]:
+def idle(app: Deployment, ledger: Ledger) -> tuple[Calls, Calls, float]:
     """Let time pass with nothing due: the calls of a tick and of a day, the day's real seconds."""
     app.cloud.advance(2 * TICK)  # in which a new plan is looked at, swept, and put to sleep
     ledger.calls.clear()
@@ -108,7 +109,7 @@ def idle(app: Farshore, ledger: Ledger) -> tuple[Calls, Calls, float]:
 class Work:
     """Every kind of work, one job at a time; `counted` holds the calls of those done."""
 
-    app: Farshore
+    app: Deployment
     ledger: Ledger
     instance: str
     counted: dict[str, Calls] = field(default_factory=dict)
@@ -124,7 +125,7 @@ class Work:
         self.restore("restore of a file from S3", files, "primary", {"instance_id": self.instance})
         self.restore("restore of a file from off-site", files, "offsite", {"instance_id": self.instance})
         for rule in ("blocks", "files"):  # the newest point is never deleted
-            self.app.back_up("bench", rule)
+            self.app.make_point("bench", rule)
         self.delete("expire of a snapshot in 2 regions", blocks)
         self.delete("expire of a file in 3 vaults", files)
 

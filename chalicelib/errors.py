@@ -102,6 +102,10 @@ class InvalidInput(Permanent):
         super().__init__("; ".join(said), operation=f"reading {what}")
 
 
+class Misconfigured(InvalidInput):
+    """The settings of the stage are wrong; only its operator can mend that."""
+
+
 class NotFound(Permanent):
     """The named thing does not exist."""
 

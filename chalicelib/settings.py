@@ -1,28 +1,53 @@
 """The settings of a stage, read from the environment of the functions and checked before use.
 
-The vaults document (`FARSHORE_VAULTS`) lists where recovery points are kept. Invariant: settings that were
-read are complete and consistent; every fault is reported, with a pointer to it.
+The primary vault is what the stack made; the vaults document (`FARSHORE_VAULTS`) lists where else recovery
+points are kept. Invariant: settings that were read are complete and consistent, with each other and with what
+the functions may reach; every fault is reported, with a pointer to it.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from chalicelib.errors import InvalidInput, Problem
+from chalicelib.errors import InvalidInput, Misconfigured, Problem
 from chalicelib.plans.declared import Declared, Fault, Maybe, worded
 from chalicelib.plans.durations import Duration
 from chalicelib.plans.reading import load_document
 from chalicelib.plans.rules import Kind
 from chalicelib.plans.values import PRIMARY
+from chalicelib.plans.words import near
+from chalicelib.vaults.providers import PROVIDERS
 
-_JSON = ("FARSHORE_VAULTS", "FARSHORE_REQUEST_BUCKETS")
+VAULTS = "FARSHORE_VAULTS"
+_JSON = (VAULTS, "FARSHORE_REQUEST_BUCKETS")
 # The longest grace.
 LONGEST_GRACE = timedelta(days=7)
-_VAULTS = "a JSON object of vaults by their names, with one named primary of kind s3"
+_VAULTS = "a JSON object of vaults by their names"
 Text = Annotated[str, Field(min_length=1, title="text")]
+Region = Annotated[
+    str,
+    Field(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$", examples=["eu-west-1"]),
+    worded("a region of AWS", title="region"),
+]
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html; dots break TLS host names.
+BucketName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$"),
+    worded("a bucket's name: 3 to 63 lower-case letters, digits and -", title="bucket"),
+]
+# The functions may read no other secret.
+SecretId = Annotated[
+    str,
+    Field(pattern=r"^(arn:[a-z-]+:secretsmanager:[a-z0-9-]+:\d{12}:secret:)?farshore/[A-Za-z0-9/_+=.@-]+$"),
+    worded(
+        "the name or ARN of a secret whose name begins with farshore/: the functions may read no other",
+        title="text",
+    ),
+]
 
 
 class Bucket(Declared):
@@ -58,18 +83,9 @@ class S3VaultConfig(VaultConfigBase):
     stages_files: ClassVar = True
 
     kind: Annotated[Literal["s3"], Field(description="a bucket of S3")] = "s3"
-    region: Annotated[
-        str,
-        Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", examples=["eu-west-1"]),
-        worded("a region of AWS", title="region"),
-        Field(description="where the bucket is, and where the snapshots are kept"),
-    ]
-    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html; dots break TLS host names.
+    region: Annotated[Region, Field(description="where the bucket is, and where the snapshots are kept")]
     bucket: Annotated[
-        str,
-        Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$"),
-        worded("a bucket's name: 3 to 63 lower-case letters, digits and -", title="bucket"),
-        Field(description="where files and manifests are kept; each vault has one of its own"),
+        BucketName, Field(description="where files and manifests are kept; each vault has one of its own")
     ]
     kms_key: Annotated[
         Maybe[Text],
@@ -98,10 +114,10 @@ class OffsiteVaultConfig(VaultConfigBase):
     ]
     container: Annotated[Text, Field(description="where files and manifests are kept; it must exist")]
     credentials: Annotated[
-        Maybe[Text],
+        Maybe[SecretId],
         Field(
-            description="the id of a Secrets Manager secret: a JSON object of the driver's arguments, such "
-            "as `key` and `secret`"
+            description="a Secrets Manager secret in the home region, named `farshore/...`: a JSON object of "
+            "the driver's arguments, such as `key` and `secret`"
         ),
     ] = None
     options: Annotated[
@@ -111,6 +127,14 @@ class OffsiteVaultConfig(VaultConfigBase):
             description="more arguments of the driver (`host`, `port`, `secure`), nothing secret among them",
         ),
     ] = Field(default_factory=dict)
+
+    @classmethod
+    def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
+        """Yield the fault of a provider that libcloud does not have."""
+        provider = given.get("provider")
+        if isinstance(provider, str) and provider and provider.lower() not in PROVIDERS:
+            expected = f"a storage provider of libcloud, such as azure_blobs{near(provider, PROVIDERS)}"
+            yield ("provider",), expected
 
 
 VaultName = Annotated[
@@ -123,6 +147,10 @@ VaultConfig = S3VaultConfig | OffsiteVaultConfig
 
 def _count(text: object) -> object:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() else text
+
+
+def _separate(text: object) -> object:
+    return tuple(filter(None, text.split(","))) if isinstance(text, str) else text
 
 
 def _zero(text: object) -> object:
@@ -139,15 +167,48 @@ class Settings(Declared):
     jobs_queue_url: Annotated[
         Text, Field(alias="FARSHORE_JOBS_QUEUE_URL", description="the queue of jobs; the stack sets it")
     ]
-    vaults: Annotated[
-        dict[VaultName, Annotated[VaultConfig, Field(discriminator="kind")]],
-        worded(_VAULTS, title="JSON, see below"),
+    deletions_queue_url: Annotated[
+        Text,
         Field(
-            alias="FARSHORE_VAULTS",
-            description="where recovery points are kept; one vault is `primary`, of kind `s3`: points are "
-            "made there first, and its region is the one that instances are protected in",
+            alias="FARSHORE_DELETIONS_QUEUE_URL",
+            description="the queue of jobs that delete; the stack sets it",
         ),
     ]
+    home_region: Annotated[
+        Region,
+        Field(
+            alias="AWS_REGION",
+            description="where the functions run and the protected instances are; Lambda sets it",
+        ),
+    ]
+    vault_bucket: Annotated[
+        BucketName,
+        Field(
+            alias="FARSHORE_VAULT_BUCKET", description="the bucket of the vault `primary`; the stack sets it"
+        ),
+    ]
+    vault_key: Annotated[
+        Maybe[Text],
+        Field(
+            alias="FARSHORE_VAULT_KEY",
+            description="the ARN of the KMS key of that bucket; the stack sets it",
+            json_schema_extra={"x-default": "S3's own encryption"},
+        ),
+    ] = None
+    granted_buckets: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_separate),
+        Field(
+            alias="FARSHORE_OTHER_BUCKETS",
+            title="ARNs, separated by commas",
+            description="the other buckets that the functions may use; the stack sets it",
+        ),
+    ] = ()
+    others: Annotated[
+        dict[VaultName, Annotated[VaultConfig, Field(discriminator="kind")]],
+        worded(_VAULTS, title="JSON, see below"),
+        Field(alias=VAULTS, description="where recovery points are kept beside `primary`"),
+    ] = Field(default_factory=dict)
     # The quota may have been raised for an account
     # (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html).
     copy_slots: Annotated[
@@ -179,23 +240,21 @@ class Settings(Declared):
         ),
     ] = Field(default_factory=dict)
 
-    @property
+    @cached_property
     def primary(self) -> S3VaultConfig:
         """The vault that every recovery point is made in."""
-        primary = self.vaults[PRIMARY]
-        if not isinstance(primary, S3VaultConfig):
-            raise TypeError("the primary vault is in S3")  # `ties` refuses that
-        return primary
+        made = {"kind": "s3", "region": self.home_region, "bucket": self.vault_bucket}
+        return S3VaultConfig.model_validate(made | ({"kms_key": self.vault_key} if self.vault_key else {}))
+
+    @cached_property
+    def vaults(self) -> Mapping[str, VaultConfig]:
+        """All vaults, by name."""
+        return {**self.others, PRIMARY: self.primary}
 
     @property
     def copy_methods(self) -> Mapping[str, Mapping[Kind, str]]:
         """How points get into each vault."""
         return {name: config.copy_methods for name, config in self.vaults.items()}
-
-    @property
-    def home_region(self) -> str:
-        """The region of the protected instances, the catalog and the queues."""
-        return self.primary.region
 
     @property
     def deployment(self) -> str:
@@ -204,28 +263,49 @@ class Settings(Declared):
 
     @classmethod
     def ties(cls, given: Mapping[str, Any], context: Any) -> Iterator[Fault]:
-        """Yield faults of vaults that do not fit together."""
-        name, vaults = "FARSHORE_VAULTS", given.get("FARSHORE_VAULTS")
+        """Yield faults of vaults that do not fit together, or not to what the stack has made and granted."""
+        vaults = given.get(VAULTS)
         if not isinstance(vaults, Mapping):
             return
-        match vaults.get(PRIMARY):
-            case None:
-                yield (name, PRIMARY), 'required: a vault of this name and of kind "s3"'
-            case {"kind": "libcloud"}:
-                yield (name, PRIMARY, "kind"), '"s3": backups are made in S3 first'
-        owners = dict[str, str]()
+        for key, value, expected in _contradictions(vaults.get(PRIMARY), given):
+            if value != expected:
+                right = f"{expected}, as the stack has it" if expected else "left out: the stack has none"
+                yield (VAULTS, PRIMARY, key), f"{right}; `primary` need not be declared"
+        owners = {given.get("FARSHORE_VAULT_BUCKET"): PRIMARY}
+        granted = {arn.rpartition(":")[2] for arn in given.get("FARSHORE_OTHER_BUCKETS", "").split(",")}
         for vault, config in vaults.items():
             bucket = config.get("bucket") if isinstance(config, Mapping) else None
-            if isinstance(bucket, str) and owners.setdefault(bucket, vault) != vault:
+            if vault == PRIMARY or not isinstance(bucket, str):
+                continue
+            if owners.setdefault(bucket, vault) != vault:
                 # A copy in the bucket of its original protects nothing.
-                yield (name, vault, "bucket"), f"a bucket of its own, as vault {owners[bucket]} has this one"
+                yield (
+                    (VAULTS, vault, "bucket"),
+                    f"a bucket of its own, as vault {owners[bucket]} has this one",
+                )
+            elif bucket not in granted:
+                expected = "a bucket that the functions may use: its ARN belongs into OtherVaultBucketArns"
+                yield (VAULTS, vault, "bucket"), expected
+
+
+def _contradictions(declared: object, given: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """Yield each key of a declared primary vault with its value and the one that the stack has."""
+    made = {
+        "kind": "s3",
+        "region": given.get("AWS_REGION"),
+        "bucket": given.get("FARSHORE_VAULT_BUCKET"),
+        "kms_key": given.get("FARSHORE_VAULT_KEY"),
+    }
+    for key, value in declared.items() if isinstance(declared, Mapping) else ():
+        if key in made:
+            yield key, value, made[key]
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Return the settings in environment variables.
 
     Raises:
-        InvalidInput: a setting is missing or wrong; every fault is listed.
+        Misconfigured: a setting is missing or wrong; every fault is listed.
     """
     names = {field.alias: environ.get(field.alias or "") for field in Settings.model_fields.values()}
     given: dict[str, Any] = {name: text for name, text in names.items() if name and text}
@@ -236,5 +316,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         except InvalidInput as fault:
             problems += (replace(each, pointer=f"/{name}{each.pointer}") for each in fault.problems)
     if problems:
-        raise InvalidInput("the environment", problems)
-    return Settings.read(given, "the environment")
+        raise Misconfigured("the environment", problems)
+    try:
+        return Settings.read(given, "the environment")
+    except InvalidInput as fault:
+        raise Misconfigured("the environment", fault.problems) from None

@@ -9,16 +9,24 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 
 from chalicelib.aws.autoscaling import AutoScaling
+from chalicelib.aws.buckets import Buckets
 from chalicelib.aws.clients import Clients
 from chalicelib.aws.ec2 import Ec2
 from chalicelib.aws.ec2_launch import Ec2Launch
 from chalicelib.aws.ec2_network import Ec2Network
 from chalicelib.aws.elbv2 import TargetGroups
+from chalicelib.aws.event_bus import EventBus
+from chalicelib.aws.kms import Kms
+from chalicelib.aws.lambda_account import LambdaAccount
+from chalicelib.aws.metrics import Metrics
 from chalicelib.aws.prerequisites import Prerequisites
 from chalicelib.aws.queue import PokeQueue
+from chalicelib.aws.queue_state import Queues
 from chalicelib.aws.route53 import Route53
 from chalicelib.aws.secrets import Secrets
+from chalicelib.aws.service_quotas import ServiceQuotas
 from chalicelib.aws.ssm import Ssm
+from chalicelib.aws.sts import Sts
 from chalicelib.backup.due_backups import Deployment, covered_by
 from chalicelib.backup.first_backups import FirstBackups
 from chalicelib.backup.opener import BackupOpener
@@ -29,18 +37,24 @@ from chalicelib.backup.termination_requests import TerminationRequests
 from chalicelib.backup.terminations import Termination
 from chalicelib.backup.tick import BackupTick
 from chalicelib.catalog.location import CATALOG, Location
+from chalicelib.catalog.recovery_point import TAG_DEPLOYMENT
 from chalicelib.catalog.store import PlanStore, PointStore, Table
+from chalicelib.catalog.store.examinations import ExaminationStore
 from chalicelib.catalog.store.findings import FindingStore
 from chalicelib.catalog.store.instances import InstanceLists
 from chalicelib.catalog.store.launching import LaunchingStore
 from chalicelib.catalog.store.rules import RuleStore
 from chalicelib.catalog.store.services import ServiceStore
 from chalicelib.errors import VaultMissing
+from chalicelib.insight.doctor_looks import Doctor, StageWorld
+from chalicelib.insight.doctor_view import StageFacts
+from chalicelib.insight.examinations import Examinations
 from chalicelib.insight.known_names import KnownNames
 from chalicelib.insight.lists import Lists
 from chalicelib.insight.plan_hooks import PlanHooks
 from chalicelib.insight.readiness_pages import ReadinessPages, World
 from chalicelib.insight.service_pages import ServicePages
+from chalicelib.insight.vault_probe import VaultProbe
 from chalicelib.inventory.due_inventories import Inventories
 from chalicelib.inventory.inventory import Inventory
 from chalicelib.inventory.places import SurveyedWorld, Surveys
@@ -52,6 +66,7 @@ from chalicelib.jobs.instance_events import InstanceEvents
 from chalicelib.jobs.job import AnyJob, JobKind
 from chalicelib.jobs.opening import Opener
 from chalicelib.jobs.pacing import Pacer
+from chalicelib.jobs.queues import JobQueue, queue_of
 from chalicelib.jobs.store import JobStore, JobTypes
 from chalicelib.jobs.tick import DuePokes, Tick, TickPart
 from chalicelib.jobs.work import launch_id
@@ -106,6 +121,7 @@ class Farshore:
         self.settings = settings
         self.now = utc_now
         self._clients = Clients(settings.home_region)
+        self._own = {TAG_DEPLOYMENT: settings.deployment}
         self._vaults: dict[str, Vault] = {}
         self._ec2: dict[str, Ec2] = {}
 
@@ -166,8 +182,12 @@ class Farshore:
 
     @cached_property
     def queue(self) -> PokeQueue:
-        """The jobs queue."""
-        return PokeQueue(self._clients.sqs(), self.settings.jobs_queue_url)
+        """The queues of jobs."""
+        urls: dict[str, str] = {
+            JobQueue.JOBS: self.settings.jobs_queue_url,
+            JobQueue.DELETIONS: self.settings.deletions_queue_url,
+        }
+        return PokeQueue(self._clients.sqs(), urls, queue_of)
 
     @cached_property
     def ssm(self) -> Ssm:
@@ -183,7 +203,10 @@ class Farshore:
         """EC2 of a region."""
         if region not in self._ec2:
             self._ec2[region] = Ec2(
-                self._clients.ec2(region), region, unretried=self._clients.ec2(region, retries=False)
+                self._clients.ec2(region),
+                region,
+                unretried=self._clients.ec2(region, retries=False),
+                own=self._own,
             )
         return self._ec2[region]
 
@@ -217,6 +240,7 @@ class Farshore:
                     config.region,
                     config.kms_key,
                     unretried=self._clients.s3(config.region, retries=False),
+                    own=self._own,
                 )
             case OffsiteVaultConfig():
                 from chalicelib.vaults.offsite import open_offsite
@@ -294,6 +318,7 @@ class Farshore:
             (JobKind.INVENTORY, "region"): inventory,
             (JobKind.INVENTORY, "vault"): inventory,
             (JobKind.INVENTORY, "catalog"): inventory,
+            (JobKind.PROBE, "vault"): VaultProbe(self.vault, self.now),
         }
 
     def _launch_of(self, plan: str, instance_id: str) -> AnyJob | None:
@@ -347,7 +372,8 @@ class Farshore:
     def launching_ec2(self) -> Ec2Launch:
         """EC2 of the home region, as far as instances are launched."""
         region, clients = self.settings.home_region, self._clients
-        return Ec2Launch(clients.ec2(region), region, unretried=clients.ec2(region, retries=False))
+        unretried = clients.ec2(region, retries=False)
+        return Ec2Launch(clients.ec2(region), region, unretried=unretried, own=self._own)
 
     @cached_property
     def artefacts(self) -> ArtefactStore:
@@ -510,7 +536,52 @@ class Farshore:
     @cached_property
     def completions(self) -> Completions:
         """Finds the jobs of completion events."""
-        return Completions(self.queue, self.claims, self.ssm, self.ec2)
+        return Completions(self.queue, self.claims, self.ssm, self.ec2, self.examined, self.now)
+
+    @cached_property
+    def examined(self) -> ExaminationStore:
+        """What examinations of the stage have begun."""
+        return ExaminationStore(self.table)
+
+    @cached_property
+    def _stage_facts(self) -> StageFacts:
+        settings = self.settings
+        region = os.environ.get("AWS_REGION", settings.home_region)
+        return StageFacts(
+            settings.deployment, settings.home_region, region, settings.vaults, settings.copy_slots
+        )
+
+    @cached_property
+    def doctor(self) -> Doctor:
+        """Examines the stage."""
+        clients, home = self._clients, self.settings.home_region
+        world = StageWorld(
+            sts=Sts(clients.sts()),
+            buckets=lambda region: Buckets(clients.s3(region), region),
+            kms=lambda region: Kms(clients.kms(region)),
+            secrets=self.secrets,
+            quotas=lambda region: ServiceQuotas(clients.service_quotas(region)),
+            functions=LambdaAccount(clients.functions()),
+            bus=EventBus(clients.events(home)),
+            queues=Queues(clients.sqs(), self.settings.jobs_queue_url),
+            metrics=Metrics(clients.cloudwatch()),
+            ssm=self.ssm,
+            ec2=self.ec2,
+            tick=os.environ.get("FARSHORE_TICK_FUNCTION", ""),  # of the api function alone
+        )
+        return Doctor(self._stage_facts, world, self.plans, self.jobs, self.examined, self.now)
+
+    @cached_property
+    def examinations(self) -> Examinations:
+        """Begins what examines the stage by doing something."""
+        clients = self._clients
+        return Examinations(
+            self._stage_facts,
+            self.engine,
+            self.examined,
+            lambda region: EventBus(clients.events(region)),
+            self.now,
+        )
 
     @cached_property
     def tick(self) -> Tick:

@@ -24,7 +24,7 @@ class Report:
     """The figures, filled in as the story proceeds."""
 
     offsite: str
-    days: int = 40
+    days: int = 35
     wall_seconds: float = 0.0
     status: Mapping[str, Document] = field(default_factory=dict)
     restores: dict[str, Restore] = field(default_factory=dict)

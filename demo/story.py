@@ -8,7 +8,7 @@ from demo.acts.first_night import (
     watch_service_backup,
     watch_snapshots,
 )
-from demo.acts.forty_days import check_what_is_left, pass_days
+from demo.acts.five_weeks import check_what_is_left, pass_days
 from demo.acts.replacement import replace_instance
 from demo.acts.scene_is_set import check_scene
 from demo.stage import DemoStage

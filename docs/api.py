@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
 
+from chalicelib.insight.checks import CheckAnswer
+from chalicelib.insight.doctor import DoctorAnswer, ExaminationAnswer
 from chalicelib.insight.finding_answers import FindingAnswer
 from chalicelib.insight.job_answers import JobAnswer
 from chalicelib.insight.launch_times import LaunchTimesAnswer
 from chalicelib.insight.point_answers import ArtefactAnswer, PointAnswer
-from chalicelib.insight.readiness import CheckAnswer, ReadinessAnswer
+from chalicelib.insight.readiness import ReadinessAnswer
 from chalicelib.insight.start_answers import StartWould
 from chalicelib.insight.status import StatusAnswer, StatusRow
 from chalicelib.insight.volume_answers import VolumeAnswer
@@ -32,6 +34,8 @@ _ANSWERS: Mapping[str, tuple[type[Declared], frozenset[str]]] = {
     "readiness": (ReadinessAnswer, frozenset({"checks.", "launches."})),
     "check": (CheckAnswer, frozenset()),
     "launch_times": (LaunchTimesAnswer, frozenset({"many_at_once.", "restores."})),
+    "doctor": (DoctorAnswer, frozenset({"checks."})),
+    "examination": (ExaminationAnswer, frozenset()),
     "finding": (FindingAnswer, frozenset()),
 }
 

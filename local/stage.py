@@ -102,9 +102,8 @@ class Stage:
 
     @property
     def vaults_document(self) -> dict[str, Any]:
-        """Return the vaults document."""
+        """Return the vaults document; the stack adds `primary`."""
         return {
-            "primary": {"kind": "s3", "region": HOME_REGION, "bucket": HOME_BUCKET},
             "dr": {"kind": "s3", "region": DR_REGION, "bucket": DR_BUCKET},
             "offsite": dict(self.offsite.document),
         }

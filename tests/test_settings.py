@@ -1,4 +1,4 @@
-"""The vaults document is read whole, or every fault of it is named."""
+"""The settings are read whole, and fit what the stack has made and granted, or every fault is named."""
 
 import json
 from collections.abc import Mapping
@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from libcloud.storage.providers import DRIVERS
 
-from chalicelib.errors import InvalidInput
+from chalicelib.errors import InvalidInput, Misconfigured
 from chalicelib.settings import OffsiteVaultConfig, S3VaultConfig, Settings, read_settings
+from chalicelib.vaults.providers import PROVIDERS
 
 PRIMARY = {"kind": "s3", "region": "eu-central-1", "bucket": "farshore-home"}
 DR = {"kind": "s3", "region": "eu-west-1", "bucket": "farshore-dr", "kms_key": "alias/dr"}
@@ -21,22 +23,32 @@ AZURE = {
 }
 
 
+STACK = {
+    "FARSHORE_STAGE": "s",
+    "FARSHORE_TABLE": "t",
+    "FARSHORE_JOBS_QUEUE_URL": "q",
+    "AWS_REGION": "eu-central-1",
+    "FARSHORE_VAULT_BUCKET": "farshore-home",
+    "FARSHORE_OTHER_BUCKETS": "arn:aws:s3:::farshore-dr,arn:aws:s3:::b-two",
+    "FARSHORE_DELETIONS_QUEUE_URL": "d",
+}
+
+
 def settings_with(document: Any, **more: str) -> Settings:
-    environ = {"FARSHORE_STAGE": "s", "FARSHORE_TABLE": "t", "FARSHORE_JOBS_QUEUE_URL": "q"}
     vaults = document if isinstance(document, str) else json.dumps(document)
-    return read_settings({**environ, "FARSHORE_VAULTS": vaults, **more})
+    return read_settings({**STACK, "FARSHORE_VAULTS": vaults, **more})
 
 
-def faults(document: Any) -> dict[str, Any]:
-    with pytest.raises(InvalidInput) as refused:
-        settings_with(document)
+def faults(document: Any, **more: str) -> dict[str, Any]:
+    with pytest.raises(Misconfigured) as refused:
+        settings_with(document, **more)
     return {
         problem.pointer.removeprefix("/FARSHORE_VAULTS"): problem.value for problem in refused.value.problems
     }
 
 
 def test_every_kind_of_vault_is_read() -> None:
-    settings = settings_with({"primary": PRIMARY, "dr": DR, "azure": AZURE})
+    settings = settings_with({"dr": DR, "azure": AZURE})
     vaults = settings.vaults
     assert (
         settings.primary
@@ -55,22 +67,26 @@ def test_every_kind_of_vault_is_read() -> None:
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        ("", {"": None}),
         ("{", {"": "{"}),
         ('{"primary": {}, "primary": {}}', {"/primary": None}),
         ([], {"": []}),
-        ({}, {"/primary": None}),
         ({"primary": AZURE}, {"/primary/kind": "libcloud"}),
+        ({"primary": PRIMARY | {"region": "eu-west-1"}}, {"/primary/region": "eu-west-1"}),
+        ({"primary": PRIMARY | {"bucket": "b-two"}}, {"/primary/bucket": "b-two"}),
+        ({"primary": PRIMARY | {"kms_key": "alias/x"}}, {"/primary/kms_key": "alias/x"}),
+        ({"dr": DR | {"bucket": "not-granted"}}, {"/dr/bucket": "not-granted"}),
+        ({"azure": AZURE | {"provider": "azure_blob"}}, {"/azure/provider": "azure_blob"}),
+        ({"azure": AZURE | {"credentials": "azure"}}, {"/azure/credentials": "azure"}),
+        ({"azure": AZURE | {"credentials": "farshore/"}}, {"/azure/credentials": "farshore/"}),
         ({"primary": 3}, {"/primary": 3}),
         ({"primary": {}}, {"/primary/kind": None}),
         ({"primary": PRIMARY | {"kind": "ftp"}}, {"/primary/kind": "ftp"}),
         ({"primary": {"kind": "s3"}}, {"/primary/region": None, "/primary/bucket": None}),
-        ({"primary": PRIMARY | {"region": "Frankfurt"}}, {"/primary/region": "Frankfurt"}),
-        ({"primary": PRIMARY | {"region": "eu-central-1\n"}}, {"/primary/region": "eu-central-1\n"}),
-        ({"primary": PRIMARY | {"bucket": "Not.A.Bucket"}}, {"/primary/bucket": "Not.A.Bucket"}),
+        ({"dr": DR | {"region": "Frankfurt"}}, {"/dr/region": "Frankfurt"}),
+        ({"dr": DR | {"region": "eu-west-1\n"}}, {"/dr/region": "eu-west-1\n"}),
         ({"primary": PRIMARY, "Off/Site": AZURE}, {"/Off~1Site": "Off/Site"}),
         ({"primary": PRIMARY, "dr": PRIMARY}, {"/dr/bucket": "farshore-home"}),
-        ({"primary": PRIMARY, "x": AZURE | {"container": ""}}, {"/x/container": ""}),
+        ({"x": AZURE | {"container": ""}}, {"/x/container": ""}),
     ],
 )
 def test_a_faulty_vaults_document_is_refused_with_pointers(
@@ -140,19 +156,52 @@ def test_every_missing_variable_is_named_at_once() -> None:
     with pytest.raises(InvalidInput) as refused:
         read_settings({"FARSHORE_STAGE": "prod", "FARSHORE_TABLE": ""})
     pointers = [problem.pointer for problem in refused.value.problems]
-    assert pointers == ["/FARSHORE_JOBS_QUEUE_URL", "/FARSHORE_TABLE", "/FARSHORE_VAULTS"]
+    assert pointers == [
+        "/AWS_REGION",
+        "/FARSHORE_DELETIONS_QUEUE_URL",
+        "/FARSHORE_JOBS_QUEUE_URL",
+        "/FARSHORE_TABLE",
+        "/FARSHORE_VAULT_BUCKET",
+    ]
 
 
-def test_the_home_region_is_the_primary_vaults() -> None:
-    settings = read_settings(
-        {
-            "FARSHORE_STAGE": "prod",
-            "FARSHORE_TABLE": "farshore-prod",
-            "FARSHORE_JOBS_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/farshore-prod-jobs",
-            "FARSHORE_VAULTS": json.dumps({"primary": PRIMARY, "dr": DR}),
-        }
-    )
+@pytest.mark.parametrize("document", ["", "{}", {"primary": PRIMARY}, {"primary": {"kind": "s3", **PRIMARY}}])
+def test_the_primary_vault_is_the_stacks_own_whether_it_is_declared_or_not(document: Any) -> None:
+    settings = settings_with(document)
+    home = S3VaultConfig(kind="s3", region="eu-central-1", bucket="farshore-home")
+    assert settings.vaults == {"primary": home}
+    assert settings.primary == home
     assert settings.home_region == "eu-central-1"
+
+
+def test_the_key_of_the_primary_vault_is_the_stacks_own() -> None:
+    key = "arn:aws:kms:eu-central-1:123456789012:key/1"
+    settings = settings_with({"primary": PRIMARY | {"kms_key": key}}, FARSHORE_VAULT_KEY=key)
+    assert settings.primary.kms_key == key
+
+
+def test_the_place_and_the_remedy_of_a_contradiction_are_named() -> None:
+    with pytest.raises(
+        Misconfigured, match="/FARSHORE_VAULTS/primary/region: 'us-east-1' - eu-central-1, as"
+    ):
+        settings_with({"primary": PRIMARY | {"region": "us-east-1"}})
+    with pytest.raises(Misconfigured, match="its ARN belongs into OtherVaultBucketArns"):
+        settings_with({"dr": DR}, FARSHORE_OTHER_BUCKETS="")
+    with pytest.raises(Misconfigured, match=r"such as azure_blobs; did you mean openstack_swift\?"):
+        settings_with({"swift": AZURE | {"provider": "openstack_swfit"}})
+
+
+def test_a_bucket_may_be_granted_in_any_partition() -> None:
+    assert settings_with({"dr": DR}, FARSHORE_OTHER_BUCKETS="arn:aws-cn:s3:::farshore-dr").vaults["dr"]
+
+
+def test_a_secret_may_be_named_by_its_arn() -> None:
+    arn = "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:farshore/azure-AbCdEf"
+    assert settings_with({"azure": AZURE | {"credentials": arn}}).vaults["azure"]
+
+
+def test_the_known_providers_are_those_of_the_packaged_libcloud() -> None:
+    assert set(DRIVERS) == PROVIDERS
 
 
 @pytest.mark.parametrize(
@@ -168,8 +217,7 @@ def test_the_home_region_is_the_primary_vaults() -> None:
     ],
 )
 def test_the_grace_is_a_duration_of_a_week_at_most(text: str, grace: timedelta | None) -> None:
-    environ = {"FARSHORE_STAGE": "s", "FARSHORE_TABLE": "t", "FARSHORE_JOBS_QUEUE_URL": "q"}
-    environ |= {"FARSHORE_VAULTS": json.dumps({"primary": PRIMARY}), "FARSHORE_GRACE": text}
+    environ = STACK | {"FARSHORE_GRACE": text}
     if grace is not None:
         assert read_settings(environ).grace == grace
         return

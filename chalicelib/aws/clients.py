@@ -5,6 +5,7 @@ CopySnapshot, SendCommand and CreateMultipartUpload no idempotency token, so the
 answer got lost, would make a second snapshot; instead the job looks for the first.
 """
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_route53 import Route53Client
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
 
 ATTEMPTS = 3
 CONNECT_TIMEOUT_SECONDS = 5
@@ -36,6 +40,7 @@ class Clients:
         # 120.
         self._session = boto3.Session(region_name=region)
         self._made: dict[tuple[str, str, bool], Any] = {}
+        self._making = threading.Lock()  # making a client is not safe in threads; using one is
 
     def ec2(self, region: str | None = None, *, retries: bool = True) -> "EC2Client":
         """Return the EC2 client of a region."""
@@ -82,11 +87,39 @@ class Clients:
         client: SecretsManagerClient = self._client("secretsmanager", None, retries=True)
         return client
 
+    def events(self, region: str | None = None) -> "EventBridgeClient":
+        """Return the EventBridge client of a region."""
+        client: EventBridgeClient = self._client("events", region, retries=True)
+        return client
+
+    def kms(self, region: str) -> "KMSClient":
+        """Return the KMS client of a region."""
+        client: KMSClient = self._client("kms", region, retries=True)
+        return client
+
+    def sts(self) -> "STSClient":
+        """Return the STS client of the home region, whose endpoint is its own."""
+        client: STSClient = self._client("sts", None, retries=True)
+        return client
+
+    def cloudwatch(self) -> Any:
+        """Return the CloudWatch client of the home region."""
+        return self._client("cloudwatch", None, retries=True)
+
+    def functions(self) -> Any:
+        """Return the Lambda client of the home region."""
+        return self._client("lambda", None, retries=True)
+
+    def service_quotas(self, region: str) -> Any:
+        """Return the Service Quotas client of a region."""
+        return self._client("service-quotas", region, retries=True)
+
     def _client(self, service: str, region: str | None, retries: bool) -> Any:
         key = (service, region or self.region, retries)
-        if key not in self._made:
-            make: Any = self._session.client  # the typed method takes only literal names
-            self._made[key] = make(service, region_name=key[1], config=_config(service, retries=retries))
+        with self._making:
+            if key not in self._made:
+                make: Any = self._session.client  # the typed method takes only literal names
+                self._made[key] = make(service, region_name=key[1], config=_config(service, retries=retries))
         return self._made[key]
 
 

@@ -55,12 +55,19 @@ class Listed(Generic[Thing]):
 
 
 class Ec2:
-    """EC2 of `region`. `unretried` is a client with `retries=False`."""
+    """EC2 of `region`. `unretried` is a client with `retries=False`, `own` the tags of all that it makes."""
 
-    def __init__(self, client: "EC2Client", region: str, *, unretried: "EC2Client") -> None:
+    def __init__(
+        self, client: "EC2Client", region: str, *, unretried: "EC2Client", own: Mapping[str, str]
+    ) -> None:
         self._client = client
         self._unretried = unretried
+        self._own = own
         self.region = region
+
+    def is_foreign(self, tags: Mapping[str, str]) -> bool:
+        """Return whether the tags say that another deployment made something."""
+        return any(tags.get(key, value) != value for key, value in self._own.items())
 
     def instances(self, filters: Filters = ()) -> Iterator[Instance]:
         """Yield the instances that run or can run again, page by page; terminated ones are left out."""
@@ -90,8 +97,9 @@ class Ec2:
         ]
 
     def volumes_tagged(self, key: str, value: str) -> list[Volume]:
-        """Return the volumes that carry a tag."""
-        return list(self._volumes([(f"tag:{key}", [_literal(value)])]))
+        """Return the volumes that carry a tag, as far as this deployment made them."""
+        tags = {key: value, **self._own}
+        return list(self._volumes((f"tag:{each}", [_literal(tags[each])]) for each in tags))
 
     def snapshots_by_id(self, ids: Iterable[str]) -> list[Snapshot]:
         """Return the account's own snapshots with these ids; missing ones are left out."""
@@ -158,7 +166,7 @@ class Ec2:
                     "ExcludeDataVolumeIds": list(exclude_volume_ids),
                 },
                 Description=description,
-                TagSpecifications=[_tagged("snapshot", tags)],
+                TagSpecifications=[self._tagged("snapshot", tags)],
             )
         return tuple(map(snapshot_from, answer["Snapshots"]))
 
@@ -169,7 +177,9 @@ class Ec2:
         """
         with translated_errors("CreateSnapshot", volume_id, self.region):
             answer = self._unretried.create_snapshot(
-                VolumeId=volume_id, Description=description, TagSpecifications=[_tagged("snapshot", tags)]
+                VolumeId=volume_id,
+                Description=description,
+                TagSpecifications=[self._tagged("snapshot", tags)],
             )
         return snapshot_from(answer)
 
@@ -192,7 +202,7 @@ class Ec2:
             "SourceRegion": source_region,
             "SourceSnapshotId": snapshot_id,
             "Description": description,
-            "TagSpecifications": [_tagged("snapshot", tags)],
+            "TagSpecifications": [self._tagged("snapshot", tags)],
         }
         if kms_key is not None:
             request |= {"Encrypted": True, "KmsKeyId": kms_key}
@@ -229,7 +239,7 @@ class Ec2:
             "SnapshotId": snapshot_id,
             "AvailabilityZone": availability_zone,
             "ClientToken": client_token,
-            "TagSpecifications": [_tagged("volume", tags)],
+            "TagSpecifications": [self._tagged("volume", tags)],
             "Size": spec.size_gib,
             "VolumeType": cast("VolumeTypeType", spec.type),  # EC2 refuses unknown types
         }
@@ -300,6 +310,13 @@ class Ec2:
             for page in pages:
                 yield from map(snapshot_from, page["Snapshots"])
 
+    def _tagged(self, resource: "ResourceTypeType", tags: Mapping[str, str]) -> "TagSpecificationTypeDef":
+        all_tags = {**tags, **self._own}
+        return {
+            "ResourceType": resource,
+            "Tags": [{"Key": key, "Value": value} for key, value in sorted(all_tags.items())],
+        }
+
 
 def _filters(filters: Filters) -> "list[FilterTypeDef]":
     return [{"Name": name, "Values": list(values)} for name, values in filters]
@@ -308,10 +325,3 @@ def _filters(filters: Filters) -> "list[FilterTypeDef]":
 def _literal(value: str) -> str:
     """Return a value in which EC2's filters read wildcards literally."""
     return "".join(f"\\{char}" if char in "*?\\" else char for char in value)
-
-
-def _tagged(resource: "ResourceTypeType", tags: Mapping[str, str]) -> "TagSpecificationTypeDef":
-    return {
-        "ResourceType": resource,
-        "Tags": [{"Key": key, "Value": value} for key, value in sorted(tags.items())],
-    }

@@ -55,11 +55,14 @@ class TemplateFound:
 
 
 class Ec2Launch:
-    """Launches in `region`. `unretried` is a client with `retries=False`."""
+    """Launches in `region`. `unretried` is a client with `retries=False`, `own` are tags of all instances."""
 
-    def __init__(self, client: "EC2Client", region: str, *, unretried: "EC2Client") -> None:
+    def __init__(
+        self, client: "EC2Client", region: str, *, unretried: "EC2Client", own: Mapping[str, str]
+    ) -> None:
         self._client = client
         self._unretried = unretried
+        self._own = own
         self.region = region
 
     def template(self, named: Mapping[str, str], version: str = DEFAULT_VERSION) -> TemplateFound:
@@ -130,6 +133,7 @@ class Ec2Launch:
             NoRoom: the place has none for even one.
             LimitReached: the account may run no more of them.
         """
+        all_tags = {**tags, **self._own}
         request: RunInstancesRequestTypeDef = {
             "LaunchTemplate": {"LaunchTemplateId": template.id, "Version": str(template.version)},
             "MinCount": 1,
@@ -138,7 +142,7 @@ class Ec2Launch:
             "TagSpecifications": [
                 {
                     "ResourceType": "instance",
-                    "Tags": [{"Key": key, "Value": value} for key, value in sorted(tags.items())],
+                    "Tags": [{"Key": key, "Value": value} for key, value in sorted(all_tags.items())],
                 }
             ],
         }

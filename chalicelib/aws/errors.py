@@ -45,6 +45,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
     Throttled: (
         "BandwidthLimitExceeded",
         "EC2ThrottledException",
+        "KmsThrottled",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestThrottled",
@@ -58,6 +59,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
     ),
     QuotaReached: (
         "ConcurrentSnapshotLimitExceeded",
+        "LimitExceededException",
         "MaxIOPSLimitExceeded",
         "OverLimit",
         "PendingSnapshotLimitExceeded",
@@ -87,6 +89,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "ConditionalRequestConflict",
         "InvalidNetworkInterface.InUse",  # another instance has it, or an attachment that is not listed yet
         "PriorRequestNotComplete",  # Route 53: a change of the zone is under way
+        "ReplicatedWriteConflictException",
         "Resource.AlreadyAssociated",
         "TransactionConflictException",
         "TransactionInProgressException",
@@ -100,6 +103,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "InvalidAccessKeyId",
         "InvalidClientTokenId",
         "KMSAccessDeniedException",
+        "KmsAccessDenied",
         "OptInRequired",
         "SignatureDoesNotMatch",
         "UnauthorizedOperation",
@@ -116,6 +120,7 @@ _CODES: dict[type[FarshoreError], tuple[str, ...]] = {
         "NoSuchKey",
         "NoSuchUpload",
         "NoSuchVersion",
+        "NotFoundException",  # KMS: this region has no such key
         "QueueDoesNotExist",
         "ResourceNotFoundException",
         "TargetGroupNotFound",

@@ -12,11 +12,17 @@ from typing import Any
 
 GOING = ("stopping", "stopped", "shutting-down", "terminated")
 STATES_TOLD = ("running", "stopping")
+# An event of our own, which travels as those of AWS's do: the rules name it, too.
+ROUND_TRIP_SOURCE = "farshore.doctor"
+ROUND_TRIP = "Farshore Round Trip"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an event is about: a `snapshot`, `volume`, `command`, or ending `instance`, in a region."""
+    """What an event is about: a `snapshot`, `volume`, `command`, or ending `instance`, in a region.
+
+    A `round trip` is an event of our own, sent from that region to see whether it arrives.
+    """
 
     kind: str
     region: str
@@ -38,7 +44,14 @@ def subjects_of(event: Mapping[str, Any]) -> list[Subject]:
             return [Subject("instance", region, str(detail["instance-id"]))]
         case "aws.ssm", "EC2 Command Invocation Status-change Notification":
             return [Subject("command", region, str(detail["command-id"]))]
+        case "farshore.doctor", "Farshore Round Trip":
+            return [Subject("round trip", region, str(detail["token"]))]
     return []
+
+
+def round_trip_detail(token: str) -> dict[str, str]:
+    """Return what an event of our own says; `event` is what the rules ask completion events for."""
+    return {"event": "roundTrip", "token": token}
 
 
 def _id(arn: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from chalicelib.aws.errors import translated_errors
@@ -30,6 +31,15 @@ class Secrets:
                 text = self._client.get_secret_value(SecretId=secret_id).get("SecretString", "")
             self._read[secret_id] = _strings(secret_id, text)
         return self._read[secret_id]
+
+    def deleted_at(self, secret_id: str) -> datetime | None:
+        """Return when the deletion of a secret was asked for; None for one that stays. Its value is not read.
+
+        Raises:
+            NotFound: there is no such secret.
+        """
+        with translated_errors("DescribeSecret", secret_id, self._client.meta.region_name):
+            return self._client.describe_secret(SecretId=secret_id).get("DeletedDate")
 
 
 def _strings(secret_id: str, text: str) -> Mapping[str, str]:

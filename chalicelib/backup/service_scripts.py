@@ -201,8 +201,8 @@ class ServiceBackup:
         return seen
 
     def _observe_failed(self, job: ServiceJob, seen: ServiceObservation) -> ServiceObservation:
-        if job.intent is None and (job.progress.run.command is None or job.progress.report is not None):
-            return seen
+        if job.progress.report is not None or (job.intent is None and job.progress.run.command is None):
+            return seen  # the run has ended, and who deletes its file cannot look at it
         if job.intent is not None and job.intent.name == UPLOAD_INTENT:
             return replace(seen, upload=self._upload_begun(job))
         return replace(seen, run=self._observe_run(job))
@@ -274,6 +274,9 @@ class ServiceBackup:
             else still_stopping(job.progress.run, seen.run, now, seen.rule.timeout)
         )
         cleaning = clean_up_run(job, seen.run.commands, _made(job), stops, now)
+        match cleaning:
+            case Do(action=Remove(what=what)) if any(each.startswith("object ") for each in what):
+                return replace(cleaning, deletes=True)
         return cleaning or Finish(reason, failure_writes(job, source_of(job, None), seen.rule, now))
 
     def abandon(self, job: ServiceJob, now: datetime) -> tuple[Write, ...]:

@@ -266,7 +266,7 @@ class SnapshotBackup:
         in_parts = job.work.listed is not None and progress.shards_cleaned < parts_of(job.work)
         made = (*recorded(progress), *progress.removal.refused, *(ref.id for ref in seen.shard))
         if in_parts and progress.removal.can_leave(made):
-            return Do(DropShard(progress.shards_cleaned), f"cleaning up after: {reason}")
+            return Do(DropShard(progress.shards_cleaned), f"cleaning up after: {reason}", deletes=True)
         due = progress.removal.due(made, now)
         if isinstance(due, Wait):
             return replace(due, reason=f"{reason}; {due.reason}")
@@ -276,7 +276,8 @@ class SnapshotBackup:
 
     def _delete(self, due: tuple[str, ...], reason: str) -> Do[Action]:
         some = due[:DELETED_AT_ONCE]
-        return Do(Delete(some), reason, budget=Budget("DeleteSnapshot", self.ec2.region, len(some)))
+        budget = Budget("DeleteSnapshot", self.ec2.region, len(some))
+        return Do(Delete(some), reason, budget=budget, deletes=True)
 
     def abandon(self, job: SnapshotJob, now: datetime) -> tuple[Write, ...]:
         """Record the failure."""

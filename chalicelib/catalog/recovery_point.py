@@ -22,6 +22,9 @@ TAG_JOB = "farshore:job"
 TAG_SERVICE = "farshore:service"
 TAG_PLAN = "farshore:plan"
 TAG_RULE = "farshore:rule"
+# On everything that is made: the deployment's home region and stage, by which the functions' policies tell
+# what is their own.
+TAG_DEPLOYMENT = "farshore:deployment"
 TAG_SOURCE = "farshore:source-snapshot"
 # These help people to tell equal volumes apart; no decision depends on them.
 TAG_SOURCE_INSTANCE = "farshore:source-instance"

@@ -6,8 +6,9 @@ from functools import partial
 from itertools import islice
 
 from chalicelib.aws.autoscaling import PAGE, AutoScaling
-from chalicelib.insight.readiness import CheckState, hook_findings
-from chalicelib.insight.readiness_view import seen
+from chalicelib.insight.checks import CheckState
+from chalicelib.insight.look_ups import seen
+from chalicelib.insight.readiness import hook_findings
 from chalicelib.plans.model import Plan
 
 MOST_GROUPS = 10

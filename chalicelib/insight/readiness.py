@@ -7,15 +7,29 @@ question whose look-up ended in an error has the answer `unknown`, and the other
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Annotated
 
 from chalicelib.aws.autoscaling import LAUNCHING, TERMINATING, LifecycleHook
 from chalicelib.aws.ec2_types import Instance
 from chalicelib.catalog.values import Answer, says
-from chalicelib.errors import Denied, FarshoreError
+from chalicelib.errors import FarshoreError
+from chalicelib.insight.checks import (
+    CheckAnswer,
+    CheckState,
+    Finding,
+    Unanswerable,
+    checked,
+    failed,
+    moment,
+    named,
+    ok,
+    unknown,
+    unseen,
+    warning,
+)
 from chalicelib.insight.launch_times import LaunchTimesAnswer
-from chalicelib.insight.readiness_view import Running, Seen, ServiceView
+from chalicelib.insight.look_ups import Seen
+from chalicelib.insight.readiness_view import Running, ServiceView
 from chalicelib.insight.status import StatusRow
 from chalicelib.jobs.step_times import in_seconds
 from chalicelib.plans.durations import in_words, render_duration
@@ -27,28 +41,7 @@ from chalicelib.plans.values import PRIMARY
 COPIED_WITHIN = timedelta(days=1)
 # A proof is old after this time: scripts, data and machines have changed since.
 PROVEN_WITHIN = timedelta(days=30)
-MOST_NAMED = 5
-
-
-class CheckState(StrEnum):
-    """How a check came out, the best first."""
-
-    OK = "ok"
-    UNKNOWN = "unknown"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-_RANK = {state: number for number, state in enumerate(CheckState)}
-
-
-class CheckAnswer(Answer):
-    """One prerequisite."""
-
-    check: Annotated[str, says("the prerequisite, see below")]
-    state: Annotated[CheckState, says("how it came out; `unknown`: it could not be looked up")]
-    reason: Annotated[str, says("what was found, on what")]
-    remedy: Annotated[str | None, says("what to do; null where nothing is to be done")]
+NONE_RUNS = "start an instance of the service, and ask again"
 
 
 class ReadinessAnswer(Answer):
@@ -68,35 +61,6 @@ class ReadinessPage(Answer):
     cursor: Annotated[str | None, says("what continues behind them; null on the last page")]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a question found; a finding that is not `ok` has a remedy."""
-
-    state: CheckState
-    reason: str
-    remedy: str = ""
-
-
-def ok(reason: str) -> Finding:
-    """Find that something is as it should be."""
-    return Finding(CheckState.OK, reason)
-
-
-def warning(reason: str, remedy: str) -> Finding:
-    """Find what may cost data or time."""
-    return Finding(CheckState.WARNING, reason, remedy)
-
-
-def failed(reason: str, remedy: str) -> Finding:
-    """Find what stands in the way of bringing the service back."""
-    return Finding(CheckState.FAILED, reason, remedy)
-
-
-def unknown(reason: str, remedy: str) -> Finding:
-    """Find that something cannot be told."""
-    return Finding(CheckState.UNKNOWN, reason, remedy)
-
-
 Question = Callable[[ServiceView], Iterator[Finding]]
 
 
@@ -110,7 +74,7 @@ def ephemeral_volumes(view: ServiceView) -> Iterator[Finding]:
     if with_some:
         sizes = ", ".join(f"{kind} {stores[kind]} GB" for kind in sorted({each.type for each in with_some}))
         yield warning(
-            f"{_named(each.id for each in with_some)}: instance-store volumes ({sizes}), which no snapshot "
+            f"{named(each.id for each in with_some)}: instance-store volumes ({sizes}), which no snapshot "
             "holds and which are empty after a stop or a replacement",
             "keep data on EBS volumes, or have the script of a service rule back it up",
         )
@@ -127,16 +91,16 @@ def data_volumes(view: ServiceView) -> Iterator[Finding]:
     if not bare:
         yield ok("each running instance has a data volume")
     elif by_script:
-        yield ok(f"{_named(each.id for each in bare)}: no data volume, but a service rule backs up the data")
+        yield ok(f"{named(each.id for each in bare)}: no data volume, but a service rule backs up the data")
     elif not any(rule.volumes.boot for rule in rules):
         yield failed(
-            f"{_named(each.id for each in bare)}: no data volume, and every rule leaves the boot volume out: "
+            f"{named(each.id for each in bare)}: no data volume, and every rule leaves the boot volume out: "
             "nothing is backed up",
             own,
         )
     else:
         yield warning(
-            f"{_named(each.id for each in bare)}: no data volume; the data is on the boot volume, which a "
+            f"{named(each.id for each in bare)}: no data volume; the data is on the boot volume, which a "
             "new instance gets from its image",
             own,
         )
@@ -157,7 +121,7 @@ def uncovered_volumes(view: ServiceView) -> Iterator[Finding]:
     ]
     if left_out:
         yield warning(
-            f"{_named(left_out)}: no snapshot rule takes these data volumes",
+            f"{named(left_out)}: no snapshot rule takes these data volumes",
             "change the rules' volumes.exclude_tags or the volumes' tags, unless they hold nothing to keep",
         )
 
@@ -167,10 +131,10 @@ def uncovered_volumes(view: ServiceView) -> Iterator[Finding]:
 
 def left_behind(view: ServiceView) -> Iterator[Finding]:
     """Find addresses and interfaces of instances that would not follow the service to another instance."""
-    named = view.plan.identity
+    identity = view.plan.identity
     ids = {each.id for each in _running(view).instances}
-    own_ip = named.elastic_ip if named else None
-    own_eni = named.eni if named else None
+    own_ip = identity.elastic_ip if identity else None
+    own_eni = identity.eni if identity else None
     addresses = [
         f"{each.address} ({each.allocation}) on {each.instance_id}"
         for each in view.elastic_ips.value
@@ -184,12 +148,12 @@ def left_behind(view: ServiceView) -> Iterator[Finding]:
     ]
     if addresses:
         yield warning(
-            f"Elastic IP {_named(addresses)}: it stays behind when the instance is replaced",
+            f"Elastic IP {named(addresses)}: it stays behind when the instance is replaced",
             "name it in the plan's identity.elastic_ip, or let clients use a name or a load balancer",
         )
     if interfaces:
         yield warning(
-            f"second network interface {_named(interfaces)}: it stays behind when the instance is replaced",
+            f"second network interface {named(interfaces)}: it stays behind when the instance is replaced",
             "name it in the plan's identity.eni, or let clients use a name or a load balancer",
         )
     if not addresses and not interfaces:
@@ -206,7 +170,7 @@ def identity_there(view: ServiceView) -> Iterator[Finding]:
                     "make it, or name another one in the plan",
                 )
         except FarshoreError as error:
-            yield _unseen(error)
+            yield unseen(error)
 
 
 # agent
@@ -214,12 +178,7 @@ def identity_there(view: ServiceView) -> Iterator[Finding]:
 
 def agents_online(view: ServiceView) -> Iterator[Finding]:
     """Find instances whose SSM agent could not run the scripts of the plan."""
-    scripts = [rule.name for rule in view.plan.rules if getattr(rule, "script", None)]
-    restores = [rule.name for rule in view.plan.rules if getattr(rule, "restore", None)]
-    needs = [
-        *(f"rule {name}" for name in dict.fromkeys((*scripts, *restores))),
-        *(["on_launch"] if view.plan.on_launch else []),
-    ]
+    needs = agent_users(view.plan)
     if not needs:
         yield ok("nothing in the plan runs on an instance")
         return
@@ -230,18 +189,26 @@ def agents_online(view: ServiceView) -> Iterator[Finding]:
     wanted = f"{', '.join(needs)} {'needs' if len(needs) == 1 else 'need'} it"
     if silent:
         yield say(
-            f"{_named(silent)}: no SSM agent ever registered, and {wanted}",
+            f"{named(silent)}: no SSM agent ever registered, and {wanted}",
             "give it the agent, a role with AmazonSSMManagedInstanceCore and a way to SSM's endpoints",
         )
     if offline:
         last = max((agent.last_ping for id in offline if (agent := agents[id]).last_ping), default=None)
-        since = f" (last seen {_moment(last)})" if last else ""
+        since = f" (last seen {moment(last)})" if last else ""
         yield say(
-            f"{_named(offline)}: the SSM agent is offline{since}, and {wanted}",
+            f"{named(offline)}: the SSM agent is offline{since}, and {wanted}",
             "start the agent, or look at the instance's load and its way to SSM's endpoints",
         )
     if not silent and not offline:
         yield ok(f"the SSM agent is online on {_number(_running(view))}")
+
+
+def agent_users(plan: Plan) -> list[str]:
+    """Return what in a plan runs scripts on instances, in words."""
+    scripts = [rule.name for rule in plan.rules if getattr(rule, "script", None)]
+    restores = [rule.name for rule in plan.rules if getattr(rule, "restore", None)]
+    rules = [f"rule {name}" for name in dict.fromkeys((*scripts, *restores))]
+    return [*rules, *(["on_launch"] if plan.on_launch else [])]
 
 
 # kinds
@@ -275,7 +242,7 @@ def copied_elsewhere(view: ServiceView) -> Iterator[Finding]:
     if not with_copies:
         yield failed("no rule copies into another region or another cloud", remedy)
     elif without:
-        yield warning(f"rule {_named(without)}: no copy in another region or another cloud", remedy)
+        yield warning(f"rule {named(without)}: no copy in another region or another cloud", remedy)
     else:
         yield ok("each rule copies into another region or another cloud")
 
@@ -300,11 +267,11 @@ def _copy(row: StatusRow, original: datetime | None, now: datetime) -> Iterator[
     if original is None or (row.newest_at is not None and row.newest_at >= original):
         return
     late = now - original > COPIED_WITHIN
-    made = f"the newest point, of {_moment(original)}"
+    made = f"the newest point, of {moment(original)}"
     if row.newest_at is None and late:
         yield failed(f"{where} has no copy at all, and lacks {made}", remedy)
     elif late:
-        yield warning(f"{where} lacks {made}; its newest is of {_moment(row.newest_at)}", remedy)
+        yield warning(f"{where} lacks {made}; its newest is of {moment(row.newest_at)}", remedy)
 
 
 # proof
@@ -336,7 +303,7 @@ def restore_proven(view: ServiceView) -> Iterator[Finding]:
         yield failed(f"no restore was ever proven, {looked} {view.status.service}", remedy)
         return
     age = view.now - proof.last_at
-    found = f"{proof.job} was verified on {_moment(proof.last_at)}"
+    found = f"{proof.job} was verified on {moment(proof.last_at)}"
     if age > PROVEN_WITHIN:
         yield warning(f"{found}, which is {in_words(timedelta(days=age.days))} ago", remedy)
     else:
@@ -378,7 +345,7 @@ def hook_findings(plan: Plan, hooks: Mapping[str, Seen[tuple[LifecycleHook, ...]
         try:
             found = looked.value
         except FarshoreError as error:
-            yield _unseen(error)
+            yield unseen(error)
             continue
         for each in wanted:
             yield from each.findings(group, found)
@@ -476,7 +443,7 @@ CHECKS: Mapping[str, tuple[Question, ...]] = {
 
 def readiness(view: ServiceView) -> ReadinessAnswer:
     """Return whether a service could be brought back now, and each check."""
-    checks = tuple(_checked(name, questions, view) for name, questions in CHECKS.items())
+    checks = tuple(checked(name, questions, view) for name, questions in CHECKS.items())
     return ReadinessAnswer(
         service=view.status.service,
         plan=view.plan.name,
@@ -484,42 +451,6 @@ def readiness(view: ServiceView) -> ReadinessAnswer:
         checks=checks,
         launches=view.measured.answer(),
     )
-
-
-def _checked(name: str, questions: Iterable[Question], view: ServiceView) -> CheckAnswer:
-    """Ask the questions of a check; what is not as it should be is said, the worst first."""
-    findings = [finding for question in questions for finding in _asked(question, view)]
-    bad = [each for each in findings if each.state is not CheckState.OK]
-    said = sorted(bad, key=lambda each: -_RANK[each.state]) or findings
-    remedies = dict.fromkeys(each.remedy for each in said if each.remedy)
-    return CheckAnswer(
-        check=name,
-        state=said[0].state,
-        reason="; ".join(dict.fromkeys(each.reason for each in said)),
-        remedy="; ".join(remedies) or None,
-    )
-
-
-def _asked(question: Question, view: ServiceView) -> Iterator[Finding]:
-    try:
-        yield from question(view)
-    except FarshoreError as error:
-        yield _unseen(error)
-
-
-def _unseen(error: FarshoreError) -> Finding:
-    match error:
-        case _NoneRuns():
-            remedy = "start an instance of the service, and ask again"
-        case Denied():
-            remedy = "allow the role of the api function this call"
-        case _:
-            remedy = "ask again"
-    return unknown(str(error), remedy)
-
-
-class _NoneRuns(FarshoreError):
-    """No instance of the service runs, so nothing can be said of them."""
 
 
 def _running(view: ServiceView) -> Running:
@@ -530,7 +461,7 @@ def _running(view: ServiceView) -> Running:
     """
     running = view.running.value
     if not running.instances:
-        raise _NoneRuns("no instance of the service runs now")
+        raise Unanswerable("no instance of the service runs now", NONE_RUNS)
     return running
 
 
@@ -543,14 +474,3 @@ def _number(running: Running) -> str:
     if running.count > looked:
         return f"each of {looked} instances that were looked at, of {running.count:,} that run"
     return f"each of the {looked} running instances" if looked > 1 else "the running instance"
-
-
-def _named(names: Iterable[str]) -> str:
-    """Return names in words: the first, and how many more there are."""
-    ordered = list(names)
-    more = len(ordered) - MOST_NAMED
-    return ", ".join(ordered[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _moment(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "never"

@@ -20,9 +20,10 @@ from chalicelib.catalog.store.services import ServiceRecord
 from chalicelib.errors import NotFound
 from chalicelib.insight.cursors import decode_cursor, encode_cursor
 from chalicelib.insight.launch_times import Measured, launch_times
+from chalicelib.insight.look_ups import Seen, seen
 from chalicelib.insight.queries import ReadinessQuery
 from chalicelib.insight.readiness import ReadinessPage, readiness
-from chalicelib.insight.readiness_view import Proof, Running, Seen, ServiceView, seen
+from chalicelib.insight.readiness_view import Proof, Running, ServiceView
 from chalicelib.insight.service_pages import ServicePages
 from chalicelib.insight.status import service_status
 from chalicelib.jobs.job import AnyJob, JobKind

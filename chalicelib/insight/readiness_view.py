@@ -1,48 +1,19 @@
 """What is known of a service when its readiness is checked: each thing looked up, or why it could not be."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
 
 from chalicelib.aws.autoscaling import LifecycleHook
 from chalicelib.aws.ec2_types import Instance, Volume
 from chalicelib.aws.prerequisites import ElasticIp
 from chalicelib.aws.ssm import Agent
-from chalicelib.errors import FarshoreError
 from chalicelib.insight.launch_times import Measured
+from chalicelib.insight.look_ups import Seen
 from chalicelib.insight.status import StatusAnswer
 from chalicelib.plans.model import Plan
 
-Thing = TypeVar("Thing")
 GROUP_TAG = "aws:autoscaling:groupName"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen(Generic[Thing]):
-    """What a look-up found, or the error that it ended in."""
-
-    found: Thing | None = None
-    error: FarshoreError | None = None
-
-    @property
-    def value(self) -> Thing:
-        """What was found.
-
-        Raises:
-            FarshoreError: the one that the look-up ended in.
-        """
-        if self.found is None:
-            raise self.error or FarshoreError("it was not looked for")
-        return self.found
-
-
-def seen(look: Callable[[], Thing]) -> Seen[Thing]:
-    """Look something up; an error of AWS's is kept for those who ask for it."""
-    try:
-        return Seen(look())
-    except FarshoreError as error:
-        return Seen(error=error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Finds snapshots of a region that belong to no recovery point and to no job under way.
 
 They are found by tag, and by description in case they have lost their tags. A snapshot with the mark of a job
-that is over is ours, and is removed after its grace. All others are only reported.
+that is over is ours, and is removed after its grace. All others are only reported; those that have the tag of
+another deployment are its own inventory's affair.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +56,11 @@ class SnapshotSurvey:
     def read_page(self, cursor: str | None) -> SurveyPage:
         """Return the next page of the region's snapshots."""
         listed = self.ec2.snapshots_page(self.which, PAGE, cursor)
-        wanted = [each for each in listed.things if self.tagged or TAG_POINT not in each.tags]
+        wanted = [
+            each
+            for each in listed.things
+            if (self.tagged or TAG_POINT not in each.tags) and not self.ec2.is_foreign(each.tags)
+        ]
         return SurveyPage(tuple(self._orphans(wanted)), looked_at=len(wanted), cursor=listed.token)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:

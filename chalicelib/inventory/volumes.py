@@ -18,7 +18,7 @@ from chalicelib.jobs.store import JobStore
 
 @dataclass(frozen=True, slots=True)
 class VolumeSurvey:
-    """The volumes that have the tag of a job."""
+    """The volumes that have the tag of a job, and not that of another deployment."""
 
     ec2: Ec2
     jobs: JobStore
@@ -30,10 +30,11 @@ class VolumeSurvey:
     def read_page(self, cursor: str | None) -> SurveyPage:
         """Return the next page of the region's volumes."""
         listed = self.ec2.volumes_page((("tag-key", (TAG_JOB,)),), PAGE, cursor)
-        jobs = self.jobs.get_many(job_ids(each.tags.get(TAG_JOB) for each in listed.things))
-        found = (_orphan(each, jobs.get(each.tags.get(TAG_JOB, ""))) for each in listed.things)
+        ours = [each for each in listed.things if not self.ec2.is_foreign(each.tags)]
+        jobs = self.jobs.get_many(job_ids(each.tags.get(TAG_JOB) for each in ours))
+        found = (_orphan(each, jobs.get(each.tags.get(TAG_JOB, ""))) for each in ours)
         orphans = tuple(orphan for orphan in found if orphan is not None)
-        return SurveyPage(orphans, looked_at=len(listed.things), cursor=listed.token)
+        return SurveyPage(orphans, looked_at=len(ours), cursor=listed.token)
 
     def recheck(self, whats: Sequence[str]) -> SurveyPage:
         """Return nothing: no volume is ever settled."""

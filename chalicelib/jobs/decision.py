@@ -21,7 +21,7 @@ class Do(Generic[Action]):
 
     The `intent` is recorded before the act, because the call has no idempotency token; `first` is written in
     the same transaction. `locks` and `slots` (`REGION/PURPOSE`) are acquired in it, too, and released by a
-    `Step`.
+    `Step`. An act that `deletes` something of a recovery point is left to the function that may.
     """
 
     action: Action
@@ -31,6 +31,7 @@ class Do(Generic[Action]):
     locks: tuple[str, ...] = ()
     slots: tuple[str, ...] = ()
     first: tuple[Write, ...] = ()
+    deletes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from chalicelib.jobs.leftovers import leaving
 from chalicelib.jobs.lineages import Busy, Free, Superseded
 from chalicelib.jobs.opening import Opener, whole_seconds
 from chalicelib.jobs.pacing import Pacer
+from chalicelib.jobs.queues import JobQueue, queue_for, queue_of
 from chalicelib.jobs.store import JobStore, Lease
 from chalicelib.observability import count, logger
 from chalicelib.plans.due import TICK
@@ -66,9 +67,10 @@ REDECIDED_AT_MOST = 10
 
 @dataclass(slots=True)
 class Work:
-    """One worker's turn at one job: what it holds, and the current job."""
+    """One worker's turn at one job: what it holds, the worker's queue, and the current job."""
 
     lease: Lease
+    queue: JobQueue
     job: AnyJob
     handler: JobHandler
     until: datetime
@@ -125,18 +127,24 @@ class Engine:
 
     # advancing
 
-    def advance(self, job_id: str, until: datetime) -> None:
+    def advance(self, job_id: str, until: datetime, queue: JobQueue) -> None:
         """Advance the job as far as possible now; return before `until`, when this worker is ended.
+
+        The worker of `queue` takes the steps that it may; for all others the job is handed over.
 
         Raises:
             LeaseHeld: another worker is advancing it.
         """
+        if queue is JobQueue.JOBS and queue_of(job_id) is not queue:
+            self.queue.poke(job_id)
+            return
         now = self.now()
         lease = self.jobs.lease(job_id, now=now, until=until + LEASE_OUTLIVES)
         if lease is None:
             return
         job = replace(lease.job, state=JobState.RUNNING)
-        work = Work(lease, job, self.handlers[job.kind, job.method], until, began_at=now, saved_at=now)
+        handler = self.handlers[job.kind, job.method]
+        work = Work(lease, queue, job, handler, until, began_at=now, saved_at=now)
         while self._goes_on(work):
             continue
 
@@ -188,6 +196,9 @@ class Engine:
             case Fail(reason=reason, outcome=outcome):
                 self._fail(work, reason, outcome)
                 return True
+            case Do() as do if (other := queue_for(work.job, do)) is not work.queue:
+                self._park(work, Wait(now, do.reason), on=other)
+                return False
             case Do() as do if now >= work.until - LAST_SECONDS and now >= work.began_at + SHORTEST_TURN:
                 self._park(work, Wait(now, do.reason))
                 return False
@@ -413,8 +424,10 @@ class Engine:
 
     # ends of a turn
 
-    def _park(self, work: Work, wait: Wait, writes: Sequence[Write] = ()) -> None:
+    def _park(self, work: Work, wait: Wait, writes: Sequence[Write] = (), on: JobQueue | None = None) -> None:
         """Store the job, with `writes`, and have it poked at the end of the wait, or earlier by an event.
+
+        It is poked `on` another queue to be handed over to that worker, else on this worker's own.
 
         A poke that is already on its way is enough: if each turn sent its own, every turn caused by an event
         or a tick would go on for ever.
@@ -426,7 +439,7 @@ class Engine:
         work.job = replace(work.job, reason=wait.reason, updated_at=now, poked_at=poked_at)
         self._store(work, [self.jobs.parking(work.lease, work.job, now + delay + POKE_MAY_TAKE), *writes])
         if pokes:
-            self.queue.poke(work.job.id, delay)
+            self.queue.poke(work.job.id, delay, on or work.queue)
 
     def _wait_for_lock(self, work: Work, name: str) -> None:
         """Wait for a lock that another job holds; release one that a finished job holds."""

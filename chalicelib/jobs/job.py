@@ -29,6 +29,7 @@ class JobKind(StrEnum):
     INVENTORY = "inventory"
     LAUNCH = "launch"
     TERMINATION = "termination"
+    PROBE = "probe"
 
 
 class JobState(StrEnum):

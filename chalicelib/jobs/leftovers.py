@@ -43,5 +43,5 @@ def _place(job: AnyJob, what: str) -> Location:
         return Location(vault=rest)
     if word == "staged":  # VAULT:KEY
         return Location(vault=rest.partition(":")[0])
-    vault = getattr(job.work, "vault", PRIMARY) if job.kind == "copy" else PRIMARY
+    vault = getattr(job.work, "vault", PRIMARY) if job.kind in ("copy", "probe") else PRIMARY
     return Location(vault=vault)

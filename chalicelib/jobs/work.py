@@ -240,6 +240,13 @@ class InventoryWork:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeWork:
+    """A vault to write a small object to, to read it back from, and to delete it in."""
+
+    vault: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """Why backups are made now: the moment they were due, and `key` when it was not a schedule that asked.
 
@@ -543,6 +550,21 @@ def inventory_request(place: Location, cause: str, now: datetime) -> JobRequest[
         key=(place.name, cause),
         work=InventoryWork(place.region, place.vault),
         reason=f"inventory of {place.name}: {cause}",
+    )
+
+
+def probe_request(vault: str, cause: str, now: datetime) -> JobRequest[ProbeWork]:
+    """Ask for a probe of a vault: one for each vault and cause."""
+    return JobRequest(
+        kind=JobKind.PROBE,
+        method="vault",
+        service="",
+        plan="",
+        rule="",
+        nominal_at=now,
+        key=(vault, cause),
+        work=ProbeWork(vault),
+        reason=f"probe of vault {vault}",
     )
 
 

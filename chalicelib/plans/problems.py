@@ -66,10 +66,13 @@ def problems_of(error: ValidationError, document: Any, model: AnyModel) -> list[
     problems = [
         _in_words(whole, replace(_spot(whole, spots, found[at][0]), place=at), found[at][1]) for at in told
     ]
-    if len(found) > len(told):
-        left = f"{len(found) - len(told):,} more problems are not listed: fix these first"
-        problems.append(Problem("", None, left))
-    return problems
+    return problems + not_listed(len(found) - len(told))
+
+
+def not_listed(number: int) -> list[Problem]:
+    """Return what is said of the problems beyond `MOST_PROBLEMS`, if there are any."""
+    left = f"{number:,} more problems are not listed: fix these first"
+    return [Problem("", None, left)] if number > 0 else []
 
 
 def _is_of_its_items(kind: str, value: Any, context: Mapping[str, Any]) -> bool:

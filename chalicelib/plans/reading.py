@@ -23,7 +23,7 @@ from chalicelib.plans.literals import (
     once,
     refuse_number,
 )
-from chalicelib.plans.problems import MOST_PROBLEMS
+from chalicelib.plans.problems import MOST_PROBLEMS, not_listed
 from chalicelib.plans.words import SURROGATES, Place, pointer, shown
 
 LARGEST_BYTES = 256 * 1024
@@ -98,10 +98,8 @@ def _check(document: Any, what: str) -> None:
     """
     faults = list(_faults(document, ()))
     problems = [Problem(pointer(place), None, expected) for place, expected in faults[:MOST_PROBLEMS]]
-    if len(faults) > MOST_PROBLEMS:
-        problems.append(Problem("", None, f"{len(faults) - MOST_PROBLEMS:,} more problems are not listed"))
     if problems:
-        raise InvalidInput(what, problems)
+        raise InvalidInput(what, problems + not_listed(len(faults) - MOST_PROBLEMS))
 
 
 def _faults(value: Any, place: Place) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from chalicelib.aws.ec2 import Ec2, Instance
 from chalicelib.aws.ec2_launch import Ec2Launch
-from chalicelib.catalog.recovery_point import TAG_JOB, TAG_PLAN, TAG_SERVICE
+from chalicelib.catalog.recovery_point import TAG_DEPLOYMENT, TAG_JOB, TAG_PLAN, TAG_SERVICE
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import Conflict, LimitReached, NoRoom
 from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Step, Wait, look_again
@@ -106,7 +106,8 @@ class Start:
     def observe(self, job: StartJob, children: Children) -> StartSeen:
         """Look only at what the job's next step depends on."""
         if job.failure is not None and job.intent is not None:
-            found = self.world.ec2.instances([(f"tag:{TAG_JOB}", [job.id])])
+            ours = {TAG_JOB: job.id, TAG_DEPLOYMENT: self.world.deployment}
+            found = self.world.ec2.instances((f"tag:{key}", [value]) for key, value in ours.items())
             token = token_of(job)
             return StartSeen(unheard=tuple(each for each in found if each.client_token == token))
         if job.failure is None and _has_to_go_on(job):

@@ -322,7 +322,7 @@ class SnapshotCopy:
         recorded = (*_recorded(progress), *progress.removal.refused, *shard)
         unseen = in_parts and progress.parts_cleaned < progress.parts_opened
         if unseen and progress.removal.can_leave(recorded):
-            return Do(DropShard(progress.parts_cleaned), said)
+            return Do(DropShard(progress.parts_cleaned), said, deletes=True)
         due = progress.removal.due(recorded, now)
         if isinstance(due, Wait):
             return replace(due, reason=f"{reason_of(job)}; {due.reason}")
@@ -332,7 +332,8 @@ class SnapshotCopy:
 
     def _delete(self, job: SnapshotCopyJob, due: tuple[str, ...], reason: str) -> Do[Action]:
         some, region = due[:DELETED_AT_ONCE], self.destinations(job.work.vault).region
-        return Do(Delete(some), reason, budget=Budget("DeleteSnapshot", region, len(some)))
+        budget = Budget("DeleteSnapshot", region, len(some))
+        return Do(Delete(some), reason, budget=budget, deletes=True)
 
     def abandon(self, job: SnapshotCopyJob, now: datetime) -> tuple[Write, ...]:
         """Record the copy as failed; what could not be deleted is listed on the job."""

@@ -13,6 +13,7 @@ from chalice.app import Blueprint, IAMAuthorizer, Request, Response
 
 from chalicelib.backup.requests import BackupOrder
 from chalicelib.errors import InvalidInput, Problem
+from chalicelib.insight.doctor import DoctorAnswer, ExaminationAnswer
 from chalicelib.insight.finding_answers import FindingPage
 from chalicelib.insight.job_answers import JobAnswer, JobPage, JobsAnswer
 from chalicelib.insight.plan_page import PlanPage
@@ -47,7 +48,16 @@ from chalicelib.triggers.plan_answers import (
     removed_plan_answer,
     stored_plan,
 )
-from chalicelib.triggers.routes import B, InventoryOrder, Nothing, PutPlanQuery, Q, ReasonOrder, Route
+from chalicelib.triggers.routes import (
+    B,
+    DoctorOrder,
+    InventoryOrder,
+    Nothing,
+    PutPlanQuery,
+    Q,
+    ReasonOrder,
+    Route,
+)
 from chalicelib.wiring import farshore
 
 blueprint = Blueprint(__name__)
@@ -249,6 +259,21 @@ def inventory(asked: Asked[FindingQuery, Nothing]) -> FindingPage:
 def post_inventory(asked: Asked[Nothing, InventoryOrder]) -> JobsAnswer:
     """Take an inventory now, of all places or of one."""
     return _opened(farshore().inventories.open(_identity(asked), asked.body.region, asked.body.vault))
+
+
+@serves(routes.GET_DOCTOR)
+def doctor(asked: Asked[Nothing, Nothing]) -> DoctorAnswer:
+    """Check whether the stage can do its work."""
+    return farshore().doctor.examine()
+
+
+@serves(routes.POST_DOCTOR)
+def post_doctor(asked: Asked[Nothing, DoctorOrder]) -> ExaminationAnswer:
+    """Begin what examines the stage by doing something, and a canary backup if one is asked for."""
+    app, cause, canary = farshore(), _identity(asked), asked.body.canary
+    jobs = app.backup_requests.open(canary, cause) if canary is not None else ()
+    probes = app.examinations.begin(cause)
+    return ExaminationAnswer(probes=probes, regions=app.examinations.stage.away, canary=tuple(jobs))
 
 
 def _openapi(_: Asked[Nothing, Nothing]) -> Response:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from chalicelib.backup.requests import BackupOrder
 from chalicelib.catalog.values import Count, Flag, RegionName, Remark, VaultName
+from chalicelib.insight.doctor import DoctorAnswer, ExaminationAnswer
 from chalicelib.insight.finding_answers import FindingPage
 from chalicelib.insight.job_answers import JobAnswer, JobPage, JobsAnswer
 from chalicelib.insight.plan_page import PlanPage
@@ -73,6 +74,15 @@ class InventoryOrder(Declared):
         """Yield a fault if both a region and a vault are given."""
         if "region" in given and "vault" in given:
             yield ("vault",), "a region or a vault, not both"
+
+
+class DoctorOrder(Declared):
+    """What an examination does besides probing vaults and sending events."""
+
+    canary: Annotated[
+        Maybe[BackupOrder],
+        Field(description="back this up now, as `POST /backups` does, to see that it can be restored"),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +287,21 @@ POST_INVENTORY = Route(
     wrong="an unknown region or vault",
     once=True,
 )
+GET_DOCTOR = Route(
+    "GET", "/doctor", "checks whether the stage can do its work", ((OK, DoctorAnswer),), Nothing, Nothing
+)
+POST_DOCTOR = Route(
+    "POST",
+    "/doctor",
+    "probes vaults and events, for `GET /doctor` to report; backs up a canary if asked to",
+    ((ACCEPTED, ExaminationAnswer),),
+    Nothing,
+    DoctorOrder,
+    wrong="a canary that `POST /backups` would refuse",
+    missing="the canary's plan does not exist",
+    refused="the canary's plan selects no instance now",
+    once=True,
+)
 GET_OPENAPI = Route(
     "GET", "/openapi.json", "describes the API for programs (OpenAPI 3.1)", ((OK, None),), Nothing, Nothing
 )
@@ -305,5 +330,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     GET_READINESS,
     GET_INVENTORY,
     POST_INVENTORY,
+    GET_DOCTOR,
+    POST_DOCTOR,
     GET_OPENAPI,
 )

@@ -6,7 +6,7 @@
         data                                                 a service backup as one object (S3)
         segments/000001 ...                                  or cut into objects of a fixed size (off-site)
     staging/<job>                                            a file that a restore is assembling
-    mailbox/<job>/                                           what a job and its script exchange (S3)
+    mailbox/<job>/                                           what a job and its script exchange (S3); a probe
 
 Invariant: different names never share a folder, and keys consist of `A-Z a-z 0-9 . _ - /` only, so that they
 mean the same in a URL, in a file system and to every provider.
@@ -86,6 +86,11 @@ def staging_key(job: str) -> str:
 def mailbox_folder(job: str) -> str:
     """Return the folder of the mailbox of a job and its script; it ends with a slash."""
     return f"{MAILBOX_PREFIX}{encode_name(job)}/"
+
+
+def probe_key(job: str) -> str:
+    """Return the key of the object with which a job probes a vault."""
+    return f"{mailbox_folder(job)}probe"
 
 
 def manifest_key(folder: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -49,7 +50,7 @@ class S3Uploads:
     """The uploads of one bucket; `kms_key` encrypts what is written (default: the bucket's own setting).
 
     `unretried` is a client with `retries=False`: CreateMultipartUpload has no idempotency token, and an
-    upload that was begun twice would stay open.
+    upload that was begun twice would stay open. `own` are tags of every file that is uploaded.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class S3Uploads:
         kms_key: str | None = None,
         *,
         unretried: "S3Client | None" = None,
+        own: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self.bucket = bucket
@@ -68,6 +70,7 @@ class S3Uploads:
         self.kms_key = kms_key
         self._client = client
         self._unretried = unretried or client
+        self._own = own
         self._encryption: dict[str, Any] = (
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key, "BucketKeyEnabled": True}
             if kms_key
@@ -75,8 +78,9 @@ class S3Uploads:
         )
 
     def start_upload(self, key: str, tags: Mapping[str, str]) -> str:
-        """Begin an upload and return its id; the finished object will have `tags`."""
-        tagging = urlencode({tag: as_tag_value(value) for tag, value in tags.items()})
+        """Begin an upload and return its id; the finished object will have `tags` and the vault's own."""
+        all_tags = {**tags, **self._own}
+        tagging = urlencode({tag: as_tag_value(value) for tag, value in all_tags.items()})
         with self._calling("CreateMultipartUpload", key):
             answer = self._unretried.create_multipart_upload(
                 Bucket=self.bucket, Key=key, Tagging=tagging, **self._encryption

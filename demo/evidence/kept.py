@@ -1,4 +1,4 @@
-"""Act 4's evidence: what is left after forty days, in the catalog and in every vault, and why."""
+"""Act 4's evidence: what is left after five weeks, in the catalog and in every vault, and why."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -86,6 +86,7 @@ class Quotas:
         default_factory=lambda: {"gp2": 5, "gp3": 5, "io1": 5, "io2": 5, "standard": 5, "st1": 1, "sc1": 1}
     )
     copies_per_region: int = 20
+    concurrent_functions: int = 1_000
     instance_pending: timedelta = timedelta(seconds=2)
     instance_stopping: timedelta = timedelta(seconds=2)
     agent_online_after: timedelta = timedelta(seconds=4)

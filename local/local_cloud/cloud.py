@@ -46,10 +46,14 @@ from local_cloud.services.ec2.buckets import TokenBuckets
 from local_cloud.services.elbv2 import LoadBalancers
 from local_cloud.services.events.event_bus import EventBus
 from local_cloud.services.iam.signatures import Signatures
+from local_cloud.services.lambda_account import LambdaAccount
+from local_cloud.services.metric_data import MetricData
 from local_cloud.services.route53 import Route53
 from local_cloud.services.s3 import S3
+from local_cloud.services.service_quotas import ServiceQuotas
 from local_cloud.services.sqs.queues import Queues
 from local_cloud.services.ssm import Ssm
+from local_cloud.services.sts import Sts
 from local_cloud.short_way import short_way
 from local_cloud.signing import OPERATOR_KEY, OPERATOR_SECRET
 
@@ -117,6 +121,9 @@ class Cloud:
         self.queues = Queues(self.clock, self.timeline, self.functions)
         invocations = Invocations(self.timeline, self.functions, self.queues.deliver)
         self.bus = EventBus(self.clock, self.timeline, self.faults, invocations, self.queues)
+        self._metrics = MetricData(self.clock)
+        self.functions.on_end.append(self._metrics.invoked)
+        self.functions.on_error.append(self._metrics.failed)
         self._tables = DynamoDb(self.clock, self.timeline, self.faults.staleness)
         self.capacity = Capacity()
         ground = CloudContext(
@@ -136,6 +143,10 @@ class Cloud:
             balancers,
             self._names,
             S3(),
+            Sts(),
+            ServiceQuotas(self._quotas),
+            LambdaAccount(self._quotas, self.functions, self.queues),
+            self._metrics,
         )
         self._endpoint.attach(stand_ins, past=[self._tables.past])
         control = Control(
@@ -184,6 +195,7 @@ class Cloud:
             self._groups,
             self._names,
             self.queues,
+            self._metrics,
             self.bus,
             self.gateway,
             self.functions,

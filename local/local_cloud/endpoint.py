@@ -8,9 +8,12 @@ protocol of the service. The endpoint knows nothing of services except EC2's buc
 import contextlib
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from email.utils import formatdate
+from functools import lru_cache
 from wsgiref.types import WSGIEnvironment
 
 from werkzeug.datastructures import Headers
@@ -171,7 +174,7 @@ class Endpoint:
         if effect.error:
             raise AwsError(effect.error.code, effect.error.message, effect.error.status)
         if not effect.lose:
-            return self._serve(target, environ, effect.behind)
+            return dated(self._serve(target, environ, effect.behind), effect.skew)
         with contextlib.suppress(AwsError):
             self._serve(target, environ, effect.behind)
         if isinstance(effect.lose, Error):
@@ -205,6 +208,19 @@ class Endpoint:
             return pass_on(target.service, environ)
         with lock_of(target.service):
             return handle(handler, call, target)
+
+
+def dated(answer: HttpAnswer, skew: timedelta | None) -> HttpAnswer:
+    """Return an answer with the time of AWS's clock, as every answer of AWS's has it."""
+    date = ("Date", http_date(int(time.time() + (skew.total_seconds() if skew else 0.0))))
+    headers = answer.headers if isinstance(answer.headers, list) else list(answer.headers.items())
+    return HttpAnswer(answer.status, [*headers, date], answer.body)
+
+
+@lru_cache(2)
+def http_date(second: int) -> str:
+    """Return a time as HTTP writes it."""
+    return formatdate(second, usegmt=True)
 
 
 def handle(handler: Handler, call: Call, target: Target) -> HttpAnswer:

@@ -23,6 +23,7 @@ SERVICES = {
     "email": "ses",
     "states": "stepfunctions",
     "elasticloadbalancing": "elbv2",
+    "servicequotas": "service-quotas",
 }
 """Services whose signing name is not botocore's name for them."""
 UNSIGNED_REGION = "us-east-1"

@@ -102,6 +102,20 @@ def queue(**properties: Any) -> dict[str, Any]:
         ({"Parameters": {"P": {"Type": "String"}}}, "needs the parameter P"),
         ({"Parameters": {"P": {"Type": "String", "Default": "x", "AllowedValues": ["y"]}}}, "must be one of"),
         (
+            {"Parameters": {"P": {"Type": "String", "Default": "x", "AllowedPattern": "y+"}}},
+            "P='x' is not what",
+        ),
+        ({"Parameters": {"P": {"Type": "String", "Default": "xyz", "MaxLength": 2}}}, "P='xyz' is not what"),
+        ({"Parameters": {"P": {"Type": "Number", "Default": 1, "MinValue": 2}}}, "P=1 is not what"),
+        (
+            {
+                "Rules": {
+                    "R": {"Assertions": [{"Assert": {"Fn::Equals": [1, 2]}, "AssertDescription": "why"}]}
+                }
+            },
+            "R is broken: why",
+        ),
+        (
             {
                 "Resources": {
                     "F": {

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.support.farshore import BEGIN, Farshore, cold_functions, fresh_stage
+from tests.support.deployment import Deployment
+from tests.support.farshore import BEGIN, cold_functions, fresh_stage
 
 
 @pytest.fixture(scope="package")
@@ -15,6 +16,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def app(cloud: Cloud) -> Iterator[Farshore]:
+def app(cloud: Cloud) -> Iterator[Deployment]:
     with fresh_stage(cloud) as app:
         yield app

@@ -11,11 +11,11 @@ from urllib.parse import parse_qsl
 from docs.examples import PAGE as FILE
 from docs.examples import Example, examples
 from stage import HOME_TEMPLATE
-from tests.support.farshore import Answer, Farshore
+from tests.support.deployment import Answer, Deployment
 
 PAGE = FILE.read_text(encoding="utf-8")
 VARYING = re.compile(
-    r"(i|rp|snap|vol)-[0-9a-f]+|(backup|copy|restore|expire|inventory)-[0-9a-f]{24}|[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"(i|rp|snap|vol)-[0-9a-f]+|(backup|copy|restore|expire|inventory|probe)-[0-9a-f]{24}|[0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{8}T\d{6}Z|\d{4}-\d\d(-\d\d)?")
 AGE = re.compile(r'"(achieved|age|p50|p99)": "[0-9]+[smhd]"')
@@ -35,7 +35,7 @@ def routes_of_the_package() -> set[str]:
 class Run:
     """The page, played; `real` holds what stands for each id of the page."""
 
-    def __init__(self, app: Farshore) -> None:
+    def __init__(self, app: Deployment) -> None:
         self.app = app
         self.real: dict[str, str] = {}
 
@@ -84,11 +84,11 @@ def test_the_page_has_its_examples() -> None:
     assert len(list(examples())) == PAGE.count("```http") == PAGE.count("```json") > 20
 
 
-def test_the_examples_of_the_page_are_what_is_answered(app: Farshore) -> None:
+def test_the_examples_of_the_page_are_what_is_answered(app: Deployment) -> None:
     past_the_hour = app.cloud.clock.now().replace(minute=2, second=0, microsecond=0)
     app.cloud.advance(past_the_hour + timedelta(hours=1) - app.cloud.clock.now())  # no schedule comes between
     run = Run(app)
-    instance = app.launch(app="orders", Name="orders-db")
+    instance = app.run_instance(app="orders", Name="orders-db")
     data = app.directory(instance) / "data"
     data.mkdir()
     (data / "orders").write_text("one order\n" * 400)

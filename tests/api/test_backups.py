@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.deployment import NEVER, Deployment, Document
+from tests.support.farshore import fresh_stage
 
 KEPT = {"schedule": NEVER, "lifecycle": {"count": 50}}
 PLAN: Document = {
@@ -21,12 +22,12 @@ PLAN: Document = {
 class Fleet:
     """Two instances of one service, one of another, one that is excluded."""
 
-    def __init__(self, app: Farshore) -> None:
+    def __init__(self, app: Deployment) -> None:
         self.app = app
-        self.first, self.second = sorted(app.launch(app="orders", Name="db") for _ in range(2))
-        self.web = app.launch(app="orders", Name="web")
-        self.excluded = app.launch(app="orders", Name="scratch", backup="off")
-        app.put_plan("orders", PLAN)
+        self.first, self.second = sorted(app.run_instance(app="orders", Name="db") for _ in range(2))
+        self.web = app.run_instance(app="orders", Name="web")
+        self.excluded = app.run_instance(app="orders", Name="scratch", backup="off")
+        app.store_plan("orders", PLAN)
 
     def back_up(self, **body: object) -> list[Document]:
         """Return the jobs of backups that are over, in the order they were answered."""
@@ -88,7 +89,7 @@ def test_an_instance_that_the_plan_does_not_select_is_refused_and_nothing_begins
 def test_a_rule_that_the_plan_does_not_have_is_refused_with_those_it_has(fleet: Fleet) -> None:
     answer = fleet.app.ask("POST", "/backups", {"plan": "orders", "rule": "nightly"})
     assert answer.fault() == ("/rule", "nightly", "a rule of plan orders; there are volumes, files")
-    fleet.app.put_plan("empty", {**PLAN, "selection": {"tags": {"app": "nobody"}}})
+    fleet.app.store_plan("empty", {**PLAN, "selection": {"tags": {"app": "nobody"}}})
     assert fleet.app.ask("POST", "/backups", {"plan": "empty", "rule": "nightly"}).fault()[0] == "/rule"
     fleet.app.ask("DELETE", "/plans/empty")
 

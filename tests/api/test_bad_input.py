@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.deployment import NEVER, Deployment, Document
+from tests.support.farshore import fresh_stage
 
 Spoil = Callable[[bytes], bytes | None]
 NO_AGENT = {"local:ssm-agent": "none"}
@@ -38,12 +39,12 @@ def plan_of(*rules: Document, app: str = "orders") -> Document:
 class Orders:
     """A service with one good recovery point in every vault; `kept` is what lies in the vaults then."""
 
-    def __init__(self, app: Farshore) -> None:
+    def __init__(self, app: Deployment) -> None:
         self.app = app
-        self.instance = app.launch(app="orders", Name="orders-db")
+        self.instance = app.run_instance(app="orders", Name="orders-db")
         self.write("the orders of today\n" * 5000)
         self.put_rule('cat orders > "$2"', copies=[{"vault": "dr"}, {"vault": "offsite"}])
-        self.point = app.back_up("orders", "files")
+        self.point = app.make_point("orders", "files")
         self.folder = self.point["artefacts"][0]["folder"]
         self.kept = self.contents()
 
@@ -51,7 +52,7 @@ class Orders:
         (self.app.directory(self.instance) / "orders").write_text(text)
 
     def put_rule(self, script: str, **more: Any) -> Document:
-        return self.app.put_plan("orders", plan_of(service_rule(script, **more)))
+        return self.app.store_plan("orders", plan_of(service_rule(script, **more)))
 
     def contents(self) -> dict[tuple[str, str], bytes]:
         return {
@@ -115,7 +116,7 @@ def orders(shared: Orders) -> Iterator[Orders]:
 
 
 def test_a_plan_that_selects_nothing_is_stored_with_a_warning(orders: Orders) -> None:
-    answer = orders.app.put_plan("empty", plan_of(service_rule("true"), app="nobody"))
+    answer = orders.app.store_plan("empty", plan_of(service_rule("true"), app="nobody"))
     assert answer["warnings"] == [
         "the plan selects no instance now (tags app=nobody); backups start when one is there"
     ]
@@ -125,8 +126,8 @@ def test_a_plan_that_selects_nothing_is_stored_with_a_warning(orders: Orders) ->
 
 
 def test_an_instance_without_the_tag_that_names_its_service_is_told_of(orders: Orders) -> None:
-    nameless = orders.app.launch(app="nameless")
-    answer = orders.app.put_plan("nameless", plan_of(service_rule("true"), app="nameless"))
+    nameless = orders.app.run_instance(app="nameless")
+    answer = orders.app.store_plan("nameless", plan_of(service_rule("true"), app="nameless"))
     assert nameless in answer["warnings"][-1]
     for body in ({"plan": "nameless"}, {"plan": "nameless", "instance_ids": [nameless]}):
         detail = orders.app.ask("POST", "/backups", body).document["detail"]
@@ -237,10 +238,10 @@ def test_a_script_that_fails_makes_a_failed_job_that_says_why_and_no_point(
 def test_an_instance_that_cannot_run_a_script_is_waited_for_and_named(
     orders: Orders, stopped: bool, why: str
 ) -> None:
-    instance = orders.app.launch(app="silent", Name="silent", **NO_AGENT)
+    instance = orders.app.run_instance(app="silent", Name="silent", tags=NO_AGENT)
     if stopped:
         orders.app.ec2().stop_instances(InstanceIds=[instance])
-    orders.app.put_plan("silent", plan_of(service_rule("true"), app="silent"))
+    orders.app.store_plan("silent", plan_of(service_rule("true"), app="silent"))
     began = orders.app.cloud.clock.now()
     job = orders.run("silent")
     assert (job["state"], why.format(instance) in job["reason"]) == ("FAILED", True), job["reason"]
@@ -281,7 +282,7 @@ SEGMENT, MANIFEST = "segments/000001", "manifest.json"
             "offsite",
             MANIFEST,
             lambda good: good.replace(b'"format_version": 1', b'"format_version": 2'),
-            "its format version is 2, and this Farshore reads 1",
+            "its format version is 2, and this Deployment reads 1",
         ),
         ("offsite", MANIFEST, lambda good: None, "there is no such object"),
     ],
@@ -399,7 +400,7 @@ def test_a_restore_script_that_fails_makes_a_failed_job_that_says_why(
 
 
 def test_a_restore_onto_an_instance_without_an_agent_says_so(orders: Orders) -> None:
-    instance = orders.app.launch(app="mute", Name="mute", **NO_AGENT)
+    instance = orders.app.run_instance(app="mute", Name="mute", tags=NO_AGENT)
     job = orders.restore("primary", target={"instance_id": instance})
     orders.app.ec2().terminate_instances(InstanceIds=[instance])
     assert job["state"] == "FAILED"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.cloud import Cloud
-from stage import DR_REGION, HOME_REGION
-from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.deployment import NEVER, Deployment, Document
+from tests.support.farshore import fresh_stage
 
 KEPT = {"schedule": NEVER, "lifecycle": {"count": 50}}
 PLAN: Document = {
@@ -35,10 +35,10 @@ PLAN: Document = {
 class Orders:
     """A stage with one instance and the plan."""
 
-    def __init__(self, app: Farshore) -> None:
+    def __init__(self, app: Deployment) -> None:
         self.app = app
-        self.instance = app.launch(app="orders")
-        app.put_plan("orders", PLAN)
+        self.instance = app.run_instance(app="orders")
+        app.store_plan("orders", PLAN)
 
     def delete(self, point: Document) -> Document:
         """Return the job of a deletion that is over."""
@@ -63,14 +63,14 @@ def orders(cloud: Cloud) -> Iterator[Orders]:
 
 
 def test_snapshots_are_deleted_in_both_regions(orders: Orders) -> None:
-    old, new = (orders.app.back_up("orders", "volumes") for _ in range(2))
+    old, new = (orders.app.make_point("orders", "volumes") for _ in range(2))
     job = orders.delete(old)
     assert (job["state"], job["reason"]) == ("COMPLETED", "kept 0, deleted 2")
     assert [(each["vault"], each["keep"], each["reason"]) for each in job["judged"]] == [
         ("dr", False, "deleted by request"),
         ("primary", False, "deleted by request"),
     ]
-    left = orders.app.snapshots(HOME_REGION) | orders.app.snapshots(DR_REGION)
+    left = {*orders.app.snapshots("primary"), *orders.app.snapshots("dr")}
     for artefact in old["artefacts"]:
         assert not left & set(artefact["snapshot_ids"])
     for artefact in new["artefacts"]:
@@ -80,7 +80,7 @@ def test_snapshots_are_deleted_in_both_regions(orders: Orders) -> None:
 
 
 def test_files_are_deleted_in_every_vault_and_those_of_other_points_stay(orders: Orders) -> None:
-    old, new = (orders.app.back_up("orders", "files") for _ in range(2))
+    old, new = (orders.app.make_point("orders", "files") for _ in range(2))
     assert orders.delete(old)["state"] == "COMPLETED"
     for vault in ("primary", "dr", "offsite"):
         keys = orders.app.keys(vault)
@@ -91,13 +91,13 @@ def test_files_are_deleted_in_every_vault_and_those_of_other_points_stay(orders:
 
 def test_the_newest_good_point_of_a_lineage_is_never_deleted(orders: Orders) -> None:
     for rule in ("volumes", "files"):
-        newest = orders.app.back_up("orders", rule)
+        newest = orders.app.make_point("orders", rule)
         assert orders.refusal(newest) == "it is the newest good point of its lineage, which is never deleted"
         assert orders.app.point(newest["id"]) == newest
 
 
 def test_a_point_that_a_restore_needs_stays(orders: Orders) -> None:
-    point, _ = (orders.app.back_up("orders", "files") for _ in range(2))
+    point, _ = (orders.app.make_point("orders", "files") for _ in range(2))
     order = {"recovery_point": point["id"], "target": {"instance_id": orders.instance}}
     [restore] = orders.app.post("/restores", order)
     assert orders.refusal(point) == f"restore {restore} of it is under way"
@@ -116,7 +116,7 @@ def test_a_point_that_a_copy_needs_stays(orders: Orders) -> None:
 
 
 def test_a_point_that_is_deleted_is_not_deleted_again(orders: Orders) -> None:
-    old, _ = (orders.app.back_up("orders", "files") for _ in range(2))
+    old, _ = (orders.app.make_point("orders", "files") for _ in range(2))
     orders.delete(old)
     assert orders.refusal(old) == "it is DELETED"
 
@@ -129,7 +129,7 @@ def test_a_point_that_failed_has_nothing_to_delete(orders: Orders) -> None:
 
 
 def test_a_snapshot_that_an_image_uses_is_told_and_goes_once_that_is_deregistered(orders: Orders) -> None:
-    old, _ = (orders.app.back_up("orders", "volumes") for _ in range(2))
+    old, _ = (orders.app.make_point("orders", "volumes") for _ in range(2))
     [artefact] = [each for each in old["artefacts"] if each["vault"] == "primary"]
     [snapshot] = artefact["snapshot_ids"]
     ec2 = orders.app.ec2()
@@ -150,8 +150,8 @@ def test_a_snapshot_that_an_image_uses_is_told_and_goes_once_that_is_deregistere
 
 
 def test_points_outlive_their_plan_and_can_be_deleted_without_it(orders: Orders) -> None:
-    orders.app.back_up("orders", "volumes")
-    old, new = (orders.app.back_up("orders", "files") for _ in range(2))
+    orders.app.make_point("orders", "volumes")
+    old, new = (orders.app.make_point("orders", "files") for _ in range(2))
     answer = orders.app.ask("DELETE", "/plans/orders")
     assert answer.status == 200
     stays = {(each["rule"], each["kind"], each["services"]) for each in answer.document["stays_behind"]}
@@ -162,4 +162,4 @@ def test_points_outlive_their_plan_and_can_be_deleted_without_it(orders: Orders)
     assert orders.app.point(new["id"]) == new
     assert orders.delete(old)["state"] == "COMPLETED"
     assert "newest good point" in orders.refusal(new)
-    orders.app.put_plan("orders", PLAN)
+    orders.app.store_plan("orders", PLAN)

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.deployment import NEVER, Deployment, Document
+from tests.support.farshore import fresh_stage
 
 PLAN: Document = {
     "selection": {"tags": {"app": "orders"}},
@@ -27,29 +28,29 @@ BACKUP = {"plan": "orders", "rule": "files"}
 
 
 @pytest.fixture(scope="module")
-def app(cloud: Cloud) -> Iterator[Farshore]:
+def app(cloud: Cloud) -> Iterator[Deployment]:
     with fresh_stage(cloud) as app:
-        app.launch(app="orders")
-        app.put_plan("orders", PLAN)
+        app.run_instance(app="orders")
+        app.store_plan("orders", PLAN)
         yield app
 
 
 @pytest.fixture(scope="module")
-def point(app: Farshore) -> Document:
-    return app.back_up("orders", "files")
+def point(app: Deployment) -> Document:
+    return app.make_point("orders", "files")
 
 
 @pytest.fixture
-def instance(app: Farshore) -> str:
+def instance(app: Deployment) -> str:
     [found] = app.cloud.ec2.directories()
     return found
 
 
-def count(app: Farshore, kind: str) -> int:
+def count(app: Deployment, kind: str) -> int:
     return len(app.everything("/jobs", kind=kind))
 
 
-def test_the_same_key_and_body_get_the_same_jobs_and_no_second_backup(app: Farshore) -> None:
+def test_the_same_key_and_body_get_the_same_jobs_and_no_second_backup(app: Deployment) -> None:
     before = count(app, "backup")
     first = app.post("/backups", BACKUP, key="once")
     app.finish()
@@ -59,7 +60,7 @@ def test_the_same_key_and_body_get_the_same_jobs_and_no_second_backup(app: Farsh
     assert count(app, "backup") == before + 1
 
 
-def test_the_same_key_with_another_body_is_refused_and_does_nothing(app: Farshore) -> None:
+def test_the_same_key_with_another_body_is_refused_and_does_nothing(app: Deployment) -> None:
     app.post("/backups", BACKUP, key="taken")
     before = count(app, "backup")
     for body in ({"plan": "orders"}, {"plan": "orders", "rule": "volumes"}):
@@ -71,18 +72,18 @@ def test_the_same_key_with_another_body_is_refused_and_does_nothing(app: Farshor
     app.finish()
 
 
-def test_without_a_key_every_request_is_one_of_its_own(app: Farshore) -> None:
+def test_without_a_key_every_request_is_one_of_its_own(app: Deployment) -> None:
     assert app.post("/backups", BACKUP) != app.post("/backups", BACKUP)
     app.finish()
 
 
-def test_other_keys_and_other_routes_are_other_requests(app: Farshore, point: Document) -> None:
+def test_other_keys_and_other_routes_are_other_requests(app: Deployment, point: Document) -> None:
     assert app.post("/backups", BACKUP, key="a") != app.post("/backups", BACKUP, key="b")
     app.post(f"/recovery-points/{point['id']}/copies", {"vault": "dr"}, key="a")
     app.finish()
 
 
-def test_requests_at_the_same_time_under_one_key_make_one_backup(app: Farshore) -> None:
+def test_requests_at_the_same_time_under_one_key_make_one_backup(app: Deployment) -> None:
     before = count(app, "backup")
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: app.ask("POST", "/backups", BACKUP, key="race"), range(6)))
@@ -93,7 +94,7 @@ def test_requests_at_the_same_time_under_one_key_make_one_backup(app: Farshore) 
     assert count(app, "backup") == before + 1
 
 
-def test_a_restore_and_a_copy_are_made_once_too(app: Farshore, point: Document, instance: str) -> None:
+def test_a_restore_and_a_copy_are_made_once_too(app: Deployment, point: Document, instance: str) -> None:
     restore = {"recovery_point": point["id"], "target": {"instance_id": instance}}
     copies = f"/recovery-points/{point['id']}/copies"
     restores, before = [], (count(app, "restore"), count(app, "copy"))
@@ -107,16 +108,16 @@ def test_a_restore_and_a_copy_are_made_once_too(app: Farshore, point: Document, 
 
 
 def test_a_dry_run_does_not_use_up_the_key_of_the_real_request_silently(
-    app: Farshore, point: Document, instance: str
+    app: Deployment, point: Document, instance: str
 ) -> None:
     order = {"recovery_point": point["id"], "target": {"instance_id": instance}}
     assert app.ask("POST", "/restores", {**order, "dry_run": True}, key="dry").status == 200
     app.ask("POST", "/restores", order, key="dry").problem(422)
 
 
-def test_a_request_that_was_refused_leaves_its_key_free(app: Farshore) -> None:
+def test_a_request_that_was_refused_leaves_its_key_free(app: Deployment) -> None:
     app.ask("POST", "/backups", {"plan": "later"}, key="early").problem(404)
-    app.put_plan("later", PLAN)
+    app.store_plan("later", PLAN)
     assert app.ask("POST", "/backups", {"plan": "later"}, key="early").status == 202
     app.ask("DELETE", "/plans/later")
     app.finish()
@@ -125,7 +126,7 @@ def test_a_request_that_was_refused_leaves_its_key_free(app: Farshore) -> None:
 @pytest.mark.parametrize("operation", ["DescribeInstances", "PutItem", "SendMessageBatch", "UpdateItem"])
 @pytest.mark.parametrize("kill", ["before", "after"])
 def test_a_request_that_died_on_its_way_is_done_once_when_it_is_sent_again(
-    app: Farshore, operation: str, kill: str
+    app: Deployment, operation: str, kill: str
 ) -> None:
     before, key = count(app, "backup"), f"died {kill} {operation}"
     match = {"operation": operation, "caller": "function"}
@@ -146,7 +147,7 @@ def test_a_request_that_died_on_its_way_is_done_once_when_it_is_sent_again(
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_that_is_empty_or_too_long_is_refused(app: Farshore, key: str) -> None:
+def test_a_key_that_is_empty_or_too_long_is_refused(app: Deployment, key: str) -> None:
     assert app.ask("POST", "/backups", BACKUP, key=key).fault() == (
         "/Idempotency-Key",
         key if len(key) <= 200 else f"{key[:200]}...",
@@ -156,7 +157,7 @@ def test_a_key_that_is_empty_or_too_long_is_refused(app: Farshore, key: str) -> 
 
 @pytest.mark.parametrize("operation", ["PutItem", "UpdateItem", "DeleteItem"])
 def test_while_dynamodb_throttles_a_request_with_a_key_is_a_503_and_is_done_once_later(
-    app: Farshore, operation: str
+    app: Deployment, operation: str
 ) -> None:
     before, key = count(app, "backup"), f"throttled {operation}"
     error = {"code": "ProvisionedThroughputExceededException", "status": 400, "message": "slow down"}

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.support.farshore import Document, Farshore, fresh_stage
+from tests.support.deployment import Deployment, Document
+from tests.support.farshore import fresh_stage
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
@@ -19,13 +20,13 @@ AT_ONCE_SECONDS = 3.0
 
 
 @pytest.fixture(scope="module")
-def app(cloud: Cloud) -> Iterator[Farshore]:
+def app(cloud: Cloud) -> Iterator[Deployment]:
     """Give one stage to all of these tests, which store nothing that stays."""
     with fresh_stage(cloud) as app:
         yield app
 
 
-def faults_at_once(app: Farshore, body: bytes, content_type: str, status: int = 400) -> list[Document]:
+def faults_at_once(app: Deployment, body: bytes, content_type: str, status: int = 400) -> list[Document]:
     began = time.monotonic()
     answer = app.ask("PUT", "/plans/p", body, content_type=content_type)
     took = time.monotonic() - began
@@ -66,7 +67,9 @@ def faults_at_once(app: Farshore, body: bytes, content_type: str, status: int = 
         "two",
     ],
 )
-def test_yaml_that_would_harm_its_reader_is_refused_at_once(app: Farshore, text: str, expected: str) -> None:
+def test_yaml_that_would_harm_its_reader_is_refused_at_once(
+    app: Deployment, text: str, expected: str
+) -> None:
     faults = faults_at_once(app, text.encode(), "application/yaml")
     assert any(fault["expected"].startswith(expected) for fault in faults), faults[:3]
 
@@ -85,12 +88,14 @@ def test_yaml_that_would_harm_its_reader_is_refused_at_once(app: Farshore, text:
     ],
     ids=["deep", "deep-mappings", "twice", "nan", "infinite", "digits", "hex", "surrogate"],
 )
-def test_json_that_would_harm_its_reader_is_refused_at_once(app: Farshore, text: str, expected: str) -> None:
+def test_json_that_would_harm_its_reader_is_refused_at_once(
+    app: Deployment, text: str, expected: str
+) -> None:
     faults = faults_at_once(app, text.encode(), "application/json")
     assert any(fault["expected"].startswith(expected) for fault in faults), faults[:3]
 
 
-def test_a_hexadecimal_number_in_yaml_is_the_text_it_was_written_as(app: Farshore) -> None:
+def test_a_hexadecimal_number_in_yaml_is_the_text_it_was_written_as(app: Deployment) -> None:
     text = json.dumps(PLAN).replace("3}", "0x10}").encode()
     [fault] = faults_at_once(app, text, "application/yaml")
     assert (fault["pointer"], fault["value"]) == ("/rules/0/lifecycle/count", "0x10")
@@ -98,7 +103,7 @@ def test_a_hexadecimal_number_in_yaml_is_the_text_it_was_written_as(app: Farshor
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/yaml"])
 def test_of_thousands_of_faults_a_hundred_are_told_and_the_rest_counted(
-    app: Farshore, content_type: str
+    app: Deployment, content_type: str
 ) -> None:
     keys = {f"k{number}": 0 for number in range(16_000)}
     faults = faults_at_once(app, json.dumps({**PLAN, **keys}).encode(), content_type)
@@ -109,7 +114,7 @@ def test_of_thousands_of_faults_a_hundred_are_told_and_the_rest_counted(
     assert body["detail"].endswith("; and 91 more")
 
 
-def test_a_body_above_the_bound_is_a_413_with_the_bound(app: Farshore) -> None:
+def test_a_body_above_the_bound_is_a_413_with_the_bound(app: Deployment) -> None:
     keys = {f"k{number}": 0 for number in range(60_000)}
     [fault] = faults_at_once(app, json.dumps(keys).encode(), "application/json", 413)
     assert fault["expected"] == "at most 262,144 bytes"
@@ -132,7 +137,7 @@ def plan_of_scripts(rules: int) -> bytes:
     return text.encode()
 
 
-def test_a_plan_that_is_too_large_to_be_stored_is_refused_with_what_helps(app: Farshore) -> None:
+def test_a_plan_that_is_too_large_to_be_stored_is_refused_with_what_helps(app: Deployment) -> None:
     [fault] = faults_at_once(app, plan_of_scripts(15), "application/yaml")
     assert fault["expected"] == "at most 358,400 bytes: put long scripts on the instance, or write two plans"
     assert app.ask("PUT", "/plans/large", plan_of_scripts(11), content_type="application/yaml").status == 200
@@ -140,13 +145,13 @@ def test_a_plan_that_is_too_large_to_be_stored_is_refused_with_what_helps(app: F
     assert app.ask("DELETE", "/plans/large").status == 200
 
 
-def test_a_plan_of_more_rules_than_there_may_be_is_refused(app: Farshore) -> None:
+def test_a_plan_of_more_rules_than_there_may_be_is_refused(app: Deployment) -> None:
     many = [{**RULE, "name": f"rule-{n}"} for n in range(101)]
     faults = faults_at_once(app, json.dumps({**PLAN, "rules": many}).encode(), "application/json")
     assert [fault["pointer"] for fault in faults] == ["/rules"]
 
 
-def test_text_that_is_no_utf_8_is_no_fault_of_ours(app: Farshore) -> None:
+def test_text_that_is_no_utf_8_is_no_fault_of_ours(app: Deployment) -> None:
     for content_type in ("application/json", "application/yaml", ""):
         answer = app.ask("PUT", "/plans/p", b"\xff\xfe{}", content_type=content_type)
         assert answer.problem(400)["errors"]

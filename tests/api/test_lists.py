@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.deployment import NEVER, Deployment, Document
+from tests.support.farshore import fresh_stage
 
 KEPT = {"schedule": NEVER, "lifecycle": {"count": 50}}
 VOLUMES = {"name": "volumes", "kind": "snapshot", **KEPT}
@@ -22,14 +23,14 @@ RUNS = 3
 
 
 @pytest.fixture(scope="module")
-def app(cloud: Cloud) -> Iterator[Farshore]:
+def app(cloud: Cloud) -> Iterator[Deployment]:
     """Give two plans, two services and points of every rule, some minutes apart; one is deleted."""
     with fresh_stage(cloud) as app:
         for name in ("orders", "web"):
-            app.launch(app=name, Name=f"{name}-db")
+            app.run_instance(app=name, Name=f"{name}-db")
             rules = [VOLUMES, FILES, BROKEN] if name == "orders" else [VOLUMES, FILES]
             plan = {"service": {"tag": "Name"}, "selection": {"tags": {"app": name}}, "rules": rules}
-            app.put_plan(name, plan)
+            app.store_plan(name, plan)
         for _ in range(RUNS):
             for name in ("orders", "web"):
                 app.post("/backups", {"plan": name})
@@ -42,12 +43,12 @@ def app(cloud: Cloud) -> Iterator[Farshore]:
 
 
 @pytest.fixture(scope="module")
-def jobs(app: Farshore) -> list[Document]:
+def jobs(app: Deployment) -> list[Document]:
     return app.everything("/jobs")
 
 
 @pytest.fixture(scope="module")
-def points(app: Farshore) -> list[Document]:
+def points(app: Deployment) -> list[Document]:
     return app.everything("/recovery-points")
 
 
@@ -61,7 +62,7 @@ def test_there_is_enough_to_tell_filters_apart(jobs: list[Document], points: lis
 @pytest.mark.parametrize("limit", [1, 3, 4, 500])
 @pytest.mark.parametrize("path", ["/jobs", "/recovery-points"])
 def test_a_list_is_newest_first_and_shows_each_once_over_any_number_of_pages(
-    app: Farshore, path: str, limit: int
+    app: Deployment, path: str, limit: int
 ) -> None:
     pages = list(app.pages(path, limit=limit))
     shown = [item for page in pages for item in page]
@@ -87,7 +88,7 @@ def test_a_list_is_newest_first_and_shows_each_once_over_any_number_of_pages(
     ],
 )
 def test_filtered_jobs_are_the_same_over_pages(
-    app: Farshore, jobs: list[Document], query: dict[str, str], limit: int
+    app: Deployment, jobs: list[Document], query: dict[str, str], limit: int
 ) -> None:
     wanted = [job for job in jobs if all(job[name] == value for name, value in query.items())]
     assert 0 < len(wanted) < len(jobs)
@@ -121,7 +122,7 @@ def in_vault(vault: str) -> Callable[[Document], bool]:
     ],
 )
 def test_each_filter_of_recovery_points_filters(
-    app: Farshore,
+    app: Deployment,
     points: list[Document],
     query: dict[str, str],
     fits: Callable[[Document], bool],
@@ -134,7 +135,7 @@ def test_each_filter_of_recovery_points_filters(
 
 @pytest.mark.parametrize("query", [{}, {"service": "web-db"}, {"kind": "snapshot"}])
 def test_before_gives_the_points_made_earlier(
-    app: Farshore, points: list[Document], query: dict[str, str]
+    app: Deployment, points: list[Document], query: dict[str, str]
 ) -> None:
     middle = sorted(point["created_at"] for point in points)[len(points) // 2]
     wanted = [
@@ -159,7 +160,7 @@ def test_before_gives_the_points_made_earlier(
         {"vault": "offsite"},
     ],
 )
-def test_what_nothing_fits_is_an_empty_list(app: Farshore, query: dict[str, str]) -> None:
+def test_what_nothing_fits_is_an_empty_list(app: Deployment, query: dict[str, str]) -> None:
     assert app.get("/recovery-points", **query) == {"items": [], "cursor": None}
 
 
@@ -200,7 +201,7 @@ def test_what_nothing_fits_is_an_empty_list(app: Farshore, query: dict[str, str]
     ],
 )
 def test_a_filter_that_names_nothing_there_is_says_what_there_is(
-    app: Farshore, path: str, query: dict[str, str], expected: str
+    app: Deployment, path: str, query: dict[str, str], expected: str
 ) -> None:
     [(name, value)] = query.items()
     pointer, met, right = app.ask("GET", path, query=query).fault()
@@ -208,7 +209,7 @@ def test_a_filter_that_names_nothing_there_is_says_what_there_is(
     assert right == f"the name of a {name} that is or was there{expected}"
 
 
-def test_every_filter_that_names_nothing_is_told(app: Farshore) -> None:
+def test_every_filter_that_names_nothing_is_told(app: Deployment) -> None:
     query = {"plan": "none", "rule": "none", "vault": "moon", "kind": "snapshot"}
     assert app.ask("GET", "/recovery-points", query=query).faults().keys() == {"/plan", "/rule", "/vault"}
 
@@ -217,7 +218,7 @@ def test_every_filter_that_names_nothing_is_told(app: Farshore) -> None:
     ("path", "query"),
     [("/recovery-points", {}), ("/jobs", {"service": "orders-db"})],
 )
-def test_a_cursor_of_another_list_is_refused(app: Farshore, path: str, query: dict[str, str]) -> None:
+def test_a_cursor_of_another_list_is_refused(app: Deployment, path: str, query: dict[str, str]) -> None:
     cursor = app.get("/jobs", limit=1)["cursor"]
     expected = "the `cursor` of the page before, unchanged"
     answer = app.ask("GET", path, query={**query, "cursor": cursor})
@@ -225,7 +226,7 @@ def test_a_cursor_of_another_list_is_refused(app: Farshore, path: str, query: di
 
 
 def test_a_list_and_an_item_show_the_same(
-    app: Farshore, jobs: list[Document], points: list[Document]
+    app: Deployment, jobs: list[Document], points: list[Document]
 ) -> None:
     assert [app.job(job["id"]) for job in jobs] == jobs
     assert [app.point(point["id"]) for point in points] == points
@@ -270,7 +271,7 @@ def test_a_point_has_what_the_design_says(points: list[Document]) -> None:
             assert ("sha256" in artefact) == (point["kind"] == "service")
 
 
-def test_status_counts_what_can_be_restored_by_kind_and_vault(app: Farshore) -> None:
+def test_status_counts_what_can_be_restored_by_kind_and_vault(app: Deployment) -> None:
     shown = {each["service"]: each for each in app.get("/status")["items"]}
     assert shown["orders-db"]["points"] == {
         "snapshot": {"primary": RUNS},

@@ -15,7 +15,7 @@ from chalicelib.triggers.routes import PUT_PLAN, ROUTES
 from docs.examples import Example, examples
 from docs.openapi import WHERE, openapi
 from stage import HOME_TEMPLATE
-from tests.support.farshore import Document, Farshore
+from tests.support.deployment import Deployment, Document
 
 DESCRIBED = json.loads(WHERE.read_text("utf-8"))
 REGISTRY = Registry().with_resource("urn:api", DRAFT202012.create_resource(DESCRIBED))
@@ -49,7 +49,7 @@ def test_it_is_what_the_routes_declare() -> None:
     assert json.loads(json.dumps(openapi())) == DESCRIBED, "run `make docs`"
 
 
-def test_it_is_served_as_it_is(app: Farshore) -> None:
+def test_it_is_served_as_it_is(app: Deployment) -> None:
     answer = app.ask("GET", "/openapi.json")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
     assert answer.document == DESCRIBED

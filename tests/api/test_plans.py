@@ -7,7 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from local_cloud.cloud import Cloud
-from tests.support.farshore import Document, Farshore, fresh_stage
+from tests.support.deployment import Deployment, Document
+from tests.support.farshore import fresh_stage
 
 DAILY: Document = {
     "name": "daily",
@@ -66,13 +67,13 @@ AS_STORED: Document = {
 
 
 @pytest.fixture(scope="module")
-def stage(cloud: Cloud) -> Iterator[Farshore]:
+def stage(cloud: Cloud) -> Iterator[Deployment]:
     with fresh_stage(cloud) as app:
         yield app
 
 
 @pytest.fixture
-def app(stage: Farshore) -> Iterator[Farshore]:
+def app(stage: Deployment) -> Iterator[Deployment]:
     """Give a stage without plans."""
     yield stage
     for plan in stage.everything("/plans"):
@@ -82,29 +83,29 @@ def app(stage: Farshore) -> Iterator[Farshore]:
 @pytest.mark.parametrize(
     "content_type", ["application/yaml", "application/x-yaml", "text/yaml; charset=utf-8"]
 )
-def test_a_plan_in_yaml_is_stored_with_every_default_filled_in(app: Farshore, content_type: str) -> None:
+def test_a_plan_in_yaml_is_stored_with_every_default_filled_in(app: Deployment, content_type: str) -> None:
     answer = app.ask("PUT", "/plans/orders", YAML, content_type=content_type)
     assert answer.status == 200
     assert answer.document == {**AS_STORED, "warnings": [NOBODY], **NOTHING_GOES}
     assert app.get("/plans/orders") == AS_STORED
 
 
-def test_what_get_answers_can_be_put_again_and_changes_nothing(app: Farshore) -> None:
+def test_what_get_answers_can_be_put_again_and_changes_nothing(app: Deployment) -> None:
     app.ask("PUT", "/plans/orders", YAML, content_type="application/yaml")
     stored = app.get("/plans/orders")
-    assert app.put_plan("orders", stored) == {**stored, "warnings": [NOBODY], **NOTHING_GOES}
+    assert app.store_plan("orders", stored) == {**stored, "warnings": [NOBODY], **NOTHING_GOES}
     assert app.get("/plans/orders") == stored
 
 
-def test_a_name_in_the_body_must_be_the_one_in_the_path(app: Farshore) -> None:
+def test_a_name_in_the_body_must_be_the_one_in_the_path(app: Deployment) -> None:
     assert app.ask("PUT", "/plans/orders", {**PLAN, "name": "orders"}).status == 200
     answer = app.ask("PUT", "/plans/orders", {**PLAN, "name": "other"})
     assert answer.fault() == ("/name", "other", "the name in the path, 'orders'")
 
 
 @pytest.mark.parametrize("name", ["a", "Orders.v2_prod-1", "9lives", "x" * 64])
-def test_a_name_of_letters_digits_and_marks_is_taken(app: Farshore, name: str) -> None:
-    assert app.put_plan(name, PLAN)["name"] == name
+def test_a_name_of_letters_digits_and_marks_is_taken(app: Deployment, name: str) -> None:
+    assert app.store_plan(name, PLAN)["name"] == name
     assert app.get(f"/plans/{name}")["name"] == name
 
 
@@ -127,13 +128,13 @@ def test_a_name_of_letters_digits_and_marks_is_taken(app: Farshore, name: str) -
         "a\nb",
     ],
 )
-def test_any_other_name_is_refused_with_what_a_name_is(app: Farshore, name: str) -> None:
+def test_any_other_name_is_refused_with_what_a_name_is(app: Deployment, name: str) -> None:
     pointer, value, expected = app.ask("PUT", f"/plans/{quote(name, safe='')}", PLAN).fault()
     assert (pointer, value) == ("/name", name)
     assert "1 to 64 letters, digits, _ . or -" in expected
 
 
-def test_every_fault_of_a_plan_is_told_at_once_with_its_place(app: Farshore) -> None:
+def test_every_fault_of_a_plan_is_told_at_once_with_its_place(app: Deployment) -> None:
     rule = {
         "name": "r",
         "kind": "snapshot",
@@ -156,15 +157,15 @@ def test_every_fault_of_a_plan_is_told_at_once_with_its_place(app: Farshore) -> 
     assert app.ask("GET", "/plans/p").status == 404
 
 
-def test_a_refused_plan_leaves_the_stored_one_as_it_is(app: Farshore) -> None:
-    app.put_plan("orders", PLAN)
+def test_a_refused_plan_leaves_the_stored_one_as_it_is(app: Deployment) -> None:
+    app.store_plan("orders", PLAN)
     before = app.get("/plans/orders")
     app.ask("PUT", "/plans/orders", {**PLAN, "rules": []}).problem(400)
     assert app.get("/plans/orders") == before
 
 
-def test_a_dry_run_shows_what_is_covered_and_when_and_stores_nothing(app: Farshore) -> None:
-    instance, nameless = app.launch(app="dry", Name="db-1"), app.launch(app="dry")
+def test_a_dry_run_shows_what_is_covered_and_when_and_stores_nothing(app: Deployment) -> None:
+    instance, nameless = app.run_instance(app="dry", Name="db-1"), app.run_instance(app="dry")
     plan = {**PLAN, "service": {"tag": "Name"}, "selection": {"tags": {"app": "dry"}}}
     plan["rules"] = [DAILY, {**DAILY, "name": "by-age", "rpo": "2h"}]
     del plan["rules"][1]["schedule"]
@@ -181,12 +182,12 @@ def test_a_dry_run_shows_what_is_covered_and_when_and_stores_nothing(app: Farsho
     app.ec2().terminate_instances(InstanceIds=[instance, nameless])
 
 
-def test_a_dry_run_shows_every_key_that_changes_and_what_the_change_costs(app: Farshore) -> None:
-    kept, lost = app.launch(app="many", env="prod"), app.launch(app="many", env="test")
+def test_a_dry_run_shows_every_key_that_changes_and_what_the_change_costs(app: Deployment) -> None:
+    kept, lost = app.run_instance(app="many", env="prod"), app.run_instance(app="many", env="test")
     copied = {**DAILY, "copies": [{"vault": "dr"}]}
     stored = {"selection": {"tags": {"app": "many"}}, "rules": [copied, {**DAILY, "name": "old"}]}
-    app.put_plan("many", stored)
-    app.back_up("many", "daily")
+    app.store_plan("many", stored)
+    app.make_point("many", "daily")
     after = {
         "selection": {"tags": {"app": "many", "env": "prod"}},
         "rules": [{**DAILY, "lifecycle": {"count": 2}}],
@@ -207,13 +208,13 @@ def test_a_dry_run_shows_every_key_that_changes_and_what_the_change_costs(app: F
     assert preview["warnings"] == costs
     assert preview["covers"] == [{"service": "many", "instance_ids": [kept]}]
     assert app.get("/plans/many")["rules"][0]["lifecycle"]["count"] == 3
-    assert app.put_plan("many", after)["warnings"] == costs
+    assert app.store_plan("many", after)["warnings"] == costs
     assert app.ask("PUT", "/plans/many", after, query={"dry_run": "true"}).document["changes"] == []
     app.ec2().terminate_instances(InstanceIds=[kept, lost])
 
 
 @pytest.mark.parametrize("value", ["yes", "1", "", "True"])
-def test_a_dry_run_is_true_or_false(app: Farshore, value: str) -> None:
+def test_a_dry_run_is_true_or_false(app: Deployment, value: str) -> None:
     assert app.ask("PUT", "/plans/p", PLAN, query={"dry_run": value}).fault() == (
         "/dry_run",
         value,
@@ -222,8 +223,8 @@ def test_a_dry_run_is_true_or_false(app: Farshore, value: str) -> None:
     assert app.get("/plans")["items"] == []
 
 
-def test_a_removed_plan_is_gone_and_cannot_be_removed_again(app: Farshore) -> None:
-    app.put_plan("orders", PLAN)
+def test_a_removed_plan_is_gone_and_cannot_be_removed_again(app: Deployment) -> None:
+    app.store_plan("orders", PLAN)
     answer = app.ask("DELETE", "/plans/orders")
     assert (answer.status, answer.document) == (200, {"stays_behind": []})
     assert app.ask("GET", "/plans/orders").problem(404)["detail"] == "plan orders: no such plan"
@@ -231,26 +232,26 @@ def test_a_removed_plan_is_gone_and_cannot_be_removed_again(app: Farshore) -> No
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 10, 50])
-def test_plans_are_listed_by_name_each_once_over_any_number_of_pages(app: Farshore, limit: int) -> None:
+def test_plans_are_listed_by_name_each_once_over_any_number_of_pages(app: Deployment, limit: int) -> None:
     names = [f"plan-{letter}" for letter in "hgfedcba"]
     for name in names:
-        app.put_plan(name, PLAN)
+        app.store_plan(name, PLAN)
     pages = list(app.pages("/plans", limit=limit))
     assert [plan["name"] for page in pages for plan in page] == sorted(names)
     assert [len(page) for page in pages[:-1]] == [limit] * (len(pages) - 1)
 
 
-def test_a_plan_that_goes_while_pages_are_read_moves_none_of_the_others(app: Farshore) -> None:
+def test_a_plan_that_goes_while_pages_are_read_moves_none_of_the_others(app: Deployment) -> None:
     for letter in "abcd":
-        app.put_plan(letter, PLAN)
+        app.store_plan(letter, PLAN)
     first = app.get("/plans", limit=2)
     app.ask("DELETE", "/plans/b")
     second = app.get("/plans", limit=2, cursor=first["cursor"])
     assert [plan["name"] for plan in second["items"]] == ["c", "d"]
 
 
-def test_a_plan_in_json_and_in_yaml_are_one(app: Farshore) -> None:
-    app.put_plan("one", PLAN)
+def test_a_plan_in_json_and_in_yaml_are_one(app: Deployment) -> None:
+    app.store_plan("one", PLAN)
     app.ask("PUT", "/plans/two", json.dumps(PLAN).encode(), content_type="application/yaml")
     one, two = app.get("/plans/one"), app.get("/plans/two")
     assert {**one, "name": "", "service": ""} == {**two, "name": "", "service": ""}

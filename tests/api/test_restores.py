@@ -8,7 +8,8 @@ import pytest
 
 from local_cloud.cloud import Cloud
 from stage import DR_REGION, HOME_REGION
-from tests.support.farshore import NEVER, Document, Farshore, fresh_stage
+from tests.support.deployment import NEVER, Deployment, Document
+from tests.support.farshore import fresh_stage
 
 KEPT = {"schedule": NEVER, "lifecycle": {"count": 50}}
 PLAN: Document = {
@@ -42,19 +43,19 @@ REGIONS = {"primary": HOME_REGION, "dr": DR_REGION}
 class Orders:
     """A service with two points of each rule; `contents` is what its file held when each was made."""
 
-    def __init__(self, app: Farshore) -> None:
+    def __init__(self, app: Deployment) -> None:
         self.app = app
-        self.instance, self.fresh = app.launch(app="orders"), app.launch(app="fresh")
-        app.put_plan("orders", PLAN)
+        self.instance, self.fresh = app.run_instance(app="orders"), app.run_instance(app="fresh")
+        app.store_plan("orders", PLAN)
         self.contents = [random.Random(seed).randbytes(3_000_000) for seed in (1, 2)]
         self.volumes, self.files = [], []
         for content in self.contents:
             (app.directory(self.instance) / "data").write_bytes(content)
             (app.directory(self.instance) / "volumes" / "sdf" / "data").write_bytes(content)
-            self.volumes.append(app.back_up("orders", "volumes"))
-            self.files.append(app.back_up("orders", "files"))
+            self.volumes.append(app.make_point("orders", "volumes"))
+            self.files.append(app.make_point("orders", "files"))
             app.cloud.advance(timedelta(minutes=10))
-        self.one_way = app.back_up("orders", "one-way")
+        self.one_way = app.make_point("orders", "one-way")
 
     @property
     def onto(self) -> Document:
@@ -245,9 +246,9 @@ def test_a_rule_without_a_restore_script_is_refused_until_it_has_one(orders: Ord
     assert (pointer, value) == ("/recovery_point", orders.one_way["id"])
     assert expected == "a `restore` script in rule 'one-way' of plan 'orders'"
     mended = [*PLAN["rules"][:2], {**PLAN["rules"][2], "restore": "cat > restored"}]
-    orders.app.put_plan("orders", {**PLAN, "rules": mended})
+    orders.app.store_plan("orders", {**PLAN, "rules": mended})
     job = orders.restore(**order)
-    orders.app.put_plan("orders", PLAN)
+    orders.app.store_plan("orders", PLAN)
     assert job["state"] == "COMPLETED", job["reason"]
     assert orders.restored() == orders.contents[1]
 
@@ -255,20 +256,20 @@ def test_a_rule_without_a_restore_script_is_refused_until_it_has_one(orders: Ord
 def test_a_point_is_restored_by_its_own_scripts_once_its_plan_is_gone(orders: Orders) -> None:
     orders.app.ask("DELETE", "/plans/orders")
     job = orders.restore(recovery_point=orders.files[0]["id"], target=orders.onto)
-    orders.app.put_plan("orders", PLAN)
+    orders.app.store_plan("orders", PLAN)
     assert job["state"] == "COMPLETED", job["reason"]
     assert orders.restored() == orders.contents[0]
 
 
 def test_a_point_that_failed_or_was_deleted_is_refused_with_its_state(orders: Orders) -> None:
-    orders.app.put_plan(
+    orders.app.store_plan(
         "odd", {**PLAN, "service": "odd", "rules": [{**PLAN["rules"][1], "script": "exit 4"}]}
     )
     [job] = orders.app.post("/backups", {"plan": "odd"})
     orders.app.finish()
     failed = orders.app.job(job)["recovery_point"]
-    orders.app.put_plan("odd", {**PLAN, "service": "odd", "rules": [PLAN["rules"][1]]})
-    deleted, _ = (orders.app.back_up("odd", "files")["id"] for _ in range(2))
+    orders.app.store_plan("odd", {**PLAN, "service": "odd", "rules": [PLAN["rules"][1]]})
+    deleted, _ = (orders.app.make_point("odd", "files")["id"] for _ in range(2))
     assert orders.app.ask("DELETE", f"/recovery-points/{deleted}").status == 202
     orders.app.finish()
     for point, state in ((failed, "FAILED"), (deleted, "DELETED")):
@@ -293,7 +294,7 @@ def test_a_vault_that_does_not_have_the_point_is_refused_with_those_that_have(or
 
 
 def test_a_snapshot_that_is_gone_fails_the_restore_and_is_named(orders: Orders) -> None:
-    point = orders.app.back_up("orders", "volumes")
+    point = orders.app.make_point("orders", "volumes")
     [artefact] = [each for each in point["artefacts"] if each["vault"] == "primary"]
     [snapshot] = artefact["snapshot_ids"]
     orders.app.ec2().delete_snapshot(SnapshotId=snapshot)

@@ -11,8 +11,8 @@ import pytest
 
 from docs.openapi import WHERE
 from local_cloud.cloud import Cloud
-from tests.support.deployment import service_rule, snapshot_rule
-from tests.support.farshore import BEGIN, Farshore, cold_functions, fresh_stage
+from tests.support.deployment import Deployment, service_rule, snapshot_rule
+from tests.support.farshore import BEGIN, cold_functions, fresh_stage
 from tests.support.thoroughness import amount
 
 CHECKS = (
@@ -30,7 +30,7 @@ PHASES = ("examples", "coverage", "fuzzing")
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Farshore]:
+def app(tmp_path: Path) -> Iterator[Deployment]:
     """Give a stage whose API takes unsigned requests."""
     with cold_functions(), Cloud(tmp_path / "cloud", start_at=BEGIN) as cloud, fresh_stage(cloud) as app:
         yield app
@@ -38,7 +38,7 @@ def app(tmp_path: Path) -> Iterator[Farshore]:
 
 @pytest.mark.integration("schemathesis")
 @pytest.mark.timeout(900)
-def test_every_answer_is_one_that_is_described(app: Farshore, tmp_path: Path) -> None:
+def test_every_answer_is_one_that_is_described(app: Deployment, tmp_path: Path) -> None:
     document = tmp_path / "openapi.json"
     document.write_text(json.dumps(described(real_things(app))))
     program = shutil.which("schemathesis")
@@ -52,14 +52,14 @@ def test_every_answer_is_one_that_is_described(app: Farshore, tmp_path: Path) ->
     assert done.returncode == 0
 
 
-def real_things(app: Farshore) -> Mapping[str, str]:
+def real_things(app: Deployment) -> Mapping[str, str]:
     """Make what the document's examples name; return the ids to write instead of theirs, by pattern."""
-    instance = app.launch(app="orders")
-    rules = [snapshot_rule("volumes"), service_rule("files"), service_rule("nightly")]
-    plan = {"service": "orders-db", "selection": {"tags": {"app": "orders"}}, "rules": rules}
-    app.put_plan("orders", plan)
-    point = app.back_up("orders", "files")
-    [job] = app.post("/backups", {"plan": "orders", "rule": "volumes"})
+    instance = app.run_instance("orders")
+    app.put_plan(
+        "orders", snapshot_rule("volumes"), *map(service_rule, ("files", "nightly")), service="orders-db"
+    )
+    point = app.make_point("orders", "files")
+    job = app.back_up("orders", rule="volumes")
     return {
         r"\b(backup|restore)-[0-9a-f]{24}\b": job,
         r"\brp-[0-9a-f]{24,}\b": point["id"],

@@ -435,6 +435,12 @@ STORIES = {
         lambda app, context: _inventory(app, context["where"]),
         _loss_marked,
     ),
+    "probe of a vault": Story(
+        lambda app: app.run_instance("orders"),
+        _nothing,
+        lambda app, context: str(app.ask("POST", "/doctor", {}, status=202).document["probes"]["dr"]),
+        lambda app, job, context: [key for key in app.keys("dr") if "probe" in key],
+    ),
     "start of instances": Story(_to_start, _only_it, _start, _all_started),
     "deletion of files": Story(_planned(service_rule(copies=ALL_COPIES)), _older_point, _delete, _gone),
 }

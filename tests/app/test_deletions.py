@@ -1,45 +1,65 @@
-"""Deletions that are asked for, while copies lag, fail or overtake each other."""
+"""Recovery points are deleted by the function for deletions alone, whoever made what is deleted."""
 
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Iterator
 
-from tests.support.deployment import Deployment, snapshot_rule
+import pytest
 
+from local_cloud.recognise import Target
+from tests.support.deployment import Deployment, service_rule, snapshot_rule
 
-def _finish(app: Deployment) -> None:
-    end = app.now + timedelta(hours=2)
-    while app.unfinished():
-        assert app.now < end, app.unfinished()
-        app.pass_time(minutes=5)
-
-
-def test_the_newest_point_of_a_vault_is_not_deleted_while_its_copies_lag(app: Deployment) -> None:
-    app.run_instance("orders")
-    app.put_plan("orders", snapshot_rule(copies=[{"vault": "dr"}]))
-    app.back_up("orders")
-    _finish(app)
-    refused = {"error": {"code": "InvalidParameterValue"}}
-    app.faults({"match": {"service": "ec2", "operation": "CopySnapshot"}, "effect": refused})
-    app.back_up("orders")
-    _finish(app)
-    older, newer = app.points()
-    states = {each["vault"]: each["state"] for each in newer["artefacts"]}
-    assert states == {"dr": "FAILED", "primary": "AVAILABLE"}
-    refusal = app.ask("DELETE", f"/recovery-points/{older['id']}", status=409).document["detail"]
-    assert refusal.endswith("it is the newest good point of its lineage in dr, which is never deleted")
-    assert app.point(older["id"]) == older
+Callers = dict[str, set[str]]
+DELETIONS = {"farshore-AdvanceDeletions"}
 
 
-def test_a_copy_that_no_rule_keeps_holds_no_deletion_up(app: Deployment) -> None:
+@pytest.fixture
+def callers(app: Deployment) -> Iterator[Callers]:
+    """Note which functions call each operation."""
+    called: Callers = defaultdict(set)
+
+    def see(target: Target, environ: object, function: str | None) -> None:
+        if function is not None:
+            called[target.operation].add(function)
+
+    app.cloud.calls.on_call.append(see)
+    yield called
+    app.cloud.calls.on_call.remove(see)
+
+
+def test_what_a_cancelled_backup_made_is_deleted_by_the_function_for_deletions(
+    app: Deployment, callers: Callers
+) -> None:
     app.run_instance("orders")
     app.put_plan("orders", snapshot_rule())
-    app.back_up("orders")
-    _finish(app)
-    (older,) = app.points()
-    app.copy(older, "dr")
-    _finish(app)
-    app.back_up("orders")
-    _finish(app)
-    app.ask("DELETE", f"/recovery-points/{older['id']}", status=202)
-    _finish(app)
-    assert app.point(older["id"])["state"] == "DELETED"
-    assert app.discrepancies() == []
+    job = app.back_up("orders")
+    app.pass_time(seconds=1)
+    assert app.snapshots()
+    app.ask("POST", f"/jobs/{job}/cancel", status=202)
+    app.pass_time(minutes=5)
+    assert (app.job(job)["state"], app.snapshots()) == ("CANCELLED", {})
+    assert callers["CreateSnapshots"] == {"farshore-AdvanceJobs"}
+    assert callers["DeleteSnapshot"] == DELETIONS
+
+
+@pytest.mark.parametrize(
+    ("rule", "operation"), [(snapshot_rule(), "DeleteSnapshot"), (service_rule(), "DeleteObject")]
+)
+def test_what_expires_is_deleted_by_the_function_for_deletions(
+    app: Deployment, callers: Callers, rule: dict[str, object], operation: str
+) -> None:
+    app.run_instance("orders")
+    app.put_plan("orders", rule)
+    older, _ = (_backed_up(app) for _ in range(2))
+    app.pass_time(minutes=5)
+    callers.clear()  # of the mailboxes that the worker has removed
+    app.ask("DELETE", f"/recovery-points/{older}", status=202)
+    app.pass_time(minutes=5)
+    assert app.point(older)["state"] == "DELETED"
+    assert callers[operation] == DELETIONS
+
+
+def _backed_up(app: Deployment) -> str:
+    """Make a point; return its id."""
+    job = app.back_up("orders")
+    app.pass_time(minutes=10)
+    return str(app.job(job)["recovery_point"])

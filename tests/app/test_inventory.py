@@ -149,6 +149,22 @@ def test_a_snapshot_that_an_outsider_made_and_tagged_is_reported_and_never_delet
     assert forged <= set(app.snapshots())
 
 
+def test_what_another_deployment_made_is_its_own_inventorys_affair(app: Deployment) -> None:
+    point = _ready(app)
+    [job] = app.jobs(kind="backup")
+    [own] = app.snapshots().values()
+    tags = {tag["Key"]: tag["Value"] for tag in own["Tags"]}
+    assert tags["farshore:deployment"] == f"{REGIONS['primary']}/local"
+    another = {**tags, "farshore:deployment": f"{REGIONS['primary']}/prod"}
+    _snapshot_by_hand(app, f"farshore {job['id']} {'0' * 32} {point['id']}", **another)
+    zone, listed = f"{REGIONS['primary']}a", [{"Key": key, "Value": value} for key, value in another.items()]
+    app.ec2().create_volume(
+        AvailabilityZone=zone, Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": listed}]
+    )
+    app.pass_time(minutes=1)
+    assert _take(app, region=REGIONS["primary"]) == []
+
+
 def test_what_has_lost_its_tags_is_found_by_its_description(app: Deployment) -> None:
     _ready(app)
     made = _made_unheard(app)

@@ -12,6 +12,7 @@ import pytest
 from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.errors import LeaseHeld
 from chalicelib.jobs.job import JobId
+from chalicelib.jobs.queues import JobQueue
 from chalicelib.jobs.work import Cause, Target
 from chalicelib.plans.model import Kind, Plan
 from chalicelib.settings import read_settings
@@ -26,7 +27,8 @@ Hire = Callable[[], Farshore]
 @pytest.fixture
 def hire(app: Deployment, monkeypatch: pytest.MonkeyPatch) -> Hire:
     """Give what makes a worker: a process of its own would have clients of its own."""
-    environment = app.cloud.functions.get("farshore-AdvanceJobs").environment
+    function = app.cloud.functions.get("farshore-AdvanceJobs")
+    environment = {**function.environment, "AWS_REGION": function.region}
     monkeypatch.setenv("AWS_ENDPOINT_URL", app.cloud.aws.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -57,7 +59,7 @@ def test_of_workers_at_one_job_at_once_one_acts(app: Deployment, hire: Hire, kin
         worker.jobs.get(job_id)  # its clients are made before the race
         start.wait()
         try:
-            worker.engine.advance(job_id, worker.now() + FOR_FIVE_MINUTES)
+            worker.engine.advance(job_id, worker.now() + FOR_FIVE_MINUTES, JobQueue.JOBS)
         except LeaseHeld:
             return "held off"
         return "acted"
@@ -77,7 +79,7 @@ def test_a_job_that_is_leased_is_not_leased_to_another(app: Deployment, hire: Hi
     job_id = _opened(app, first, Kind.SNAPSHOT)
     assert first.jobs.lease(job_id, now=first.now(), until=first.now() + FOR_FIVE_MINUTES)
     with pytest.raises(LeaseHeld) as held:
-        second.engine.advance(job_id, second.now() + FOR_FIVE_MINUTES)
+        second.engine.advance(job_id, second.now() + FOR_FIVE_MINUTES, JobQueue.JOBS)
     assert timedelta(minutes=4) < held.value.retry_after <= FOR_FIVE_MINUTES
     assert app.snapshots() == {}
 

@@ -13,17 +13,18 @@ from local_cloud.control.faults import Effect, Error, Fault, Match
 from tests.aws.conftest import AWAY, HOME
 
 TAGS = {"farshore:recovery-point": "rp-1", "farshore:job": "job-1"}
+OWN = {"farshore:deployment": "here/test"}
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
 def ec2(clients: Clients) -> Ec2:
-    return Ec2(clients.ec2(), HOME, unretried=clients.ec2(retries=False))
+    return Ec2(clients.ec2(), HOME, unretried=clients.ec2(retries=False), own=OWN)
 
 
 @pytest.fixture
 def away(clients: Clients) -> Ec2:
-    return Ec2(clients.ec2(AWAY), AWAY, unretried=clients.ec2(AWAY, retries=False))
+    return Ec2(clients.ec2(AWAY), AWAY, unretried=clients.ec2(AWAY, retries=False), own=OWN)
 
 
 def launch(cloud: Cloud, count: int = 1, **tags: str) -> list[str]:
@@ -100,7 +101,7 @@ def test_snapshots_carry_their_tags_from_the_creating_call_and_are_pending(cloud
         instance_id, boot=True, exclude_volume_ids=(), tags=TAGS, description="a test"
     )
     assert {each.state for each in made} == {"pending"}
-    assert all(each.tags == TAGS for each in made)
+    assert all(each.tags == TAGS | OWN for each in made)
     assert {each.volume_id for each in made} == {volume.volume_id for volume in one(ec2, instance_id).volumes}
     assert {each.id for each in ec2.snapshots_described("a test")} == {each.id for each in made}
 
@@ -134,7 +135,7 @@ def test_a_copy_is_tagged_in_the_other_region_and_completes(cloud: Cloud, ec2: E
     source = snapshot(cloud, ec2, one(ec2, instance_id))
     copy_id = away.copy_snapshot(HOME, source.id, tags=TAGS, kms_key=None, description="a copy")
     (pending,) = away.snapshots_described("a copy")
-    assert (pending.id, pending.state, pending.tags) == (copy_id, "pending", TAGS)
+    assert (pending.id, pending.state, pending.tags) == (copy_id, "pending", TAGS | OWN)
     cloud.advance(MINUTE)
     assert [each.state for each in away.snapshots_by_id([copy_id])] == ["completed"]
 
@@ -180,6 +181,24 @@ def test_one_client_token_makes_one_volume(cloud: Cloud, ec2: Ec2) -> None:
     assert (volume.id, volume.state, volume.size_gib, volume.type) == (volume_id, "available", 20, "gp3")
     assert (volume.iops, volume.throughput, volume.multi_attach) == (4000, 250, False)
     assert volume.snapshot_id == source.id
+
+
+def test_a_volume_that_another_deployment_made_for_a_job_of_the_same_id_is_not_found(
+    cloud: Cloud, ec2: Ec2, clients: Clients
+) -> None:
+    other = Ec2(clients.ec2(), HOME, unretried=clients.ec2(retries=False), own={"farshore:deployment": "x"})
+    (instance_id,) = launch(cloud)
+    instance = one(ec2, instance_id)
+    source = snapshot(cloud, ec2, instance)
+    made = [
+        each.create_volume(
+            source.id, instance.availability_zone, VolumeSpec(10, "gp3"), tags=TAGS, client_token=token
+        ).id
+        for token, each in (("ours", ec2), ("theirs", other))
+    ]
+    cloud.advance(MINUTE)
+    assert [each.id for each in ec2.volumes_tagged("farshore:job", "job-1")] == made[:1]
+    assert [other.is_foreign(volume.tags) for volume in ec2.volumes(made[:1])] == [True]
 
 
 def test_a_volume_is_attached_detached_and_deleted(cloud: Cloud, ec2: Ec2) -> None:
@@ -240,7 +259,7 @@ def test_one_volume_is_snapshotted_by_itself(cloud: Cloud, ec2: Ec2) -> None:
     cloud.advance(MINUTE)
     (shown,) = ec2.snapshots_by_id([made.id])
     assert (shown.volume_id, shown.description, shown.state) == (volume, "a test", "completed")
-    assert shown.tags == TAGS
+    assert shown.tags == TAGS | OWN
 
 
 def test_a_volume_from_a_missing_snapshot_is_refused(ec2: Ec2) -> None:

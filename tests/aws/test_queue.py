@@ -19,7 +19,7 @@ def url(cloud: Cloud) -> str:
 
 @pytest.fixture
 def queue(clients: Clients, url: str) -> PokeQueue:
-    return PokeQueue(clients.sqs(), url)
+    return PokeQueue(clients.sqs(), {"jobs": url}, lambda job_id: "jobs")
 
 
 def waiting(cloud: Cloud, url: str) -> list[str]:
@@ -72,7 +72,7 @@ def test_a_poke_waits_as_long_as_sqs_can_hold_it(
 def test_a_missing_queue_is_named(clients: Clients, cloud: Cloud) -> None:
     missing = f"{cloud.aws.url}/123456789012/no-such-queue"
     with pytest.raises(NotFound):
-        PokeQueue(clients.sqs(), missing).poke("job-1")
+        PokeQueue(clients.sqs(), {"jobs": missing}, lambda job_id: "jobs").poke("job-1")
 
 
 @pytest.mark.parametrize("body", ["[]", '{"job": 3}', '{"jobs": "x"}'])

@@ -448,7 +448,7 @@ CLEANING = "cleaning up after: it failed"
         pytest.param(
             _job(REPORTED),
             _seen(),
-            Do(Remove(("command cmd-1", "upload u1", MANIFEST, OBJECT)), CLEANING),
+            Do(Remove(("command cmd-1", "upload u1", MANIFEST, OBJECT)), CLEANING, deletes=True),
             id="the upload may have become an object",
         ),
         pytest.param(

@@ -210,7 +210,8 @@ def test_of_a_lost_answer_only_what_began_with_the_rest_is_taken_for_an_unchosen
 
 def test_cleaning_up_deletes_what_was_taken_of_volumes_that_were_not_chosen() -> None:
     job = _job("i-1", made={"vol-1": "snap-1"}, unlisted={"vol-9": "snap-9"})
-    assert _cleaned(job).action == Delete(("snap-1", "snap-9"))
+    cleaning = _cleaned(job)
+    assert (cleaning.action, cleaning.deletes) == (Delete(("snap-1", "snap-9")), True)
     assert BACKUP.leftovers(job) == ("snap-1", "snap-9")
 
 
@@ -246,6 +247,7 @@ def test_what_was_made_twice_is_deleted_by_its_recorded_id() -> None:
     job = _job("i-1", made={"vol-1": "snap-1"}, spare=("snap-2",))
     do = _decided(job, _snapshot(job, "snap-1", state="completed"))
     assert do.action == Delete(("snap-2",))
+    assert do.deletes, "the worker that makes points deletes none"
     assert do.budget.operation == "DeleteSnapshot"
 
 

@@ -1,4 +1,4 @@
-"""The story itself, cut short: two days in place of forty."""
+"""The story itself, cut short: two days in place of five weeks."""
 
 import io
 import os

@@ -14,9 +14,11 @@ from chalicelib.aws.ssm import Agent
 from chalicelib.catalog.recovery_point import Lineage
 from chalicelib.catalog.store.services import LineageRecord, Newest, ServiceRecord
 from chalicelib.errors import Denied, Throttled
+from chalicelib.insight.checks import CheckAnswer
 from chalicelib.insight.launch_times import LaunchTimes, Measured
-from chalicelib.insight.readiness import CHECKS, CheckAnswer, readiness
-from chalicelib.insight.readiness_view import Proof, Running, Seen, ServiceView
+from chalicelib.insight.look_ups import Seen
+from chalicelib.insight.readiness import CHECKS, readiness
+from chalicelib.insight.readiness_view import Proof, Running, ServiceView
 from chalicelib.insight.status import service_status
 from chalicelib.plans.model import Kind, Plan
 

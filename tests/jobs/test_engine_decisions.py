@@ -13,7 +13,7 @@ import pytest
 from chalicelib.catalog.store.writes import Write
 from chalicelib.errors import Conflict, FarshoreError, Unavailable
 from chalicelib.jobs.backoff import GIVE_UP_AFTER_ATTEMPTS
-from chalicelib.jobs.decision import Children, Cleaning, Decision, Fail, Finish, Wait
+from chalicelib.jobs.decision import Children, Cleaning, Decision, Do, Fail, Finish, Wait
 from chalicelib.jobs.engine import (
     CHILDREN_LOOK,
     CLEANING_ENDS_AFTER,
@@ -21,8 +21,9 @@ from chalicelib.jobs.engine import (
     POKE_MAY_TAKE,
     Engine,
 )
-from chalicelib.jobs.job import AnyJob, Failure, JobState
+from chalicelib.jobs.job import AnyJob, Failure, JobId, JobKind, JobState
 from chalicelib.jobs.opening import Opener
+from chalicelib.jobs.queues import JobQueue
 from chalicelib.jobs.store import Lease
 from tests.jobs.made import HOUR, JUST_NOW, MINUTE, NONE, NOON, SECOND, Says, copy_job, point_in
 
@@ -69,6 +70,7 @@ class _Catalog:
         self.job, self.of_job, self.dead_workers = job, children, dead_workers
         self.notes: list[str] = []
         self.told: list[str] = []
+        self.poked: list[str | None] = []
         self.wake_at = NOON
 
     def lease(self, job_id: str, *, now: datetime, until: datetime) -> Lease:
@@ -106,8 +108,8 @@ class _Catalog:
         self.told.append(reason)
         return True
 
-    def poke(self, job_id: str, delay: timedelta = JUST_NOW) -> None:
-        """Poke nobody."""
+    def poke(self, job_id: str, delay: timedelta = JUST_NOW, queue: str | None = None) -> None:
+        self.poked.append(queue)
 
     def poke_at(self, by_delay: object) -> None:
         """Poke nobody."""
@@ -126,6 +128,7 @@ def _advanced(
     cleans: Cleaning[Any] | None = None,
     dead_workers: int = 0,
     sees: bool = True,
+    on: JobQueue = JobQueue.JOBS,
 ) -> _Catalog:
     """Advance a job once, so long after noon, and return what was stored of it."""
     now, catalog = NOON + after, _Catalog(job, children or Children(), dead_workers)
@@ -143,7 +146,7 @@ def _advanced(
         kinds,
         Opener(parts, parts, NONE, parts, lambda: now, kinds),
     )
-    engine.advance(job.id, now + 5 * MINUTE)
+    engine.advance(job.id, now + 5 * MINUTE, on)
     return catalog
 
 
@@ -392,3 +395,31 @@ def test_parts_are_told_what_they_end_for_and_are_looked_at_again() -> None:
     assert catalog.told == [f"{job.id} ends: no key"] * 2
     assert catalog.job.reason == "no key; waiting for 2 parts to end"
     assert catalog.wake_at == NOON + CHILDREN_LOOK + POKE_MAY_TAKE
+
+
+MAKES, DELETES = Do("copy it", "copying"), Do("delete it", "deleting", deletes=True)
+SOON = Wait(NOON + MINUTE, "pending")
+
+
+@pytest.mark.parametrize(
+    ("job", "decides", "on", "poked"),
+    [
+        pytest.param(_job(), DELETES, JobQueue.JOBS, "deletions", id="a copy that was made twice"),
+        pytest.param(_job(failure=FAILURE), DELETES, JobQueue.JOBS, "deletions", id="a copy that failed"),
+        pytest.param(_job(), MAKES, JobQueue.DELETIONS, "jobs", id="it goes on when all is deleted"),
+        pytest.param(_job(kind=JobKind.EXPIRE), MAKES, JobQueue.JOBS, "deletions", id="its kind deletes"),
+        pytest.param(_job(), SOON, JobQueue.JOBS, "jobs", id="who waits stays with the worker"),
+        pytest.param(_job(failure=FAILURE), SOON, JobQueue.DELETIONS, "deletions", id="there as well"),
+    ],
+)
+def test_a_job_is_handed_to_the_worker_that_may_take_its_step(
+    job: AnyJob, decides: Any, on: JobQueue, poked: str
+) -> None:
+    catalog = _advanced(job, decides=decides, cleans=decides, on=on)
+    assert catalog.notes == ["clean up" if job.failure else "decide", "park"]
+    assert catalog.poked == [poked]
+
+
+def test_a_job_that_deletes_is_not_even_looked_at_by_the_worker_that_makes() -> None:
+    catalog = _advanced(_job(id=JobId("expire-1"), kind=JobKind.EXPIRE), decides=DELETES)
+    assert (catalog.notes, catalog.poked) == ([], [None])

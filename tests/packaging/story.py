@@ -22,7 +22,8 @@ from local_cloud.recognise import Target
 from local_cloud.wire import parse
 from stage import DR_REGION, HOME_BUCKET, HOME_REGION, open_stage
 from tests.packaging.iam.needs import Made
-from tests.support.farshore import BEGIN, NEVER, Document, Farshore
+from tests.support.deployment import NEVER, Deployment, Document
+from tests.support.farshore import BEGIN
 from tests.support.groups import Group
 
 WORKER = "AdvanceJobs"
@@ -82,15 +83,15 @@ def told(root: Path) -> Iterator[Told]:
         _, home = stage.deploy(cloud)
         witness = Witness(cloud)
         cloud.calls.on_call.append(witness.see)
-        play(Farshore(cloud, stage))
+        play(Deployment(cloud, stage))
         yield Told(home, tuple(witness.made))
     farshore.cache_clear()
 
 
-def play(app: Farshore) -> None:
+def play(app: Deployment) -> None:
     """Back up by the clock and by request, copy, let go, fail, restore, delete; look at everything."""
-    instance = app.launch(app="orders", Name="orders")
-    app.put_plan("orders", plan())
+    instance = app.run_instance(app="orders", Name="orders")
+    app.store_plan("orders", plan())
     app.cloud.advance(timedelta(hours=2))
     app.finish()
     for rule in ("blocks", "files"):
@@ -113,12 +114,15 @@ def play(app: Farshore) -> None:
     app.post("/inventory", {})
     app.finish()
     check_readiness(app)
+    assert app.ask("POST", "/doctor", {}).status == 202
+    app.finish()
+    assert app.get("/doctor")["healthy"]
     for path in ("/plans", "/plans/orders", "/jobs", "/recovery-points", "/status", "/inventory"):
         app.get(path)
     assert app.ask("DELETE", "/plans/orders").status == 200
 
 
-def replace_an_instance(app: Farshore) -> None:
+def replace_an_instance(app: Deployment) -> None:
     """Have a group replace an instance: it is backed up, and its successor restored and configured."""
     rule = {"name": "files", "kind": "service", "schedule": NEVER, "lifecycle": LIFECYCLE, **SCRIPTS}
     for name, launch in (("group", {"restore": "files"}), ("script", {"script": "true"})):
@@ -128,13 +132,13 @@ def replace_an_instance(app: Farshore) -> None:
             "on_launch": {**launch, "hook": "up", "on_failure": "abandon"},
         }
         ends = {"on_terminate": {"backup": "files", "hook": "down"}} if name == "group" else {}
-        app.put_plan(name, {**document, **ends})
+        app.store_plan(name, {**document, **ends})
     lost = {"match": {"event": "EC2 Instance-launch Lifecycle Action"}, "effect": {"drop": True}, "count": 1}
     app.cloud.faults.replace([lost])
     group = Group(app, tags={"app": "group"})
     first = group.only()
     app.finish()
-    app.back_up("group", "files")
+    app.make_point("group", "files")
     group.replace(first)
     app.finish()
     assert group.only() != first
@@ -149,19 +153,19 @@ def replace_an_instance(app: Farshore) -> None:
         assert app.ask("DELETE", f"/plans/{name}").status == 200
 
 
-def start_instances(app: Farshore) -> None:
+def start_instances(app: Deployment) -> None:
     """Start instances from a backup, and some on which it cannot be restored, which are terminated."""
-    app.launch(app="started")
+    app.run_instance(app="started")
     data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro"}
     app.ec2().create_launch_template(LaunchTemplateName="started", LaunchTemplateData=data)
     subnets = app.ec2().describe_subnets()["Subnets"]
     order: Document = {"service": "started", "rule": "files", "launch_template": {"name": "started"}}
     rule = {"name": "files", "kind": "service", "schedule": NEVER, "lifecycle": LIFECYCLE, **SCRIPTS}
     for state, restore in (("COMPLETED", "cat > restored"), ("FAILED", "exit 3")):
-        app.put_plan(
+        app.store_plan(
             "started", {"selection": {"tags": {"app": "started"}}, "rules": [rule | {"restore": restore}]}
         )
-        app.back_up("started", "files")
+        app.make_point("started", "files")
         order |= {"on_failure": "terminate", "subnets": [subnets[0]["SubnetId"]]}
         assert app.ask("POST", "/launches", order | {"dry_run": True}).status == 200
         [job] = app.post("/launches", order)
@@ -182,7 +186,7 @@ def plan() -> Document:
     return {"selection": selection, "rules": [{"lifecycle": LIFECYCLE} | rule for rule in rules]}
 
 
-def back_up_volume_by_volume(app: Farshore) -> None:
+def back_up_volume_by_volume(app: Deployment) -> None:
     """Back up an instance of which more is left out than one CreateSnapshots can leave out; terminate it."""
     ec2 = app.ec2()
     tags = {"instance": {"app": "wide"}, "volume": {"scratch": "yes"}}
@@ -206,7 +210,7 @@ def back_up_volume_by_volume(app: Farshore) -> None:
     app.cloud.advance(timedelta(seconds=15))
     blocks = {"name": "wide", "kind": "snapshot", "schedule": "cron(0 0 1 1 ? 2100)", "lifecycle": LIFECYCLE}
     rule = blocks | {"volumes": {"exclude_tags": {"scratch": "yes"}}}
-    app.put_plan("wide", {"selection": {"tags": {"app": "wide"}}, "rules": [rule]})
+    app.store_plan("wide", {"selection": {"tags": {"app": "wide"}}, "rules": [rule]})
     [job] = app.post("/backups", {"plan": "wide"})
     app.finish()
     assert app.job(job)["state"] == "COMPLETED", app.job(job)
@@ -214,7 +218,7 @@ def back_up_volume_by_volume(app: Farshore) -> None:
     app.finish()
 
 
-def fail(app: Farshore) -> None:
+def fail(app: Deployment) -> None:
     """Run the script that fails; its upload is aborted."""
     [job] = app.post("/backups", {"plan": "orders", "rule": "broken"})
     app.finish()
@@ -222,18 +226,18 @@ def fail(app: Farshore) -> None:
     assert not app.uploads()
 
 
-def restore(app: Farshore, wanted: Document) -> None:
+def restore(app: Deployment, wanted: Document) -> None:
     """Restore what is wanted."""
     [job] = app.post("/restores", {"service": "orders", **wanted})
     app.finish()
     assert app.job(job)["state"] == "COMPLETED", app.job(job)
 
 
-def restore_onto_instances(app: Farshore) -> None:
+def restore_onto_instances(app: Deployment) -> None:
     """Attach volumes to an instance, and to one on which the script fails."""
     for state, script in (("COMPLETED", "true"), ("FAILED", "false")):
         blocks = {**plan()["rules"][0], "restore": script}
-        app.put_plan("orders", plan() | {"rules": [blocks, *plan()["rules"][1:]]})
+        app.store_plan("orders", plan() | {"rules": [blocks, *plan()["rules"][1:]]})
         started = app.ec2().run_instances(ImageId="ami-12345678", MinCount=1, MaxCount=1)
         instance = started["Instances"][0]["InstanceId"]
         order = {"service": "orders", "rule": "blocks", "target": {"instance_id": instance}}
@@ -243,7 +247,7 @@ def restore_onto_instances(app: Farshore) -> None:
 
 
 @contextmanager
-def home_bucket_unreachable(app: Farshore) -> Iterator[None]:
+def home_bucket_unreachable(app: Deployment) -> Iterator[None]:
     """Let every call that concerns the home bucket fail."""
     error = {"code": "AccessDenied", "status": 403, "message": "The region is gone."}
     match = {"service": "s3", "resource": HOME_BUCKET}
@@ -252,7 +256,7 @@ def home_bucket_unreachable(app: Farshore) -> Iterator[None]:
     app.cloud.faults.replace([])
 
 
-def check_readiness(app: Farshore) -> None:
+def check_readiness(app: Deployment) -> None:
     """Check the readiness of a service in an Auto Scaling group whose plan names a hook and an identity."""
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "app", "Value": "grouped"}]}]
     data = {"ImageId": "ami-12345678", "InstanceType": "t3.micro", "TagSpecifications": tags}
@@ -277,14 +281,14 @@ def check_readiness(app: Farshore) -> None:
     rules = [{"lifecycle": LIFECYCLE} | files]
     selection = {"tags": {"app": "grouped"}}
     named = {"selection": selection, "rules": rules, "on_launch": on_launch, "identity": identity}
-    app.put_plan("grouped", named)
+    app.store_plan("grouped", named)
     shown = {each["service"]: each for each in app.get("/readiness")["items"]}
     reasons = {each["check"]: each["reason"] for each in shown["grouped"]["checks"]}
     assert "lifecycle hook grouped-launch does not exist" in reasons["hooks"]
     assert reasons["addresses"].count("which does not exist") == len(identity)
 
 
-def let_go(app: Farshore) -> None:
+def let_go(app: Deployment) -> None:
     """Delete a point by request, and see that the lifecycle has deleted in every vault; the newest stay."""
     for rule in ("blocks", "files"):
         newest, *_ = app.everything("/recovery-points", rule=rule, state="AVAILABLE")

@@ -14,6 +14,7 @@ HANDLERS = {
     "APIHandler": "app.app",
     "Tick": "chalicelib.triggers.schedules.tick",
     "AdvanceJobs": "chalicelib.triggers.queues.advance_jobs",
+    "AdvanceDeletions": "chalicelib.triggers.queues.advance_deletions",
     "Completions": "chalicelib.triggers.completions.completions",
     "Launches": "chalicelib.triggers.launches.launches",
 }

@@ -5,35 +5,22 @@ from typing import Any
 
 import pytest
 
-ROLES = ("ApiHandlerRole", "TickRole", "AdvanceJobsRole", "CompletionsRole", "LaunchesRole")
-# Actions for which AWS knows no resource, so that only "*" can stand there.
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
-# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
-WITHOUT_RESOURCE = frozenset(
-    {
-        "autoscaling:DescribeAutoScalingGroups",
-        "autoscaling:DescribeAutoScalingInstances",
-        "autoscaling:DescribeLifecycleHooks",
-        "ec2:DescribeAddresses",
-        "ec2:DescribeAvailabilityZones",
-        "ec2:DescribeInstanceTypeOfferings",
-        "ec2:DescribeInstanceTypes",
-        "ec2:DescribeInstances",
-        "ec2:DescribeLaunchTemplateVersions",
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSnapshots",
-        "ec2:DescribeSubnets",
-        "ec2:DescribeVolumes",
-        "elasticloadbalancing:DescribeTargetHealth",
-        "elasticloadbalancing:DescribeTargetGroups",
-        "ssm:CancelCommand",
-        "ssm:DescribeInstanceInformation",
-        "ssm:GetCommandInvocation",
-        "ssm:ListCommands",
-    }
-)
+from chalicelib.aws.events import ROUND_TRIP_SOURCE
+from chalicelib.catalog.store.examinations import PARTITION
+from tests.policies.reference import listed, only_reads
+
+LOG_GROUPS = {
+    "ApiHandlerRole": "api",
+    "TickRole": "tick",
+    "AdvanceJobsRole": "advance-jobs",
+    "AdvanceDeletionsRole": "advance-deletions",
+    "CompletionsRole": "completions",
+    "LaunchesRole": "launches",
+}
+ROLES = tuple(LOG_GROUPS)
+DEPLOYMENT = {"Fn::Sub": "${AWS::Region}/${Stage}"}
+MADE_HERE = {"StringEquals": {"aws:RequestTag/farshore:deployment": DEPLOYMENT}}
+OF_HERE = {"StringEquals": {"aws:ResourceTag/farshore:deployment": DEPLOYMENT}}
 Statement = Mapping[str, Any]
 
 
@@ -49,27 +36,14 @@ def allowing(template: Mapping[str, Any], role: str, action: str) -> list[Statem
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_statement_allows_named_actions_on_named_resources(
-    template: Mapping[str, Any], role: str
-) -> None:
+def test_every_statement_allows_named_actions(template: Mapping[str, Any], role: str) -> None:
     for statement in statements(template, role):
         assert statement["Effect"] == "Allow"
         assert not {"NotAction", "NotResource"} & statement.keys()
         assert not [action for action in statement["Action"] if "*" in action], statement["Sid"]
-        if "*" in (resource := statement["Resource"]) or resource == "*":
-            assert set(statement["Action"]) <= WITHOUT_RESOURCE, statement["Sid"]
 
 
-@pytest.mark.parametrize(
-    ("role", "name"),
-    [
-        ("ApiHandlerRole", "api"),
-        ("TickRole", "tick"),
-        ("AdvanceJobsRole", "advance-jobs"),
-        ("CompletionsRole", "completions"),
-        ("LaunchesRole", "launches"),
-    ],
-)
+@pytest.mark.parametrize(("role", "name"), LOG_GROUPS.items())
 def test_a_function_writes_to_its_own_log_group_only(
     template: Mapping[str, Any], role: str, name: str
 ) -> None:
@@ -80,48 +54,110 @@ def test_a_function_writes_to_its_own_log_group_only(
     assert group["Properties"]["LogGroupName"] == {"Fn::Sub": f"/farshore/${{Stage}}/{name}"}
 
 
-def test_only_the_worker_changes_what_is_protected(template: Mapping[str, Any]) -> None:
+def test_every_function_has_a_role_that_is_looked_at_here(template: Mapping[str, Any]) -> None:
+    functions = (r for r in template["Resources"].values() if r["Type"] == "AWS::Serverless::Function")
+    assert {each["Properties"]["Role"]["Fn::GetAtt"][0] for each in functions} == set(ROLES)
+
+
+def test_only_the_workers_change_what_is_protected(template: Mapping[str, Any]) -> None:
     for role in ("ApiHandlerRole", "TickRole", "CompletionsRole", "LaunchesRole"):
-        beyond = {
+        changing = {
             action
             for statement in statements(template, role)
             for action in statement["Action"]
-            if action not in WITHOUT_RESOURCE and action.partition(":")[0] not in ("logs", "dynamodb", "sqs")
+            if action.partition(":")[0] not in ("logs", "dynamodb", "sqs") and not only_reads(action)
         }
-        looks = {"s3:ListBucket", "route53:GetHostedZone"}
-        assert beyond <= looks, "to look is to change nothing"
+        assert changing <= {"events:PutEvents"}, "to look is to change nothing"
+
+
+def test_only_events_of_our_own_are_sent(template: Mapping[str, Any]) -> None:
+    (sending,) = allowing(template, "ApiHandlerRole", "events:PutEvents")
+    assert sending["Condition"] == {"StringEquals": {"events:source": ROUND_TRIP_SOURCE}}
+
+
+def test_the_function_that_hears_of_completions_writes_only_that_events_have_arrived(
+    template: Mapping[str, Any],
+) -> None:
+    (writing,) = allowing(template, "CompletionsRole", "dynamodb:UpdateItem")
+    assert writing["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [PARTITION]}}
+
+
+def test_only_the_function_for_deletions_deletes_points(template: Mapping[str, Any]) -> None:
+    deleting = {"ec2:DeleteSnapshot", "s3:DeleteObject"}
+    able = {(role, action) for role in ROLES for action in deleting if list(allowing(template, role, action))}
+    assert able == {
+        ("AdvanceDeletionsRole", "ec2:DeleteSnapshot"),
+        ("AdvanceDeletionsRole", "s3:DeleteObject"),
+        ("AdvanceJobsRole", "s3:DeleteObject"),
+    }
+    # The worker deletes what jobs keep in a vault while they run, which is no part of any point.
+    own, others = allowing(template, "AdvanceJobsRole", "s3:DeleteObject")
+    assert [each["Fn::Sub"] for each in own["Resource"]] == [
+        "${VaultBucket.Arn}/mailbox/*",
+        "${VaultBucket.Arn}/staging/*",
+    ]
+    _, resources = others["Resource"]["Fn::Split"]
+    assert resources["Fn::Sub"][0] == "${Mailboxes}/mailbox/*,${Stagings}/staging/*"
+
+
+def test_the_function_for_deletions_makes_nothing(template: Mapping[str, Any]) -> None:
+    actions = {
+        action
+        for statement in statements(template, "AdvanceDeletionsRole")
+        for action in statement["Action"]
+        if action.partition(":")[0] not in ("logs", "dynamodb", "sqs")
+    }
+    assert actions == {
+        "ec2:DeleteSnapshot",
+        "ec2:DescribeSnapshots",
+        "ec2:DescribeVolumes",
+        "kms:Decrypt",
+        "s3:AbortMultipartUpload",
+        "s3:DeleteObject",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "s3:ListBucketMultipartUploads",
+        "secretsmanager:GetSecretValue",
+        "ssm:CancelCommand",
+    }
 
 
 @pytest.mark.parametrize(
-    ("action", "key"),
+    ("role", "action", "resource", "condition"),
     [
-        ("ec2:DeleteSnapshot", "aws:ResourceTag/farshore:recovery-point"),
-        ("ec2:CopySnapshot", "aws:ResourceTag/farshore:recovery-point"),
-        ("ec2:CopySnapshot", "aws:RequestTag/farshore:recovery-point"),
-        ("ec2:CreateVolume", "aws:RequestTag/farshore:job"),
+        ("AdvanceJobsRole", "ec2:CreateSnapshot", ":snapshot/*", MADE_HERE),
+        ("AdvanceJobsRole", "ec2:CreateSnapshots", ":snapshot/*", MADE_HERE),
+        ("AdvanceJobsRole", "ec2:CreateVolume", ":snapshot/*", OF_HERE),
+        ("AdvanceJobsRole", "ec2:CreateVolume", ":volume/*", MADE_HERE),
+        ("AdvanceJobsRole", "ec2:AttachVolume", ":volume/*", OF_HERE),
+        ("AdvanceJobsRole", "ec2:DetachVolume", ":volume/*", OF_HERE),
+        ("AdvanceJobsRole", "ec2:DeleteVolume", ":volume/*", OF_HERE),
+        ("AdvanceJobsRole", "ec2:RunInstances", ":instance/*", MADE_HERE),
+        ("AdvanceJobsRole", "ec2:TerminateInstances", ":instance/*", OF_HERE),
+        ("AdvanceDeletionsRole", "ec2:DeleteSnapshot", ":snapshot/*", OF_HERE),
     ],
 )
-def test_snapshots_and_volumes_are_touched_only_under_farshores_tags(
-    template: Mapping[str, Any], action: str, key: str
+def test_what_is_made_has_this_deployments_tag_and_nothing_else_is_touched(
+    template: Mapping[str, Any], role: str, action: str, resource: str, condition: Mapping[str, Any]
 ) -> None:
-    found = allowing(template, "AdvanceJobsRole", action)
-    assert found
-    assert all("Null" in statement["Condition"] for statement in found)
-    assert {"Null": {key: "false"}} in [statement["Condition"] for statement in found]
-
-
-@pytest.mark.parametrize("action", ["ec2:AttachVolume", "ec2:DeleteVolume", "ec2:DetachVolume"])
-def test_only_volumes_that_jobs_made_are_attached_and_deleted(
-    template: Mapping[str, Any], action: str
-) -> None:
-    of_volumes = [
+    """So that a stage cannot delete, or restore from, what another stage has made."""
+    found = [
         statement
-        for statement in allowing(template, "AdvanceJobsRole", action)
-        if not statement["Resource"]["Fn::Sub"].endswith(":instance/*")
+        for statement in allowing(template, role, action)
+        if any(each["Fn::Sub"].endswith(resource) for each in listed(statement["Resource"]))
     ]
-    (own,) = of_volumes
-    assert own["Condition"] == {"Null": {"aws:ResourceTag/farshore:job": "false"}}
-    assert own["Resource"]["Fn::Sub"].endswith("${AWS::Region}:${AWS::AccountId}:volume/*")
+    assert [statement["Condition"] for statement in found] == [condition]
+
+
+def test_a_copy_may_come_from_any_snapshot_at_home_and_is_tagged(template: Mapping[str, Any]) -> None:
+    """Of a copy's source the reference lists no tags: `ec2:CopySnapshot` on it cannot depend on one.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+    """
+    made, source = allowing(template, "AdvanceJobsRole", "ec2:CopySnapshot")
+    assert made["Condition"] == MADE_HERE
+    assert "Condition" not in source
+    assert source["Resource"]["Fn::Sub"].endswith(":ec2:${AWS::Region}::snapshot/*")
 
 
 def test_tags_are_set_only_in_the_creating_call(template: Mapping[str, Any]) -> None:
@@ -135,23 +171,62 @@ def test_tags_are_set_only_in_the_creating_call(template: Mapping[str, Any]) -> 
     ]
 
 
-def test_only_instances_that_jobs_start_are_launched_and_terminated(template: Mapping[str, Any]) -> None:
-    launching, from_templates = allowing(template, "AdvanceJobsRole", "ec2:RunInstances")
-    (terminating,) = allowing(template, "AdvanceJobsRole", "ec2:TerminateInstances")
+def test_roles_are_passed_to_instances_only(template: Mapping[str, Any]) -> None:
     (passing,) = allowing(template, "AdvanceJobsRole", "iam:PassRole")
-    assert launching["Condition"] == {"Null": {"aws:RequestTag/farshore:job": "false"}}
-    assert terminating["Condition"] == {"Null": {"aws:ResourceTag/farshore:job": "false"}}
-    for statement in (launching, terminating):
-        assert statement["Resource"]["Fn::Sub"].endswith("${AWS::Region}:${AWS::AccountId}:instance/*")
-    assert not [each for each in from_templates["Resource"] if "instance/" in each["Fn::Sub"]]
-    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
+    assert passing["Condition"] == {
+        "StringEquals": {"iam:PassedToService": {"Fn::Sub": "ec2.${AWS::URLSuffix}"}}
+    }
 
 
-def test_commands_go_through_one_document_to_instances_of_the_region(template: Mapping[str, Any]) -> None:
-    (sending,) = allowing(template, "AdvanceJobsRole", "ssm:SendCommand")
-    document, instances = (resource["Fn::Sub"] for resource in sending["Resource"])
-    assert document.endswith("${AWS::Region}::document/AWS-RunShellScript")
-    assert instances.endswith("${AWS::Region}:${AWS::AccountId}:instance/*")
+def test_commands_go_through_one_document_to_instances_that_the_operator_allows(
+    template: Mapping[str, Any],
+) -> None:
+    document, instances = allowing(template, "AdvanceJobsRole", "ssm:SendCommand")
+    assert document["Resource"]["Fn::Sub"].endswith("${AWS::Region}::document/AWS-RunShellScript")
+    assert instances["Resource"]["Fn::Sub"].endswith("${AWS::Region}:${AWS::AccountId}:instance/*")
+    assert instances["Condition"]["Fn::If"] == [
+        "HasCommandTag",
+        {"StringEquals": {"ssm:resourceTag/farshore:commands": {"Ref": "CommandTag"}}},
+        {"Ref": "AWS::NoValue"},
+    ]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_keys_are_used_only_through_the_services_that_they_encrypt_for(
+    template: Mapping[str, Any], role: str
+) -> None:
+    """So that no function decrypts by itself, and grants are made for AWS's services alone.
+
+    https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html
+    """
+    for statement in statements(template, role):
+        if not any(action.startswith("kms:") and not only_reads(action) for action in statement["Action"]):
+            continue
+        via = [
+            service["Fn::Sub"]
+            for keys in statement["Condition"].values()
+            if "kms:ViaService" in keys
+            for service in listed(keys["kms:ViaService"])
+        ]
+        assert {each.split(".")[0] for each in via} <= {"ec2", "s3", "secretsmanager"}
+        assert via
+        assert all(each.endswith(".${AWS::URLSuffix}") for each in via)
+        if "kms:CreateGrant" in statement["Action"]:
+            assert statement["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+
+
+def test_a_key_of_the_operators_own_may_encrypt_secrets_and_nothing_else_is_decrypted_with_it(
+    template: Mapping[str, Any],
+) -> None:
+    for role in ("AdvanceJobsRole", "AdvanceDeletionsRole"):
+        (decrypting,) = (
+            statement
+            for statement in allowing(template, role, "kms:Decrypt")
+            if statement["Resource"] == {"Ref": "SecretKeyArns"}
+        )
+        assert decrypting["Action"] == ["kms:Decrypt"]
+        via = {"kms:ViaService": {"Fn::Sub": "secretsmanager.${AWS::Region}.${AWS::URLSuffix}"}}
+        assert decrypting["Condition"] == {"StringEquals": via}
 
 
 def test_of_dns_only_a_records_are_written_and_none_is_deleted(template: Mapping[str, Any]) -> None:

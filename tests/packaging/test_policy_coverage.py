@@ -32,14 +32,14 @@ class Unseen:
 UNSEEN = (
     Unseen(
         "Log",
-        ("APIHandler", "Tick", "AdvanceJobs", "Completions", "Launches"),
+        ("APIHandler", "Tick", "AdvanceJobs", "AdvanceDeletions", "Completions", "Launches"),
         ("logs:CreateLogStream", "logs:PutLogEvents"),
         "Lambda writes what a function prints, with the function's role; the template makes the log groups. "
         "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-logs.html",
     ),
     Unseen(
         "Consume",
-        ("AdvanceJobs", "Completions", "Launches"),
+        ("AdvanceJobs", "AdvanceDeletions", "Completions", "Launches"),
         ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
         "Lambda polls the queue with the function's role. "
         "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-lambda-function-trigger.html",
@@ -91,8 +91,32 @@ UNSEEN = (
         "compares the holders of copy slots with what EC2 says is pending",
     ),
     Unseen(
+        "Poke",
+        ("AdvanceDeletions",),
+        ("sqs:SendMessage",),
+        "a job that waits for its grace, for EC2's pace or for another try pokes itself; the story has none",
+    ),
+    Unseen(
+        "LookWhereAwsKnowsNoResource",
+        ("AdvanceDeletions",),
+        ("ssm:CancelCommand",),
+        "ends the script of a failed backup whose file is deleted; the story's backups succeed",
+    ),
+    Unseen(
+        "CredentialsOfOtherClouds",
+        ("AdvanceDeletions",),
+        ("secretsmanager:GetSecretValue",),
+        "deletes off-site; the story's functions share one process, in which the worker has read it",
+    ),
+    Unseen(
+        "Objects",
+        ("AdvanceDeletions",),
+        ("s3:AbortMultipartUpload",),
+        "an inventory ends an upload that a dead worker left; the story has none",
+    ),
+    Unseen(
         "OtherObjects",
-        ("AdvanceJobs",),
+        ("AdvanceJobs", "AdvanceDeletions"),
         ("s3:AbortMultipartUpload",),
         "drops the parts of a copy, or of a file being put together there, that is given up",
     ),
@@ -112,6 +136,12 @@ UNSEEN = (
         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html",
     ),
     Unseen(
+        "LookAtKeys",
+        ("APIHandler",),
+        ("kms:DescribeKey",),
+        "asks about the keys that vaults or buckets name; those of the story name none",
+    ),
+    Unseen(
         "GrantsForEbs",
         ("AdvanceJobs",),
         ("kms:CreateGrant",),
@@ -119,7 +149,8 @@ UNSEEN = (
     ),
 )
 
-TAG = "farshore:recovery-point"
+OF, AS = "aws:ResourceTag/farshore:deployment", "aws:RequestTag/farshore:deployment"
+HERE, OTHER_STAGE = f"{HOME_REGION}/local", f"{HOME_REGION}/prod"
 SNAPSHOT = f"arn:aws:ec2:{DR_REGION}::snapshot/snap-1"
 VOLUME = f"arn:aws:ec2:{HOME_REGION}:{ACCOUNT}:volume/vol-1"
 INSTANCE = f"arn:aws:ec2:{HOME_REGION}:{ACCOUNT}:instance/i-1"
@@ -142,6 +173,11 @@ FORBIDDEN = {
     "delete what only has our job's tag": Need(
         "ec2:DeleteSnapshot", SNAPSHOT, {"aws:ResourceTag/farshore:job": "j"}
     ),
+    "delete a snapshot of another stage": Need("ec2:DeleteSnapshot", SNAPSHOT, {OF: OTHER_STAGE}),
+    "make a snapshot in another stage's name": Need("ec2:CreateSnapshots", SNAPSHOT, {AS: OTHER_STAGE}),
+    "make a volume of another stage's snapshot": Need("ec2:CreateVolume", SNAPSHOT, {OF: OTHER_STAGE}),
+    "delete a volume of another stage": Need("ec2:DeleteVolume", VOLUME, {OF: OTHER_STAGE}),
+    "terminate an instance of another stage": Need("ec2:TerminateInstances", INSTANCE, {OF: OTHER_STAGE}),
     "copy a snapshot without tagging the copy": Need("ec2:CopySnapshot", SNAPSHOT),
     "make a volume of a snapshot that is not ours": Need(
         "ec2:CreateVolume", SNAPSHOT, {"aws:RequestTag/farshore:job": "j"}
@@ -151,18 +187,18 @@ FORBIDDEN = {
     "detach a volume that is not ours": Need("ec2:DetachVolume", VOLUME),
     "delete a volume that is not ours": Need("ec2:DeleteVolume", VOLUME),
     "delete a volume that only has our point's tag": Need(
-        "ec2:DeleteVolume", VOLUME, {f"aws:ResourceTag/{TAG}": "rp"}
+        "ec2:DeleteVolume", VOLUME, {"aws:ResourceTag/farshore:recovery-point": "rp"}
     ),
     "attach a volume elsewhere": Need(
         "ec2:AttachVolume",
         VOLUME.replace(HOME_REGION, DR_REGION),
-        {"aws:ResourceTag/farshore:job": "j"},
+        {OF: HERE},
     ),
-    "tag what is there already": Need("ec2:CreateTags", SNAPSHOT, {f"aws:RequestTag/{TAG}": "rp"}),
-    "tag an instance that is there": Need("ec2:CreateTags", INSTANCE, {"aws:RequestTag/farshore:job": "j"}),
+    "tag what is there already": Need("ec2:CreateTags", SNAPSHOT, {AS: HERE}),
+    "tag an instance that is there": Need("ec2:CreateTags", INSTANCE, {AS: HERE}),
     "start an instance without tagging it": Need("ec2:RunInstances", INSTANCE),
     "start an instance elsewhere": Need(
-        "ec2:RunInstances", INSTANCE.replace(HOME_REGION, DR_REGION), {"aws:RequestTag/farshore:job": "j"}
+        "ec2:RunInstances", INSTANCE.replace(HOME_REGION, DR_REGION), {AS: HERE}
     ),
     "terminate an instance that is not ours": Need("ec2:TerminateInstances", INSTANCE),
     "give a role to something else than an instance": Need(
@@ -243,3 +279,16 @@ def test_no_function_may_do_what_is_forbidden(roles: dict[str, Role]) -> None:
         what: name for what, need in FORBIDDEN.items() for name, role in roles.items() if role.allowing(need)
     }
     assert not allowed
+
+
+def test_the_function_for_deletions_deletes_what_this_stage_made_and_no_other_function_does(
+    roles: dict[str, Role],
+) -> None:
+    deletes = (
+        Need("ec2:DeleteSnapshot", SNAPSHOT, {OF: HERE}),
+        Need("s3:DeleteObject", f"arn:aws:s3:::{HOME_BUCKET}/points/orders/data"),
+        Need("s3:DeleteObject", f"arn:aws:s3:::{DR_BUCKET}/points/orders/data"),
+    )
+    able = {name for name, role in roles.items() for need in deletes if role.allowing(need)}
+    assert able == {"AdvanceDeletions"}
+    assert all(roles["AdvanceDeletions"].allowing(need) for need in deletes)

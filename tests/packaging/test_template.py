@@ -1,5 +1,6 @@
 """The packaged template wires what Chalice cannot say: queues, dead letters, partial batches, settings."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from cfnlint.decode import cfn_yaml
 from chalicelib.settings import read_settings
 
 DR_REGION = Path(__file__).parents[2] / ".chalice" / "dr-region.yaml"
-FUNCTIONS = ("APIHandler", "Tick", "AdvanceJobs", "Completions", "Launches")
+FUNCTIONS = ("APIHandler", "Tick", "AdvanceJobs", "AdvanceDeletions", "Completions", "Launches")
 CONSUMERS = (
     ("AdvanceJobs", "AdvanceJobsSqsEventSource", "JobsQueue"),
+    ("AdvanceDeletions", "AdvanceDeletionsSqsEventSource", "DeletionsQueue"),
     ("Completions", "CompletionsSqsEventSource", "EventsQueue"),
     ("Launches", "LaunchesSqsEventSource", "LaunchesQueue"),
 )
@@ -48,10 +50,10 @@ def test_lambda_lets_a_job_poke_itself_for_longer_than_any_loop_and_nothing_else
 ) -> None:
     # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
     may_loop = [name for name in FUNCTIONS if properties(template, name).get("RecursiveLoop") == "Allow"]
-    assert may_loop == ["AdvanceJobs"]
+    assert may_loop == ["AdvanceJobs", "AdvanceDeletions"]
 
 
-@pytest.mark.parametrize("queue", ["JobsQueue", "EventsQueue"])
+@pytest.mark.parametrize("queue", ["JobsQueue", "DeletionsQueue", "EventsQueue"])
 def test_what_fails_again_and_again_is_kept_and_alarms(template: Mapping[str, Any], queue: str) -> None:
     (dead, attribute) = properties(template, queue)["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"]
     assert attribute == "Arn"
@@ -66,10 +68,12 @@ def test_what_fails_again_and_again_is_kept_and_alarms(template: Mapping[str, An
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_function_is_given_all_settings(template: Mapping[str, Any], function: str) -> None:
     given = dict.fromkeys(properties(template, function)["Environment"]["Variables"], "1")
-    vaults = '{"primary": {"kind": "s3", "region": "eu-central-1", "bucket": "home"}}'
-    read = {"FARSHORE_VAULTS": vaults, "FARSHORE_REQUEST_BUCKETS": "{}", "FARSHORE_GRACE": "24h"}
-    settings = read_settings(given | read)
+    read = {"FARSHORE_VAULTS": "", "FARSHORE_VAULT_BUCKET": "home", "FARSHORE_OTHER_BUCKETS": ""}
+    read |= {"FARSHORE_REQUEST_BUCKETS": "{}", "FARSHORE_GRACE": "24h"}
+    assert given.keys() >= read.keys()
+    settings = read_settings(given | read | {"AWS_REGION": "eu-central-1"})
     assert settings.table == "1"
+    assert settings.primary.bucket == "home"
 
 
 def test_the_tick_comes_every_five_minutes(template: Mapping[str, Any]) -> None:
@@ -109,7 +113,7 @@ def test_what_a_dr_region_sends_home_is_awaited_there(template: Mapping[str, Any
 
 def test_the_bucket_of_a_dr_region_is_kept_like_the_primary_one(template: Mapping[str, Any]) -> None:
     home, dr = template["Resources"]["VaultBucket"], cfn_yaml.load(str(DR_REGION))["Resources"]["VaultBucket"]
-    assert home["DeletionPolicy"] == dr["DeletionPolicy"] == "Retain"
+    assert home["DeletionPolicy"] == dr["DeletionPolicy"] == "RetainExceptOnCreate"
     assert home["UpdateReplacePolicy"] == dr["UpdateReplacePolicy"] == "Retain"
     named_apart = {"BucketName", "BucketEncryption"}
     for name in home["Properties"].keys() - named_apart | dr["Properties"].keys() - named_apart:
@@ -117,8 +121,25 @@ def test_the_bucket_of_a_dr_region_is_kept_like_the_primary_one(template: Mappin
     assert home["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
 
 
+def test_a_dr_region_is_never_the_home_region_whose_events_would_go_in_a_circle() -> None:
+    [assertion] = cfn_yaml.load(str(DR_REGION))["Rules"]["AnotherRegion"]["Assertions"]
+    assert assertion["Assert"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "HomeRegion"}, {"Ref": "AWS::Region"}]}]
+    }
+
+
+def test_what_is_uploaded_is_private_and_the_log_role_outlives_the_regions_stack() -> None:
+    region = cfn_yaml.load(str(DR_REGION.parents[1] / "deploy" / "region.yaml"))
+    assert region["Resources"]["ApiLogRole"]["DeletionPolicy"] == "RetainExceptOnCreate"
+    bucket = properties(region, "ArtifactBucket")
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    [only] = properties(region, "ArtifactBucketPolicy")["PolicyDocument"]["Statement"]
+    assert (only["Effect"], only["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
 def test_the_catalog_outlives_the_stack_and_can_be_rolled_back(template: Mapping[str, Any]) -> None:
-    assert template["Resources"]["Catalog"]["DeletionPolicy"] == "Retain"
+    assert template["Resources"]["Catalog"]["DeletionPolicy"] == "RetainExceptOnCreate"
     table = properties(template, "Catalog")
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert {index["IndexName"] for index in table["GlobalSecondaryIndexes"]} == {
@@ -126,3 +147,73 @@ def test_the_catalog_outlives_the_stack_and_can_be_rolled_back(template: Mapping
         "by_service",
         "wake",
     }
+
+
+def test_the_catalog_is_protected_but_for_the_first_try_which_could_else_not_be_taken_back(
+    template: Mapping[str, Any],
+) -> None:
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/WorkingWithTables.Basics.html
+    assert properties(template, "Catalog")["DeletionProtectionEnabled"] == {
+        "Fn::If": ["ProtectsCatalog", True, False]
+    }
+    assert template["Parameters"]["CatalogProtection"]["Default"] == "on"
+    assert template["Conditions"]["ProtectsCatalog"] == {"Fn::Equals": [{"Ref": "CatalogProtection"}, "on"]}
+
+
+def test_the_api_is_throttled_below_what_its_functions_share_and_logs_who_calls(
+    template: Mapping[str, Any],
+) -> None:
+    api = properties(template, "RestAPI")
+    [settings] = api["MethodSettings"]
+    assert (settings["ResourcePath"], settings["HttpMethod"]) == ("/*", "*")
+    assert settings["ThrottlingRateLimit"] <= settings["ThrottlingBurstLimit"] < 100
+    log = json.loads(api["AccessLogSetting"]["Format"])
+    assert {log["caller"], log["status"]} == {"$context.identity.userArn", "$context.status"}
+    assert properties(template, "APIAccessLogGroup")["RetentionInDays"] == 90
+
+
+def test_jobs_leave_concurrency_to_the_api_and_the_tick(template: Mapping[str, Any]) -> None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+    for function, source, _ in CONSUMERS:
+        scaling = properties(template, function)["Events"][source]["Properties"]["ScalingConfig"]
+        assert scaling["MaximumConcurrency"] in ({"Ref": "JobWorkers"}, 5)
+    workers = template["Parameters"]["JobWorkers"]
+    assert workers["MinValue"] >= 2, "AWS takes no smaller one"
+    assert workers["Default"] + 2 * 5 < 100
+
+
+def test_reserving_concurrency_is_asked_for_as_small_accounts_cannot(template: Mapping[str, Any]) -> None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html: 100 must stay unreserved.
+    reserved = {
+        name: properties(template, name).get("ReservedConcurrentExecutions", {}).get("Fn::If")
+        for name in FUNCTIONS
+    }
+    nothing = {"Ref": "AWS::NoValue"}
+    assert reserved == dict.fromkeys(FUNCTIONS) | {
+        "APIHandler": ["ReservesConcurrency", 10, nothing],
+        "Tick": ["ReservesConcurrency", 1, nothing],
+    }
+    assert template["Parameters"]["ReserveConcurrency"]["Default"] == "no"
+
+
+def test_settings_at_their_longest_fit_the_environment_of_a_function(template: Mapping[str, Any]) -> None:
+    # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 4 KB
+    lengths = {"Vaults": 2000, "RequestBuckets": 500, "OtherVaultBucketArns": 5 * 60, "Stage": 16, "Grace": 7}
+    for name in ("Vaults", "RequestBuckets"):
+        assert template["Parameters"][name]["MaxLength"] == lengths[name]
+    for function in FUNCTIONS:
+        variables = properties(template, function)["Environment"]["Variables"]
+        longest = sum(len(name) + _longest(value, lengths) for name, value in variables.items())
+        assert longest < 4096, function
+
+
+def _longest(value: Any, lengths: Mapping[str, int]) -> int:
+    """Estimate how long a variable can be: a parameter by its length, anything else by that of an ARN."""
+    match value:
+        case str():
+            return len(value)
+        case {"Ref": str(name)} if name in lengths:
+            return lengths[name]
+        case {"Fn::Join": [str(_), {"Ref": str(name)}]}:
+            return lengths[name]
+    return 100

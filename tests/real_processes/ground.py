@@ -70,7 +70,7 @@ class Ground(Api):
     """Farshore on MiniStack, used as its operator uses it."""
 
     def __init__(self, cloud: Cloud, processes: MiniStack, stage: Stage) -> None:
-        """Deploy a stage with the commands of docs/deploy.md."""
+        """Deploy a stage with commands of docs/deploy.md; `tests/deploy` runs the scripts around them."""
         self.cloud = cloud
         self.processes = processes
         self.offsite = Path(stage.offsite.where)
@@ -83,6 +83,7 @@ class Ground(Api):
         self.functions = self._functions()
         for name in self.functions:
             self.role(name).allow_batches()
+        self._limit_workers()
 
     def _deploy(self, away: StackPlan, home: StackPlan) -> Mapping[str, str]:
         """Deploy both stacks; return the outputs of the home region's."""
@@ -104,6 +105,17 @@ class Ground(Api):
             _, name, _ = function["FunctionName"].rsplit("-", 2)
             found[name] = function
         return found
+
+    def _limit_workers(self) -> None:
+        """Write again as a number how many workers a queue may have.
+
+        MiniStack keeps what a parameter gives as text, where CloudFormation makes a number of it, and cannot
+        compare it (`services/lambda_svc.py`, "ESM SQS poller error"). botocore reads a number.
+        """
+        functions = self.client("lambda")
+        for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+            if limits := mapping.get("ScalingConfig"):
+                functions.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig=limits)
 
     def client(self, service: str) -> Any:
         """Return the operator's client of a service in the home region."""

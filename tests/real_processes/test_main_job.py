@@ -1,4 +1,4 @@
-"""The main job in real processes: the packaged template on MiniStack, as docs/deploy.md deploys it.
+"""The main job in real processes: the packaged template, deployed on MiniStack with the aws command line.
 
 Each function runs from the zip, in processes of its own, under its own role's policies, and over TLS. The
 ground is made once, and the stories run on it one after the other.

@@ -104,7 +104,7 @@ def set_up(cloud: Cloud) -> Scene:
     cloud.advance(timedelta(minutes=1))
     network = Ec2Network(clients.ec2(), unretried=clients.ec2(retries=False))
     identities = Identities(
-        Ec2(clients.ec2(), HOME, unretried=clients.ec2(retries=False)),
+        Ec2(clients.ec2(), HOME, unretried=clients.ec2(retries=False), own={}),
         network,
         Route53(clients.route53()),
         TargetGroups(clients.elbv2()),

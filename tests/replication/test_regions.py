@@ -100,7 +100,7 @@ def _copying(ref: SnapshotRef, *, last: bool, locks: tuple[str, ...] = (LOCK,)) 
 
 
 def _deleting(*ids: str, reason: str) -> Do[Delete]:
-    return Do(Delete(ids), Says(reason), budget=Budget("DeleteSnapshot", "eu-west-1", len(ids)))
+    return Do(Delete(ids), Says(reason), budget=Budget("DeleteSnapshot", "eu-west-1", len(ids)), deletes=True)
 
 
 @pytest.mark.parametrize(
@@ -505,19 +505,19 @@ def test_cleaning_up(job: AnyJob, seen: SnapshotCopyObservation, expected: Any) 
         pytest.param(
             {"parts_opened": 2, "removal": Removal(removed=("copy-1",))},
             _seen(LARGE, (replace(ONE, id="copy-1"),)),
-            Do(DropShard(0), Says("cleaning up")),
+            Do(DropShard(0), Says("cleaning up"), deletes=True),
             id="the record goes last",
         ),
         pytest.param(
             {"parts_opened": 2, "removal": refused("copy-1")},
             _seen(LARGE, (replace(ONE, id="copy-1"),)),
-            Do(DropShard(0), Says("cleaning up")),
+            Do(DropShard(0), Says("cleaning up"), deletes=True),
             id="what is refused is named on the job, and holds up no other part",
         ),
         pytest.param(
             {"parts_opened": 2, "parts_cleaned": 1},
             _seen(LARGE, ()),
-            Do(DropShard(1), Says("cleaning up")),
+            Do(DropShard(1), Says("cleaning up"), deletes=True),
             id="a part that made nothing",
         ),
         pytest.param(

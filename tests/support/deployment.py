@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from stage import HOME_REGION
 from tests.support.api import Answer, Document
@@ -36,29 +37,44 @@ class Deployment(World):
         """List recovery points, oldest first."""
         return self.listing("recovery-points", **query)[::-1]
 
+    def store_plan(self, name: str, plan: Document) -> Document:
+        """Store a plan that must be right; return the answer."""
+        stored: Document = self.ask("PUT", f"/plans/{quote(name, safe='')}", plan, status=200).document
+        return stored
+
     def put_plan(self, name: str, *rules: Mapping[str, Any], **rest: Any) -> None:
         """Store a plan; it selects the instances tagged `app: NAME` and calls the service NAME."""
         plan = {"service": name, "selection": {"tags": {"app": name}}, **rest, "rules": list(rules)}
-        self.ask("PUT", f"/plans/{name}", plan, status=200)
+        self.store_plan(name, plan)
+
+    def post(self, path: str, body: object, key: str | None = None) -> list[str]:
+        """Ask for jobs, which must be accepted; return their ids."""
+        jobs: list[str] = self.ask("POST", path, body, key=key, status=202).document["jobs"]
+        return jobs
 
     def back_up(self, plan: str, **which: Any) -> str:
         """Ask for a backup of a plan of one service and one rule; name its job."""
-        return self._only_job(self.ask("POST", "/backups", {"plan": plan, **which}, status=202))
+        (job,) = self.post("/backups", {"plan": plan, **which})
+        return job
+
+    def make_point(self, plan: str, rule: str) -> Document:
+        """Make one recovery point that must be good, with its copies."""
+        job = self.back_up(plan, rule=rule)
+        self.finish()
+        made = self.job(job)
+        assert made["state"] == "COMPLETED", made
+        return self.point(made["recovery_point"])
 
     def restore(self, point: Document, vault: str, **target: Any) -> str:
         """Ask for a restore; name its job."""
         body = {"recovery_point": point["id"], "vault": vault, "target": target}
-        return self._only_job(self.ask("POST", "/restores", body, status=202))
+        (job,) = self.post("/restores", body)
+        return job
 
     def copy(self, point: Document, vault: str) -> str:
         """Ask for a copy; name its job."""
-        answer = self.ask("POST", f"/recovery-points/{point['id']}/copies", {"vault": vault}, status=202)
-        return self._only_job(answer)
-
-    @staticmethod
-    def _only_job(answer: Answer) -> str:
-        (job_id,) = answer.document["jobs"]
-        return str(job_id)
+        (job,) = self.post(f"/recovery-points/{point['id']}/copies", {"vault": vault})
+        return job
 
     # the world
 
@@ -70,6 +86,14 @@ class Deployment(World):
     def pass_time(self, **span: float) -> datetime:
         """Let simulated time pass."""
         return self.cloud.advance(timedelta(**span))
+
+    def finish(self, within: timedelta = timedelta(hours=3)) -> None:
+        """Let simulated time pass until every job is over."""
+        end, step = self.now + within, timedelta(seconds=10)
+        while unfinished := self.unfinished():
+            assert self.now < end, unfinished
+            self.cloud.advance(step)
+            step = min(2 * step, timedelta(minutes=5))
 
     def pass_until(self, when: datetime) -> None:
         """Let simulated time pass until `when`."""
@@ -97,8 +121,17 @@ class Deployment(World):
             del fault["met"]
         self.faults(*before)
 
-    def run_instance(self, app: str, *, volumes: int = 1, wait: bool = True, **tags: str) -> str:
+    def run_instance(
+        self,
+        app: str,
+        *,
+        volumes: int = 1,
+        wait: bool = True,
+        tags: Mapping[str, str] | None = None,
+        **more: str,
+    ) -> str:
         """Run an instance tagged `app` with data volumes sdf, sdg ...; wait for its agent."""
+        named = {"app": app, **(tags or {}), **more}
         devices = [f"/dev/sd{letter}" for letter in "fghijklmnop"[:volumes]]
         ran = self.ec2().run_instances(
             ImageId="ami-12345678",
@@ -109,7 +142,7 @@ class Deployment(World):
             TagSpecifications=[
                 {
                     "ResourceType": "instance",
-                    "Tags": [{"Key": key, "Value": value} for key, value in {"app": app, **tags}.items()],
+                    "Tags": [{"Key": key, "Value": value} for key, value in named.items()],
                 }
             ],
         )

@@ -16,6 +16,7 @@
 | lock | `lock#WHAT` | `lock` | |
 | pace of a request bucket | `pace#REGION` | operation | |
 | idempotency | `idempotency#KEY` | `idempotency` | |
+| examinations of the stage | `examinations` | `probe#VAULT`, `event#REGION` | |
 
 Every record has a `format`. Indexes hold keys and what lists are filtered by; what is shown or decided is
 read from the table.

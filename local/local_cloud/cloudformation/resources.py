@@ -273,6 +273,7 @@ def connect(workshop: Workshop, place: StackPlace, function: Function, event: Pr
                 batch_size=int(properties.get("BatchSize", 10)),
                 window=timedelta(seconds=int(properties.get("MaximumBatchingWindowInSeconds", 0))),
                 reports_failures="ReportBatchItemFailures" in properties.get("FunctionResponseTypes", ()),
+                most_at_once=properties.get("ScalingConfig", {}).get("MaximumConcurrency"),
             )
             workshop.queues.connect(mapping)
         case other:
@@ -281,7 +282,14 @@ def connect(workshop: Workshop, place: StackPlace, function: Function, event: Pr
 
 def make_api(workshop: Workshop, place: StackPlace, properties: Properties) -> Created:
     """Connect the gateway to the function that the API's definition names."""
-    ignored = ("EndpointConfiguration", "MinimumCompressionSize", "Tags", "TracingEnabled", "MethodSettings")
+    ignored = (
+        "EndpointConfiguration",
+        "MinimumCompressionSize",
+        "Tags",
+        "TracingEnabled",
+        "MethodSettings",
+        "AccessLogSetting",
+    )
     only(place, properties, ("Name", "StageName", "DefinitionBody", "GatewayResponses", "Auth", *ignored))
     api_id = place.physical_name.lower()
     own_answers = properties.get("GatewayResponses", {})

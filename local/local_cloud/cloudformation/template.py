@@ -6,9 +6,11 @@ ignored.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,18 @@ def parse_template(path: Path, text: str) -> Mapping[str, Any]:
     return document
 
 
+def fits(parameter: Mapping[str, Any], value: Any) -> bool:
+    """Return whether a parameter takes a value.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
+    """
+    if parameter["Type"] == "Number":
+        return bool(parameter.get("MinValue", -inf) <= float(value) <= parameter.get("MaxValue", inf))
+    return re.fullmatch(parameter.get("AllowedPattern", "(?s:.*)"), str(value)) is not None and parameter.get(
+        "MinLength", 0
+    ) <= len(str(value)) <= parameter.get("MaxLength", inf)
+
+
 class Stack:
     """One deployed stack; resources are made when something first needs them."""
 
@@ -75,7 +89,12 @@ class Stack:
         self._being_made: list[str] = []
 
     def deploy(self) -> None:
-        """Create every resource whose condition is true."""
+        """Create every resource whose condition is true, if the template's rules allow it."""
+        for rule, declared in self._document.get("Rules", {}).items():
+            for assertion in declared["Assertions"]:
+                if not resolve(assertion["Assert"], self):
+                    why = assertion["AssertDescription"]
+                    raise TemplateError(f"{self.plan.template.name}: {rule} is broken: {why}")
         for name in self._document["Resources"]:
             if self._is_wanted(name):
                 self._make(name)
@@ -130,6 +149,8 @@ class Stack:
                 raise TemplateError(
                     f"{self.plan.template.name}: {name} must be one of {parameter['AllowedValues']}"
                 )
+            if not fits(parameter, value):
+                raise TemplateError(f"{self.plan.template.name}: {name}={value!r} is not what it declares")
             is_list = parameter["Type"] == "CommaDelimitedList"
             values[name] = value.split(",") if is_list else value
         return values

@@ -119,6 +119,8 @@ class Effect(Strict):
     """A read that is not strongly consistent shows what was true this long ago, or when the fault began."""
     lag: Duration | None = None
     """A listing shows nothing that was made, and no snapshot as complete that was completed, since then."""
+    skew: Duration | None = None
+    """The answer says that it is so much later than it is."""
     delay: Duration | None = None
     drop: Literal[True] | None = None
     duplicate: int | None = Field(default=None, ge=2, le=10)

@@ -38,6 +38,8 @@ OPERATORS_OWN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_
 """Variables of this machine's user that must not reach a function."""
 
 
+OnError = Callable[[str], None]
+"""Is called when an invocation failed, with the function's name."""
 OnEnd = Callable[[str, float], None]
 """Is called when an invocation is over, with the function's name and the real seconds it took."""
 
@@ -116,6 +118,7 @@ class Functions:
         self._endpoint_url = endpoint_url
         self._executions = executions
         self.on_end: list[OnEnd] = []
+        self.on_error: list[OnError] = []
         self._functions: dict[str, Function] = {}
         self._output = cast(TextIO, StandardError())
 
@@ -170,15 +173,23 @@ class Functions:
             trace.parent, function.name, allowed, lambda: self._surroundings(function, trace)
         )
         try:
-            returned = self._run(function, payload, execution)
+            return json.loads(self._answer(function, payload, execution, allowed))
+        except FunctionError:
+            for tell in self.on_error:
+                tell(function.name)
+            raise
         finally:
             for look in self.on_end:
                 look(function.name, execution.seconds_taken)
+
+    def _answer(self, function: Function, payload: str, execution: Execution, allowed: float) -> str:
+        """Return the answer of an invocation that ends in time and fits."""
+        returned = self._run(function, payload, execution)
         if not execution.is_alive:
             raise FunctionError(f"{function.name} was killed or ran past its {allowed:g} s")
         if len(returned) > SYNCHRONOUS_PAYLOAD_BYTES:
             raise FunctionError(f"{function.name} answered {len(returned)} bytes, Lambda takes 6 MB")
-        return json.loads(returned)
+        return returned
 
     def _run(self, function: Function, payload: str, execution: Execution) -> str:
         """Run the handler and return its result as JSON."""

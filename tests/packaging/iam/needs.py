@@ -18,7 +18,7 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from local_cloud.call import ACCOUNT
@@ -275,6 +275,31 @@ def of_secret(made: Made) -> Iterator[Need]:
     )
 
 
+def of_events(made: Made) -> Iterator[Need]:
+    """PutEvents: the default bus, with the source of each event."""
+    bus = f"arn:aws:events:{made.region}:{ACCOUNT}:event-bus/default"
+    for entry in made.params["Entries"]:
+        yield Need("events:PutEvents", bus, {"events:source": entry["Source"]})
+
+
+def of_rule(made: Made) -> Iterator[Need]:
+    """DescribeRule: the rule on the default bus."""
+    yield Need("events:DescribeRule", f"arn:aws:events:{made.region}:{ACCOUNT}:rule/{made.params['Name']}")
+
+
+def of_secret_itself(made: Made) -> Iterator[Need]:
+    """DescribeSecret: the secret, as GetSecretValue."""
+    yield from (replace(need, action="secretsmanager:DescribeSecret") for need in of_secret(made))
+
+
+def of_nobody(_: Made) -> Iterator[Need]:
+    """Nothing: everybody may ask who he is.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+    """
+    yield from ()
+
+
 def making(made: Made, new: str) -> Iterator[Need]:
     """Make a resource and tag it in the same call."""
     tags = requested_tags(made)
@@ -327,6 +352,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("autoscaling", "DescribeAutoScalingInstances"): of_nothing("autoscaling:DescribeAutoScalingInstances"),
     ("autoscaling", "DescribeLifecycleHooks"): of_nothing("autoscaling:DescribeLifecycleHooks"),
     ("autoscaling", "RecordLifecycleActionHeartbeat"): of_group("autoscaling:RecordLifecycleActionHeartbeat"),
+    ("cloudwatch", "GetMetricData"): of_nothing("cloudwatch:GetMetricData"),
     ("dynamodb", "BatchGetItem"): of_batch("dynamodb:BatchGetItem"),
     ("dynamodb", "BatchWriteItem"): of_batch("dynamodb:BatchWriteItem"),
     ("dynamodb", "DeleteItem"): of_table("dynamodb:DeleteItem"),
@@ -362,6 +388,11 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("elbv2", "DeregisterTargets"): of_targets,
     ("elbv2", "DescribeTargetHealth"): of_nothing("elasticloadbalancing:DescribeTargetHealth"),
     ("elbv2", "RegisterTargets"): of_targets,
+    ("events", "DescribeRule"): of_rule,
+    ("events", "ListRuleNamesByTarget"): of_nothing("events:ListRuleNamesByTarget"),
+    ("events", "PutEvents"): of_events,
+    ("lambda", "GetAccountSettings"): of_nothing("lambda:GetAccountSettings"),
+    ("lambda", "ListEventSourceMappings"): of_nothing("lambda:ListEventSourceMappings"),
     ("route53", "ChangeResourceRecordSets"): of_records,
     ("route53", "ListResourceRecordSets"): of_zone,
     ("elbv2", "DescribeTargetGroups"): of_nothing("elasticloadbalancing:DescribeTargetGroups"),
@@ -371,7 +402,10 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("s3", "CopyObject"): of_copy,
     ("s3", "CreateMultipartUpload"): of_object("s3:PutObject"),
     ("s3", "DeleteObject"): of_object("s3:DeleteObject"),
+    ("s3", "GetBucketEncryption"): of_bucket("s3:GetEncryptionConfiguration"),
+    ("s3", "GetBucketVersioning"): of_bucket("s3:GetBucketVersioning"),
     ("s3", "GetObject"): of_reading,
+    ("s3", "GetPublicAccessBlock"): of_bucket("s3:GetBucketPublicAccessBlock"),
     ("s3", "HeadBucket"): of_bucket("s3:ListBucket"),
     ("s3", "HeadObject"): of_reading,
     ("s3", "ListMultipartUploads"): of_bucket("s3:ListBucketMultipartUploads"),
@@ -380,7 +414,13 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("s3", "PutObject"): of_object("s3:PutObject"),
     ("s3", "UploadPart"): of_object("s3:PutObject"),
     ("s3", "UploadPartCopy"): of_part_copy,
+    ("secretsmanager", "DescribeSecret"): of_secret_itself,
     ("secretsmanager", "GetSecretValue"): of_secret,
+    ("service-quotas", "ListAWSDefaultServiceQuotas"): of_nothing(
+        "servicequotas:ListAWSDefaultServiceQuotas"
+    ),
+    ("service-quotas", "ListServiceQuotas"): of_nothing("servicequotas:ListServiceQuotas"),
+    ("sqs", "GetQueueAttributes"): of_queue("sqs:GetQueueAttributes"),
     ("sqs", "SendMessage"): of_queue("sqs:SendMessage"),
     ("sqs", "SendMessageBatch"): of_queue("sqs:SendMessage"),
     ("ssm", "CancelCommand"): of_nothing("ssm:CancelCommand"),
@@ -388,4 +428,5 @@ RULES: Mapping[tuple[str, str], Rule] = {
     ("ssm", "GetCommandInvocation"): of_nothing("ssm:GetCommandInvocation"),
     ("ssm", "ListCommands"): of_nothing("ssm:ListCommands"),
     ("ssm", "SendCommand"): of_command,
+    ("sts", "GetCallerIdentity"): of_nobody,
 }

@@ -13,8 +13,9 @@ Added: the mappings, their batches and their partial answers, the recursion limi
 
 import hashlib
 import logging
+import uuid
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
@@ -46,6 +47,14 @@ class SourceMapping:
     window: timedelta = timedelta(0)
     """How long Lambda gathers a batch after its first message."""
     reports_failures: bool = False
+    most_at_once: int | None = None
+    """The largest number of invocations at once that Lambda makes for it."""
+    enabled: bool = True
+
+    @property
+    def id(self) -> str:
+        """Return what names the mapping itself."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.queue_arn} {self.function}"))
 
 
 class Queues:
@@ -71,6 +80,16 @@ class Queues:
         """Feed a function from a queue from now on."""
         self._mappings[mapping.queue_arn] = mapping
         self._wake(mapping.queue_arn)
+
+    def mappings(self) -> list[SourceMapping]:
+        """Return all mappings."""
+        return list(self._mappings.values())
+
+    def enable(self, mapping: SourceMapping, enabled: bool) -> SourceMapping:
+        """Let a mapping feed its function, or stop it, from now on."""
+        changed = replace(mapping, enabled=enabled)
+        self.connect(changed)
+        return changed
 
     def clear(self) -> None:
         """Forget every mapping."""
@@ -109,7 +128,7 @@ class Queues:
     def _wake(self, queue_arn: str, not_before: datetime | None = None) -> None:
         """Set the next look at a queue for when its next message becomes visible."""
         mapping = self._mappings.get(queue_arn)
-        if mapping is None or (due := next_visible_at(queue_arn)) is None:
+        if mapping is None or not mapping.enabled or (due := next_visible_at(queue_arn)) is None:
             return
         due = max(due + mapping.window, not_before or due)
         planned = self._wakes.get(queue_arn)
@@ -122,6 +141,8 @@ class Queues:
             return  # an earlier look has been set since
         del self._wakes[queue_arn]
         mapping = self._mappings[queue_arn]
+        if not mapping.enabled:
+            return
         messages = receive(mapping)
         to_run = self._stop_loops(mapping, messages)
         if to_run:

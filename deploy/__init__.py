@@ -1,0 +1,1 @@
+"""What operators run to deploy a stage and to look after it."""

@@ -2,13 +2,15 @@
 
 import http.client
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from local_cloud.cloud import Cloud
-from local_cloud.signing import signed
+from botocore.credentials import Credentials
+
+from local_cloud.signing import OPERATOR, signed
 from stage import HOME_REGION
 
 Document = dict[str, Any]
@@ -49,10 +51,13 @@ class Answer:
 
 
 class Api:
-    """The API of the stage on a cloud."""
+    """The API of a stage."""
 
-    def __init__(self, cloud: Cloud) -> None:
-        self.cloud = cloud
+    def __init__(self, url: str, by: Credentials = OPERATOR, tls: ssl.SSLContext | None = None) -> None:
+        """Ask at `url`, over TLS where `tls` says whom to trust."""
+        self.api_url = url
+        self.by = by
+        self.tls = tls
 
     def ask(
         self,
@@ -73,16 +78,25 @@ class Api:
         headers = {"Content-Type": content_type} if content is not None else {}
         headers |= {"Idempotency-Key": key} if key is not None else {}
         path += f"?{urlencode(query, safe='', quote_via=quote)}" if query else ""
-        headers = signed(method, self.cloud.api.url + path, headers, content, region=HOME_REGION)
-        connection = http.client.HTTPConnection(urlsplit(self.cloud.api.url).netloc, timeout=60)
-        try:
-            connection.request(method, path, content, headers)
-            response = connection.getresponse()
-            answer = Answer(response.status, dict(response.headers), response.read().decode())
-        finally:
-            connection.close()
+        headers = signed(method, self.api_url + path, headers, content, region=HOME_REGION, by=self.by)
+        answer = self.send(method, path, content, headers)
         assert status in (None, answer.status), f"{method} {path}: {answer}"
         return answer
+
+    def send(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Send a request as it is, signed or not."""
+        address = urlsplit(self.api_url)
+        connection = (
+            http.client.HTTPSConnection(address.netloc, timeout=60, context=self.tls)
+            if self.tls
+            else http.client.HTTPConnection(address.netloc, timeout=60)
+        )
+        try:
+            connection.request(method, address.path + path, content, dict(headers))
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.headers), response.read().decode())
+        finally:
+            connection.close()
 
     def get(self, path: str, **query: object) -> Any:
         """Ask for what must be there."""

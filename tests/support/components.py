@@ -12,9 +12,10 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "azurite": ("azurite-blob",),
     "busybox": ("busybox",),
     "mariadb": ("mariadb-dump", "mariadb-install-db"),
-    "ministack": ("ministack", "aws", "openssl"),
+    "ministack": ("ministack", "aws", "openssl", "ps"),
     "postgresql": ("pg_dump", "pg_createcluster", "pgbench"),
     "redis": ("redis-server", "redis-cli"),
+    "schemathesis": ("schemathesis",),
     "swift": (
         "swift-proxy-server",
         "swift-account-server",

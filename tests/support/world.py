@@ -17,7 +17,8 @@ class World(Api):
     """One stage on one cloud."""
 
     def __init__(self, cloud: Cloud, stage: Stage) -> None:
-        super().__init__(cloud)
+        super().__init__(cloud.api.url)
+        self.cloud = cloud
         self.offsite = Path(stage.offsite.where)
 
     def ec2(self, region: str = HOME_REGION) -> Any:

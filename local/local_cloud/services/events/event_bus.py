@@ -17,7 +17,7 @@ import json
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,6 +63,8 @@ class EventBus:
         self._schedules: dict[str, str] = {}
         self.failed_invocations: Counter[str] = Counter()
         """How many events each rule, by ARN, was not allowed to deliver."""
+        self.on_event: list[Callable[[str, Event], object]] = []
+        """Are called with the region of each event that arrives on a bus, and the event."""
 
     def handlers(self) -> Mapping[str, Handler]:
         """Deliver what is put, fire what is scheduled, refuse targets that cannot be served."""
@@ -87,6 +89,8 @@ class EventBus:
             self._timeline.after(effect.delay or timedelta(0), arrive, f"event {event['detail-type']}")
 
     def _route(self, region: str, event: Event) -> None:
+        for carry in self.on_event:
+            carry(region, event)
         with lock_of("events"):
             rules = list(rules_of(region).values())
             matching = [rule for rule in rules if rule.event_pattern.dump() and rule.state == "ENABLED"]

@@ -15,6 +15,7 @@ from local_cloud.cloud import Cloud
 from local_cloud.cloudformation.intrinsics import TemplateError
 from local_cloud.cloudformation.template import StackPlan
 from local_cloud.services.cloudwatch.alarms import AlarmState, Rule
+from local_cloud.services.cloudwatch.metrics import MetricName
 
 OK, ALARM, UNKNOWN = AlarmState.OK, AlarmState.ALARM, AlarmState.UNKNOWN
 ALARMS = f"arn:aws:cloudwatch:{HOME}:{ACCOUNT}:alarm:*"
@@ -157,5 +158,6 @@ def test_an_alarm_that_cannot_be_judged_here_is_refused(cloud: Cloud, tmp_path: 
 def test_periods_without_data_are_judged_as_the_alarm_says(
     missing: str, before: AlarmState, values: tuple[float | None, ...], after: AlarmState
 ) -> None:
-    rule = Rule((), "Sum", 3, 1, 1, "GreaterThanOrEqualToThreshold", missing)
+    metric = MetricName("AWS/Lambda", "Errors", frozenset())
+    rule = Rule(metric, "Sum", 3, 1, 1, "GreaterThanOrEqualToThreshold", missing)
     assert rule.judge(values, before) is after

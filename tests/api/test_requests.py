@@ -45,11 +45,11 @@ def app(cloud: Cloud) -> Iterator[Deployment]:
         ("POST", "/drills"),
     ],
 )
-def test_a_route_that_there_is_not_is_a_404_that_says_where_the_routes_are(
+def test_a_route_that_there_is_not_is_refused_as_on_aws_and_says_where_the_routes_are(
     app: Deployment, method: str, path: str
 ) -> None:
     body: Document | None = None if method == "GET" else {}
-    assert "docs/api.md" in app.ask(method, path, body).problem(404)["detail"]
+    assert "docs/api.md" in app.ask(method, path, body).problem(403)["detail"]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_cursor_that_is_no_base64_text_is_refused(app: Deployment, path: str, 
 @pytest.mark.parametrize(
     ("path", "name", "expected"),
     [
-        ("/jobs", "kind", "backup, copy, restore, expire, inventory, launch or termination"),
+        ("/jobs", "kind", "backup, copy, restore, expire, inventory, launch, termination or probe"),
         ("/jobs", "state", "QUEUED, RUNNING, COMPLETED, FAILED or CANCELLED"),
         ("/recovery-points", "kind", "snapshot or service"),
         ("/recovery-points", "state", "CREATING, AVAILABLE, EXPIRED, DELETED or FAILED"),

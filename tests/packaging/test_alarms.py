@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,10 @@ def alarms_of(template: Template) -> dict[str, Mapping[str, Any]]:
     return of_type(template, "AWS::CloudWatch::Alarm")
 
 
-def metrics_of(alarm: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield each metric that an alarm is about: namespace, name, dimensions."""
-    parts = [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", ()) if "MetricStat" in each]
-    for metric in parts or [alarm]:
-        dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
-        yield metric["Namespace"], metric["MetricName"], dimensions
+def metric_of(alarm: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Return the metric that an alarm is about: namespace, name, dimensions."""
+    dimensions = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+    return alarm["Namespace"], alarm["MetricName"], dimensions
 
 
 def watched(template: Template, namespace: str, name: str) -> list[Any]:
@@ -44,7 +42,7 @@ def watched(template: Template, namespace: str, name: str) -> list[Any]:
     return [
         next(iter(dimensions.values()))
         for alarm in alarms_of(template).values()
-        for space, metric, dimensions in metrics_of(alarm)
+        for space, metric, dimensions in [metric_of(alarm)]
         if (space, metric) == (namespace, name)
     ]
 
@@ -65,7 +63,7 @@ def test_an_alarm_of_ours_names_a_declared_metric_with_just_its_dimensions(templ
     ours = [
         (name, metric, dimensions)
         for alarm in alarms_of(template).values()
-        for space, name, dimensions in metrics_of(alarm)
+        for space, name, dimensions in [metric_of(alarm)]
         if space == NAMESPACE and (metric := DECLARED[name])
     ]
     assert ours
@@ -80,7 +78,7 @@ def test_every_kind_of_job_has_an_alarm_for_its_failures(template: Template) -> 
     kinds = [
         dimensions["kind"]
         for alarm in alarms_of(template).values()
-        for _, name, dimensions in metrics_of(alarm)
+        for _, name, dimensions in [metric_of(alarm)]
         if name == "JobsOver" and dimensions["state"] == JobState.FAILED
     ]
     assert sorted(kinds) == sorted(JobKind)
@@ -135,7 +133,7 @@ def test_the_dashboard_shows_every_alarm_and_only_metrics_that_there_are(templat
         for row in widget.get("metrics", ())
         if isinstance(row[0], str) and row[1] != "."
     }
-    known = {name for alarm in alarms_of(template).values() for _, name, _ in metrics_of(alarm)}
+    known = {metric_of(alarm)[1] for alarm in alarms_of(template).values()}
     assert shown - known - {"Duration"} <= DECLARED.keys()
     groups = {each["LogGroupName"]["Fn::Sub"] for each in of_type(template, "AWS::Logs::LogGroup").values()}
     groups.remove("/farshore/${Stage}/api-access")  # one line a request, with no level

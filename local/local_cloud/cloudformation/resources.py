@@ -246,7 +246,6 @@ def make_alarm(workshop: Workshop, place: StackPlace, properties: Properties) ->
     """Have an alarm judged."""
     simple = ("Namespace", "MetricName", "Dimensions", "Statistic", "Period")
     judged = (
-        "Metrics",
         "EvaluationPeriods",
         "DatapointsToAlarm",
         "Threshold",

@@ -25,8 +25,6 @@ from local_cloud.control.timeline import Timeline
 from local_cloud.services.cloudwatch.metrics import PERIOD, MetricName, Metrics, Statistics, period_of, utc
 from local_cloud.services.sns.topics import Notification, Topics
 
-SUM_OF_ALL = "SUM(FILL(METRICS(), 0))"
-"""The only metric math that is done here."""
 JUST_BEFORE_THE_END = timedelta(seconds=1)
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
@@ -50,16 +48,15 @@ class AlarmState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What turns values into a state; of several metrics the sum is judged, what is missing being 0."""
+    """What turns the values of a metric into a state."""
 
-    metrics: tuple[MetricName, ...]
+    metric: MetricName
     statistic: str
     periods: int
     datapoints: int
     threshold: float
     comparison: str
     missing: str = "missing"
-    is_sum: bool = False
 
     def judge(self, values: Sequence[float | None], state: AlarmState) -> AlarmState:
         """Return the state that follows from the values of the last periods and the state before."""
@@ -141,9 +138,8 @@ class Alarms:
     def _values(self, rule: Rule) -> Iterator[float | None]:
         last = period_of(self._clock.now())
         for period in range(last - rule.periods + 1, last + 1):
-            found = [self._metrics.statistics(metric, period) for metric in rule.metrics]
-            values = [STATISTICS[rule.statistic](each) for each in found if each is not None]
-            yield sum(values) if rule.is_sum else next(iter(values), None)
+            found = self._metrics.statistics(rule.metric, period)
+            yield None if found is None else STATISTICS[rule.statistic](found)
 
     def _tell(self, alarm: Alarm, before: AlarmState) -> None:
         """Publish a change of state, as the alarm's service."""
@@ -168,34 +164,20 @@ def rule_of(properties: Mapping[str, Any]) -> Rule:
     Raises:
         TemplateError: it needs something that is not done here.
     """
-    stats, is_sum = metric_stats(properties), "Metrics" in properties
-    if any(timedelta(seconds=int(each["Period"])) != PERIOD for each in stats):
+    if timedelta(seconds=int(properties["Period"])) != PERIOD:
         raise TemplateError(f"the local cloud judges alarms by periods of {PERIOD} alone")
-    statistics = {each["Stat"] for each in stats}
-    if len(statistics) != 1 or not statistics <= STATISTICS.keys():
+    if properties["Statistic"] not in STATISTICS:
         raise TemplateError(f"the local cloud judges alarms by one of {', '.join(STATISTICS)}")
     periods = int(properties["EvaluationPeriods"])
     return Rule(
-        metrics=tuple(metric_name(each["Metric"]) for each in stats),
-        statistic=statistics.pop(),
+        metric=metric_name(properties),
+        statistic=properties["Statistic"],
         periods=periods,
         datapoints=int(properties.get("DatapointsToAlarm", periods)),
         threshold=float(properties["Threshold"]),
         comparison=properties["ComparisonOperator"],
         missing=properties.get("TreatMissingData", "missing"),
-        is_sum=is_sum,
     )
-
-
-def metric_stats(properties: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the metrics of an alarm, each with its period and statistic."""
-    if "Metrics" not in properties:
-        named = {key: properties[key] for key in ("Namespace", "MetricName", "Dimensions")}
-        return [{"Metric": named, "Period": properties["Period"], "Stat": properties["Statistic"]}]
-    expressions = [each["Expression"] for each in properties["Metrics"] if "Expression" in each]
-    if expressions != [SUM_OF_ALL]:
-        raise TemplateError(f"the local cloud computes {SUM_OF_ALL} alone, not {expressions}")
-    return [each["MetricStat"] for each in properties["Metrics"] if "MetricStat" in each]
 
 
 def metric_name(metric: Mapping[str, Any]) -> MetricName:

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 """
 
 import re
+import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -28,6 +29,8 @@ SERVICES = {
 """Services whose signing name is not botocore's name for them."""
 UNSIGNED_REGION = "us-east-1"
 UNKNOWN = "Unknown"
+_ROUTING = threading.Lock()
+"""A router is compiled at its first use, which CPython 3.11 cannot do in two threads (python/cpython#106905)."""
 
 
 class Signed(StrEnum):
@@ -99,7 +102,8 @@ def query_action(environ: WSGIEnvironment) -> str | None:
 def rest_operation(service: str, environ: WSGIEnvironment) -> tuple[str, dict[str, Any]]:
     """Return the operation that method and path name, with the parameters in the path."""
     try:
-        operation, uri_params = get_service_router(service).match(LocalRequest(environ))
+        with _ROUTING:
+            operation, uri_params = get_service_router(service).match(LocalRequest(environ))
     except (NotFound, NotImplementedError, ValueError):
         return UNKNOWN, {}
     return str(operation.name), uri_params

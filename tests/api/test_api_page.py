@@ -88,7 +88,7 @@ def test_the_examples_of_the_page_are_what_is_answered(app: Deployment) -> None:
     past_the_hour = app.cloud.clock.now().replace(minute=2, second=0, microsecond=0)
     app.cloud.advance(past_the_hour + timedelta(hours=1) - app.cloud.clock.now())  # no schedule comes between
     run = Run(app)
-    instance = app.run_instance(app="orders", Name="orders-db")
+    instance = app.run_instance(app="orders", gib=2, Name="orders-db")
     data = app.directory(instance) / "data"
     data.mkdir()
     (data / "orders").write_text("one order\n" * 400)

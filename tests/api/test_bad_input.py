@@ -282,7 +282,7 @@ SEGMENT, MANIFEST = "segments/000001", "manifest.json"
             "offsite",
             MANIFEST,
             lambda good: good.replace(b'"format_version": 1', b'"format_version": 2'),
-            "its format version is 2, and this Deployment reads 1",
+            "its format version is 2, and this Farshore reads 1",
         ),
         ("offsite", MANIFEST, lambda good: None, "there is no such object"),
     ],

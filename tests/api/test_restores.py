@@ -45,7 +45,7 @@ class Orders:
 
     def __init__(self, app: Deployment) -> None:
         self.app = app
-        self.instance, self.fresh = app.run_instance(app="orders"), app.run_instance(app="fresh")
+        self.instance, self.fresh = app.run_instance(app="orders", gib=2), app.run_instance(app="fresh")
         app.store_plan("orders", PLAN)
         self.contents = [random.Random(seed).randbytes(3_000_000) for seed in (1, 2)]
         self.volumes, self.files = [], []

@@ -92,7 +92,7 @@ def test_equal_volumes_of_two_instances_are_told_apart_when_the_home_region_is_d
     gone = {"code": "AccessDenied", "status": 403}
     app.faults(
         {"match": {"service": "s3", "resource": "farshore-vault-home"}, "effect": {"error": gone}},
-        {"match": {"service": "ec2", "resource": HOME_REGION}, "effect": {"error": gone}},
+        {"match": {"service": "ec2", "resource": f"/{HOME_REGION}/ec2/"}, "effect": {"error": gone}},
     )
     body = {"recovery_point": point["id"], "vault": "dr", "target": {"availability_zone": DR_ZONE}}
     would = app.ask("POST", "/restores", {**body, "dry_run": True}, status=200).document["would"]

@@ -126,11 +126,12 @@ class Deployment(World):
         app: str,
         *,
         volumes: int = 1,
+        gib: int = 1,
         wait: bool = True,
         tags: Mapping[str, str] | None = None,
         **more: str,
     ) -> str:
-        """Run an instance tagged `app` with data volumes sdf, sdg ...; wait for its agent."""
+        """Run an instance tagged `app` with data volumes sdf, sdg ... of so many GiB; wait for its agent."""
         named = {"app": app, **(tags or {}), **more}
         devices = [f"/dev/sd{letter}" for letter in "fghijklmnop"[:volumes]]
         ran = self.ec2().run_instances(
@@ -138,7 +139,7 @@ class Deployment(World):
             InstanceType="t3.micro",
             MinCount=1,
             MaxCount=1,
-            BlockDeviceMappings=[{"DeviceName": device, "Ebs": {"VolumeSize": 1}} for device in devices],
+            BlockDeviceMappings=[{"DeviceName": device, "Ebs": {"VolumeSize": gib}} for device in devices],
             TagSpecifications=[
                 {
                     "ResourceType": "instance",

@@ -12,7 +12,7 @@ moto: keeps alarms and never judges one.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -129,17 +129,14 @@ class Alarms:
         if not self._alarms:
             return
         for alarm in list(self._alarms.values()):
-            state = alarm.rule.judge(list(self._values(alarm.rule)), alarm.state)
+            rule = alarm.rule
+            found = self._metrics.statistics(rule.metric, rule.periods)
+            values = [STATISTICS[rule.statistic](each) if each else None for each in found]
+            state = rule.judge(values, alarm.state)
             if state is not alarm.state:
                 self._alarms[alarm.name] = replace(alarm, state=state)
                 self._tell(self._alarms[alarm.name], alarm.state)
         self._plan()
-
-    def _values(self, rule: Rule) -> Iterator[float | None]:
-        last = period_of(self._clock.now())
-        for period in range(last - rule.periods + 1, last + 1):
-            found = self._metrics.statistics(rule.metric, period)
-            yield None if found is None else STATISTICS[rule.statistic](found)
 
     def _tell(self, alarm: Alarm, before: AlarmState) -> None:
         """Publish a change of state, as the alarm's service."""

@@ -81,17 +81,18 @@ class Metrics:
         for old in [each for each in minutes if each <= minute - KEPT]:
             del minutes[old]
 
-    def statistics(self, metric: MetricName, period: int) -> Statistics | None:
-        """Return what there is of a metric in a period."""
+    def statistics(self, metric: MetricName, periods: int) -> list[Statistics | None]:
+        """Return what there is of a metric in each of the last periods, the present one last."""
         if metric.namespace == "AWS/SQS" and (value := of_queue(metric, self._now())) is not None:
             self.put(metric, value)
-        minutes = self._values.get(metric, {})
-        first = period * MINUTES
-        found = [minutes[each] for each in range(first, first + MINUTES) if each in minutes]
-        whole = Statistics()
-        for each in found:
-            whole.join(each)
-        return whole if found else None
+        found: list[Statistics | None] = [None] * periods
+        first = period_of(self._now()) - periods + 1
+        for minute, values in self._values.get(metric, {}).items():
+            place = minute // MINUTES - first
+            if 0 <= place < periods:
+                whole = found[place] = found[place] or Statistics()
+                whole.join(values)
+        return found
 
     def read_output(self, text: str) -> bool:
         """Count what a function prints and return True, if it is a line in the embedded metric format."""

@@ -7,7 +7,7 @@ import pytest
 
 from local_cloud import http_pace
 from tests.support import components
-from tests.support.thoroughness import EXHAUSTIVE, spread_shells
+from tests.support.thoroughness import EXHAUSTIVE, leave_long_out, spread_shells
 
 # Nearly all that is made goes by itself: looking for the rest at Python's own pace takes a seventh of the
 # time of the suite. Much of that is while SDKs are imported, so it is the first thing done.
@@ -27,7 +27,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what a run need not play; begin with the longest tests, which else would end alone."""
-    left_out = spread_shells(items)
+    named = any("::" in argument for argument in items[0].config.args) if items else True
+    left_out = spread_shells(items) + ([] if named else leave_long_out(items))
     if left_out:
         items[0].config.hook.pytest_deselected(items=left_out)
         out = {item.nodeid for item in left_out}
@@ -76,4 +77,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         played, known = map(sum, zip(*counts, strict=True))
         terminalreporter.write_line(f"{played} of {known} interruptions were played")
     if not EXHAUSTIVE:
-        terminalreporter.write_line("each test of a shell was run under one of them; EXHAUSTIVE=1 plays all")
+        terminalreporter.write_line(
+            "each test of a shell was run under one of them, long tests were left out or run once; "
+            "EXHAUSTIVE=1 plays all"
+        )

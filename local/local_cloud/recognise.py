@@ -30,7 +30,7 @@ SERVICES = {
 UNSIGNED_REGION = "us-east-1"
 UNKNOWN = "Unknown"
 _ROUTING = threading.Lock()
-"""A router is compiled when first used, which CPython 3.11 cannot do in two threads (python/cpython#106905)."""
+"""A router is compiled when first used, which CPython 3.11 cannot do in two threads (its issue 106905)."""
 
 
 class Signed(StrEnum):

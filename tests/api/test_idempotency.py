@@ -123,6 +123,7 @@ def test_a_request_that_was_refused_leaves_its_key_free(app: Deployment) -> None
     app.finish()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("operation", ["DescribeInstances", "PutItem", "SendMessageBatch", "UpdateItem"])
 @pytest.mark.parametrize("kill", ["before", "after"])
 def test_a_request_that_died_on_its_way_is_done_once_when_it_is_sent_again(

@@ -363,6 +363,7 @@ def test_a_refused_part_of_an_identity_hides_no_other(app: Deployment) -> None:
     assert f"target_group {GONE['target_group']}, which does not exist" in reason
 
 
+@pytest.mark.long
 def test_pages_show_each_service_once_and_cost_no_more_for_more_services(app: Deployment) -> None:
     for number in range(7):
         run(app, tags={"Name": f"db-{number}"})

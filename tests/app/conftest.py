@@ -18,7 +18,7 @@ Ground = tuple[Cloud, Stage]
 
 
 @contextmanager
-def ground_below(root: Path, quotas: Quotas, *, ticking: bool = True) -> Iterator[Ground]:
+def ground_below(root: Path, quotas: Quotas, *, ticking: bool = False) -> Iterator[Ground]:
     """Keep one cloud up: its servers and the functions' clients are made once."""
     farshore.cache_clear()  # what another cloud of this process had built
     with (

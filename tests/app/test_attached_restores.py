@@ -217,6 +217,7 @@ def failing_to_detach(app: Deployment) -> tuple[str, str, str]:
     return job_id, volume, fresh
 
 
+@pytest.mark.long
 def test_a_volume_that_cannot_be_detached_is_named_at_the_end(app: Deployment) -> None:
     job_id, volume, _ = failing_to_detach(app)
     app.pass_time(hours=25)

@@ -125,6 +125,7 @@ def _in_use(app: Deployment, snapshot: str) -> None:
     app.ec2().register_image(Name=snapshot, RootDeviceName="/dev/sda1", BlockDeviceMappings=[disk])
 
 
+@pytest.mark.long
 def test_a_part_that_cannot_be_cleaned_up_keeps_no_other_part_from_it(app: Deployment) -> None:
     _fleet(app, 22)
     app.faults(_error("s3", "PutObject", "ServiceUnavailable", "manifest.json"))
@@ -143,6 +144,7 @@ def test_a_part_that_cannot_be_cleaned_up_keeps_no_other_part_from_it(app: Deplo
     assert [found["what"] for found in app.listing("inventory")] == [snapshot]
 
 
+@pytest.mark.long
 def test_parts_are_cleaned_up_though_one_of_them_took_all_its_time(app: Deployment) -> None:
     _fleet(app, 12)
     last = {"service": "ec2", "operation": "CreateSnapshots"}
@@ -174,6 +176,7 @@ def _backed_up(app: Deployment, *rules: Document) -> Document:
     return app.point(app.job(job)["recovery_point"])
 
 
+@pytest.mark.long
 def test_no_copy_is_made_where_a_failed_one_is_being_deleted(app: Deployment) -> None:
     """The good copy was deleted with what the failed one had left."""
     app.run_instance("orders")

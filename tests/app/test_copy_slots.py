@@ -54,6 +54,7 @@ def _newest_copy(app: Deployment) -> datetime:
     return moment
 
 
+@pytest.mark.long
 def test_a_source_is_not_deleted_while_its_copy_waits(app: Deployment) -> None:
     app.run_instance("orders")
     app.put_plan("orders", snapshot_rule(lifecycle=newest(1), copies=[{"vault": "dr"}]))

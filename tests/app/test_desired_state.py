@@ -5,6 +5,8 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from tests.support.deployment import Deployment, Document, parse_time, service_rule, snapshot_rule
 
 DATA_ONLY = {"boot": False}
@@ -40,6 +42,7 @@ def _good_in(app: Deployment, vault: str) -> set[str]:
 # One at a time
 
 
+@pytest.mark.long
 def test_after_hours_of_refusals_one_run_follows_and_the_others_are_counted_on_it(app: Deployment) -> None:
     app.run_instance("orders")
     app.put_plan("orders", HOURLY | {"lifecycle": {"count": 3}})
@@ -81,6 +84,7 @@ def test_a_backup_that_is_under_way_holds_back_the_next_ones_and_the_newest_foll
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_a_backup_that_is_asked_for_waits_and_is_superseded_by_none(app: Deployment) -> None:
     app.run_instance("orders")
     app.put_plan("orders", HOURLY)
@@ -308,6 +312,7 @@ def test_an_original_stays_while_its_copy_is_still_to_be_made(app: Deployment) -
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_a_copy_that_is_due_is_displaced_by_no_suspect_and_no_scheduled_point_by_one_asked_for(
     app: Deployment,
 ) -> None:
@@ -355,6 +360,7 @@ def test_a_copy_that_the_plan_wants_no_more_is_made_no_more(app: Deployment) -> 
     assert len(app.jobs(kind="copy")) == 1
 
 
+@pytest.mark.long
 def test_a_vault_that_lags_behind_does_not_meet_the_rpo(app: Deployment) -> None:
     app.run_instance("orders")
     app.put_plan(

@@ -21,6 +21,7 @@ FATES: dict[str, list[Document]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fate", FATES)
 def test_whatever_becomes_of_the_events_the_end_is_the_same(app: Deployment, fate: str) -> None:
     instance = app.run_instance("orders", volumes=2)

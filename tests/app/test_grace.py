@@ -165,6 +165,7 @@ def test_a_deletion_by_request_waits_out_the_grace_too(app: Deployment) -> None:
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_what_was_let_go_is_taken_back_when_what_should_stay_is_gone(app: Deployment) -> None:
     _ready(app)
     older, newer = _back_up(app, 2)

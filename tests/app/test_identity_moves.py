@@ -94,6 +94,7 @@ def test_the_identity_follows_the_service_from_one_instance_to_the_next(
     assert "identity is with" in launches(app)[-1]["reason"]
 
 
+@pytest.mark.long
 def test_an_instance_that_is_not_verified_gets_nothing(app: Deployment, names: Names) -> None:
     with_verify = service_rule(**KEEPS_DATA | {"verify": "exit 1"})
     planned(app, with_verify, identity=names.identity)
@@ -105,6 +106,7 @@ def test_an_instance_that_is_not_verified_gets_nothing(app: Deployment, names: N
     assert names.holders() == all_with(None)
 
 
+@pytest.mark.long
 def test_what_was_moved_goes_back_when_the_launch_fails_after_that(app: Deployment, names: Names) -> None:
     identity = {**names.identity, "target_group": names.group}
     planned(app, identity=identity)

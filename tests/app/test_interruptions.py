@@ -7,7 +7,7 @@ those of the completions function that pokes it, and those of the jobs that foll
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from tests.app.playing import Operation, calls_made, play, rest
 from tests.app.stories import STORIES
 from tests.support.deployment import Deployment, Document, snapshot_rule
-from tests.support.thoroughness import ALIKE, sample
+from tests.support.thoroughness import sample
 
 Note = Callable[[str, object], None]
 """pytest's `record_property`."""
@@ -46,7 +46,7 @@ def test_a_tick_that_is_interrupted_opens_each_run_once(app: Deployment, record_
     _play_midnight(app)
     undisturbed, calls = _play_midnight(app)
     assert Counter(kind for kind, *_ in undisturbed) == {"backup": 1, "expire": 2}
-    faults = _sample(calls, record_property, alike=())
+    faults = _sample(calls, record_property)
     ends = {where: _play_midnight(app, fault)[0] for where, fault in faults}
     assert {where: end for where, end in ends.items() if end != undisturbed} == {}
     assert app.discrepancies() == []
@@ -68,6 +68,7 @@ def _play_midnight(app: Deployment, *faults: Document) -> tuple[list[tuple[str, 
     return sorted((job["kind"], job["state"], str(job["late"])) for job in jobs), calls
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_request_that_is_interrupted_is_done_once_when_it_is_sent_again(
     app: Deployment, moment: str
@@ -90,13 +91,11 @@ def test_a_request_that_is_interrupted_is_done_once_when_it_is_sent_again(
     assert len(app.points()) == number
 
 
-def _sample(
-    calls: Counter[Operation], note: Note, turn: int = 0, alike: Collection[str] = ALIKE
-) -> list[tuple[str, Document]]:
+def _sample(calls: Counter[Operation], note: Note, turn: int = 0) -> list[tuple[str, Document]]:
     """Return the interruptions to play, before or after calls; note how many of how many they are."""
     moments = [_interruptions(calls, moment) for moment in ("before", "after")]
     both = {operation: [each for made in moments for each in made[operation]] for operation in moments[0]}
-    faults = sample(both, turn, alike)
+    faults = sample(both, turn)
     note("interruptions", [len(faults), 2 * calls.total()])
     return faults
 

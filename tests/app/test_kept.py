@@ -3,6 +3,8 @@
 import json
 from datetime import timedelta
 
+import pytest
+
 from tests.support.deployment import BUCKETS, Deployment, Document, newest, service_rule, snapshot_rule
 
 EVERY_HOUR = "cron(0 * * * ? *)"
@@ -101,6 +103,7 @@ def test_a_point_of_some_instances_is_partial_and_displaces_no_whole_one(app: De
     assert "partial" not in _back_up(app, instance_ids=[some, other])
 
 
+@pytest.mark.long
 def test_a_week_without_a_dump_client_costs_no_good_backup(app: Deployment) -> None:
     instance = app.run_instance("orders")
     client = app.directory(instance) / "client"

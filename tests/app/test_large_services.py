@@ -57,6 +57,7 @@ def test_it_is_restored_volume_by_volume(fleet: Deployment) -> None:
     assert len(fleet.restored_volumes("dr")) == INSTANCES
 
 
+@pytest.mark.long
 def test_it_is_let_go_whole(fleet: Deployment) -> None:
     older = _made(fleet)
     _made(fleet)

@@ -79,6 +79,7 @@ def test_an_instance_of_two_plans_goes_when_both_have_backed_it_up(app: Deployme
     assert {point["plan"] for point in app.points(state="AVAILABLE")} == {"orders", "also"}
 
 
+@pytest.mark.long
 def test_a_launch_that_fails_for_one_plan_is_abandoned_though_it_is_done_for_the_other(
     app: Deployment,
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_fresh_instance_is_not_backed_up_before_its_launch(app: Deployment) ->
 # time
 
 
+@pytest.mark.long
 def test_a_launch_ends_and_its_group_is_told_though_it_may_not_look_at_groups(app: Deployment) -> None:
     planned(app)
     with_a_point(app)
@@ -232,6 +234,7 @@ def test_many_that_go_at_once_are_each_backed_up_or_go_in_time(app: Deployment) 
     assert {f"of {number}\n".encode() for number in range(8)} <= made
 
 
+@pytest.mark.long
 def test_many_launches_end_though_everything_is_throttled(app: Deployment) -> None:
     planned(app)
     with_a_point(app)
@@ -278,6 +281,7 @@ def test_two_launches_at_once_agree_on_one_that_has_the_identity(app: Deployment
     assert app.calls("ec2", "AssociateAddress") <= 2
 
 
+@pytest.mark.long
 def test_a_zone_that_is_missing_moves_nothing(app: Deployment, names: Names) -> None:
     planned(app, identity={**names.identity, "dns": {"zone": "ZNONE123", "name": "orders.example.internal"}})
     with_a_point(app)

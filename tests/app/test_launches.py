@@ -79,6 +79,7 @@ def test_a_replaced_instance_is_backed_up_and_the_new_one_has_its_data(app: Depl
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("effect", [{"drop": True}, {"duplicate": 3}, {"delay": "8m"}], ids=str)
 def test_a_launch_is_served_once_whatever_becomes_of_its_event(app: Deployment, effect: Document) -> None:
     planned(app, service_rule(**KEEPS_DATA | {"restore": "cat > data; echo restored >> restores"}))
@@ -125,6 +126,7 @@ def test_a_launch_without_a_point_that_is_required_is_abandoned(app: Deployment,
     assert "InService" not in group.states().values()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("on_failure", "told"), [("abandon", "ABANDON"), ("continue", "CONTINUE")])
 def test_a_restore_that_fails_half_way_is_told_to_the_group_as_the_plan_says(
     app: Deployment, on_failure: str, told: str
@@ -169,6 +171,7 @@ def test_a_launch_that_waits_long_needs_leave_to_loop(app: Deployment, may_loop:
     assert bool(app.dead_letters()) is not may_loop
 
 
+@pytest.mark.long
 def test_an_agent_that_never_comes_ends_the_launch_within_the_hooks_time(app: Deployment) -> None:
     planned(app, on_launch={"timeout": "47h"})
     with_a_point(app)
@@ -180,23 +183,6 @@ def test_an_agent_that_never_comes_ends_the_launch_within_the_hooks_time(app: De
     assert "waiting for the SSM agent of" in launch["reason"]
     assert "was told ABANDON" in launch["reason"]
     assert "InService" not in group.states().values()
-
-
-def test_a_launch_that_is_terminated_meanwhile_ends_and_is_not_backed_up(app: Deployment) -> None:
-    planned(app, service_rule(**KEEPS_DATA | {"restore": "echo half > data; touch began; sleep 60"}))
-    with_a_point(app)
-    group = Group(app, hooks=HOOKS)
-    app.pass_time(seconds=5)
-    (instance,) = group.states()
-    app.once_written(instance, "began", lambda: group.drop(instance), seconds=60)
-    app.pass_time(minutes=10)
-
-    (launch, *_) = launches(app)
-    assert launch["state"] == "FAILED"
-    assert "no longer waits" in launch["reason"]
-    assert [job for job in app.jobs(kind="backup") if "goes" in job["reason"]] == []
-    assert len(app.points()) == 1
-    assert app.unfinished() == []
 
 
 def test_a_scheduled_backup_leaves_out_an_instance_whose_launch_is_not_over(app: Deployment) -> None:
@@ -268,6 +254,7 @@ def test_a_launch_from_snapshots_has_its_volumes_attached_and_mounted(app: Deplo
     assert [state for state, _ in reasons(app, "launch")] == ["COMPLETED", "COMPLETED"]
 
 
+@pytest.mark.long
 def test_a_launch_whose_device_is_taken_fails_and_leaves_nothing(app: Deployment) -> None:
     rule = snapshot_rule("file", volumes={"boot": False}, restore="true")
     planned(app, rule)
@@ -330,6 +317,7 @@ def test_a_launch_may_back_up_for_the_first_time(app: Deployment) -> None:
     assert [state for state, _ in reasons(app, "launch")] == ["COMPLETED"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("script", "state"), [("echo $1 > configured", "COMPLETED"), ("exit 4", "FAILED")])
 def test_a_launch_may_run_a_script(app: Deployment, script: str, state: str) -> None:
     planned(app, on_launch={"restore": None, "script": script})

@@ -126,6 +126,7 @@ def test_a_worker_stores_nothing_over_what_was_stored_meanwhile(app: Deployment,
     assert worker.table.commit([again]) == (again,)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("service", "operation"), [("ec2", "DescribeInstances"), ("ec2", "CreateSnapshots"), ("s3", "PutObject")]
 )

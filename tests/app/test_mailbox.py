@@ -171,6 +171,7 @@ def test_a_run_that_is_cancelled_leaves_no_mailbox(app: Deployment) -> None:
     shutil.rmtree(app.directory(instance) / "tmp")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["backup", "restore"])
 @pytest.mark.parametrize("operation", ["HeadObject", "PutObject"])
 def test_a_mailbox_that_is_denied_for_a_while_ends_no_run(app: Deployment, kind: str, operation: str) -> None:
@@ -206,6 +207,7 @@ def test_a_mailbox_that_is_denied_for_a_while_ends_no_run(app: Deployment, kind:
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["backup", "restore"])
 @pytest.mark.parametrize(("code", "status"), [("AccessDenied", 403), ("SlowDown", 503)])
 def test_a_mailbox_that_cannot_be_removed_makes_no_failure_of_a_success(

@@ -60,6 +60,7 @@ def test_a_fleet_begins_as_fast_as_its_bucket_allows_and_is_never_refused(app: D
     assert starts[-1] - begin <= bound * 1.2 + TO_MAKE_A_CALL
 
 
+@pytest.mark.long
 def test_after_a_throttle_all_wait_and_all_begin_in_the_end(app: Deployment) -> None:
     _fleet(app)
     throttle: Document = {"code": "RequestLimitExceeded", "status": 503}

@@ -184,6 +184,7 @@ def test_postgresql_under_load_is_saved_when_its_instance_goes_and_is_there_on_t
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 @pytest.mark.integration("postgresql")
 def test_postgresql_loses_no_row_that_was_there_before_its_last_backup(
     app: Deployment, postgres: Postgres

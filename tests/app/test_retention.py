@@ -137,6 +137,7 @@ def test_the_points_of_a_terminated_instance_are_let_go_in_time(app: Deployment)
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_what_a_failed_backup_left_is_cleaned_and_its_point_forgotten(app: Deployment) -> None:
     app.run_instance("orders")
     app.put_plan("orders", snapshot_rule())
@@ -178,6 +179,7 @@ EDITS: Mapping[str, Document | None] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gone", EDITS)
 def test_what_a_plan_no_longer_names_is_kept(app: Deployment, gone: str) -> None:
     app.run_instance("orders")

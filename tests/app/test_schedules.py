@@ -45,6 +45,7 @@ def test_a_tick_that_comes_twice_opens_one_job(app: Deployment) -> None:
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("change", "hours"), [("forward", (1, 1, 0)), ("back", (0, 0, 1))])
 def test_a_nightly_run_is_made_once_where_the_clocks_change(
     app: Deployment, deploy: Deploy, change: str, hours: tuple[int, ...]
@@ -63,6 +64,7 @@ def test_a_nightly_run_is_made_once_where_the_clocks_change(
     assert {job["late"] for job in app.jobs(kind="backup")} == {False}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("change", "longest"), [("forward", 1), ("back", 2)])
 def test_an_hourly_run_is_made_once_where_the_clocks_change(
     app: Deployment, deploy: Deploy, change: str, longest: int
@@ -107,6 +109,7 @@ def test_an_rpo_rule_backs_up_before_the_newest_point_grows_too_old(app: Deploym
     assert 6 <= len(taken) <= 8
 
 
+@pytest.mark.long
 def test_an_rpo_rule_opens_no_second_job_while_one_runs(app: Deployment) -> None:
     app.run_instance("orders")
     rule = snapshot_rule(rpo="30m", volumes=DATA_ONLY)

@@ -75,6 +75,7 @@ def test_an_instance_is_started_with_the_data_and_the_tags_of_its_service(app: D
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_twenty_at_once_all_have_the_data_and_readiness_counts_them(app: Deployment) -> None:
     ready(app)
     job_id = start(app, count=20)
@@ -99,6 +100,7 @@ def test_the_rest_goes_to_the_next_zone_when_one_has_no_room(app: Deployment) ->
     assert zones(app, job_id) == {ZONES[0]: 2, ZONES[2]: 3}
 
 
+@pytest.mark.long
 def test_zones_that_are_named_share_the_instances_and_take_over_from_a_full_one(app: Deployment) -> None:
     ready(app)
     app.cloud.capacity.replace({"zones": [{"zone": ZONES[1], "free": 1}]})
@@ -124,6 +126,7 @@ def test_no_room_anywhere_starts_nothing_and_says_what_to_do(app: Deployment) ->
     assert alive(app, job_id) == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("quota", [{"vcpus": 10}, {"instances": 5}], ids=str)
 def test_a_quota_in_the_middle_fails_with_what_was_started_and_is_proven(
     app: Deployment, quota: dict[str, int]
@@ -147,6 +150,7 @@ def test_a_quota_in_the_middle_fails_with_what_was_started_and_is_proven(
 FAILS_ON_ONE = "cat > data; mkdir ../half-way || exit 0; exit 3"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("on_failure", "left"), [("keep", 3), ("terminate", 2)])
 def test_an_instance_whose_launch_fails_is_kept_or_terminated_as_was_asked(
     app: Deployment, on_failure: str, left: int

@@ -6,13 +6,11 @@ clock stands still but for the time that a test lets pass, so that each test is 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from local_cloud.call import Quotas
-from tests.app.conftest import Ground, ground_below
 from tests.app.playing import Meanwhile, Operation, calls_made, play, rest, until_it_is_done
 from tests.app.stories import STORIES
 from tests.support.deployment import Deployment, Document, newest, service_rule, snapshot_rule
@@ -33,12 +31,6 @@ OF_EACH_KIND = (
 )
 OF_EACH_WAY = (*OF_EACH_KIND, "copy of an object", "restore of a service from off-site")
 STALE = {"match": {"service": "dynamodb", "caller": "function"}, "effect": {"stale": "1h"}}
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with ground_below(tmp_path_factory.mktemp("still"), Quotas(), ticking=False) as ground:
-        yield ground
 
 
 def _at(operation: Operation, effect: Document, skip: int = 0) -> Document:
@@ -77,11 +69,13 @@ def _poked_for_long(app: Deployment, job_id: str) -> None:
 # two workers
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OF_EACH_KIND)
 def test_two_workers_at_one_job_do_it_once(app: Deployment, name: str) -> None:
     _same_end_whatever_happens(app, name, lambda _: {"hang": "30s"}, _poked_often)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OF_EACH_KIND)
 def test_a_worker_slower_than_its_lease_spoils_nothing(app: Deployment, name: str) -> None:
     """What it calls takes effect before it stalls; its commits arrive after those of the next worker."""
@@ -113,6 +107,7 @@ def _same_end_whatever_happens(
 # answers that get lost
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OF_EACH_WAY)
 def test_what_took_effect_and_was_not_answered_is_not_done_twice(app: Deployment, name: str) -> None:
     _same_end_whatever_happens(app, name, lambda _: {"lose": True}, until_it_is_done)
@@ -247,6 +242,7 @@ def test_tags_that_an_outsider_changes_before_a_delete_are_nothing_to_go_by(app:
 # chains of invocations
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limited", [False, True], ids=["as deployed", "with Lambda's limit"])
 def test_a_job_that_looks_again_and_again_is_not_dropped(app: Deployment, limited: bool) -> None:
     instance = app.run_instance("orders")

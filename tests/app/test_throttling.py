@@ -59,6 +59,7 @@ def test_calls_that_make_things_are_refused_for_a_while(app: Deployment) -> None
     _everything(app, *_once())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("service", "operation"), READS)
 def test_a_call_is_refused_for_longer_than_the_sdk_tries(
     app: Deployment, service: str, operation: str

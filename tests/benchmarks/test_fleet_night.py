@@ -8,6 +8,7 @@ import sys
 import pytest
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("service", "jobs"), [("each", 6), ("one", 1)])
 def test_a_night_backs_up_every_instance_at_the_rules_moment(service: str, jobs: int) -> None:
     # a process of its own, as in the benchmark: the app's clients know the first cloud of a process only

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from demo.acts.scene_is_set import set_stage
 from demo.claims import Claims
 from demo.ground import local_cloud
@@ -14,6 +16,7 @@ from demo.story import play
 from demo.telling import Teller
 
 
+@pytest.mark.long
 def test_every_claim_of_a_short_story_is_true(tmp_path: Path) -> None:
     told, report = io.StringIO(), Report("local", days=2)
     claims = Claims(Teller(told).claim)

@@ -112,6 +112,7 @@ TAKEN = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("taken", TAKEN, ids=lambda taken: taken.action)
 def test_a_job_without_a_right_fails_and_names_it_and_the_next_with_it_succeeds(
     app: Deployment, taken: Taken

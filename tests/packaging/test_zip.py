@@ -78,6 +78,7 @@ def pins() -> Mapping[str, str]:
 # The same wherever it is made
 
 
+@pytest.mark.long
 def test_a_second_build_elsewhere_makes_the_same_bytes(tmp_path: Path) -> None:
     mask = os.umask(0o077)
     try:
@@ -124,6 +125,7 @@ def dependencies(tmp_path: Path, unpacked: Path) -> Path:
     return Path(shutil.copytree(unpacked, tmp_path / "spoiled", copy_function=os.link))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("platform", "python", "fault"),
     [

@@ -145,6 +145,7 @@ def test_a_whole_identity_moves_and_goes_back(scene: Scene) -> None:
     assert len(whereabouts(scene.identity, scene.progress, seen)) == len(Part)
 
 
+@pytest.mark.long
 def test_it_ends_the_same_whatever_call_it_is_interrupted_after(scene: Scene) -> None:
     scene.play(next_move)
     forward = scene.calls
@@ -158,6 +159,7 @@ def test_it_ends_the_same_whatever_call_it_is_interrupted_after(scene: Scene) ->
         scene.assert_with(scene.old)
 
 
+@pytest.mark.long
 def test_it_goes_back_from_wherever_it_has_got_to(scene: Scene) -> None:
     scene.play(next_move)
     forward = scene.calls

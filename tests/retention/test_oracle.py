@@ -129,6 +129,7 @@ def _must_stay_in(world: SimulatedWorld, vault: str) -> set[str]:
     return must_stay(facts.values(), wish, world.now) if wish else set(facts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", SEEDS, ids=lambda seeds: f"from {seeds[0]}")
 def test_no_lifecycle_finds_fewer_good_points_than_its_plan_keeps(seeds: range) -> None:
     gone = 0

@@ -6,7 +6,7 @@ instances.
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import pytest
@@ -17,9 +17,19 @@ T = TypeVar("T")
 EXHAUSTIVE = os.environ.get("EXHAUSTIVE", "") not in ("", "0")
 
 
-ALIKE = frozenset({"dynamodb", "sqs"})
-"""The services that every story calls in the same way: for leases, commits and pokes."""
 ONE_OF = 3
+
+
+def leave_long_out(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests marked `long` to leave out: of one with parameters all but one, in turn."""
+    by_test: dict[str, list[pytest.Item]] = {}
+    for item in items if not EXHAUSTIVE else ():
+        if item.get_closest_marker("long"):
+            by_test.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {
+        group[number % len(group)].nodeid for number, group in enumerate(by_test.values()) if len(group) > 1
+    }
+    return [item for group in by_test.values() for item in group if item.nodeid not in kept]
 
 
 def amount(whole: int, part: int) -> int:
@@ -27,20 +37,17 @@ def amount(whole: int, part: int) -> int:
     return whole if EXHAUSTIVE else part
 
 
-def sample(
-    groups: Mapping[tuple[str, str], Sequence[T]], turn: int, alike: Collection[str] = ALIKE
-) -> list[T]:
+def sample(groups: Mapping[tuple[str, str], Sequence[T]], turn: int) -> list[T]:
     """Return the items of all groups, which are named by service and operation, or a part of them.
 
-    The part has one item of each operation, another one from turn to turn; of the services that are called
-    `alike` everywhere it has every third operation, so that three turns play them all.
+    The part has one item of every third operation, so that three turns play them all.
     """
     if EXHAUSTIVE:
         return [item for group in groups.values() for item in group]
     return [
         group[turn % len(group)]
-        for number, ((service, _), group) in enumerate(groups.items())
-        if service not in alike or (number + turn) % ONE_OF == 0
+        for number, group in enumerate(groups.values())
+        if (number + turn) % ONE_OF == 0
     ]
 
 

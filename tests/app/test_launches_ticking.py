@@ -1,4 +1,4 @@
-"""An instance that goes while its restore script runs, on a clock that ticks: nothing waits for the script."""
+"""An instance that goes while its restore script runs, on a clock that ticks: nothing waits for scripts."""
 
 from collections.abc import Iterator
 

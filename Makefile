@@ -25,7 +25,7 @@ help: ## list the targets
 setup: $(READY) ## make .venv with everything a checkout needs
 
 $(READY): requirements.txt requirements-dev.txt requirements.lock lambda_package/compiler/package-lock.json
-	$(call say,setting up $(VENV): once and about a minute)
+	$(call say,setting up $(VENV): once and about two minutes)
 	$(call say,1 of 3: a virtual environment)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Farshore needs Python 3.11 or newer")'
 	@$(PYTHON) -m venv $(VENV)

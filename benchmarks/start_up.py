@@ -25,6 +25,7 @@ FIRST_USE: Mapping[str, str] = {
     "app.app": "farshore().plans",
     "chalicelib.triggers.schedules.tick": "farshore().tick",
     "chalicelib.triggers.queues.advance_jobs": "farshore().engine.handlers['backup', 'snapshot']",
+    "chalicelib.triggers.queues.advance_deletions": "farshore().engine.handlers['expire', 'lifecycle']",
     "chalicelib.triggers.completions.completions": "farshore().completions",
     "chalicelib.triggers.launches.launches": "farshore().instance_events",
 }
@@ -37,7 +38,8 @@ ENVIRONMENT = {
     "FARSHORE_STAGE": "prod",
     "FARSHORE_TABLE": "table",
     "FARSHORE_JOBS_QUEUE_URL": "https://queue.invalid",
-    "FARSHORE_VAULTS": '{"primary": {"kind": "s3", "region": "eu-central-1", "bucket": "home"}}',
+    "FARSHORE_DELETIONS_QUEUE_URL": "https://queue.invalid",
+    "FARSHORE_VAULT_BUCKET": "farshore-home",
 }
 # Linux keeps the peak of a process's own memory here; ru_maxrss would begin with its parent's (proc(5)).
 PROGRAM = """

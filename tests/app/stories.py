@@ -324,6 +324,7 @@ def _members(app: Deployment) -> dict[str, str]:
 
 def _launched(app: Deployment, job: Document, context: Document) -> object:
     """Describe the instance after a launch: its state in the group, and what it has got, how often."""
+    app.pass_time(minutes=1)  # the group lets it in after it was told
     [(member, state)] = _members(app).items()
     restores = (app.directory(member) / "restores").read_text().split()
     devices = sorted(

@@ -77,9 +77,9 @@ class VaultProbe:
         return Finish(f"{len(_content(job))} bytes were written, read back and deleted in {took:.2f} s")
 
     def clean_up(self, job: ProbeJob, seen: None, now: datetime) -> Cleaning[Action]:
-        """Try once to delete an object that was written."""
+        """Try once to delete the object: a worker that died may have written it and not said so."""
         progress = job.progress
-        if progress.began_at is not None and progress.gone_at is None and not progress.refused:
+        if progress.gone_at is None and not progress.refused:
             return Do(Remove(once=True), f"deleting the object from vault {job.work.vault}")
         return Finish(job.failure.reason if job.failure else job.reason)
 

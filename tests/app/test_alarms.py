@@ -33,6 +33,7 @@ def turns(app: Deployment, alarm: str) -> list[str]:
     return states[1:]
 
 
+@pytest.mark.long
 def test_a_failing_backup_and_its_recovery_are_told_once_each(app: Deployment) -> None:
     instance = app.run_instance("orders")
     app.put_plan("orders", {**service_rule(script='test -e mended && echo data > "$2"'), **HOURLY})
@@ -203,6 +204,7 @@ def test_every_alarm_on_a_metric_of_ours_goes_on_when_the_code_counts_it(
     assert ours <= on
 
 
+@pytest.mark.long
 def test_a_copy_that_finds_no_slot_for_an_hour_alarms(app: Deployment) -> None:
     app.run_instance("orders")
     app.put_plan("orders", snapshot_rule(copies=[{"vault": "dr"}]))

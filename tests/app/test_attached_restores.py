@@ -100,6 +100,7 @@ def test_the_scripts_are_those_of_the_plan_now_or_those_of_the_point(app: Deploy
     assert job["reason"].endswith("mounted by the restore script and its verify script passed")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
@@ -180,6 +181,7 @@ def test_a_device_that_is_taken_meanwhile_ends_the_job(app: Deployment) -> None:
     assert kept["State"] == "in-use"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [0.5, 3, 5, 8])
 def test_an_instance_that_is_terminated_meanwhile_ends_the_job(app: Deployment, after: float) -> None:
     _, point, _ = a_point(app, restore="sleep 8")

@@ -67,6 +67,7 @@ def test_after_hours_of_refusals_one_run_follows_and_the_others_are_counted_on_i
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_a_backup_that_is_under_way_holds_back_the_next_ones_and_the_newest_follows(app: Deployment) -> None:
     instance = app.run_instance("orders")
     app.put_plan("orders", service_rule(schedule="cron(0/10 * * * ? *)", timeout="5m"))
@@ -123,6 +124,7 @@ def test_a_scheduled_backup_that_failed_is_made_again_within_its_period(app: Dep
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_a_run_is_tried_as_often_as_the_plan_says_with_growing_pauses(app: Deployment) -> None:
     app.run_instance("orders")
     app.put_plan("orders", service_rule(schedule="cron(0 0 * * ? *)", script="exit 3", retry={"attempts": 2}))
@@ -255,6 +257,7 @@ def test_a_service_that_vanished_is_missed_while_the_others_are_backed_up(app: D
 # Copies
 
 
+@pytest.mark.long
 def test_a_copy_is_made_again_until_it_is_there_and_says_so_meanwhile(app: Deployment) -> None:
     app.run_instance("orders")
     app.put_plan("orders", snapshot_rule(volumes=DATA_ONLY, copies=[{"vault": "dr"}]))
@@ -288,6 +291,7 @@ def test_a_copy_is_made_again_until_it_is_there_and_says_so_meanwhile(app: Deplo
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_an_original_stays_while_its_copy_is_still_to_be_made(app: Deployment) -> None:
     app.run_instance("orders")
     rule = HOURLY | {"lifecycle": {"count": 1}, "copies": [{"vault": "dr", "lifecycle": {"count": 3}}]}

@@ -371,6 +371,7 @@ def test_a_clock_that_is_wrong_is_found(ticked: Deployment, skew: str, state: st
     assert "report it to AWS" in remedy
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("service", "operation", "unknown"),
     [

@@ -79,6 +79,7 @@ def test_a_failed_check_has_its_remedy_below_it_and_exit_code_1(ticked: Deployme
     assert out.splitlines()[-1].startswith("NOT healthy: ")
 
 
+@pytest.mark.long
 def test_the_document_is_printed_alone_for_programs(ticked: Deployment) -> None:
     code, out, _ = run(ticked, JSON="1")
     document = json.loads(out)
@@ -123,6 +124,7 @@ def test_an_api_that_does_not_answer_or_refuses_is_exit_code_2(ticked: Deploymen
     assert "gone" in err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", [FILES, BLOCKS], ids=["service", "snapshot"])
 def test_a_canary_is_followed_until_it_can_be_restored(ticked: Deployment, rule: dict[str, Any]) -> None:
     ticked.run_instance("orders")

@@ -271,6 +271,7 @@ def test_what_cannot_be_deleted_now_is_deleted_later(app: Deployment, code: str)
     assert (app.job(job)["state"], app.snapshots()) == ("CANCELLED", {})
 
 
+@pytest.mark.long
 def test_what_can_never_be_deleted_is_on_the_job_and_in_the_inventory(app: Deployment) -> None:
     _ready(app, snapshot_rule(volumes={"boot": False}))
     job = app.back_up("orders")
@@ -322,6 +323,7 @@ def test_a_second_restore_onto_an_instance_is_refused_while_one_runs(app: Deploy
     assert app.job(first)["state"] == "COMPLETED"
 
 
+@pytest.mark.long
 def test_two_restores_that_were_asked_for_at_once_run_one_after_the_other(app: Deployment) -> None:
     script = "mkdir busy || exit 9; sleep 2; cat > restored; rmdir busy"
     instance, point = _point(app, service_rule(restore=script))
@@ -330,6 +332,7 @@ def test_two_restores_that_were_asked_for_at_once_run_one_after_the_other(app: D
     assert [app.job(job)["state"] for job in jobs] == ["COMPLETED"] * 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", [snapshot_rule(), service_rule("other")], ids=["snapshot", "service"])
 def test_no_backup_counts_that_is_made_while_a_restore_runs_on_its_instance(
     app: Deployment, rule: Document

@@ -37,6 +37,7 @@ def test_a_copy_that_ec2_refuses_keeps_no_slot(app: Deployment, code: str) -> No
     assert (copy["state"], app.slots_in_use("dr")) == ("FAILED", 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(4))
 def test_slots_are_given_back_when_transactions_collide(app: Deployment, number: int) -> None:
     _ready(app, snapshot_rule(copies=[{"vault": "dr"}]))
@@ -82,6 +83,7 @@ def test_a_point_on_record_survives_the_workers_that_die_after_recording_it(
     assert [each for each in app.discrepancies() if "dead letter" not in each] == []
 
 
+@pytest.mark.long
 def test_a_service_of_the_longest_name_is_backed_up_and_known_to_the_sweep(app: Deployment) -> None:
     name = "\N{SLIGHTLY SMILING FACE}" * 256
     _ready(app, snapshot_rule(copies=[{"vault": "dr"}]), service=name)

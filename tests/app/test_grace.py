@@ -38,6 +38,7 @@ def _ready(app: Deployment, rule: Document = COUNT_ONE) -> None:
     app.put_plan("orders", rule)
 
 
+@pytest.mark.long
 def test_what_is_let_go_stays_for_its_grace_and_is_deleted_after_it(app: Deployment) -> None:
     _ready(app)
     _back_up(app, 2)
@@ -70,6 +71,7 @@ def test_what_is_taken_back_is_held_until_its_hold_is_taken_away(app: Deployment
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_a_point_is_taken_back_in_every_vault(app: Deployment) -> None:
     _ready(app, service_rule(lifecycle=newest(1), copies=[{"vault": "dr"}, {"vault": "offsite"}]))
     _back_up(app)
@@ -130,6 +132,7 @@ def test_what_was_deleted_by_request_stays_when_it_is_the_newest_good_point_by_t
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_a_copy_that_was_due_is_made_when_its_point_is_taken_back(app: Deployment) -> None:
     _ready(app, snapshot_rule(volumes={"boot": False}, copies=[{"vault": "dr"}]))
     app.faults(
@@ -193,6 +196,7 @@ def test_what_is_not_there_displaces_nothing(app: Deployment) -> None:
     assert _states(app) == ["AVAILABLE"] * 3
 
 
+@pytest.mark.long
 def test_nothing_is_let_go_in_a_vault_that_cannot_be_looked_at(app: Deployment) -> None:
     rule = service_rule(lifecycle=newest(1), copies=[{"vault": "dr"}])
     _ready(app, rule)
@@ -212,6 +216,7 @@ def test_nothing_is_let_go_in_a_vault_that_cannot_be_looked_at(app: Deployment) 
     assert _states(app, "dr")[0] == "EXPIRED"
 
 
+@pytest.mark.long
 def test_a_stricter_plan_that_is_put_back_within_the_grace_has_deleted_nothing(app: Deployment) -> None:
     wide, strict = (snapshot_rule(lifecycle=newest(n), volumes={"boot": False}) for n in (9, 1))
     _ready(app, wide)
@@ -230,6 +235,7 @@ def test_a_stricter_plan_that_is_put_back_within_the_grace_has_deleted_nothing(a
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_a_plan_that_is_changed_while_its_lifecycle_deletes_stops_that(app: Deployment) -> None:
     _ready(app)
     _back_up(app, 4)
@@ -252,6 +258,7 @@ def test_a_plan_that_is_changed_while_its_lifecycle_deletes_stops_that(app: Depl
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_a_plan_that_grew_stricter_again_waits_for_its_own_grace(app: Deployment) -> None:
     wide, strict = (snapshot_rule(lifecycle=newest(n), volumes={"boot": False}) for n in (9, 1))
     _ready(app, strict)

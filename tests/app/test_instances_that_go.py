@@ -32,6 +32,7 @@ def _running(app: Deployment, kind: str) -> tuple[str, str]:
     return instance, app.restore(point, "primary", instance_id=instance)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["backup", "restore"])
 @pytest.mark.parametrize(("end", "how"), [(_stop, "stopped"), (_terminate, "terminated")])
 def test_a_script_whose_instance_goes_ends_its_job_at_once_and_says_which(

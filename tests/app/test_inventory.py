@@ -254,6 +254,7 @@ def test_one_key_takes_one_inventory_and_a_day_one_of_each_place(app: Deployment
     app.ask("GET", "/inventory?cursor=none", status=400)
 
 
+@pytest.mark.long
 def test_an_object_that_is_gone_marks_its_point_and_the_others_stay(app: Deployment) -> None:
     first = _ready(app, service_rule(lifecycle=newest(2)))
     second = _back_up(app)
@@ -314,6 +315,7 @@ def test_a_snapshot_that_is_gone_marks_its_point_in_that_vault_alone(app: Deploy
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("vault", ["dr", "offsite"])
 def test_a_copy_that_is_gone_is_made_again_while_its_plan_wants_it(app: Deployment, vault: str) -> None:
     point = _ready(app, service_rule(copies=[{"vault": vault}]))
@@ -398,6 +400,7 @@ def test_an_orphan_folder_is_reported_and_removed_only_when_its_point_is_known_t
     assert (app.offsite / unknown / "manifest.json").exists()
 
 
+@pytest.mark.long
 def test_what_a_job_left_is_told_until_it_is_gone_and_removed_when_it_can_be(app: Deployment) -> None:
     app.run_instance("orders", volumes=3)
     app.put_plan("orders", DATA)

@@ -144,6 +144,7 @@ def test_a_week_without_a_dump_client_costs_no_good_backup(app: Deployment) -> N
     assert scheduled == [confirmed["id"], last["id"]]
 
 
+@pytest.mark.long
 def test_a_suspect_point_that_is_deleted_is_told_no_more(app: Deployment) -> None:
     instance = app.run_instance("orders")
     app.put_plan("orders", service_rule(schedule=EVERY_HOUR, script=LARGE))
@@ -160,6 +161,7 @@ def test_a_suspect_point_that_is_deleted_is_told_no_more(app: Deployment) -> Non
     assert status["newest_at"] == good["created_at"]
 
 
+@pytest.mark.long
 def test_too_few_bytes_are_suspect_and_a_rule_may_leave_the_size_unjudged(app: Deployment) -> None:
     instance = app.run_instance("orders")
     script = 'head -c "$(cat size)" /dev/zero > "$2"'

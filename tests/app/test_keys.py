@@ -1,8 +1,11 @@
 """Idempotency keys, after the day for which they are remembered."""
 
+import pytest
+
 from tests.support.deployment import Deployment, snapshot_rule
 
 
+@pytest.mark.long
 def test_a_key_used_again_after_its_day_makes_a_backup_again(app: Deployment) -> None:
     app.run_instance("orders")
     app.put_plan("orders", snapshot_rule())

@@ -38,6 +38,7 @@ def _made(app: Deployment) -> Document:
     return app.point(app.job(job)["recovery_point"])
 
 
+@pytest.mark.long
 def test_it_is_one_point_with_a_snapshot_of_each_instance_in_both_regions(fleet: Deployment) -> None:
     point = _made(fleet)
     assert {each["vault"]: each["snapshot_count"] for each in point["artefacts"]} == {
@@ -49,6 +50,7 @@ def test_it_is_one_point_with_a_snapshot_of_each_instance_in_both_regions(fleet:
     assert (fleet.slots_in_use("dr"), fleet.dead_letters()) == (0, [])
 
 
+@pytest.mark.long
 def test_it_is_restored_volume_by_volume(fleet: Deployment) -> None:
     point = _made(fleet)
     job = fleet.restore(point, "dr", availability_zone="eu-west-1a")
@@ -67,6 +69,7 @@ def test_it_is_let_go_whole(fleet: Deployment) -> None:
     assert (len(fleet.snapshots("primary")), len(fleet.snapshots("dr"))) == (INSTANCES, INSTANCES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["cancel", "failure"])
 def test_what_its_parts_made_goes_when_it_fails(fleet: Deployment, how: str) -> None:
     if how == "failure":
@@ -83,6 +86,7 @@ def test_what_its_parts_made_goes_when_it_fails(fleet: Deployment, how: str) -> 
     assert fleet.dead_letters() == []
 
 
+@pytest.mark.long
 def test_a_part_of_a_large_service_is_a_partial_point(fleet: Deployment) -> None:
     found = fleet.ec2().describe_instances(Filters=[{"Name": "tag:app", "Values": ["fleet"]}])
     ids = sorted(each["InstanceId"] for each in found["Reservations"][0]["Instances"])

@@ -45,6 +45,7 @@ def second_plan(app: Deployment, **keys: Any) -> None:
 # two plans at one hook
 
 
+@pytest.mark.long
 def test_an_instance_of_two_plans_comes_up_with_the_data_of_both(app: Deployment) -> None:
     planned(app)
     second_plan(app, rule={"restore": "sleep 1; cat > other"})
@@ -101,6 +102,7 @@ def test_a_launch_that_fails_for_one_plan_is_abandoned_though_it_is_done_for_the
 # what is backed up while a launch is under way, and after it failed
 
 
+@pytest.mark.long
 def test_nothing_half_restored_is_backed_up_when_the_plan_changes_meanwhile(app: Deployment) -> None:
     every = service_rule(
         **KEEPS_DATA
@@ -138,6 +140,7 @@ def test_nothing_half_restored_is_backed_up_by_another_plan(app: Deployment) -> 
     assert b"half\n" not in made
 
 
+@pytest.mark.long
 def test_an_instance_whose_restore_failed_makes_no_good_point_that_the_next_one_gets(
     app: Deployment,
 ) -> None:
@@ -158,6 +161,7 @@ def test_an_instance_whose_restore_failed_makes_no_good_point_that_the_next_one_
     assert read(app, group.only()) == "whole\n"
 
 
+@pytest.mark.long
 def test_a_fresh_instance_is_not_backed_up_before_its_launch(app: Deployment) -> None:
     every = service_rule(**KEEPS_DATA | {"schedule": "rate(5 minutes)"})
     app.put_plan("orders", service_rule(**KEEPS_DATA))
@@ -219,6 +223,7 @@ def test_a_hook_that_no_group_has_is_said_when_the_plan_is_stored(app: Deploymen
 # many
 
 
+@pytest.mark.long
 def test_many_that_go_at_once_are_each_backed_up_or_go_in_time(app: Deployment) -> None:
     planned(app)
     group = Group(app, desired=8)
@@ -270,6 +275,7 @@ def names(app: Deployment) -> Names:
     return Names(app)
 
 
+@pytest.mark.long
 def test_two_launches_at_once_agree_on_one_that_has_the_identity(app: Deployment, names: Names) -> None:
     planned(app, identity=names.identity)
     with_a_point(app)
@@ -294,6 +300,7 @@ def test_a_zone_that_is_missing_moves_nothing(app: Deployment, names: Names) -> 
     assert names.holders()["elastic_ip"] is None
 
 
+@pytest.mark.long
 def test_a_point_whose_bytes_were_changed_is_not_restored_and_the_group_is_told(app: Deployment) -> None:
     planned(app)
     with_a_point(app)

@@ -95,6 +95,7 @@ def test_a_launch_is_served_once_whatever_becomes_of_its_event(app: Deployment, 
     assert [job["state"] for job in launches(app)] == ["COMPLETED"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("effect", [{"drop": True}, {"duplicate": 3}], ids=str)
 def test_an_instance_that_goes_is_backed_up_whatever_becomes_of_its_event(
     app: Deployment, effect: Document
@@ -113,6 +114,7 @@ def test_an_instance_that_goes_is_backed_up_whatever_becomes_of_its_event(
     assert [state for state, _ in reasons(app, "termination")] == ["COMPLETED"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("on_failure", ["abandon", "continue"])
 def test_a_launch_without_a_point_that_is_required_is_abandoned(app: Deployment, on_failure: str) -> None:
     planned(app, on_launch={"required": True, "on_failure": on_failure})
@@ -147,6 +149,7 @@ def test_a_restore_that_fails_half_way_is_told_to_the_group_as_the_plan_says(
     assert ("InService" in group.states().values()) == (on_failure == "continue")
 
 
+@pytest.mark.long
 def test_a_restore_whose_verify_fails_is_no_launch(app: Deployment) -> None:
     planned(app, service_rule(**KEEPS_DATA | {"verify": "exit 1"}))
     with_a_point(app)
@@ -157,6 +160,7 @@ def test_a_restore_whose_verify_fails_is_no_launch(app: Deployment) -> None:
     assert "InService" not in group.states().values()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("may_loop", [True, False])
 def test_a_launch_that_waits_long_needs_leave_to_loop(app: Deployment, may_loop: bool) -> None:
     """Its worker pokes it through the queue that wakes the worker: a loop, as Lambda sees it."""
@@ -332,6 +336,7 @@ def test_a_launch_may_run_a_script(app: Deployment, script: str, state: str) -> 
         assert "exited 4" in launch["reason"]
 
 
+@pytest.mark.long
 def test_an_instance_goes_when_its_time_is_up_whatever_its_backup_does(app: Deployment) -> None:
     planned(app, on_terminate={"backup": "file", "hook": "down", "timeout": "5m"})
     group = Group(app)

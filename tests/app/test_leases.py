@@ -49,6 +49,7 @@ def _opened(app: Deployment, worker: Farshore, kind: Kind) -> JobId:
     return job_id
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", list(Kind))
 def test_of_workers_at_one_job_at_once_one_acts(app: Deployment, hire: Hire, kind: Kind) -> None:
     workers = [hire() for _ in range(WORKERS)]

@@ -47,6 +47,7 @@ def _opened_by_history(app: Deployment) -> list[tuple[int, bytes]]:
     return [_opened(url) for url in urls if _opened(url)[0] != 403]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("vault", ["primary", "dr", "offsite"])
 def test_nothing_that_is_kept_of_a_backup_and_its_restore_opens_it(
     app: Deployment, vault: str, capfd: pytest.CaptureFixture[str]
@@ -130,6 +131,7 @@ def test_while_a_run_works_its_job_lays_fresh_letters(app: Deployment) -> None:
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "operation"), [("backup", "UploadPart"), ("restore", "GetObject")], ids=["backup", "restore"]
 )

@@ -339,6 +339,7 @@ def client_under_way(*command: str) -> Iterator[Popen[str]]:
             process.kill()
 
 
+@pytest.mark.long
 @pytest.mark.integration("mariadb")
 def test_mariadb_is_snapshotted_while_it_writes_and_recovers_on_the_next_instance(
     app: Deployment, mariadb: Mariadb

@@ -54,6 +54,7 @@ MANY_DAYS: Mapping[str, tuple[Document, Mapping[str, Lifecycle]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", MANY_DAYS)
 def test_after_many_days_just_what_the_lifecycle_keeps_is_there(app: Deployment, what: str) -> None:
     rule, lifecycles = MANY_DAYS[what]
@@ -93,6 +94,7 @@ def _ids_in(app: Deployment, vault: str, points: list[Document]) -> set[str]:
     return {point["id"] for point in points if any(point["id"] in key for key in keys)}
 
 
+@pytest.mark.long
 def test_a_snapshot_that_an_ami_uses_stays_and_goes_when_that_is_deregistered(app: Deployment) -> None:
     app.run_instance("orders")
     app.put_plan("orders", snapshot_rule(volumes=DATA_ONLY, lifecycle=newest(1)))
@@ -124,6 +126,7 @@ def test_a_snapshot_that_an_ami_uses_stays_and_goes_when_that_is_deregistered(ap
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_the_points_of_a_terminated_instance_are_let_go_in_time(app: Deployment) -> None:
     instance = app.run_instance("orders")
     three_days = {"age": "3d", "min_keep": 1}

@@ -96,6 +96,7 @@ def _clock_changes(after: datetime, change: str) -> Iterator[datetime]:
             yield day
 
 
+@pytest.mark.long
 def test_an_rpo_rule_backs_up_before_the_newest_point_grows_too_old(app: Deployment) -> None:
     app.run_instance("orders")
     rule = snapshot_rule(rpo="1h", volumes=DATA_ONLY)

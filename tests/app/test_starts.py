@@ -89,6 +89,7 @@ def test_twenty_at_once_all_have_the_data_and_readiness_counts_them(app: Deploym
     assert steps == {"running": 20, "online": 20, "restored": 20, "verified": 20}
 
 
+@pytest.mark.long
 def test_the_rest_goes_to_the_next_zone_when_one_has_no_room(app: Deployment) -> None:
     ready(app)
     app.cloud.capacity.replace({"zones": [{"zone": ZONES[0], "free": 2}, {"zone": ZONES[1], "free": 0}]})
@@ -180,6 +181,7 @@ def test_an_instance_that_lost_its_tag_is_not_terminated(app: Deployment) -> Non
     assert "no longer" in app.job(job_id)["reason"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("on_failure", ["keep", "terminate"])
 def test_a_start_that_is_cancelled_ends_its_launches(app: Deployment, on_failure: str) -> None:
     ready(app)
@@ -232,6 +234,7 @@ def test_an_instance_whose_event_comes_before_its_launch_is_opened_is_left_to_th
     assert len(alive(app, job_id)) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moves", [True, False])
 def test_the_identity_moves_only_when_it_is_asked_for(app: Deployment, moves: bool) -> None:
     allocation = app.ec2().allocate_address(Domain="vpc")["AllocationId"]
@@ -325,6 +328,7 @@ def test_wildcards_need_a_value_and_exclusions_refuse_a_template(app: Deployment
     app.ask("POST", "/launches", order(tags={"env": "prod"}, dry_run=True), status=200)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("keys", "pointer"),
     [

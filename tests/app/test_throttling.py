@@ -55,6 +55,7 @@ def _everything(app: Deployment, *faults: Document) -> None:
     assert app.discrepancies() == []
 
 
+@pytest.mark.long
 def test_calls_that_make_things_are_refused_for_a_while(app: Deployment) -> None:
     _everything(app, *_once())
 

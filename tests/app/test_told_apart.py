@@ -223,6 +223,7 @@ def test_a_restore_waits_until_the_last_volume_taken_alone_is_taken(app: Deploym
     assert locked == [True, True, False]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer_lost", [False, True])
 @pytest.mark.parametrize("scratch", [False, True])
 def test_a_volume_attached_just_before_the_snapshots_is_in_the_point_if_the_rule_chooses_it(

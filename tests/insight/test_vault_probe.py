@@ -77,7 +77,9 @@ def test_a_failed_probe_tries_once_to_delete_and_then_names_the_object() -> None
     assert one.leftovers(job) == (f"object mailbox/{JOB.id}/probe",)
 
 
-def test_one_that_wrote_nothing_leaves_nothing() -> None:
+def test_one_that_recorded_no_write_deletes_all_the_same_as_its_worker_may_have_died() -> None:
     job = replace(JOB, failure=Failure("no", JobState.FAILED, NOW))
-    assert probe().clean_up(job, None, NOW) == Finish("no")
+    decided = probe().clean_up(job, None, NOW)
+    assert isinstance(decided, Do)
+    assert decided.action == Remove(once=True)
     assert probe().leftovers(job) == ()

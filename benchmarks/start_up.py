@@ -54,11 +54,15 @@ print(seconds, re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read(
 
 @dataclass(frozen=True, slots=True)
 class StartUp:
-    """The medians of several cold starts of one handler; `ratio` is to boto3 and its first client."""
+    """The medians of several cold starts of one handler; the ratios are to boto3 and its first client.
+
+    `import_ratio` is of the import of the handler alone, which is all that happens before an event is there.
+    """
 
     handler: str
     start_seconds: float
     ratio: float
+    import_ratio: float
     peak_mib: float
 
 
@@ -72,6 +76,7 @@ def measure_handlers() -> list[StartUp]:
     if python is None:
         raise RuntimeError(f"the zip is for {RUNTIME}, not on this machine; LAMBDA_PYTHON can name one")
     programs = {"": MEASURE} | {handler: start_of(handler) for handler in FIRST_USE}
+    programs |= {import_of(handler): import_of(handler) for handler in FIRST_USE}
     with tempfile.TemporaryDirectory() as task:
         with zipfile.ZipFile(ZIP) as archive:
             archive.extractall(task)
@@ -85,6 +90,7 @@ def measure_handlers() -> list[StartUp]:
             handler,
             start_seconds=round(seconds := median(each[handler][0] for each in rounds), 3),
             ratio=round(seconds / measure, 2),
+            import_ratio=round(median(each[import_of(handler)][0] for each in rounds) / measure, 2),
             peak_mib=round(median(each[handler][1] for each in rounds) / 1024, 1),
         )
         for handler in FIRST_USE
@@ -93,15 +99,19 @@ def measure_handlers() -> list[StartUp]:
 
 def start_of(handler: str) -> str:
     """Return the program of a function's cold start."""
-    module = handler.rpartition(".")[0]
     return "\n".join(
         [
-            f"import {module}",
+            import_of(handler),
             "from chalicelib.wiring import farshore",
             "farshore().table.client.meta",
             FIRST_USE[handler],
         ]
     )
+
+
+def import_of(handler: str) -> str:
+    """Return the program that imports a handler."""
+    return f"import {handler.rpartition('.')[0]}"
 
 
 def run(python: Path, folder: str, program: str) -> tuple[float, int]:

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 . deploy/stage.sh
 
 DATA_HOLDERS='AWS::(DynamoDB::(Global)?Table|S3::Bucket|KMS::Key)'
+HOLDS_NO_DATA=AlarmKey # what it encrypts is mailed within seconds
 # shellcheck disable=SC2016  # JMESPath, not the shell's
 CHANGES='Changes[].ResourceChange.[Action, Replacement || `-`, ResourceType, LogicalResourceId]'
 
@@ -52,7 +53,8 @@ change_stack() {
   set -- --region "$region" --change-set-name "$change_set"
   changes=$(run aws cloudformation describe-change-set "$@" --query "$CHANGES" --output text)
   printf '%s\n' "$changes" | column -t >&2
-  lost=$(awk -v holders="^$DATA_HOLDERS\$" '$3 ~ holders && ($1 == "Remove" || $2 ~ /True|Conditional/)' <<<"$changes")
+  lost=$(awk -v holders="^$DATA_HOLDERS\$" -v none="$HOLDS_NO_DATA" \
+    '$3 ~ holders && $4 != none && ($1 == "Remove" || $2 ~ /True|Conditional/)' <<<"$changes")
   if [[ $lost ]]; then
     run aws cloudformation delete-change-set "$@"
     die "this would replace or remove what holds data, and was not done:" "$lost"

@@ -72,6 +72,12 @@ def test_a_deployment_without_changes_executes_nothing(tmp_path: Path) -> None:
     assert not done.made("execute-change-set")
 
 
+def test_the_key_of_the_alarms_topic_may_go_with_the_topic(tmp_path: Path) -> None:
+    changes = "Remove\t-\tAWS::KMS::Key\tAlarmKey\nRemove\t-\tAWS::SNS::Topic\tAlarmTopic"
+    done = run("deploy.sh", tmp_path, UP | {"describe-change-set": changes}, "YES=1")
+    assert done.code == 0, done.said
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -141,6 +141,7 @@ def test_what_a_failed_copy_left_is_told_and_let_go_with_its_point(app: Deployme
         assert not [key for key in app.keys(each) if key.startswith(artefact["folder"])]
 
 
+@pytest.mark.long
 def test_what_a_failed_copy_left_is_let_go_after_a_day_and_the_original_stays(app: Deployment) -> None:
     point = app.make_point("orders", "files")
     [original] = point["artefacts"]

@@ -117,6 +117,7 @@ def test_a_service_is_ready_once_it_was_backed_up_copied_and_restored(app: Deplo
     assert verified["p50"] == verified["p99"]
 
 
+@pytest.mark.long
 def test_a_proof_grows_old(app: Deployment) -> None:
     instance = run(app)
     app.store_plan("orders", plan("orders", FILES))

@@ -188,6 +188,7 @@ def test_a_call_whose_answer_is_lost_is_not_made_again(scene: Scene) -> None:
     assert (made["AttachNetworkInterface"], made["AssociateAddress"]) == (1, 1)
 
 
+@pytest.mark.long
 def test_an_identity_that_nobody_has_moves(scene: Scene) -> None:
     scene.play(next_move)
     scene.play(next_move_back)

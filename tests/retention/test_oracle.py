@@ -166,6 +166,7 @@ def _check(world: SimulatedWorld, vault: str, must: set[str], before: Standing, 
             assert artefact.let_go_at == world.now + world.grace, told
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", SEEDS[:2], ids=lambda seeds: f"from {seeds[0]}")
 def test_no_other_point_takes_the_place_of_a_good_scheduled_one(seeds: range) -> None:
     for seed in seeds:

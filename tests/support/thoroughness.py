@@ -17,7 +17,7 @@ T = TypeVar("T")
 EXHAUSTIVE = os.environ.get("EXHAUSTIVE", "") not in ("", "0")
 
 
-ONE_OF = 3
+ONE_OF = 4
 
 
 def leave_long_out(items: list[pytest.Item]) -> list[pytest.Item]:
@@ -40,7 +40,7 @@ def amount(whole: int, part: int) -> int:
 def sample(groups: Mapping[tuple[str, str], Sequence[T]], turn: int) -> list[T]:
     """Return the items of all groups, which are named by service and operation, or a part of them.
 
-    The part has one item of every third operation, so that three turns play them all.
+    The part has one item of every fourth operation, so that four turns play them all.
     """
     if EXHAUSTIVE:
         return [item for group in groups.values() for item in group]

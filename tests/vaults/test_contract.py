@@ -112,6 +112,7 @@ def test_a_listing_is_in_the_order_of_the_keys_and_can_begin_behind_any(vault: V
     assert list(vault.list("points/", "points/b")) == []
 
 
+@pytest.mark.long
 def test_a_listing_goes_on_over_many_pages(ground: VaultGround) -> None:
     keys = [segment_key(FOLDER, number) for number in range(1, 1004)]
     with ThreadPoolExecutor(8) as threads:

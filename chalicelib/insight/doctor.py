@@ -313,8 +313,8 @@ def tick_runs(view: StageView) -> Iterator[Finding]:
         last = f"the last was at {moment(ticks.last_at)}" if ticks.last_at else "none within half an hour"
         yield failed(
             f"ticks are missing, {last}: nothing that is due is opened",
-            "ask again five minutes after a deployment; then look at the function Tick: throttled, or its rule "
-            "disabled?",
+            "ask again five minutes after a deployment; then look at the function Tick: throttled, or is its "
+            "rule disabled?",
         )
     elif ticks.failed_at is not None:
         yield warning(
